@@ -1,0 +1,142 @@
+// Documents of the fabric database (controllers only) and the observed documents of mailboxes. Types only.
+
+import type { PlanVersion, PortSpec, ProbeSpec } from './plan.ts';
+
+export type RouterMode = 'interior' | 'edge';
+
+/** `node/<name>` */
+export interface NodeRecord {
+  _id: `node/${string}`;
+  _rev?: string;
+  name: string;
+  peerId: string;
+  router: RouterMode;
+  controller: boolean;
+  /** Given with the token or `up --label`, and `selvedge/router`, `selvedge/node`, `selvedge/arch`, `selvedge/os` set by Selvedge. */
+  labels: Record<string, string>;
+  engines: string[];
+  /** SubjectPublicKeyInfo of the node's authority key, base64 DER. */
+  authorityPublicKey: string;
+  issueNumber: number;
+  admittedAt: number;
+  admittedBy: 'founding' | 'token' | 'approval' | 'window';
+}
+
+export interface MicroserviceSpec {
+  name: string;
+  engine: 'process';
+  command: string[];
+  env: Record<string, string>;
+  workingDirectory?: string;
+  ports: PortSpec[];
+  configs: string[];
+  replicas: number;
+  placement: { node?: string; labels?: Record<string, string> };
+  readiness?: ProbeSpec;
+  dependsOn: string[];
+  restart: 'always' | 'on-failure' | 'never';
+  stopTimeoutMs: number;
+}
+
+/** `application/<project>/<name>` */
+export interface ApplicationRecord {
+  _id: `application/${string}/${string}`;
+  _rev?: string;
+  project: string;
+  name: string;
+  /** Counts up at each change. */
+  generation: number;
+  microservices: MicroserviceSpec[];
+  appliedAt: number;
+}
+
+/** `config/<project>/<name>` */
+export interface ConfigRecord {
+  _id: `config/${string}/${string}`;
+  _rev?: string;
+  project: string;
+  name: string;
+  generation: number;
+  /** Path inside the config's folder to base64 content. */
+  files: Record<string, string>;
+}
+
+/** `placement/<project>/<application>`: where the lease holder has put instances; index by instance name. */
+export interface PlacementRecord {
+  _id: `placement/${string}/${string}`;
+  _rev?: string;
+  instances: Record<string, { node: string }>;
+  /** Instances with no node: for every node why not. */
+  unplaced: Record<string, Record<string, string>>;
+}
+
+/** `event/<controller>/<sequence>`: hash-chained per controller. */
+export interface LedgerEvent {
+  _id: `event/${string}/${string}`;
+  at: number;
+  /** e.g. `node-admitted`, `enrollment-refused`, `application-applied`, `write-refused`. */
+  type: string;
+  subject: string;
+  message: string;
+  /** SHA-256 (hex) of the event before, and of this one without this field. */
+  previous: string;
+  hash: string;
+}
+
+export type InstanceState =
+  | 'waiting'
+  | 'creating'
+  | 'starting'
+  | 'running'
+  | 'backingOff'
+  | 'stopping'
+  | 'stopped'
+  | 'completed'
+  | 'failed';
+
+/** `observed/instance/<name>` */
+export interface ObservedInstance {
+  _id: `observed/instance/${string}`;
+  _rev?: string;
+  instance: string;
+  node: string;
+  engine: string;
+  state: InstanceState;
+  ready: boolean;
+  /** Why it is not running or not ready; empty when it is. */
+  reason: string;
+  since: number;
+  pid?: number;
+  /** Restarts since it was created. */
+  restarts: number;
+  nextTryAt?: number;
+  exit?: { status?: number; signal?: string; at: number };
+  specHash: string;
+  /** The plan that this answers. */
+  version: PlanVersion;
+}
+
+export interface ObservedLink {
+  peerId: string;
+  node: string;
+  kind: 'uplink' | 'direct' | 'inbound';
+  roundTripMs?: number;
+}
+
+/** `observed/node` */
+export interface ObservedNode {
+  _id: 'observed/node';
+  _rev?: string;
+  node: string;
+  peerId: string;
+  software: string;
+  startedAt: number;
+  /** The plan that is obeyed; undefined before the first. */
+  version?: PlanVersion;
+  /** False when no controller is linked. */
+  controllerReachable: boolean;
+  links: ObservedLink[];
+  addresses: string[];
+  /** What was refused or failed lately, newest first, bounded. */
+  problems: { at: number; message: string }[];
+}

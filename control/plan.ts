@@ -1,0 +1,102 @@
+// The plan: the one signed document that says everything a node must run. Types only: what is signed, what is compared.
+
+/** Which plan is newer: compared in this order. */
+export interface PlanVersion {
+  epoch: number;
+  term: number;
+  generation: number;
+}
+
+/** Who a microservice is: `spiffe://<fabric-id>/project/<project>/app/<application>/ms/<microservice>`. */
+export interface MicroserviceName {
+  project: string;
+  application: string;
+  microservice: string;
+}
+
+export interface PortSpec {
+  /** DNS label, unique in the microservice; `http` and the like. */
+  name: string;
+  /** The service's port, that callers use. */
+  port: number;
+}
+
+export type ProbeSpec = {
+  periodMs: number;
+  timeoutMs: number;
+  failureThreshold: number;
+  successThreshold: number;
+  initialDelayMs: number;
+} & ({ http: { path: string; port: string } } | { tcp: { port: string } });
+
+export interface ConfigMount {
+  /** Name of the Config; its files appear under `configs/<name>/` in the instance's folder. */
+  name: string;
+  files: { path: string; slot: string; sha256: string }[];
+}
+
+/** What an engine needs to run one instance. */
+export interface WorkloadSpec {
+  engine: 'process';
+  command: string[];
+  env: Record<string, string>;
+  /** Absolute; undefined is the instance's own folder. */
+  workingDirectory?: string;
+  ports: PortSpec[];
+  configs: ConfigMount[];
+  readiness?: ProbeSpec;
+  restart: 'always' | 'on-failure' | 'never';
+  stopTimeoutMs: number;
+}
+
+/** A service port that an instance may call by name. */
+export interface CallableService extends MicroserviceName {
+  port: number;
+}
+
+export interface PlannedInstance extends MicroserviceName {
+  /** `<project>.<application>.<microservice>.<index>`; unique in the fabric. */
+  name: string;
+  index: number;
+  spec: WorkloadSpec;
+  /** SHA-256 (hex) of the spec: another value means replace. */
+  specHash: string;
+  calls: CallableService[];
+  dependsOn: string[];
+  /** JWS of a Ticket. */
+  ticket: string;
+}
+
+/** The lease holder's word that a peer may serve an instance; carried by announcements. */
+export interface Ticket extends PlanVersion, MicroserviceName {
+  fabricId: string;
+  instance: string;
+  peerId: string;
+  ports: number[];
+}
+
+export interface Plan extends PlanVersion {
+  fabricId: string;
+  node: string;
+  peerId: string;
+  instances: PlannedInstance[];
+  files: { slot: string; sha256: string }[];
+}
+
+/** The document `desired/plan`: one JWS of type `selvedge-plan+jws`. */
+export interface PlanDocument {
+  _id: 'desired/plan';
+  jws: string;
+}
+
+/** The document `desired/authority`: chain of the node's authority, leaf first, base64 DER. */
+export interface AuthorityDocument {
+  _id: 'desired/authority';
+  chain: string[];
+}
+
+/** The document `desired/file/<slot>`. */
+export interface FileDocument {
+  _id: `desired/file/${string}`;
+  contentBase64: string;
+}

@@ -1,0 +1,104 @@
+// What the API answers with: shapes that the CLI prints. Types only. Errors are RFC 9457 problem documents.
+
+import type { InstanceState, LedgerEvent, ObservedLink, RouterMode } from './fabric.ts';
+import type { PlanVersion, PortSpec } from './plan.ts';
+
+export interface InstanceView {
+  name: string;
+  project: string;
+  application: string;
+  microservice: string;
+  /** Undefined while it has no place. */
+  node?: string;
+  engine: string;
+  state: InstanceState | 'unplaced' | 'planned';
+  ready: boolean;
+  reason: string;
+  since?: number;
+  pid?: number;
+  restarts: number;
+  nextTryAt?: number;
+}
+
+export interface NodeView {
+  name: string;
+  peerId: string;
+  router: RouterMode;
+  controller: boolean;
+  labels: Record<string, string>;
+  engines: string[];
+  state: 'connected' | 'unreachable';
+  admittedAt?: number;
+  lastSeenAt?: number;
+  version?: PlanVersion;
+  /** The newest plan written for it is the one it obeys. */
+  upToDate: boolean;
+  links: ObservedLink[];
+  addresses: string[];
+  problems: { at: number; message: string }[];
+  instances: InstanceView[];
+}
+
+export interface ApplicationView {
+  project: string;
+  name: string;
+  generation: number;
+  /** All instances of this generation are ready (or completed) on nodes that obey the newest plan. */
+  ready: boolean;
+  reason: string;
+  appliedAt: number;
+  microservices: { name: string; engine: string; replicas: number; ports: PortSpec[]; ready: number }[];
+  instances: InstanceView[];
+}
+
+/** `GET /v1/status`: on a controller the fabric, on a worker that node alone. */
+export interface StatusView {
+  scope: 'fabric' | 'node';
+  fabric: { id: string; name: string };
+  /** The node that answers. */
+  node: string;
+  ok: boolean;
+  /** One line each: what is not well and why. */
+  problems: string[];
+  controllerReachable: boolean;
+  nodes: NodeView[];
+  applications: ApplicationView[];
+}
+
+export interface AppliedView {
+  kind: 'Application' | 'Config';
+  project: string;
+  name: string;
+  generation: number;
+  change: 'created' | 'changed' | 'unchanged';
+}
+
+export interface ApplyView {
+  applied: AppliedView[];
+  durability: 'local' | 'durable';
+}
+
+export interface TokenView {
+  token: string;
+  id: string;
+  uses: number;
+  expiresAt: number;
+  labels: Record<string, string>;
+  router: RouterMode;
+}
+
+export type EventView = Omit<LedgerEvent, '_id'> & { id: string };
+
+/** RFC 9457. */
+export interface Problem {
+  /** `urn:selvedge:error:<id>`; `id` is listed in docs/troubleshooting.md. */
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  /** The field that is wrong and the accepted form, where it is about input. */
+  field?: string;
+  accepted?: string;
+  /** What to do next. */
+  action: string;
+}

@@ -1,0 +1,63 @@
+// The mesh port: authenticated connections between nodes, and streams of frames on them.
+// Adapters: libp2p-mesh.ts, simulations/sim-mesh.ts; test/conformance/mesh.ts runs against both.
+
+/** libp2p peer id of an Ed25519 key, base58btc (`12D3KooW…`). */
+export type PeerId = string;
+
+/** Multiaddr in text, e.g. `/ip4/192.0.2.7/tcp/7433`. */
+export type Address = string;
+
+/** A bidirectional, ordered, reliable stream of frames of at most `frameBytesMax` each (mesh/limits.ts). */
+export interface FrameStream {
+  readonly protocol: string;
+  /** Resolves when the frame is handed on; waits while the far end is slow (back-pressure). Rejects once the stream is gone. */
+  send(frame: Uint8Array): Promise<void>;
+  /** The next frame; undefined when the far end has closed its side. Rejects when the stream was reset or the signal aborts. */
+  receive(signal?: AbortSignal): Promise<Uint8Array | undefined>;
+  /** Closes our side; frames already sent arrive. Idempotent. */
+  close(): Promise<void>;
+  /** Resets both sides. Idempotent. */
+  abort(reason: Error): void;
+}
+
+export type MeshEvent =
+  | { type: 'connected'; peerId: PeerId; direction: 'inbound' | 'outbound'; address: Address }
+  | { type: 'disconnected'; peerId: PeerId; reason: string }
+  /** Somebody answered on the local network. Nothing of it is trusted. */
+  | { type: 'found'; peerId: PeerId; addresses: Address[]; fabricId: string | undefined };
+
+/** Who may open a protocol: `anyone` holds for enrollment alone. */
+export type Audience = 'anyone' | 'admitted';
+
+export type StreamHandler = (stream: FrameStream, from: PeerId) => Promise<void>;
+
+export interface Mesh {
+  readonly peerId: PeerId;
+  start(): Promise<void>;
+  /** Closes every connection and the discovery sockets. Idempotent. */
+  stop(): Promise<void>;
+  /** Addresses that others can dial, without the `/p2p/…` part. */
+  addresses(): Address[];
+  /** What discovery says of this node from now on; `fabricId` undefined while it belongs to none. */
+  advertise(fabricId: string | undefined): void;
+  /** Everybody found on the local network in the last two minutes. */
+  found(): { peerId: PeerId; addresses: Address[]; fabricId: string | undefined }[];
+  /** A handler that rejects resets its stream; it never brings the node down. */
+  handle(protocol: string, audience: Audience, handler: StreamHandler): void;
+  /**
+   * Dials the addresses until one answers and authenticates it; returns the authenticated peer id. An existing connection
+   * to `peerId` is used again. Rejects with PeerMismatchError when `peerId` was given and another one answered.
+   */
+  connect(target: { peerId?: PeerId; addresses: readonly Address[] }, signal?: AbortSignal): Promise<PeerId>;
+  /** Opens a stream to a connected peer. Rejects when there is no connection or the peer does not serve the protocol to us. */
+  open(peerId: PeerId, protocol: string, signal?: AbortSignal): Promise<FrameStream>;
+  disconnect(peerId: PeerId): Promise<void>;
+  /** From now on `admitted` protocols are served to the peer, until its last connection closes or `expel`. */
+  admit(peerId: PeerId): void;
+  expel(peerId: PeerId): void;
+  isAdmitted(peerId: PeerId): boolean;
+  connected(): PeerId[];
+  /** Smoothed round-trip time of the connection in milliseconds, undefined before the first sample. */
+  roundTripMs(peerId: PeerId): number | undefined;
+  subscribe(listener: (event: MeshEvent) => void): () => void;
+}

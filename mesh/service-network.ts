@@ -1,0 +1,53 @@
+// The service-network port: names and local addresses for calls, and the tunnel that carries them to another node.
+// Adapter: tunnel-network.ts (real sockets); simulations/sim-service-network.ts hands out addresses and carries nothing.
+
+import type { CallableService, MicroserviceName } from '../control/plan.ts';
+import type { PeerId } from './mesh.ts';
+
+/** A workload's own key and certificate chain, PEM, leaf first. */
+export interface WorkloadCredential {
+  keyPem: string;
+  /** Leaf, node authority, issuing authority. */
+  chainPem: string;
+}
+
+export interface AttachedInstance extends MicroserviceName {
+  instance: string;
+  credential: WorkloadCredential;
+  calls: CallableService[];
+  /** Where its own service ports are reached on this node. */
+  listens: { port: number; host: string; hostPort: number }[];
+}
+
+/** Where a tunnel's server is reached; delivered over an admitted link only. */
+export interface TunnelOffer {
+  /** `host:port`, IPv6 hosts in brackets. */
+  addresses: string[];
+  /** SHA-256 (hex) of the public key (SPKI) of the node authority that issues its workloads' certificates. */
+  authorityKeySha256: string;
+}
+
+/** One instance that serves one port, as announced by its node and checked against its ticket. */
+export interface Endpoint extends MicroserviceName {
+  instance: string;
+  port: number;
+  peerId: PeerId;
+  ready: boolean;
+}
+
+export interface ServiceNetwork {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  /** What others need to call this node; undefined before `start` has bound. */
+  offer(): Omit<TunnelOffer, 'authorityKeySha256'> | undefined;
+  /** Makes the instance's service addresses (again the same ones for an instance that was adopted). */
+  attach(instance: AttachedInstance): Promise<{ env: Record<string, string>; hosts: { address: string; names: string[] }[] }>;
+  /** New credential for an attached instance; open connections live on. */
+  renew(instance: string, credential: WorkloadCredential): void;
+  /** Closes its addresses and connections. No error when there is none. */
+  detach(instance: string): Promise<void>;
+  /** The whole current table, own instances included. */
+  setEndpoints(endpoints: readonly Endpoint[]): void;
+  /** Where to reach a linked peer's tunnel; undefined when the link is gone. */
+  setOffer(peerId: PeerId, offer: TunnelOffer | undefined): void;
+}

@@ -1,0 +1,65 @@
+// The engine port: what runs instances. Adapters: process-engine.ts, simulations/sim-engine.ts;
+// test/conformance/engine.ts runs against both. An engine never decides: restarts and order are the instance actor's.
+
+import type { WorkloadSpec } from '../control/plan.ts';
+
+export interface Launch {
+  /** The instance's name. */
+  instance: string;
+  spec: WorkloadSpec;
+  specHash: string;
+  /** Environment made by the node (HOST, PORT, service addresses, certificate paths), on top of `spec.env`. */
+  env: Record<string, string>;
+  /** Names that the workload must resolve: lines of its own /etc/hosts where the kernel allows one. */
+  hosts: { address: string; names: string[] }[];
+  /** Files to lay under the instance's folder before the start, paths relative to it. */
+  files: { path: string; content: Uint8Array; mode: number }[];
+}
+
+export interface Exit {
+  /** Exit status, undefined when a signal ended it or nobody can know. */
+  status: number | undefined;
+  signal: string | undefined;
+  /** Milliseconds since 1970, of the end as far as known. */
+  at: number;
+}
+
+/** An instance that the engine knows: running, or ended with its exit not yet forgotten. */
+export interface EngineInstance {
+  instance: string;
+  specHash: string;
+  /** The workload's own process, not its shim's. */
+  pid: number | undefined;
+  startedAt: number;
+  env: Record<string, string>;
+  /** Present once it has ended. */
+  exit: Exit | undefined;
+}
+
+export interface LogLine {
+  at: number | undefined;
+  stream: 'stdout' | 'stderr';
+  text: string;
+}
+
+export interface Engine {
+  readonly name: string;
+  /** Engine can work here; rejects with the reason otherwise. Idempotent. */
+  start(): Promise<void>;
+  /** Stops watching; touches no instance. Idempotent. */
+  stop(): Promise<void>;
+  /** What an earlier daemon left: running and ended ones. */
+  list(): Promise<EngineInstance[]>;
+  /** Starts it; resolves when the process exists. An ended one of the same name is replaced; a running one is an error. */
+  launch(launch: Launch): Promise<EngineInstance>;
+  /** Resolves when the instance has ended (at once when it has already). Rejects when there is none or the signal aborts. */
+  waitForExit(instance: string, signal?: AbortSignal): Promise<Exit>;
+  /** Asks it to end, kills all of it after `timeoutMs`; resolves with the exit when nothing of it is left. */
+  terminate(instance: string, timeoutMs: number): Promise<Exit | undefined>;
+  /** Forgets an ended instance and removes its folder; its logs go too. No error when there is none. */
+  remove(instance: string): Promise<void>;
+  /** Writes or replaces files of a running or ended instance, each by atomic rename. */
+  writeFiles(instance: string, files: Launch['files']): Promise<void>;
+  /** The last `tail` lines, then new ones while `follow`; ends when the signal aborts. */
+  logs(instance: string, options: { tail: number; follow: boolean }, signal?: AbortSignal): AsyncIterable<LogLine>;
+}
