@@ -1,0 +1,65 @@
+// One link that this node wants to a peer: dials, proves membership, holds, and tries again. Spawned by
+// node-runtime/links.ts for each peer that mesh/link-choice.ts names; stopped when the peer is no longer wanted.
+
+import { assign, setup } from 'xstate';
+import { backOffMs, linkBackOff } from './back-off.ts';
+import { effect, messageOf } from './effect.ts';
+
+export interface LinkInput {
+  peerId: string;
+  jitter: () => number;
+}
+
+export interface LinkContext extends LinkInput {
+  failures: number;
+  waitMs: number;
+  reason: string;
+}
+
+export type LinkEvent = { type: 'CONNECTED' } | { type: 'DISCONNECTED'; reason: string } | { type: 'ADDRESSES_CHANGED' };
+
+export const linkMachine = setup({
+  types: { input: {} as LinkInput, context: {} as LinkContext, events: {} as LinkEvent },
+  actors: {
+    /** Connects (or finds connected) and presents membership both ways; resolves when the link is admitted. */
+    establish: effect<void, { peerId: string }>('establish'),
+  },
+  delays: { backOff: ({ context }) => context.waitMs },
+  actions: {
+    fail: assign(({ context }, { reason }: { reason: string }) => ({
+      failures: context.failures + 1,
+      reason,
+      waitMs: backOffMs(linkBackOff, context.failures + 1, context.jitter()),
+    })),
+  },
+}).createMachine({
+  id: 'link',
+  context: ({ input }) => ({ ...input, failures: 0, waitMs: 0, reason: '' }),
+  initial: 'establishing',
+  states: {
+    establishing: {
+      invoke: {
+        src: 'establish',
+        input: ({ context }) => ({ peerId: context.peerId }),
+        onDone: { target: 'admitted', actions: assign({ failures: 0, reason: '' }) },
+        onError: {
+          target: 'backingOff',
+          actions: { type: 'fail', params: ({ event }) => ({ reason: messageOf(event.error) }) },
+        },
+      },
+    },
+    admitted: {
+      on: {
+        DISCONNECTED: {
+          target: 'backingOff',
+          actions: { type: 'fail', params: ({ event }) => ({ reason: event.reason }) },
+        },
+      },
+    },
+    backingOff: {
+      after: { backOff: 'establishing' },
+      // The peer came to us, or said where it is now: no reason to wait.
+      on: { CONNECTED: 'establishing', ADDRESSES_CHANGED: 'establishing' },
+    },
+  },
+});

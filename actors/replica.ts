@@ -1,0 +1,79 @@
+// Keeps one database of this node and its copy on one linked peer in step, by one-shot replications. Spawned by
+// node-runtime/replicas.ts per (peer, database) while the link is admitted; stopped with the link. PouchDB's replicator is
+// run without retries: trying again, on the clock, is this actor's work.
+
+import { assign, setup } from 'xstate';
+import { backOffMs, replicaBackOff } from './back-off.ts';
+import { effect, messageOf } from './effect.ts';
+
+export interface ReplicaInput {
+  jitter: () => number;
+  /** A bulletin is only pulled: facts are read from peers, never pushed to them. */
+  pushes: boolean;
+}
+
+export interface ReplicaContext extends ReplicaInput {
+  pullWanted: boolean;
+  pushWanted: boolean;
+  failures: number;
+  waitMs: number;
+  reason: string;
+}
+
+export type ReplicaEvent = { type: 'LOCAL_CHANGED' } | { type: 'REMOTE_CHANGED' };
+
+export interface ReplicaWork {
+  pull: boolean;
+  push: boolean;
+}
+
+export const replicaMachine = setup({
+  types: { input: {} as ReplicaInput, context: {} as ReplicaContext, events: {} as ReplicaEvent },
+  actors: {
+    /** Runs the wanted directions once. May run twice: replication is idempotent. */
+    replicate: effect<void, ReplicaWork>('replicate'),
+  },
+  delays: { backOff: ({ context }) => context.waitMs },
+  guards: { wanted: ({ context }) => context.pullWanted || context.pushWanted },
+  actions: {
+    wantPush: assign({ pushWanted: ({ context }) => context.pushes }),
+    wantPull: assign({ pullWanted: true }),
+    wantAll: assign({ pullWanted: true, pushWanted: ({ context }) => context.pushes }),
+  },
+}).createMachine({
+  id: 'replica',
+  context: ({ input }) => ({
+    ...input,
+    pullWanted: true,
+    pushWanted: input.pushes,
+    failures: 0,
+    waitMs: 0,
+    reason: '',
+  }),
+  initial: 'inStep',
+  on: { LOCAL_CHANGED: { actions: 'wantPush' }, REMOTE_CHANGED: { actions: 'wantPull' } },
+  states: {
+    inStep: { always: { guard: 'wanted', target: 'replicating' } },
+    replicating: {
+      // What changes meanwhile is wanted again; so the flags are taken down before the work begins.
+      invoke: {
+        src: 'replicate',
+        input: ({ context }) => ({ pull: context.pullWanted, push: context.pushWanted }),
+        onDone: { target: 'inStep', actions: assign({ failures: 0, reason: '' }) },
+        onError: {
+          target: 'backingOff',
+          actions: [
+            assign(({ context, event }) => ({
+              failures: context.failures + 1,
+              reason: messageOf(event.error),
+              waitMs: backOffMs(replicaBackOff, context.failures + 1, context.jitter()),
+            })),
+            'wantAll',
+          ],
+        },
+      },
+      entry: assign({ pullWanted: false, pushWanted: false }),
+    },
+    backingOff: { after: { backOff: 'inStep' } },
+  },
+});

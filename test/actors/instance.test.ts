@@ -1,0 +1,269 @@
+// The instance machine on the virtual clock, with effects that the test holds in its hand.
+
+import test from 'ava';
+import { createActor, fromPromise } from 'xstate';
+import { type InstanceInput, instanceMachine, instanceState, type ProbeOutcome } from '../../actors/instance.ts';
+import type { PlannedInstance } from '../../control/plan.ts';
+import type { EngineInstance, Exit, Launch } from '../../node-runtime/engine.ts';
+import { createSimClock } from '../../simulations/sim-clock.ts';
+
+function planned(changes: Partial<PlannedInstance['spec']> = {}, specHash = 'first'): PlannedInstance {
+  return {
+    name: 'default.app.web.0',
+    project: 'default',
+    application: 'app',
+    microservice: 'web',
+    index: 0,
+    specHash,
+    calls: [],
+    dependsOn: [],
+    ticket: 'ticket',
+    spec: {
+      engine: 'process',
+      command: ['web'],
+      env: {},
+      ports: [],
+      configs: [],
+      restart: 'always',
+      stopTimeoutMs: 1_000,
+      ...changes,
+    },
+  };
+}
+
+const readiness = {
+  http: { path: '/', port: 'http' },
+  periodMs: 100,
+  timeoutMs: 100,
+  failureThreshold: 3,
+  successThreshold: 1,
+  initialDelayMs: 0,
+};
+
+function stage(input: Partial<InstanceInput> & { planned: PlannedInstance }) {
+  const clock = createSimClock();
+  const calls: string[] = [];
+  const states: string[] = [];
+  let endRun: (exit: Exit) => void = () => {};
+  let endStop: () => void = () => {};
+  const world = { probe: { ok: true } as ProbeOutcome, launchFails: false };
+  const machine = instanceMachine.provide({
+    actors: {
+      prepare: fromPromise(async ({ input: { name } }) => {
+        calls.push('prepare');
+        return { instance: name } as Launch;
+      }),
+      adopt: fromPromise(async () => {
+        calls.push('adopt');
+      }),
+      launch: fromPromise(async ({ input: { instance } }) => {
+        calls.push('launch');
+        if (world.launchFails) throw new Error('no such file');
+        return { instance, pid: 7 } as EngineInstance;
+      }),
+      watchExit: fromPromise<Exit, { instance: string }>(
+        () =>
+          new Promise((resolve) => {
+            endRun = resolve;
+          }),
+      ),
+      probe: fromPromise(async () => world.probe),
+      terminate: fromPromise<Exit | undefined, PlannedInstance>(
+        () =>
+          new Promise((resolve) => {
+            calls.push('terminate');
+            endStop = () => resolve(undefined);
+          }),
+      ),
+      cleanUp: fromPromise(async () => {
+        calls.push('cleanUp');
+      }),
+    },
+  });
+  const actor = createActor(machine, {
+    input: { found: undefined, now: clock.now, jitter: () => 0.999, restarts: 0, ...input },
+    clock: {
+      setTimeout: (run: () => void, delayMs: number) => clock.setTimeout(run, delayMs),
+      clearTimeout: clock.clearTimeout,
+    },
+  });
+  actor.subscribe(({ value }) => {
+    const state = instanceState(value);
+    if (states.at(-1) !== state) states.push(state);
+  });
+  actor.start();
+  return {
+    actor,
+    clock,
+    calls,
+    states,
+    world,
+    endRun: (exit: Partial<Exit>) => endRun({ status: undefined, signal: undefined, at: clock.now(), ...exit }),
+    endStop: () => endStop(),
+  };
+}
+
+test('a new instance waits until it is admitted, then starts', async (t) => {
+  const { actor, clock, calls } = stage({ planned: planned() });
+  await clock.advance(1_000);
+  t.is(instanceState(actor.getSnapshot().value), 'waiting');
+  t.deepEqual(calls, []);
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(0);
+  t.is(instanceState(actor.getSnapshot().value), 'running');
+  t.deepEqual(calls, ['prepare', 'launch']);
+  t.is(actor.getSnapshot().context.pid, 7);
+  t.true(actor.getSnapshot().context.ready, 'without a readiness probe it is ready at once');
+});
+
+test('a crash backs off, says why and when next, and starts again; the waits double up to five minutes', async (t) => {
+  const { actor, clock, endRun } = stage({ planned: planned() });
+  const waits: number[] = [];
+  for (let turn = 0; turn < 14; turn += 1) {
+    actor.send({ type: 'ADMITTED' });
+    await clock.advance(0);
+    t.is(instanceState(actor.getSnapshot().value), 'running');
+    endRun({ status: 3 });
+    await clock.advance(0);
+    const { value, context } = actor.getSnapshot();
+    t.is(instanceState(value), 'backingOff');
+    t.is(context.reason, 'it exited with status 3');
+    waits.push((context.nextTryAt ?? 0) - clock.now());
+    await clock.advance(waits.at(-1) ?? 0);
+    t.is(instanceState(actor.getSnapshot().value), 'waiting');
+  }
+  t.deepEqual(waits.slice(0, 4), [500, 1_000, 1_999, 3_998]);
+  t.true(waits.every((wait) => wait <= 300_000));
+  t.true((waits.at(-1) ?? 0) > 290_000);
+  t.is(actor.getSnapshot().context.restarts, 14);
+});
+
+test('a minute of running forgives earlier failures', async (t) => {
+  const { actor, clock, endRun } = stage({ planned: planned() });
+  for (let turn = 0; turn < 5; turn += 1) {
+    actor.send({ type: 'ADMITTED' });
+    await clock.advance(0);
+    endRun({ status: 1 });
+    await clock.advance(20_000);
+  }
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(60_000);
+  endRun({ status: 1 });
+  await clock.advance(0);
+  const { nextTryAt = 0 } = actor.getSnapshot().context;
+  t.is(nextTryAt - clock.now(), 500);
+});
+
+test('a launch that fails backs off with the reason', async (t) => {
+  const { actor, clock, world } = stage({ planned: planned() });
+  world.launchFails = true;
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(0);
+  t.is(instanceState(actor.getSnapshot().value), 'backingOff');
+  t.is(actor.getSnapshot().context.reason, 'cannot be started: no such file');
+});
+
+test('readiness needs the probe, survives single failures, and goes after the threshold', async (t) => {
+  const { actor, clock, world } = stage({ planned: planned({ readiness }) });
+  world.probe = { ok: false, reason: 'refused' };
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(250);
+  t.false(actor.getSnapshot().context.ready);
+  t.is(actor.getSnapshot().context.reason, 'not ready: refused');
+  world.probe = { ok: true };
+  await clock.advance(100);
+  t.true(actor.getSnapshot().context.ready);
+  t.is(actor.getSnapshot().context.reason, '');
+  world.probe = { ok: false, reason: 'hangs' };
+  await clock.advance(200);
+  t.true(actor.getSnapshot().context.ready, 'two failures of three');
+  await clock.advance(100);
+  t.false(actor.getSnapshot().context.ready);
+});
+
+test('a changed spec waits for the old one to end before it starts the new one', async (t) => {
+  const { actor, clock, calls, endStop } = stage({ planned: planned() });
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(0);
+  actor.send({ type: 'UPDATE', planned: planned({ command: ['web', '2'] }, 'second') });
+  await clock.advance(5_000);
+  t.is(instanceState(actor.getSnapshot().value), 'stopping');
+  t.deepEqual(calls, ['prepare', 'launch', 'terminate']);
+  endStop();
+  await clock.advance(0);
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(0);
+  t.is(instanceState(actor.getSnapshot().value), 'running');
+  t.is(actor.getSnapshot().context.planned.specHash, 'second');
+});
+
+test('an update that changes nothing of the spec touches nothing', async (t) => {
+  const { actor, clock, calls } = stage({ planned: planned() });
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(0);
+  actor.send({ type: 'UPDATE', planned: { ...planned(), ticket: 'newer' } });
+  await clock.advance(0);
+  t.deepEqual(calls, ['prepare', 'launch']);
+  t.is(actor.getSnapshot().context.planned.ticket, 'newer');
+});
+
+for (const [state, reach] of [
+  ['waiting', async () => {}],
+  ['running', async (s: ReturnType<typeof stage>) => s.actor.send({ type: 'ADMITTED' })],
+] as const) {
+  test(`a deletion while ${state} stops, cleans up and ends`, async (t) => {
+    const it = stage({ planned: planned() });
+    await reach(it);
+    await it.clock.advance(0);
+    it.actor.send({ type: 'DELETE' });
+    await it.clock.advance(0);
+    it.actor.send({ type: 'UPDATE', planned: planned({}, 'late') });
+    it.endStop();
+    await it.clock.advance(0);
+    t.is(it.actor.getSnapshot().status, 'done');
+    t.deepEqual(it.calls.slice(-2), ['terminate', 'cleanUp']);
+  });
+}
+
+const found = (changes: Partial<EngineInstance>): EngineInstance => ({
+  instance: 'default.app.web.0',
+  specHash: 'first',
+  pid: 99,
+  startedAt: 0,
+  env: {},
+  exit: undefined,
+  ...changes,
+});
+
+test('a running instance of the same spec is adopted and not started', async (t) => {
+  const { actor, clock, calls } = stage({ planned: planned(), found: found({}) });
+  await clock.advance(1_000);
+  t.is(instanceState(actor.getSnapshot().value), 'running');
+  t.is(actor.getSnapshot().context.pid, 99);
+  t.deepEqual(calls, ['adopt']);
+  t.is(actor.getSnapshot().context.restarts, 0);
+});
+
+test('a found instance of another spec is stopped first', async (t) => {
+  const { clock, calls, endStop } = stage({ planned: planned(), found: found({ specHash: 'old' }) });
+  await clock.advance(0);
+  t.deepEqual(calls, ['terminate']);
+  endStop();
+});
+
+for (const [restart, status, state] of [
+  ['always', 0, 'backingOff'],
+  ['always', 1, 'backingOff'],
+  ['on-failure', 0, 'completed'],
+  ['on-failure', 1, 'backingOff'],
+  ['never', 1, 'completed'],
+] as const) {
+  test(`one that ended with ${status} while nobody watched, restart ${restart}, is ${state}`, async (t) => {
+    const exit = { status, signal: undefined, at: 5 };
+    const { actor, clock } = stage({ planned: planned({ restart }), found: found({ exit }) });
+    await clock.advance(0);
+    t.is(instanceState(actor.getSnapshot().value), state);
+    t.deepEqual(actor.getSnapshot().context.exit, exit);
+    t.is(actor.getSnapshot().context.reason, `it exited with status ${status}`);
+  });
+}
