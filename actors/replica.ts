@@ -15,6 +15,8 @@ export interface ReplicaInput {
 export interface ReplicaContext extends ReplicaInput {
   pullWanted: boolean;
   pushWanted: boolean;
+  /** What is under way. */
+  work: ReplicaWork;
   failures: number;
   waitMs: number;
   reason: string;
@@ -36,6 +38,12 @@ export const replicaMachine = setup({
   delays: { backOff: ({ context }) => context.waitMs },
   guards: { wanted: ({ context }) => context.pullWanted || context.pushWanted },
   actions: {
+    // What changes meanwhile is wanted again; so the flags are taken down before the work begins.
+    begin: assign({
+      work: ({ context }) => ({ pull: context.pullWanted, push: context.pushWanted }),
+      pullWanted: false,
+      pushWanted: false,
+    }),
     wantPush: assign({ pushWanted: ({ context }) => context.pushes }),
     wantPull: assign({ pullWanted: true }),
     wantAll: assign({ pullWanted: true, pushWanted: ({ context }) => context.pushes }),
@@ -46,6 +54,7 @@ export const replicaMachine = setup({
     ...input,
     pullWanted: true,
     pushWanted: input.pushes,
+    work: { pull: false, push: false },
     failures: 0,
     waitMs: 0,
     reason: '',
@@ -53,12 +62,11 @@ export const replicaMachine = setup({
   initial: 'inStep',
   on: { LOCAL_CHANGED: { actions: 'wantPush' }, REMOTE_CHANGED: { actions: 'wantPull' } },
   states: {
-    inStep: { always: { guard: 'wanted', target: 'replicating' } },
+    inStep: { always: { guard: 'wanted', target: 'replicating', actions: 'begin' } },
     replicating: {
-      // What changes meanwhile is wanted again; so the flags are taken down before the work begins.
       invoke: {
         src: 'replicate',
-        input: ({ context }) => ({ pull: context.pullWanted, push: context.pushWanted }),
+        input: ({ context }) => context.work,
         onDone: { target: 'inStep', actions: assign({ failures: 0, reason: '' }) },
         onError: {
           target: 'backingOff',
@@ -72,7 +80,6 @@ export const replicaMachine = setup({
           ],
         },
       },
-      entry: assign({ pullWanted: false, pushWanted: false }),
     },
     backingOff: { after: { backOff: 'inStep' } },
   },

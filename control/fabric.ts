@@ -94,6 +94,14 @@ export type InstanceState =
   | 'completed'
   | 'failed';
 
+/** Where a port of an instance listens on its own node. */
+export interface InstanceAddress {
+  /** The name of the PortSpec. */
+  port: string;
+  host: string;
+  hostPort: number;
+}
+
 /** `observed/instance/<name>` */
 export interface ObservedInstance {
   _id: `observed/instance/${string}`;
@@ -111,6 +119,7 @@ export interface ObservedInstance {
   restarts: number;
   nextTryAt?: number;
   exit?: { status?: number; signal?: string; at: number };
+  addresses?: InstanceAddress[];
   specHash: string;
   /** The plan that this answers. */
   version: PlanVersion;

@@ -1,1 +1,165 @@
 // Every bound of this folder, each with its reason.
+
+// --- Manifests (manifest-schema.ts, manifest-checks.ts). What one apply may ask for; beyond these a plan no longer fits one document. ---
+/** Documents in one apply: a large application with its configs is a dozen. */
+export const manifestDocumentsMax = 200;
+/** Levels of nesting in one document; the deepest field there is has 8. */
+export const manifestDepthMax = 16;
+/** Values in one document: counted before anything recursive looks at it (YAML aliases can multiply). */
+export const manifestValuesMax = 50_000;
+/** Reasons listed in one refusal: more than an operator reads at once. */
+export const manifestIssuesMax = 50;
+/** Microservices in one application. */
+export const microservicesMax = 100;
+/** Replicas of one microservice. */
+export const replicasMax = 1000;
+/** Instances of one application: its placement record lists them all (about 60 bytes each). */
+export const applicationInstancesMax = 5000;
+/** Words of a command; and characters of one word (Linux allows 128 KiB for one). */
+export const commandWordsMax = 256;
+export const commandWordCharactersMax = 32_768;
+/** Environment variables of a microservice, characters of one value, and bytes of all: the plan repeats them for each instance. */
+export const envVariablesMax = 256;
+export const envNameCharactersMax = 128;
+export const envValueCharactersMax = 16_384;
+export const envBytesMax = 65_536;
+/** Ports of a microservice: each (instance, service, port) is a listener on every node that calls it. */
+export const portsMax = 32;
+/** Configs that one microservice mounts. */
+export const configsMax = 32;
+/** Labels of a node, or of a placement; Kubernetes' bounds on their length. */
+export const labelsMax = 64;
+export const labelKeyCharactersMax = 253;
+export const labelValueCharactersMax = 63;
+/** Files of one Config, bytes of one, and of all of one: each is a document that replicates as a whole. */
+export const configFilesMax = 256;
+export const configFileBytesMax = 1024 * 1024;
+export const configBytesMax = 3 * 1024 * 1024;
+/** Characters of a path inside a Config. */
+export const configPathCharactersMax = 200;
+/** Characters of a path that a slot's name repeats; with the other parts a slot stays a legal file name (255 bytes). */
+export const slotPathCharactersMax = 100;
+/** Milliseconds that a probe or a stop may take: a day, an hour. */
+export const probePeriodMsMax = 86_400_000;
+export const stopTimeoutMsMax = 3_600_000;
+export const probeThresholdMax = 100;
+
+// --- Placement and planner ---
+/** Instances on one node: its plan is one document, and one small box runs no more processes than this. */
+export const nodeInstancesMax = 500;
+/** Reasons (instance x node) in one placement record; later instances of a microservice refer to the first. */
+export const unplacedReasonsMax = 1000;
+/** Bytes of a signed plan: replicated as one document within the 8 MiB that one frame sequence carries comfortably. */
+export const planBytesMax = 8 * 1024 * 1024;
+/** Mailboxes written at the same time: enough to keep the store busy, few enough to bound memory. */
+export const plannerWritersMax = 32;
+/** A mailbox that failed is tried again after this, doubled up to the second. */
+export const plannerRetryMs = 500;
+export const plannerRetryMsMax = 60_000;
+/** Reports that are remembered so that a lasting fault is one event; beyond, they are forgotten and may repeat. */
+export const reportedMax = 1000;
+/** Config records whose file hashes are remembered. */
+export const hashedConfigsMax = 1000;
+
+// --- Lease ---
+/** The longest a lease can be held without renewal; after a start nothing is granted for as long. */
+export const leaseMsMax = 10_000;
+/** Lines of the journal before it is rewritten with the newest alone. */
+export const leaseJournalLinesMax = 200;
+
+// --- Ledger ---
+/** Characters of an event's message, subject and type: a line on a screen or two. */
+export const eventMessageCharactersMax = 1000;
+export const eventSubjectCharactersMax = 253;
+export const eventTypeCharactersMax = 64;
+/** Identical events within this are counted into one. */
+export const eventCollapseMs = 1000;
+/** Different (type, subject) pairs that are counted at once; beyond, events are counted by type alone. */
+export const eventCollapseKeysMax = 256;
+/** Events that wait to be written; beyond, they are dropped and the number is itself an event. */
+export const eventQueueMax = 2000;
+/** Events in one answer. */
+export const eventPageMax = 1000;
+
+// --- Nodes ---
+/** Suffixes tried for a taken default name (`raspberrypi-2` …): a fabric has at most 10,000 nodes. */
+export const nodeNameSuffixMax = 10_000;
+
+// --- API ---
+/** Bytes of a request: an apply with a few full configs in base64. */
+export const requestBytesMax = 8 * 1024 * 1024;
+/** Connections on the local socket: CLIs and one console. */
+export const apiConnectionsMax = 128;
+/** Log streams followed at once: each holds a connection and a reader. */
+export const logFollowersMax = 64;
+/** Lines of history in one answer. */
+export const logTailMax = 10_000;
+/** A local client sends its headers and its body within these. */
+export const apiHeadersMs = 10_000;
+export const apiRequestMs = 60_000;
+export const apiKeepAliveMs = 5_000;
+/** What is still being answered may go on this long once the server stops. */
+export const apiStopGraceMs = 1_000;
+/** Linux: sun_path has 108 bytes with the closing zero (unix(7)). */
+export const socketPathBytesMax = 107;
+/** Asking an existing socket whether a daemon answers. */
+export const socketProbeMs = 2_000;
+/** Lines of `problems` in a status. */
+export const statusProblemsMax = 100;
+/** Uses and lifetime of a token: a batch of boxes, a week. */
+export const tokenUsesMax = 1000;
+export const tokenTtlMsMax = 7 * 86_400_000;
+export const tokenTtlMsMin = 1000;
+
+// --- Store and replication ---
+/** Bytes of one document as JSON: a plan of `planBytesMax` and its fields. */
+export const documentBytesMax = 8 * 1024 * 1024 + 65_536;
+/** Characters of a document id: three names of 253 and their separators do not occur, file slots stay below 255. */
+export const documentIdCharactersMax = 512;
+/** Revisions that PouchDB remembers per leaf: 1,000 (its default) costs 6 ms a write (facts); 50 outlasts an offline spell. */
+export const revisionsMax = 50;
+/** Revisions in one document's `_revisions` that are accepted: twice ours, so that another setting there does no harm. */
+export const revisionsAcceptedMax = 100;
+/** Leaves of one document that a peer may list: conflicts are a handful; more is an attack. */
+export const leavesMax = 1000;
+/** Tries of `update` against concurrent writers: each loses at most to one other writer. */
+export const updateAttemptsMax = 20;
+/** Open files of the store's LevelDB: LevelDB's minimum is 74; 27 are usual. */
+export const levelFilesMax = 100;
+/** Documents per batch of replication: bounds memory, and a checkpoint is written after each. */
+export const replicationBatchMax = 32;
+/** Batches of changes that are read ahead of the one that is being written. */
+export const replicationBatchesMax = 2;
+/** Bytes of documents in one batch: 32 config files of 1.4 MB in base64 and a plan. */
+export const replicationBatchBytesMax = 64 * 1024 * 1024;
+/** Bytes of one frame on a replication stream; longer messages are cut, so that others on the connection get their turn. */
+export const replicationFrameBytesMax = 512 * 1024;
+/** Bytes of one message: a document of the largest size with its revisions. */
+export const replicationMessageBytesMax = 9 * 1024 * 1024;
+/** Bytes of documents after which an answer ends and the rest is asked for again. */
+export const replicationAnswerBytes = 1024 * 1024;
+/** Rows of changes in one answer. */
+export const replicationChangesMax = 100;
+/** Requests of one client that are under way; a replicator uses two or three. */
+export const replicationOutstandingMax = 16;
+/** Requests that wait for one of those. */
+export const replicationWaitingMax = 256;
+/** Streams of one peer: its mailbox and the bulletin, old ones about to end, and a spare of each. */
+export const replicationStreamsPerPeerMax = 6;
+/** Checkpoints of one peer in one database: pull and push, and those of databases it made anew; the oldest goes. */
+export const checkpointsPerPeerMax = 8;
+/** Bytes of one checkpoint: PouchDB keeps five sessions of about 90 bytes. */
+export const checkpointBytesMax = 4096;
+/** Times that a checkpoint's write may meet a conflict in one run; PouchDB would try for ever. */
+export const checkpointConflictsMax = 3;
+/** Refusals reported for one stream; the next one says that no more are, and protocol errors then end the stream. */
+export const refusalsPerStreamMax = 200;
+/** Bytes of an observed document: links and problems of a node, both bounded lists. */
+export const observedBytesMax = 65_536;
+/** Bytes of a file slot: a file of `configFileBytesMax` in base64, and its fields. */
+export const fileDocumentBytesMax = 1536 * 1024;
+/** Certificates of `desired/authority`, and characters of each in base64. */
+export const authorityChainMax = 5;
+export const certificateCharactersMax = 16_384;
+/** Bytes of a bulletin fact: a signature with its chain (5 KB) and a small payload. */
+export const factBytesMax = 65_536;

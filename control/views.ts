@@ -1,6 +1,6 @@
 // What the API answers with: shapes that the CLI prints. Types only. Errors are RFC 9457 problem documents.
 
-import type { InstanceState, LedgerEvent, ObservedLink, RouterMode } from './fabric.ts';
+import type { InstanceAddress, InstanceState, LedgerEvent, ObservedLink, RouterMode } from './fabric.ts';
 import type { PlanVersion, PortSpec } from './plan.ts';
 
 export interface InstanceView {
@@ -18,6 +18,8 @@ export interface InstanceView {
   pid?: number;
   restarts: number;
   nextTryAt?: number;
+  /** Where its ports listen on its own node: reachable from that box, not from others. */
+  addresses?: InstanceAddress[];
 }
 
 export interface NodeView {
@@ -99,6 +101,8 @@ export interface Problem {
   /** The field that is wrong and the accepted form, where it is about input. */
   field?: string;
   accepted?: string;
+  /** Refused manifests: everything that was wrong, as in `ManifestIssue`. */
+  issues?: { document: number; source?: string; path: string; reason: string; accepted: string; didYouMean?: string }[];
   /** What to do next. */
   action: string;
 }

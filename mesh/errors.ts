@@ -1,1 +1,171 @@
 // The errors of this folder, one class per cause. Each says whether a retry can help and what the operator should do.
+
+/** A service listens below 1024 and this process may not. */
+export class ServicePortNotPermittedError extends Error {
+  override readonly name = 'ServicePortNotPermittedError';
+  readonly id = 'service-port-not-permitted';
+  readonly retryable = false;
+  readonly action = 'Give the service a port above 1023, or run the node as root or with CAP_NET_BIND_SERVICE.';
+  constructor(service: string, port: number, options?: ErrorOptions) {
+    super(`the service ${service} uses port ${port}, which this node may not listen on`, options);
+  }
+}
+
+/** No local address had the service's ports free. */
+export class ServiceAddressTakenError extends Error {
+  override readonly name = 'ServiceAddressTakenError';
+  readonly id = 'service-address-taken';
+  readonly retryable = true;
+  readonly action =
+    'Find what listens on the port on all addresses of this box (ss -ltnp) and stop it, or give the service another port.';
+  constructor(service: string, ports: readonly number[], addresses: string, options?: ErrorOptions) {
+    super(`port ${ports.join(', ')} of the service ${service} is taken on ${addresses}`, options);
+  }
+}
+
+/** A local address could not be listened on for a reason that no other address would cure. */
+export class ServiceAddressError extends Error {
+  override readonly name = 'ServiceAddressError';
+  readonly id = 'service-address-failed';
+  readonly retryable = true;
+  readonly action = 'Read the cause: the box may be out of descriptors, or its loopback interface may be down.';
+  constructor(service: string, address: string, options?: ErrorOptions) {
+    super(`cannot listen for the service ${service} on ${address}`, options);
+  }
+}
+
+/** What was asked of the service network goes beyond a limit. */
+export class ServiceNetworkLimitError extends Error {
+  override readonly name = 'ServiceNetworkLimitError';
+  readonly id = 'service-network-limit';
+  readonly retryable = false;
+  readonly action = 'Split the application, or let the microservice call fewer services.';
+}
+
+/** `attach` on a service network that does not run. */
+export class ServiceNetworkStoppedError extends Error {
+  override readonly name = 'ServiceNetworkStoppedError';
+  readonly id = 'service-network-stopped';
+  readonly retryable = false;
+  readonly action = 'Start the node first.';
+  constructor() {
+    super('the service network does not run');
+  }
+}
+
+/** The credential of an instance is not its own, or cannot be used. */
+export class WorkloadCredentialError extends Error {
+  override readonly name = 'WorkloadCredentialError';
+  readonly id = 'workload-credential';
+  readonly retryable = true;
+  readonly action = 'Wait for the node to get an authority that covers the service; if it does not, see `selvedge describe`.';
+}
+
+/** The tunnel's server has no address to listen on. */
+export class TunnelListenError extends Error {
+  override readonly name = 'TunnelListenError';
+  readonly id = 'tunnel-listen';
+  readonly retryable = true;
+  readonly action = 'Choose another port for the tunnel, or 0 for any.';
+}
+
+/** No session with the node that runs the called instance. */
+export class TunnelUnreachableError extends Error {
+  override readonly name = 'TunnelUnreachableError';
+  readonly id = 'tunnel-unreachable';
+  readonly retryable = true;
+  readonly action = 'Check that the nodes see each other on the tunnel port (`selvedge nodes describe` lists links).';
+}
+
+/** Somebody else answered in the place of the called workload. */
+export class TunnelPeerError extends Error {
+  override readonly name = 'TunnelPeerError';
+  readonly id = 'tunnel-peer';
+  readonly retryable = false;
+  readonly action = 'Find out what answers at that address: it did not prove to be the called workload.';
+}
+
+/** The called node refused the call. */
+export class TunnelRefusedError extends Error {
+  override readonly name = 'TunnelRefusedError';
+  readonly id = 'tunnel-refused';
+  readonly action = 'See the events of the called node: they name the caller and the reason.';
+  readonly retryable: boolean;
+  readonly status: number;
+  constructor(status: number, reason: string) {
+    super(`the called node refused the call: ${reason || `status ${status}`}`);
+    this.status = status;
+    this.retryable = status !== 403;
+  }
+}
+
+/** Another key than the expected one answered at the address. */
+export class PeerMismatchError extends Error {
+  override readonly name = 'PeerMismatchError';
+  readonly id = 'peer-mismatch';
+  readonly retryable = false;
+  readonly action = 'Check the address: another node, or somebody who pretends to be one, answers there.';
+  readonly expected: string;
+  readonly found: string;
+  constructor(expected: string, found: string) {
+    super(`expected peer ${expected}, but ${found} answered`);
+    this.expected = expected;
+    this.found = found;
+  }
+}
+
+/** No address of the peer answered. */
+export class UnreachableError extends Error {
+  override readonly name = 'UnreachableError';
+  readonly id = 'peer-unreachable';
+  readonly retryable = true;
+  readonly action = 'Check that the node runs, that its port is open, and that this box has a route to it.';
+}
+
+/** There is no connection to the peer, or the mesh is not running. */
+export class NotConnectedError extends Error {
+  override readonly name = 'NotConnectedError';
+  readonly id = 'peer-not-connected';
+  readonly retryable = true;
+  readonly action = 'Wait until the node is connected again; `selvedge status` says what is in the way.';
+}
+
+/** The peer does not serve the protocol to us: not admitted, or it has no such protocol. */
+export class ProtocolRefusedError extends Error {
+  override readonly name = 'ProtocolRefusedError';
+  readonly id = 'protocol-refused';
+  readonly retryable = true;
+  readonly action = 'Check that this node is admitted and not revoked, and that both run compatible versions.';
+}
+
+/** The stream ended before everything on it had arrived. */
+export class StreamResetError extends Error {
+  override readonly name = 'StreamResetError';
+  readonly id = 'stream-reset';
+  readonly retryable = true;
+  readonly action = 'None: the caller opens a new stream. When it repeats, look at the link in `selvedge status`.';
+}
+
+/** A frame, or what waits to be sent, is larger than the limit. */
+export class FrameTooLargeError extends Error {
+  override readonly name = 'FrameTooLargeError';
+  readonly id = 'frame-too-large';
+  readonly retryable = false;
+  readonly action = 'Split what is sent: a document or file is larger than one message may be.';
+}
+
+/** The node cannot listen where it was told to. */
+export class ListenError extends Error {
+  override readonly name = 'ListenError';
+  readonly id = 'mesh-listen-failed';
+  readonly retryable = true;
+  readonly action = 'Choose another port, or stop the program that holds it.';
+}
+
+/** The identity key is not an Ed25519 key in PKCS#8 PEM. */
+export class IdentityKeyError extends Error {
+  override readonly name = 'IdentityKeyError';
+  readonly id = 'identity-key-unusable';
+  readonly retryable = false;
+  readonly action = 'Restore the identity file of the data folder from a backup, or remove it to join as a new node.';
+}

@@ -1,1 +1,166 @@
 // Every bound of this folder, each with its reason.
+
+// Announcements, local service addresses and the tunnel (section "Services" of the README).
+
+/** An announcement is read whole before it is verified: 256 instances with tickets of about 3 kB each, in base64. */
+export const announcementBytesMax = 1_000_000;
+/** More instances than a small box runs; more would not fit in one announcement. */
+export const announcementInstancesMax = 256;
+/** Ports of one instance: a ticket that names more is dropped. */
+export const ticketPortsMax = 64;
+/** Peers whose announcements are held: the largest fabric is 10,000 nodes. */
+export const announcingPeersMax = 16_384;
+/** Forgotten peers and moved instances whose newest number is remembered, so that an old announcement cannot bring them back. */
+export const rememberedMarksMax = 65_536;
+/** Verified tickets that are not verified again at each heartbeat: about 300 bytes each. */
+export const verifiedTicketsMax = 16_384;
+
+/** Candidate addresses that are tried for one service before giving up: with few nodes on a box the second one is free. */
+export const serviceAddressCandidatesMax = 64;
+/** (service, port) pairs that one instance may call: each holds a listening socket. */
+export const callableServicesMax = 256;
+/** Instances attached to one node. */
+export const attachedInstancesMax = 1_024;
+/** Connections at once from one instance: each costs about 18 kB and two descriptors. */
+export const callsPerInstanceMax = 2_048;
+
+/** Streams of one tunnel session: with a window of 2 MiB each the worst that stalled readers can hold is 1 GiB. */
+export const tunnelStreamsPerSessionMax = 512;
+/** Sessions that one pair of workloads and node may use at once, when one is full. */
+export const tunnelSessionsPerPairMax = 8;
+/** Sessions that a node accepts or opens, each way: 10,000 callers do not call one small box. */
+export const tunnelSessionsMax = 2_048;
+/** Sockets that have not finished their TLS handshake: strangers can make no more than these. */
+export const tunnelHandshakesMax = 256;
+/** A whole connection may carry this much unacknowledged; the default of 64 KB makes 2 MB/s at 20 ms round trip. */
+export const tunnelSessionWindowBytes = 16 * 1024 * 1024;
+/** What one slow reader can hold on the other side: 100 MB/s at 20 ms round trip. */
+export const tunnelStreamWindowBytes = 2 * 1024 * 1024;
+/** Larger frames cost fewer calls; 64 KiB is what a socket reads at once. */
+export const tunnelFrameBytes = 64 * 1024;
+/** Memory of one session as nghttp2 counts it, in megabytes: twice the session's window. */
+export const tunnelSessionMemoryMb = 32;
+/** A CONNECT has four headers. */
+export const tunnelHeaderPairsMax = 32;
+/** `<service>:<port>` and an instance's name are below 600 bytes. */
+export const tunnelHeaderBytesMax = 8 * 1024;
+/** Resets that a peer may send at once and each second: workloads that reset their connections are carried as such, and node:http2's
+ * defaults (1,000 and 33) end such a session. The callers are authenticated and authorized. */
+export const tunnelResetBurst = 20_000;
+export const tunnelResetsPerSecond = 5_000;
+/** TCP and TLS to one address of a node: routed paths take 24 ms, satellites 1.5 s. */
+export const tunnelHandshakeMs = 5_000;
+/** From CONNECT to its answer. */
+export const tunnelAnswerMs = 5_000;
+/** The called node's connection to its own instance: it is on the same box. */
+export const instanceConnectMs = 3_000;
+/** All attempts of one call together: below the 30 s that most HTTP clients wait. */
+export const callAttemptsMs = 15_000;
+/** Instances that one call tries. */
+export const callAttemptsMax = 8;
+/** An endpoint that failed is used last for so long: the next announcement says whether it is ready. */
+export const endpointAvoidedMs = 2_000;
+/** Failed endpoints remembered. */
+export const avoidedEndpointsMax = 4_096;
+/** A session without streams is closed after this: longer than the usual poll of a microservice. */
+export const tunnelIdleMs = 60_000;
+/** How often sessions are looked at: revoked ones are closed within this. */
+export const tunnelSweepMs = 1_000;
+/** Silence after which a session is asked for a sign of life. */
+export const tunnelPingAfterMs = 5_000;
+/** Silence after which it is given up: longer than a full stream window takes on a link of 2 Mbit/s. */
+export const tunnelSilenceMs = 15_000;
+/** A session lives on at most this long past its certificates (design, section 7). */
+export const tunnelPastCertificateMs = 24 * 60 * 60 * 1_000;
+/** Denied calls told in one minute; further ones are counted and told with the next. */
+export const deniedEventsPerMinuteMax = 60;
+/** Addresses of an offer that are tried. */
+export const offerAddressesMax = 16;
+/** Certificates that are read of a peer's chain: leaf, node authority, issuing authority, root, and one more while the root rolls over. */
+export const peerChainCertificatesMax = 5;
+
+// Links and streams (libp2p-mesh.ts, stream-frames.ts, simulations/sim-mesh.ts)
+
+/** A frame beyond this is refused on both sides: one message must not take a small box's memory. */
+export const frameBytesMax = 4 * 1024 * 1024;
+/** The same on protocols that anyone may open: enrollment needs a few kilobytes. */
+export const unadmittedFrameBytesMax = 256 * 1024;
+/** Unread bytes after which a stream is paused; the sender then waits once the window (below) is used up. */
+export const unreadBytesMax = 256 * 1024;
+/** Most that the far end may send ahead. yamux breaks under load when this exceeds the stream's read buffer (libp2p's is 4 MiB). */
+export const streamWindowBytesMax = 2 * 1024 * 1024;
+/** Bytes that callers may have handed to `send` of one stream without waiting for it; beyond, `send` rejects. */
+export const unsentBytesMax = 32 * 1024 * 1024;
+/** Open streams of one protocol and direction on one connection. */
+export const streamsPerProtocolMax = 256;
+/** Streams that one connection may open to us, over all protocols. */
+export const inboundStreamsMax = 512;
+/** The same before the peer is admitted: one enrollment and its retry. */
+export const unadmittedStreamsMax = 4;
+/** Opening a stream waits this long for the far end to accept it. */
+export const openTimeoutMs = 5_000;
+/** After a handler has finished, the far end has this long to close its side before the stream is reset. */
+export const streamLingerMs = 10_000;
+
+/** Connections of a node: a controller with a thousand nodes holds one or two to each. */
+export const connectionsMax = 2_500;
+/** Inbound connections of peers that are not admitted; beyond, the oldest of the host that holds most is closed. */
+export const unadmittedConnectionsMax = 64;
+/** Connections of one peer: two sides dialling at once make two, a restart may leave old ones for a second. */
+export const connectionsPerPeerMax = 4;
+/** Inbound handshakes at a time, in total and from one host: a slow or silent dialler must not keep the others out. */
+export const handshakesMax = 64;
+export const handshakesPerHostMax = 16;
+/** Inbound connections of one host in one second. Above a whole fabric started on one box. */
+export const connectionsPerHostPerSecondMax = 32;
+/** Noise takes two round trips; a link that needs longer than this is of no use. */
+export const handshakeTimeoutMs = 5_000;
+
+/** Addresses tried for one `connect`; a box with more is reached by one of these. */
+export const dialAddressesMax = 16;
+/** Dials at a time for one `connect`, and how much later each next one starts (RFC 8305, section 5). */
+export const dialsInParallelMax = 3;
+export const dialStaggerMs = 250;
+/** One address, and one `connect` in total. */
+export const dialTimeoutMs = 5_000;
+export const connectTimeoutMs = 15_000;
+
+/** How often each connection is looked at; a ping goes out when nothing was heard for half of it. */
+export const keepAliveIntervalMs = 300;
+/** A peer that is silent for this long is gone, unless its round trips vary so much that more must be allowed. */
+export const silentMsMax = 1_000;
+/** Upper end of that allowance. */
+export const silentMsCeiling = 10_000;
+/** A round trip is sampled at least this often, also while other traffic shows that the peer lives. */
+export const roundTripSampleMs = 5_000;
+/** A second connection to a peer is kept this long, so that both ends know both before one is closed. */
+export const duplicateConnectionMs = 5_000;
+
+// Discovery (discovery.ts, interfaces.ts)
+
+/** Found peers that are remembered; the one not heard of for longest makes room. */
+export const foundPeersMax = 512;
+/** A peer that has not answered for this long is forgotten; also the TTL of our records (RFC 6762, section 10). */
+export const foundExpiryMs = 120_000;
+/** Addresses in one answer, and characters of each. */
+export const announcedAddressesMax = 10;
+export const addressCharactersMax = 80;
+/** Records of one packet that are looked at. */
+export const recordsPerPacketMax = 64;
+/** The first question comes at once, the next after one second, then twice as long each time (RFC 6762, section 5.2). */
+export const firstQueryBackoffMs = 1_000;
+export const queryBackoffMsMax = 60_000;
+/** An answer waits a random part of this, so that not all answer in the same instant (RFC 6762, section 6). */
+export const answerJitterMs = 40;
+/** Between two answers on one interface. */
+export const answerIntervalMs = 250;
+/** Sockets: one per interface and family. */
+export const discoverySocketsMax = 32;
+/** How often the network interfaces are read; there is no event for it in Node. */
+export const interfacePollMs = 3_000;
+/** The next address of an offer is tried beside the ones under way after this (RFC 8305 recommends 250 ms). */
+export const addressStaggerMs = 250;
+/** A session whose link is gone must give a sign of life within this. */
+export const tunnelHurryMs = 3_000;
+/** Stopping waits this long for a goodbye to leave the box. */
+export const goodbyeMs = 200;

@@ -17,6 +17,11 @@ export interface AttachedInstance extends MicroserviceName {
   calls: CallableService[];
   /** Where its own service ports are reached on this node. */
   listens: { port: number; host: string; hostPort: number }[];
+  /**
+   * Of an adopted workload: the environment it was launched with, from which the service addresses that it holds are read. They are
+   * used, or `attach` rejects.
+   */
+  adoptedEnv?: Record<string, string>;
 }
 
 /** Where a tunnel's server is reached; delivered over an admitted link only. */
@@ -40,9 +45,13 @@ export interface ServiceNetwork {
   stop(): Promise<void>;
   /** What others need to call this node; undefined before `start` has bound. */
   offer(): Omit<TunnelOffer, 'authorityKeySha256'> | undefined;
-  /** Makes the instance's service addresses (again the same ones for an instance that was adopted). */
+  /**
+   * Makes the instance's service addresses (again the same ones for an instance that was adopted). For one that is attached already it
+   * replaces calls, ports and credential. Rejects with ServicePortNotPermittedError, ServiceAddressTakenError, ServiceAddressError,
+   * WorkloadCredentialError, ServiceNetworkLimitError or ServiceNetworkStoppedError; what was attached before is then unchanged.
+   */
   attach(instance: AttachedInstance): Promise<{ env: Record<string, string>; hosts: { address: string; names: string[] }[] }>;
-  /** New credential for an attached instance; open connections live on. */
+  /** New credential for an attached instance (no error when there is none); open connections live on. Throws WorkloadCredentialError. */
   renew(instance: string, credential: WorkloadCredential): void;
   /** Closes its addresses and connections. No error when there is none. */
   detach(instance: string): Promise<void>;

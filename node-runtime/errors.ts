@@ -1,1 +1,190 @@
 // The errors of this folder, one class per cause. Each says whether a retry can help and what the operator should do.
+
+/** A file of the data folder does not hold what it must. The node does not start: it never makes itself a new identity. */
+export class DamagedFileError extends Error {
+  override readonly name = 'DamagedFileError';
+  readonly id = 'damaged-file';
+  readonly retryable = false;
+  readonly action: string;
+
+  constructor(path: string, reason: string, options?: ErrorOptions) {
+    super(`the file ${path} of the data folder is damaged: ${reason}`, options);
+    this.action = `put ${path} back from a backup of this node; without one, remove the node from the fabric, empty the data folder and join again`;
+  }
+}
+
+/** `up --found` in a data folder that belongs to a fabric already. */
+export class AlreadyMemberError extends Error {
+  override readonly name = 'AlreadyMemberError';
+  readonly id = 'already-member';
+  readonly retryable = false;
+  readonly action = 'start it with `selvedge up` alone, or give another data folder with --data';
+
+  constructor(fabricName: string, node: string) {
+    super(`this data folder is node ${node} of fabric ${fabricName} already`);
+  }
+}
+
+/** A path that no Disk takes: absolute, leaving its folder, or reserved. A mistake in the program, or bad input that came through. */
+export class DiskPathError extends Error {
+  override readonly name = 'DiskPathError';
+  readonly id = 'disk-path-refused';
+  readonly retryable = false;
+  readonly action = 'use a relative path of plain names with / between them';
+
+  constructor(path: string, reason: string) {
+    super(`the path ${JSON.stringify(path)} is refused: ${reason}`);
+  }
+}
+
+/** What the operator can do about a refusal of the file system, and whether it may pass by itself. */
+const DISK_ACTIONS: Record<string, [retryable: boolean, action: string]> = {
+  ENOSPC: [true, 'free space on the volume that holds it'],
+  EDQUOT: [true, 'raise the quota of the user that runs selvedge, or free space'],
+  EROFS: [true, 'mount its volume for writing; a volume that went read-only by itself often has a failing disk'],
+  EIO: [true, 'check the disk: the kernel log says which sector or device failed'],
+  EMFILE: [true, 'raise the limit on open files of the service (LimitNOFILE)'],
+  ENFILE: [true, 'raise the limit on open files of the box (fs.file-max)'],
+  EACCES: [false, 'give the folder to the user that runs selvedge (chown -R), mode 0700'],
+  EPERM: [false, 'give the folder to the user that runs selvedge (chown -R), mode 0700'],
+  EFBIG: [false, 'find out what makes the file grow; no file of the data folder should come near this size'],
+  EISDIR: [false, 'a folder is where a file belongs: move it away'],
+  ENOTDIR: [false, 'a file is where a folder belongs: move it away'],
+};
+
+/** The file system refused an operation on a file of the data folder. */
+export class DiskError extends Error {
+  override readonly name = 'DiskError';
+  readonly id = 'disk-failed';
+  readonly retryable: boolean;
+  readonly action: string;
+  readonly path: string;
+
+  constructor(operation: string, path: string, cause: unknown) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    super(`cannot ${operation} ${path}: ${message ?? String(cause)}`, { cause });
+    const known = DISK_ACTIONS[code ?? ''];
+    this.path = path;
+    this.retryable = known?.[0] ?? false;
+    this.action = known?.[1] ?? 'look at the file and its volume; the message above is the system’s own';
+  }
+}
+
+/** No port to be had on an address. */
+export class FreePortError extends Error {
+  override readonly name = 'FreePortError';
+  readonly id = 'no-free-port';
+  readonly retryable = true;
+  readonly action = 'see that the address is one of this box, and what holds its ports (ss -ltn)';
+
+  constructor(host: string, cause: unknown) {
+    super(`no free TCP port was found on ${host}`, { cause });
+  }
+}
+
+/** This box cannot run the engine at all. */
+export class EngineUnavailableError extends Error {
+  override readonly name = 'EngineUnavailableError';
+  readonly id = 'engine-unavailable';
+  readonly retryable = true;
+  readonly action = 'the process engine needs Linux with /proc, a POSIX shell as sh, mv, cat, and a data folder it can write';
+}
+
+/** The engine was used before `start` or after `stop`. */
+export class EngineStoppedError extends Error {
+  override readonly name = 'EngineStoppedError';
+  readonly id = 'engine-stopped';
+  readonly retryable = true;
+  readonly action = 'nothing: the node is stopping, and adopts its instances at the next start';
+
+  constructor() {
+    super('the engine is not started');
+  }
+}
+
+/** A launch that cannot work until its specification changes. */
+export class LaunchRefusedError extends Error {
+  override readonly name = 'LaunchRefusedError';
+  readonly id = 'launch-refused';
+  readonly retryable = false;
+  readonly action = 'change the microservice in its manifest and apply it again';
+
+  constructor(instance: string, reason: string) {
+    super(`instance ${JSON.stringify(instance.slice(0, 256))} is refused: ${reason}`);
+  }
+}
+
+/** The working directory of a launch is not there, or not a folder that can be entered. */
+export class WorkingDirectoryError extends Error {
+  override readonly name = 'WorkingDirectoryError';
+  readonly id = 'working-directory';
+  readonly retryable = true;
+  readonly action = 'make the folder on that node, readable by the user that runs selvedge, or change workingDirectory';
+
+  constructor(instance: string, folder: string, cause: unknown) {
+    const { code } = cause as NodeJS.ErrnoException;
+    const reason = code === 'ENOENT' ? 'does not exist' : code === 'EACCES' ? 'may not be entered' : 'is no folder';
+    super(`instance ${instance}: the working directory ${folder} ${reason}`, { cause });
+  }
+}
+
+/** The system refused to start a process, or the process ended before it could say who it is. */
+export class LaunchFailedError extends Error {
+  override readonly name = 'LaunchFailedError';
+  readonly id = 'launch-failed';
+  readonly retryable = true;
+  readonly action = 'see memory, disk space and the limit on processes of that node; the instance is tried again by itself';
+
+  constructor(instance: string, reason: string, options?: ErrorOptions) {
+    super(`instance ${instance} could not be started: ${reason}`, options);
+  }
+}
+
+/** A launch or removal of an instance that runs. */
+export class InstanceRunningError extends Error {
+  override readonly name = 'InstanceRunningError';
+  readonly id = 'instance-running';
+  readonly retryable = true;
+  readonly action = 'terminate it first';
+
+  constructor(instance: string) {
+    super(`instance ${instance} is running`);
+  }
+}
+
+/** An instance that the engine has never heard of, or has forgotten. */
+export class InstanceUnknownError extends Error {
+  override readonly name = 'InstanceUnknownError';
+  readonly id = 'instance-unknown';
+  readonly retryable = false;
+  readonly action = 'see `selvedge status` for the instances of that node';
+
+  constructor(instance: string) {
+    super(`there is no instance ${JSON.stringify(instance.slice(0, 256))} here`);
+  }
+}
+
+/** Processes that survive SIGKILL: they hang in the kernel, mostly on a dead disk or network file system. */
+export class InstanceUnkillableError extends Error {
+  override readonly name = 'InstanceUnkillableError';
+  readonly id = 'instance-unkillable';
+  readonly retryable = true;
+  readonly action = 'look for hanging mounts or devices of that node (state D in ps); only a reboot ends such processes';
+
+  constructor(instance: string, pids: number[]) {
+    super(`instance ${instance}: process ${pids.join(', ')} did not end after SIGKILL`);
+  }
+}
+
+/** The fabric refused this box: asking again with the same token cannot help. */
+export class EnrollmentEndedError extends Error {
+  override readonly name = 'EnrollmentEndedError';
+  readonly id = 'enrollment-ended';
+  readonly retryable = false;
+  readonly action =
+    'create a new token on a controller (`selvedge token create`) and start again with it; `selvedge events` there says why this one was refused';
+
+  constructor(reason: string) {
+    super(`the fabric did not admit this box: ${reason}`);
+  }
+}

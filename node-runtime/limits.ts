@@ -1,1 +1,100 @@
 // Every bound of this folder, each with its reason.
+
+/** Instances in one plan: a box that runs more is beyond what one Node process can watch with probes each second. */
+export const planInstancesMax = 1_000;
+/** Files in one plan: each is a document and a file of the obeyed copy. */
+export const planFilesMax = 4_000;
+
+/** Writes of one observed document that may follow each other at once: a start is waiting, creating, starting, running, ready. */
+export const observationBurstWrites = 6;
+/** Afterwards one write a period: a crash loop must not fill the mailbox. */
+export const observationPeriodMs = 1_000;
+
+/** One signed announcement: 256 instances with their tickets. */
+export const linkAnnouncementBytesMax = 1_000_000;
+/** Neighbours or announcements in one message of a link. */
+export const neighboursMax = 1_024;
+/** Who connects must prove membership, or be asking to be admitted, within this time. */
+export const unadmittedMs = 20_000;
+/** Dialling and proving membership to a neighbour; a box under load answers late, a dead one never. */
+export const establishMs = 10_000;
+
+/** How long a workload that nobody plans any more may take to end before it is killed. */
+export const stopKillMarginMs = 10_000;
+
+/** A path inside the data folder; Linux takes 4,096 bytes, the data folder's own path included. */
+export const DISK_PATH_BYTES_MAX = 1_024;
+/** A file of the data folder is read into memory as a whole; the largest real one is a plan of 1,000 instances. */
+export const DISK_FILE_BYTES_MAX = 32 * 1024 * 1024;
+
+/** Ports drawn before giving up: a draw only fails when a port was promised to an instance that does not listen yet. */
+export const FREE_PORT_TRIES = 32;
+
+/** Read of a probe's answer; a health page is smaller, and a download must not fill memory each second. */
+export const PROBE_BODY_BYTES_MAX = 64 * 1024;
+export const PROBE_HEADER_BYTES_MAX = 16 * 1024;
+/** Of the workload's own words in a reason: they are copied into documents. */
+export const PROBE_REASON_CHARACTERS_MAX = 160;
+
+/** An instance's name is a folder's name (255 bytes), with room for suffixes. */
+export const INSTANCE_NAME_CHARACTERS_MAX = 200;
+/** All of a command; the kernel takes 128 KiB for one argument and 2 MiB for arguments and environment together. */
+export const COMMAND_BYTES_MAX = 64 * 1024;
+/** All of the given environment, names and values. */
+export const ENVIRONMENT_BYTES_MAX = 256 * 1024;
+/** One variable, name and value: the kernel's MAX_ARG_STRLEN is 128 KiB. */
+export const ENVIRONMENT_VARIABLE_BYTES_MAX = 120 * 1024;
+/** Lines of names for one instance: one a service that it may call. */
+export const HOSTS_LINES_MAX = 1_024;
+/** Files of one launch, and their bytes together: they are held in memory while they are written. */
+export const LAUNCH_FILES_MAX = 1_024;
+export const LAUNCH_FILE_BYTES_MAX = 32 * 1024 * 1024;
+/** launch.json: a command and an environment, with JSON's escapes. */
+export const LAUNCH_RECORD_BYTES_MAX = 4 * 1024 * 1024;
+
+/** From spawn to the workload's own record; a box that swaps takes seconds, one that never answers is broken. */
+export const LAUNCH_RECORD_WAIT_MS = 10_000;
+/** Look again this often while waiting for it; the watch on the folder answers first. */
+export const LAUNCH_RECORD_POLL_MS = 25;
+/** A launch found without any record is given this long before it counts as never started (the daemon died in between). */
+export const LAUNCH_GRACE_MS = 2_000;
+/** Look again for an end this often: the watch on the folder answers first, this is for watches that the kernel drops. */
+export const EXIT_POLL_MS = 2_000;
+/** The same for a workload whose shim was killed: nothing in its folder changes when it ends. */
+export const ORPHAN_POLL_MS = 250;
+/** Between two rounds of SIGKILL: a process that forks can slip through one. */
+export const KILL_ROUND_MS = 50;
+/** How long SIGKILL may take before the processes are reported as unkillable. */
+export const KILL_WAIT_MS = 10_000;
+/** The helper commands of the start (does the kernel give names?) answer in milliseconds. */
+export const DETECTION_MS = 5_000;
+
+/** One log file of an instance; with its predecessor and both streams at most four times this, plus one check period of output. */
+export const LOG_BYTES_MAX = 4 * 1024 * 1024;
+/** How often sizes are looked at: bounds the overshoot, and is how exactly history of both streams is put in order. */
+export const LOG_CHECK_MS = 1_000;
+/** Sizes noted for that order: about 17 minutes of steady output. */
+export const LOG_MARKS_MAX = 1_024;
+/** A longer line is delivered in pieces. */
+export const LOG_LINE_BYTES_MAX = 16 * 1024;
+/** Lines that `tail` may ask for, and how much of each stream is searched for them. */
+export const LOG_TAIL_LINES_MAX = 10_000;
+export const LOG_TAIL_BYTES_MAX = 1024 * 1024;
+/** Read at once from one stream, so that a loud one does not starve the other. */
+export const LOG_CHUNK_BYTES = 64 * 1024;
+/** How soon a follower sees a line: below what a person notices as a delay. */
+export const LOG_FOLLOW_MS = 100;
+
+/** Lines of history in one answer across the mesh. */
+export const logTailMax = 10_000;
+/** What was refused or failed lately, in `observed/node`. */
+export const problemsMax = 20;
+
+/** A controller looks this often whether a node's authority has reached half of its life, which is 15 days. */
+export const authorityCheckPeriodMs = 3_600_000;
+/** Facts live as long as facts may: longer than any certificate of the node that they are about. */
+export const controllerFactLifetimeMs = 400 * 86_400_000;
+/** Addresses of a controller in its fact: a box with more interfaces is reachable by these. */
+export const controllerAddressesMax = 16;
+/** Where other nodes' workloads reach this node's; another port when it is taken. */
+export const tunnelPort = 7434;

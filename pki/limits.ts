@@ -1,1 +1,100 @@
 // Every bound of this folder, each with its reason.
+
+const secondMs = 1000;
+const minuteMs = 60 * secondMs;
+const hourMs = 60 * minuteMs;
+const dayMs = 24 * hourMs;
+
+/** A root changes by roll-over, not by running out while a box is in the field: twenty years. */
+export const rootLifetimeMs = 20 * 365 * dayMs;
+
+/** An issuing authority outlives any stay of the root's key in a safe. */
+export const controllerAuthorityLifetimeMs = 365 * dayMs;
+
+/** Renewed at half life, this leaves an isolated site at least 14 days. */
+export const nodeAuthorityLifetimeMs = 30 * dayMs;
+
+/** A stolen workload key is worth a day at most. */
+export const workloadLifetimeMs = 24 * hourMs;
+
+/** Certificates begin this long before their issue: the verifier's clock may lag by a day. */
+export const backdatingMs = 24 * hourMs;
+
+/** A serial of 16 random bytes (RFC 5280 allows 20, asks for unique ones) needs no counter that survives a power cut. */
+export const serialBytes = 16;
+
+/** Services that one node authority covers; more would make a certificate too big for a handshake's first flight. */
+export const coveredServicesMax = 256;
+
+/** 256 covered services of the longest names (247 bytes) and the rest. */
+export const certificateBytesMax = 72 * 1024;
+
+/** Workload, node authority, issuing authority, root. */
+export const chainLengthMax = 4;
+
+/** A request with a P-256 key and a common name takes 300 bytes. */
+export const signingRequestBytesMax = 4 * 1024;
+
+/** Our deepest structure nests 8 levels; a hostile one must not cost stack. */
+export const asn1DepthMax = 24;
+
+/** Chains whose signatures were checked are remembered: at most this many, 200 bytes each. */
+export const checkedChainsMax = 2048;
+
+/** A plan of 256 instances, each with a ticket of 4 kB, and twice that. */
+export const jwsBytesMax = 4 * 1024 * 1024;
+
+/** Authorities kept read: 10 kB each. A controller with more nodes than that reads some again (0.5 ms). */
+export const readAuthoritiesMax = 256;
+
+/** RFC 1035: a label, and a whole name. */
+export const labelCharactersMax = 63;
+export const dnsNameCharactersMax = 253;
+
+/** 160 bits: cannot be guessed at any rate; 32 base32 characters without padding. */
+export const tokenSecretBytes = 20;
+
+/** Each attempt compares against every token in constant time (1 µs each). */
+export const tokensMax = 1000;
+export const tokenUsesMax = 1000;
+/** Uses of all outstanding tokens: twice the largest fabric; the journal, 150 bytes a use, stays under 10 MB. */
+export const tokenUsesOutstandingMax = 20_000;
+export const tokenTtlMsMin = minuteMs;
+/** A forgotten token must not stay an open door. */
+export const tokenTtlMsMax = 30 * dayMs;
+/** Labels that a token, or a node, may carry. */
+export const labelsMax = 64;
+export const labelTextCharactersMax = 128;
+/** The journal is rewritten once it has this many lines beyond what its tokens need. */
+export const tokenJournalSpareLinesMax = 2000;
+
+/** The mesh carries no more on a protocol that anyone may open; the largest answer, 256 services covered, takes half. */
+export const enrollmentFrameBytesMax = 256 * 1024;
+
+/** The slowest honest step is a controller's fsync and signature on a busy flash card. */
+export const enrollmentStepTimeoutMs = 15 * secondMs;
+
+/** Streams of enrollment served at once; each holds at most one frame. */
+export const enrollmentStreamsMax = 256;
+
+/** One peer's attempts: it retries at most every few seconds when something is wrong. */
+export const enrollmentAttemptsPerPeerMax = 30;
+/** Everybody's token attempts together: a rack of boxes powered on at once passes, the ledger cannot be flooded. */
+export const enrollmentTokenAttemptsMax = 600;
+/** Refusals that reach the ledger in a window; the rest is counted: whoever makes peer ids must not fill it. */
+export const enrollmentRefusalsReportedMax = 120;
+export const enrollmentWindowMs = minuteMs;
+/** Peers whose attempts are counted; peer ids cost nothing to make, so the table is bounded and the total counts too. */
+export const enrollmentPeersCountedMax = 4096;
+
+/** Controllers, and addresses of each, that an answer names. */
+export const controllersMax = 32;
+export const addressesMax = 32;
+export const addressCharactersMax = 200;
+
+/** A fact is small; a controller's with its addresses is the largest. */
+export const factBytesMax = 32 * 1024;
+/** A fact about a controller must outlive its authority (1 year), with a month to spare. */
+export const factLifetimeMsMax = 400 * dayMs;
+/** Facts issued this far in the future come from a clock that is wrong. */
+export const factClockSkewMsMax = dayMs;

@@ -1,0 +1,36 @@
+#!/usr/bin/env node
+// The program's entry. Written so that old versions of Node.js can parse it: it checks the version before it loads
+// anything else. In a checkout, whose node_modules has a newer Node.js, it runs on that one instead of refusing.
+
+const [major, minor] = process.versions.node.split('.').map(Number);
+
+if (major > 22 || (major === 22 && minor >= 18)) {
+  import('../control/cli/main.ts').then((cli) => cli.main());
+} else {
+  // biome-ignore lint/style/useNodejsImportProtocol: Node.js before 12.20 does not know the protocol.
+  Promise.all([import('fs'), import('path'), import('child_process')]).then(([fs, path, childProcess]) => {
+    const script = fs.realpathSync(process.argv[1]);
+    const newer = path.join(path.dirname(script), '..', 'node_modules', '.bin', 'node');
+    if (fs.existsSync(newer)) {
+      runOn(newer, script, childProcess);
+    } else {
+      console.error(`selvedge needs Node.js 22.18 or newer; this is ${process.versions.node}. See https://nodejs.org/`);
+      process.exit(2);
+    }
+  });
+}
+
+/** The child decides when to end: signals are passed on, its exit is ours. */
+function runOn(node, script, childProcess) {
+  const child = childProcess.spawn(node, [script].concat(process.argv.slice(2)), { stdio: 'inherit' });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  child.on('error', (error) => {
+    console.error(`selvedge: cannot start ${node}: ${error.message}`);
+    process.exit(2);
+  });
+  child.on('exit', (status, signal) => {
+    if (signal === null) process.exit(status);
+    process.removeAllListeners(signal);
+    process.kill(process.pid, signal);
+  });
+}

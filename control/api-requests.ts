@@ -1,0 +1,89 @@
+// Bodies, paths and queries of the API, checked. Called by api.ts. It must never pass on a field that it does not know.
+
+import { z } from 'zod';
+import { RequestRefusedError } from './errors.ts';
+import type { RouterMode } from './fabric.ts';
+import {
+  eventPageMax,
+  logTailMax,
+  manifestDocumentsMax,
+  tokenTtlMsMax,
+  tokenTtlMsMin,
+  tokenUsesMax,
+} from './limits.ts';
+import { describeIssues, pathText } from './manifest-issues.ts';
+
+export interface TokenRequest {
+  uses: number;
+  ttlMs: number;
+  labels: Record<string, string>;
+  router: RouterMode;
+}
+
+const whole = (minimum: number, maximum: number) =>
+  z.int().min(minimum).max(maximum).describe(`a whole number from ${minimum} to ${maximum}`);
+
+export const tokenSchema = z
+  .strictObject({
+    uses: whole(1, tokenUsesMax).default(1),
+    ttlMs: whole(tokenTtlMsMin, tokenTtlMsMax).default(3_600_000),
+    labels: z.record(z.string(), z.string()).default({}).describe('an object of strings'),
+    router: z.enum(['edge', 'interior']).default('edge').describe("'edge' or 'interior'"),
+  })
+  .describe('{uses, ttlMs, labels, router}');
+
+export const applySchema = z
+  .strictObject({
+    documents: z
+      .array(z.unknown())
+      .max(manifestDocumentsMax)
+      .describe(`a list of at most ${manifestDocumentsMax} manifests`),
+    source: z.array(z.string().max(4096)).max(manifestDocumentsMax).describe('a list of strings').optional(),
+  })
+  .describe('{documents: […]}');
+
+export const downSchema = z
+  .strictObject({ workloads: z.boolean().default(false).describe('true or false') })
+  .describe('{workloads: true} or {workloads: false}');
+
+/** The parsed body; RequestRefusedError names the first field that is wrong. */
+export function readBody<S extends z.ZodType>(schema: S, body: unknown): z.infer<S> {
+  const parsed = schema.safeParse(body);
+  if (parsed.success) return parsed.data;
+  const [issue] = describeIssues(schema, body, parsed.error.issues);
+  const field = issue === undefined ? '' : pathText(issue.path);
+  const guess = issue?.didYouMean === undefined ? '' : ` (did you mean ${JSON.stringify(issue.didYouMean)}?)`;
+  throw new RequestRefusedError(`${field === '' ? 'the body ' : ''}${issue?.reason ?? 'is not accepted'}${guess}`, {
+    field,
+    ...(issue?.accepted && { accepted: issue.accepted }),
+  });
+}
+
+/** A whole number in a query. */
+export function readCount(name: string, text: string | undefined, standard: number, maximum: number): number {
+  if (text === undefined) return standard;
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : -1;
+  if (value < 0 || value > maximum) {
+    throw new RequestRefusedError('is not accepted', { field: name, accepted: `a whole number from 0 to ${maximum}` });
+  }
+  return value;
+}
+
+/** `true`, `false`, or left out (false); a flag without a value is true. */
+export function readFlag(name: string, text: string | undefined): boolean {
+  if (text === undefined || text === 'false') return false;
+  if (text === 'true' || text === '') return true;
+  throw new RequestRefusedError('is not accepted', { field: name, accepted: 'true or false' });
+}
+
+/** Queries with a name that the route does not know are refused: a misspelt `dryRun` must not apply. */
+export function refuseUnknownQueries(given: Record<string, string>, known: readonly string[]): void {
+  for (const name of Object.keys(given)) {
+    if (known.includes(name)) continue;
+    const accepted = known.length === 0 ? 'no query' : known.join(', ');
+    throw new RequestRefusedError('is not a known query', { field: name.slice(0, 80), accepted });
+  }
+}
+
+export const readTail = (text: string | undefined): number => readCount('tail', text, 100, logTailMax);
+export const readLimit = (text: string | undefined): number => readCount('limit', text, 100, eventPageMax);

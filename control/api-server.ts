@@ -1,0 +1,135 @@
+// The API on a Unix socket in the data folder, for the users that may read that folder (mode 0600). Called by the composition. It must
+// never take the socket of a daemon that answers, and never remove what is not a socket.
+
+import { chmod, lstat, unlink } from 'node:fs/promises';
+import type { Server } from 'node:http';
+import { connect } from 'node:net';
+import { isMainThread } from 'node:worker_threads';
+import { createAdaptorServer } from '@hono/node-server';
+import type { Clock } from '../node-runtime/clock.ts';
+import { DaemonRunningError, SocketBlockedError, SocketPathError } from './errors.ts';
+import {
+  apiConnectionsMax,
+  apiHeadersMs,
+  apiKeepAliveMs,
+  apiRequestMs,
+  apiStopGraceMs,
+  socketPathBytesMax,
+  socketProbeMs,
+} from './limits.ts';
+
+export interface ApiServer {
+  /** Throws SocketPathError, DaemonRunningError or SocketBlockedError. Idempotent. */
+  start(): Promise<void>;
+  /** Lets running answers end for `apiStopGraceMs`, then cuts them, and removes the socket. Idempotent. */
+  stop(): Promise<void>;
+}
+
+function codeOf(error: unknown): string {
+  return String((error as { code?: unknown }).code ?? '');
+}
+
+/** Whether somebody answers on the socket. A full backlog counts as an answer: a daemon is there. */
+async function isAnswered(path: string, clock: Clock): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const socket = connect({ path });
+  const timer = clock.setTimeout(() => resolve(true), socketProbeMs);
+  socket.once('connect', () => resolve(true));
+  socket.once('error', (error) => resolve(!['ECONNREFUSED', 'ENOENT'].includes(codeOf(error))));
+  try {
+    return await promise;
+  } finally {
+    clock.clearTimeout(timer);
+    socket.destroy();
+  }
+}
+
+async function removeStale(path: string, clock: Clock): Promise<void> {
+  const entry = await lstat(path).catch((error: unknown) => {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw new SocketBlockedError(path, codeOf(error), error);
+  });
+  if (entry === undefined) return;
+  if (!entry.isSocket()) throw new SocketBlockedError(path, 'something that is no socket is there');
+  if (await isAnswered(path, clock)) throw new DaemonRunningError(path);
+  await unlink(path).catch(() => undefined);
+}
+
+async function listen(server: Server, path: string): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once('error', reject);
+  // The socket is bound within listen(), so this mask covers its making and nothing else (threads may not set one; the data folder's
+  // mode 0700 and the chmod below hold there).
+  const mask = isMainThread ? process.umask(0o177) : undefined;
+  try {
+    server.listen({ path }, resolve);
+  } finally {
+    if (mask !== undefined) process.umask(mask);
+  }
+  try {
+    await promise;
+    await chmod(path, 0o600);
+  } catch (error) {
+    server.close();
+    if (codeOf(error) === 'EADDRINUSE') throw new DaemonRunningError(path);
+    throw new SocketBlockedError(path, codeOf(error) || String(error), error);
+  } finally {
+    server.off('error', reject);
+  }
+}
+
+export function createApiServer({
+  fetch,
+  path,
+  clock,
+}: {
+  /** Of `createApi`. */
+  fetch: (request: Request) => Response | Promise<Response>;
+  /** Absolute path of the socket; at most 107 bytes. */
+  path: string;
+  clock: Clock;
+}): ApiServer {
+  let server: Server | undefined;
+  let starting: Promise<void> | undefined;
+
+  const begin = async (): Promise<void> => {
+    const bytes = Buffer.byteLength(path);
+    if (bytes > socketPathBytesMax) throw new SocketPathError(path, bytes, socketPathBytesMax);
+    await removeStale(path, clock);
+    const serverOptions = {
+      headersTimeout: apiHeadersMs,
+      requestTimeout: apiRequestMs,
+      keepAliveTimeout: apiKeepAliveMs,
+    };
+    const created = createAdaptorServer({ fetch, serverOptions, overrideGlobalObjects: false }) as Server;
+    created.maxConnections = apiConnectionsMax;
+    await listen(created, path);
+    // A connection that fails must not bring the daemon down.
+    created.on('error', () => undefined);
+    server = created;
+  };
+
+  return {
+    start() {
+      starting ??= begin().catch((error: unknown) => {
+        starting = undefined;
+        throw error;
+      });
+      return starting;
+    },
+    async stop() {
+      await starting?.catch(() => undefined);
+      starting = undefined;
+      const stopping = server;
+      server = undefined;
+      if (stopping === undefined) return;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      // Closing also unlinks the socket.
+      stopping.close(() => resolve());
+      stopping.closeIdleConnections();
+      const timer = clock.setTimeout(() => stopping.closeAllConnections(), apiStopGraceMs);
+      await promise;
+      clock.clearTimeout(timer);
+    },
+  };
+}

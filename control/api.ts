@@ -1,0 +1,213 @@
+// The API's routes: documents in, documents out. Called by the API server (a Unix socket now) and by tests. It must never reach an actor:
+// what it does is what the injected functions do.
+
+import { type Context, Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import type { LogLine } from '../node-runtime/engine.ts';
+import {
+  applySchema,
+  downSchema,
+  readBody,
+  readFlag,
+  readLimit,
+  readTail,
+  refuseUnknownQueries,
+  type TokenRequest,
+  tokenSchema,
+} from './api-requests.ts';
+import { NotAControllerError, NotFoundError, RequestRefusedError, TooManyFollowersError } from './errors.ts';
+import { logFollowersMax, requestBytesMax } from './limits.ts';
+import { logStream } from './log-stream.ts';
+import { internalProblem, makeProblem, problemOf, problemType } from './problems.ts';
+import type {
+  ApplicationView,
+  ApplyView,
+  EventView,
+  InstanceView,
+  NodeView,
+  Problem,
+  StatusView,
+  TokenView,
+} from './views.ts';
+
+/** What both kinds of node answer. */
+export interface NodeFunctions {
+  /** Name of this node. */
+  node: string;
+  /** Software version, for `ping`. */
+  software: string;
+  status(): Promise<StatusView>;
+  /** Undefined when there is none; on a worker only its own. */
+  instance(name: string): Promise<InstanceView | undefined>;
+  /** Lines of an instance that exists; ends when the signal aborts. */
+  logs(instance: string, options: { tail: number; follow: boolean }, signal: AbortSignal): AsyncIterable<LogLine>;
+  /** Begins to end the daemon, and its workloads when asked; called after the answer went out. */
+  down(options: { workloads: boolean }): Promise<void>;
+  /** Hears of errors that nobody described. */
+  report(error: unknown): void;
+}
+
+/** What only a controller answers. */
+export interface FabricFunctions {
+  nodes(): Promise<NodeView[]>;
+  nodeNamed(name: string): Promise<NodeView | undefined>;
+  applications(): Promise<ApplicationView[]>;
+  application(project: string, name: string): Promise<ApplicationView | undefined>;
+  deleteApplication(project: string, name: string): Promise<void>;
+  apply(documents: readonly unknown[], options: { dryRun: boolean; source?: readonly string[] }): Promise<ApplyView>;
+  createToken(request: TokenRequest): Promise<TokenView>;
+  events(options: { after?: string; limit: number }): Promise<EventView[]>;
+}
+
+export type ApiOptions =
+  | ({ kind: 'controller' } & NodeFunctions & FabricFunctions)
+  | ({ kind: 'worker' } & NodeFunctions);
+
+function sendProblem(problem: Problem): Response {
+  return new Response(JSON.stringify(problem), { status: problem.status, headers: { 'content-type': problemType } });
+}
+
+async function readJson(context: Context): Promise<unknown> {
+  const text = await context.req.text();
+  try {
+    return JSON.parse(text === '' ? '{}' : text);
+  } catch {
+    throw new RequestRefusedError('the body is not JSON', { accepted: 'a JSON object' });
+  }
+}
+
+function found<T>(value: T | undefined, what: string, name: string, action: string): T {
+  if (value === undefined) throw new NotFoundError(what, name, action);
+  return value;
+}
+
+const actions = {
+  node: '`selvedge nodes list` lists those that there are.',
+  application: '`selvedge apps` lists those that there are.',
+  instance: '`selvedge status` lists those that there are.',
+};
+
+/** Routes that only a controller answers; a worker refuses them before it reads a body. */
+const fabricPaths = ['/v1/nodes', '/v1/applications', '/v1/apply', '/v1/tokens', '/v1/events'];
+
+function addNodeRoutes(app: Hono, options: ApiOptions): void {
+  let followers = 0;
+
+  app.get('/v1/ping', (context) => {
+    refuseUnknownQueries(context.req.query(), []);
+    return context.json({ ok: true, kind: options.kind, node: options.node, software: options.software });
+  });
+  app.get('/v1/status', async (context) => {
+    refuseUnknownQueries(context.req.query(), []);
+    return context.json(await options.status());
+  });
+  app.get('/v1/instances/:name', async (context) => {
+    const name = context.req.param('name');
+    return context.json(found(await options.instance(name), 'instance', name, actions.instance));
+  });
+  app.get('/v1/instances/:name/logs', async (context) => {
+    const query = context.req.query();
+    refuseUnknownQueries(query, ['tail', 'follow']);
+    const [tail, follow] = [readTail(query.tail), readFlag('follow', query.follow)];
+    const name = context.req.param('name');
+    found(await options.instance(name), 'instance', name, actions.instance);
+    if (followers >= logFollowersMax) throw new TooManyFollowersError(logFollowersMax);
+    followers += 1;
+    const body = logStream({
+      open: (signal) => options.logs(name, { tail, follow }, signal),
+      signal: context.req.raw.signal,
+      onEnd: () => {
+        followers -= 1;
+      },
+      report: options.report,
+    });
+    return new Response(body, { headers: { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' } });
+  });
+  app.post('/v1/down', async (context) => {
+    const { workloads } = readBody(downSchema, await readJson(context));
+    // A task later: the server that stops waits for this very answer.
+    setImmediate(() => {
+      Promise.resolve(options.down({ workloads })).catch(options.report);
+    });
+    return context.json({ stopping: true, workloads }, 202);
+  });
+}
+
+function addFabricRoutes(app: Hono, options: FabricFunctions): void {
+  app.get('/v1/nodes', async (context) => context.json(await options.nodes()));
+  app.get('/v1/nodes/:name', async (context) => {
+    const name = context.req.param('name');
+    return context.json(found(await options.nodeNamed(name), 'node', name, actions.node));
+  });
+  app.get('/v1/applications', async (context) => context.json(await options.applications()));
+  app.get('/v1/applications/:project/:name', async (context) => {
+    const { project, name } = context.req.param();
+    return context.json(
+      found(await options.application(project, name), 'application', `${project}/${name}`, actions.application),
+    );
+  });
+  app.delete('/v1/applications/:project/:name', async (context) => {
+    const { project, name } = context.req.param();
+    await options.deleteApplication(project, name);
+    return context.json({ deleted: { project, name } });
+  });
+  app.post('/v1/apply', async (context) => {
+    const query = context.req.query();
+    refuseUnknownQueries(query, ['dryRun']);
+    const dryRun = readFlag('dryRun', query.dryRun);
+    const { documents, source } = readBody(applySchema, await readJson(context));
+    return context.json(await options.apply(documents, { dryRun, ...(source !== undefined && { source }) }));
+  });
+  app.post('/v1/tokens', async (context) => {
+    const request = readBody(tokenSchema, await readJson(context));
+    return context.json(await options.createToken(request), 201);
+  });
+  app.get('/v1/events', async (context) => {
+    const query = context.req.query();
+    refuseUnknownQueries(query, ['after', 'limit']);
+    const limit = readLimit(query.limit);
+    const events = await options.events({ limit, ...(query.after !== undefined && { after: query.after }) });
+    return context.json({ events });
+  });
+}
+
+/**
+ * The hono app (`.fetch` is the handler). JSON everywhere; errors are RFC 9457 problems (`application/problem+json`); log lines are
+ * newline-delimited JSON. On a worker the fabric's routes answer 403 `not-a-controller`.
+ */
+export function createApi(options: ApiOptions): Hono {
+  const app = new Hono();
+  app.onError((error) => {
+    const problem = problemOf(error);
+    if (problem === undefined) options.report(error);
+    return sendProblem(problem ?? internalProblem);
+  });
+  app.notFound((context) =>
+    sendProblem(
+      makeProblem(
+        'no-such-route',
+        `there is no ${context.req.method} ${context.req.path}`,
+        'Use a CLI of the same version as the daemon.',
+      ),
+    ),
+  );
+  if (options.kind === 'worker') {
+    for (const path of fabricPaths) {
+      for (const pattern of [path, `${path}/*`]) {
+        app.all(pattern, () => {
+          throw new NotAControllerError(options.node);
+        });
+      }
+    }
+  }
+  const tooLarge = (): Response => {
+    const accepted = `at most ${requestBytesMax} bytes`;
+    return sendProblem(
+      makeProblem('request-too-large', 'the body is too large', 'Split it into several requests.', { accepted }),
+    );
+  };
+  app.use(bodyLimit({ maxSize: requestBytesMax, onError: tooLarge }));
+  addNodeRoutes(app, options);
+  if (options.kind === 'controller') addFabricRoutes(app, options);
+  return app;
+}

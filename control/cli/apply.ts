@@ -1,0 +1,55 @@
+// `selvedge apply`: declares what is to run. Also called by the demo.
+
+import type { Command } from 'commander';
+import type { ApplyView } from '../views.ts';
+import type { Client } from './client.ts';
+import { contextOf, print } from './context.ts';
+import { UsageError } from './errors.ts';
+import type { Host } from './host.ts';
+import { collect } from './options.ts';
+import { subcommand } from './subcommand.ts';
+import { printable } from './table.ts';
+
+/** Reads the manifests and sends them; the daemon checks them all before it changes anything. Throws ManifestFileError or the client's errors. */
+export async function applyFiles(
+  paths: string[],
+  { client, host }: { client: Client; host: Host },
+): Promise<ApplyView> {
+  // The YAML parser is loaded when it is needed: every other command starts sooner.
+  const { loadManifests } = await import('./manifest-files.ts');
+  const documents = await loadManifests(paths, host);
+  return await client.apply(
+    documents.map(({ value }) => value),
+    documents.map(({ source }) => source),
+  );
+}
+
+function appliedText(view: ApplyView): string {
+  const lines = view.applied.map(
+    ({ kind, project, name, generation, change }) =>
+      `${kind} ${printable(project)}/${printable(name)} ${change} (generation ${generation})`,
+  );
+  const application = view.applied.find(({ kind }) => kind === 'Application');
+  if (view.durability === 'local') lines.push('Acknowledged by this controller alone: no second one has it yet.');
+  if (application !== undefined) lines.push(`Next: selvedge wait ${application.name}`);
+  return lines.join('\n');
+}
+
+export function addApply(program: Command, host: Host): void {
+  subcommand(
+    program,
+    'apply',
+    'Declare what is to run: manifests in YAML or JSON. Nothing changes when any of it is refused.',
+    '$ selvedge apply examples/cold-chain/app.yaml\n$ cat app.yaml | selvedge apply -f -',
+  )
+    .argument('[files...]', 'manifests; - is stdin')
+    .option('-f, --file <file>', 'a manifest; may be given several times', collect, [])
+    .action(async (files: string[], options: { file: string[] }, command: Command) => {
+      const paths = [...files, ...options.file];
+      if (paths.length === 0)
+        throw new UsageError('there is no file to apply', { action: 'Write `selvedge apply FILE`.' });
+      const context = contextOf(host, command);
+      const view = await applyFiles(paths, context);
+      print(context, view, () => appliedText(view));
+    });
+}

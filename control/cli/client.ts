@@ -1,0 +1,195 @@
+// Talks to the local daemon: HTTP and JSON over the Unix socket of its data folder. One typed function per request; the
+// contract is control/views.ts. The only file of the command line that imports node:http.
+
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { createInterface } from 'node:readline';
+import type { LogLine } from '../../node-runtime/engine.ts';
+import type { RouterMode } from '../fabric.ts';
+import type {
+  ApplicationView,
+  ApplyView,
+  EventView,
+  InstanceView,
+  NodeView,
+  Problem,
+  StatusView,
+  TokenView,
+} from '../views.ts';
+import { DaemonSilentError, NoDaemonError, RefusedError, SocketForbiddenError } from './errors.ts';
+import { answerBytesMax, answerMs, logLineBytesMax, pingMs } from './limits.ts';
+import { ownerOf } from './owner.ts';
+
+export interface TokenRequest {
+  uses: number;
+  ttlMs: number;
+  labels: Record<string, string>;
+  router: RouterMode;
+}
+
+export interface Client {
+  readonly socketPath: string;
+  /** Resolves when a daemon answers. */
+  ping(): Promise<void>;
+  status(): Promise<StatusView>;
+  nodes(): Promise<NodeView[]>;
+  node(name: string): Promise<NodeView>;
+  applications(): Promise<ApplicationView[]>;
+  application(project: string, name: string): Promise<ApplicationView>;
+  deleteApplication(project: string, name: string): Promise<void>;
+  /** `source` says where each document came from, for refusals. */
+  apply(documents: unknown[], source: string[]): Promise<ApplyView>;
+  createToken(token: TokenRequest): Promise<TokenView>;
+  events(options: { after?: string; limit?: number }): Promise<EventView[]>;
+  instance(name: string): Promise<InstanceView>;
+  logs(name: string, options: { tail: number; follow: boolean }, signal?: AbortSignal): AsyncGenerator<LogLine>;
+  /** The daemon ends itself, and with `workloads` first what it runs. */
+  down(workloads: boolean): Promise<void>;
+}
+
+interface Ask {
+  method: 'GET' | 'POST' | 'DELETE';
+  path: string;
+  body?: unknown;
+  silenceMs?: number;
+  signal?: AbortSignal | undefined;
+}
+
+/** One segment of a path. */
+const segment = encodeURIComponent;
+
+/** Makes a client of the daemon behind `socketPath`. Every function rejects with an error of errors.ts. */
+export function createClient({ socketPath }: { socketPath: string }): Client {
+  const ask = async <T>(asked: Ask): Promise<T> => (await json(await open(socketPath, asked), asked.path)) as T;
+  const get = <T>(path: string): Promise<T> => ask<T>({ method: 'GET', path });
+
+  return {
+    socketPath,
+    ping: async () => void (await ask({ method: 'GET', path: '/v1/ping', silenceMs: pingMs })),
+    status: () => get('/v1/status'),
+    nodes: () => get('/v1/nodes'),
+    node: (name) => get(`/v1/nodes/${segment(name)}`),
+    applications: () => get('/v1/applications'),
+    application: (project, name) => get(`/v1/applications/${segment(project)}/${segment(name)}`),
+    deleteApplication: async (project, name) =>
+      void (await ask({ method: 'DELETE', path: `/v1/applications/${segment(project)}/${segment(name)}` })),
+    apply: (documents, source) => ask({ method: 'POST', path: '/v1/apply', body: { documents, source } }),
+    createToken: (token) => ask({ method: 'POST', path: '/v1/tokens', body: token }),
+    events: async ({ after, limit }) => {
+      const query = new URLSearchParams();
+      if (after !== undefined) query.set('after', after);
+      if (limit !== undefined) query.set('limit', String(limit));
+      return (await get<{ events: EventView[] }>(`/v1/events?${query}`)).events;
+    },
+    instance: (name) => get(`/v1/instances/${segment(name)}`),
+    logs: async function* (name, { tail, follow }, signal) {
+      const path = `/v1/instances/${segment(name)}/logs?tail=${tail}&follow=${follow}`;
+      // A followed log is silent for as long as the workload is.
+      const response = await open(socketPath, { method: 'GET', path, silenceMs: follow ? 0 : answerMs, signal });
+      if (response.statusCode !== 200) await json(response, path);
+      yield* lines(response, signal);
+    },
+    down: async (workloads) => void (await ask({ method: 'POST', path: '/v1/down', body: { workloads } })),
+  };
+}
+
+/** Sends the request; resolves with the answer's head. */
+function open(socketPath: string, { method, path, body, silenceMs = answerMs, signal }: Ask): Promise<IncomingMessage> {
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+  const text = body === undefined ? undefined : JSON.stringify(body);
+  const request = httpRequest({
+    socketPath,
+    method,
+    path,
+    agent: false,
+    // Node.js resolves no name here; the header says what every local server expects.
+    headers: {
+      host: 'selvedge',
+      accept: 'application/json',
+      ...(text !== undefined && { 'content-type': 'application/json' }),
+      ...(method !== 'GET' && { 'content-length': Buffer.byteLength(text ?? '') }),
+    },
+    ...(signal !== undefined && { signal }),
+  });
+  request.setTimeout(silenceMs, () => request.destroy(new DaemonSilentError(`${method} ${path}`)));
+  request.on('response', resolve);
+  request.on('error', (error: NodeJS.ErrnoException) =>
+    reject(connectionError(socketPath, error, `${method} ${path}`)),
+  );
+  request.end(text);
+  return promise;
+}
+
+function connectionError(socketPath: string, error: NodeJS.ErrnoException, what: string): Error {
+  if (error instanceof DaemonSilentError || error.name === 'AbortError') return error;
+  if (error.code === 'ENOENT') return new NoDaemonError(socketPath, 'there is no such socket', error);
+  if (error.code === 'ECONNREFUSED') return new NoDaemonError(socketPath, 'nobody listens on it any more', error);
+  if (error.code === 'ENOTSOCK') return new NoDaemonError(socketPath, 'it is not a socket', error);
+  if (error.code === 'EACCES' || error.code === 'EPERM') {
+    return new SocketForbiddenError(socketPath, ownerOf(socketPath), error);
+  }
+  return new DaemonSilentError(`${what}: ${error.message}`, error);
+}
+
+/** The body as JSON; rejects with RefusedError when the answer is a problem. */
+async function json(response: IncomingMessage, path: string): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      if (bytes > answerBytesMax) throw new Error(`more than ${answerBytesMax} bytes`);
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    throw new DaemonSilentError(`${path}: ${(error as Error).message}`, error);
+  }
+  const text = Buffer.concat(chunks).toString('utf8');
+  const status = response.statusCode ?? 0;
+  let value: unknown;
+  try {
+    value = text === '' ? undefined : JSON.parse(text);
+  } catch (error) {
+    throw new DaemonSilentError(`${path} answered ${status} with something that is not JSON`, error);
+  }
+  if (status >= 200 && status < 300) return value;
+  const problem = (typeof value === 'object' && value !== null ? value : {}) as Partial<Problem>;
+  throw refusal({ title: `${path} answered ${status}`, ...problem, status });
+}
+
+function refusal({
+  type,
+  title,
+  status,
+  detail,
+  field,
+  accepted,
+  issues,
+  action,
+}: Partial<Problem> & { status: number }): RefusedError {
+  // Refused manifests: the detail lists every issue with its field and accepted form already.
+  const about = issues === undefined && field !== undefined && field !== '' ? `${field}: ` : '';
+  const form = issues === undefined && accepted !== undefined && accepted !== '' ? `; accepted: ${accepted}` : '';
+  return new RefusedError(`${about}${detail ?? title}${form}`, {
+    type: type ?? 'about:blank',
+    status,
+    action: action ?? 'Look at the output of the daemon.',
+  });
+}
+
+/** NDJSON as it comes; ends quietly when the signal aborts. */
+async function* lines(response: IncomingMessage, signal: AbortSignal | undefined): AsyncGenerator<LogLine> {
+  const reader = createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY });
+  response.on('error', () => reader.close());
+  try {
+    for await (const line of reader) {
+      if (line.length === 0 || line.length > logLineBytesMax) continue;
+      const value = JSON.parse(line) as LogLine | { problem: Problem };
+      // What went wrong after the answer had begun comes as its last line.
+      if ('problem' in value) throw refusal(value.problem);
+      yield value;
+    }
+  } catch (error) {
+    if (signal?.aborted !== true) throw error;
+  }
+  if (signal?.aborted !== true && !response.complete) throw new DaemonSilentError('the log broke off');
+}

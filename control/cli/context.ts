@@ -1,0 +1,45 @@
+// What a command works with: the host, the data folder and its daemon's client, the form of output. Made once per command
+// from the global options.
+
+import type { Command } from 'commander';
+import { type Client, createClient } from './client.ts';
+import { dataFolderOf, socketPathOf } from './data-folder.ts';
+import type { Host } from './host.ts';
+
+export interface GlobalOptions {
+  data?: string;
+  output: 'table' | 'json';
+}
+
+export interface Context {
+  host: Host;
+  dataFolder: string;
+  json: boolean;
+  client: Client;
+}
+
+/** Throws UsageError when the data folder's path is too long for a socket. */
+export function contextOf(host: Host, command: Command): Context {
+  const options = command.optsWithGlobals<GlobalOptions>();
+  const dataFolder = dataFolderOf(host, options.data);
+  const client = createClient({ socketPath: socketPathOf(dataFolder) });
+  return { host, dataFolder, json: options.output === 'json', client };
+}
+
+/** Prints the value as JSON with `-o json`, else the text that `render` makes. */
+export function print(context: Context, value: unknown, render: () => string): void {
+  context.host.out(context.json ? JSON.stringify(value, undefined, 2) : render());
+}
+
+/** Runs `work` with a signal that SIGINT, SIGTERM and SIGHUP abort, for commands that go on until they are told to end. */
+export async function untilSignal(host: Host, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  const controller = new AbortController();
+  const undo = host.onSignal(() => controller.abort());
+  try {
+    await work(controller.signal);
+  } catch (error) {
+    if (!controller.signal.aborted) throw error;
+  } finally {
+    undo();
+  }
+}

@@ -1,0 +1,86 @@
+// `selvedge describe`: all about one application or instance.
+
+import type { Command } from 'commander';
+import type { ApplicationView, InstanceView } from '../views.ts';
+import { contextOf, print } from './context.ts';
+import { formatDate } from './durations.ts';
+import { UsageError } from './errors.ts';
+import { findInstance } from './find-instance.ts';
+import type { Host } from './host.ts';
+import { nodeText } from './nodes.ts';
+import { projectOption } from './options.ts';
+import { age, coloured, facts, instancesTable } from './render.ts';
+import { subcommand } from './subcommand.ts';
+import { printable, table } from './table.ts';
+
+export function applicationText(host: Host, application: ApplicationView): string {
+  const rows = application.microservices.map((microservice) => [
+    printable(microservice.name),
+    microservice.engine,
+    `${microservice.ready}/${microservice.replicas}`,
+    microservice.ports.map((port) => `${port.name}:${port.port}`).join(' '),
+  ]);
+  return [
+    facts(host, [
+      ['application', printable(application.name)],
+      ['project', printable(application.project)],
+      ['state', coloured(host, application.ready ? 'ready' : 'not ready')],
+      ['reason', printable(application.reason)],
+      ['generation', String(application.generation)],
+      ['applied', formatDate(application.appliedAt)],
+    ]),
+    table(host, ['MICROSERVICE', 'ENGINE', 'READY', 'PORTS'], rows),
+    instancesTable(host, application.instances),
+  ].join('\n\n');
+}
+
+export function instanceText(host: Host, instance: InstanceView): string {
+  return facts(host, [
+    ['instance', printable(instance.name)],
+    ['application', `${printable(instance.project)}/${printable(instance.application)}`],
+    ['microservice', printable(instance.microservice)],
+    ['node', instance.node === undefined ? 'none' : printable(instance.node)],
+    ['engine', instance.engine],
+    ['state', coloured(host, instance.state)],
+    ['ready', instance.ready ? 'yes' : 'no'],
+    ['reason', printable(instance.reason)],
+    [
+      'since',
+      instance.since === undefined ? undefined : `${formatDate(instance.since)} (${age(host, instance.since)})`,
+    ],
+    ['pid', instance.pid === undefined ? undefined : String(instance.pid)],
+    ['restarts', String(instance.restarts)],
+    ['next try', instance.nextTryAt === undefined ? undefined : formatDate(instance.nextTryAt)],
+    ['listens', instance.addresses?.map(({ port, host: on, hostPort }) => `${port} on ${on}:${hostPort}`).join(', ')],
+  ]);
+}
+
+export function addDescribe(program: Command, host: Host): void {
+  subcommand(
+    program,
+    'describe',
+    'Show all about one application, instance or node.',
+    '$ selvedge describe app cold-chain\n$ selvedge describe instance default.cold-chain.sensor.0\n$ selvedge describe node edge-1',
+  )
+    .argument('<kind>', 'app, instance or node')
+    .argument('<name>', 'its name; of an instance, as much of it as is unique')
+    .addOption(projectOption())
+    .action(async (kind: string, name: string, options: { project: string }, command: Command) => {
+      const context = contextOf(host, command);
+      if (kind === 'app' || kind === 'application') {
+        const application = await context.client.application(options.project, name);
+        return print(context, application, () => applicationText(host, application));
+      }
+      if (kind === 'instance') {
+        const instance = await findInstance(context.client, name);
+        return print(context, instance, () => instanceText(host, instance));
+      }
+      if (kind === 'node') {
+        const node = await context.client.node(name);
+        return print(context, node, () => nodeText(host, node));
+      }
+      throw new UsageError(`cannot describe a ${JSON.stringify(kind)}`, {
+        action: 'Write `selvedge describe app NAME`, `describe instance NAME` or `describe node NAME`.',
+      });
+    });
+}

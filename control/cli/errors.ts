@@ -1,0 +1,122 @@
+// The errors of the command line, one class per cause. main.ts prints each as its message and what to do next.
+
+interface ErrorFacts {
+  action: string;
+  retryable?: boolean;
+  cause?: unknown;
+}
+
+abstract class CliError extends Error {
+  abstract readonly id: string;
+  readonly retryable: boolean;
+  readonly action: string;
+  /** 1: refused or failed. 2: wrong usage. */
+  readonly exitStatus: 1 | 2 = 1;
+  constructor(message: string, { action, retryable = false, cause }: ErrorFacts) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.retryable = retryable;
+    this.action = action;
+  }
+}
+
+/** The command line itself is wrong. */
+export class UsageError extends CliError {
+  override readonly name = 'UsageError';
+  readonly id = 'usage';
+  override readonly exitStatus = 2;
+}
+
+/** Nothing answers on the data folder's socket. */
+export class NoDaemonError extends CliError {
+  override readonly name = 'NoDaemonError';
+  readonly id = 'no-daemon';
+  constructor(socketPath: string, reason: string, cause?: unknown) {
+    super(`no daemon answers on ${socketPath} (${reason})`, {
+      action: 'Start one with `selvedge up`, or name the data folder of a running one with --data.',
+      retryable: true,
+      cause,
+    });
+  }
+}
+
+/** The socket belongs to another user. */
+export class SocketForbiddenError extends CliError {
+  override readonly name = 'SocketForbiddenError';
+  readonly id = 'socket-forbidden';
+  constructor(socketPath: string, owner: string, cause?: unknown) {
+    super(`permission denied: the socket ${socketPath} belongs to ${owner}`, {
+      action: `Run the command as ${owner} (sudo), or name a data folder of your own with --data.`,
+      cause,
+    });
+  }
+}
+
+/** The daemon accepted the connection and then said nothing, or not what it should. */
+export class DaemonSilentError extends CliError {
+  override readonly name = 'DaemonSilentError';
+  readonly id = 'daemon-silent';
+  constructor(what: string, cause?: unknown) {
+    super(`the daemon did not answer: ${what}`, {
+      action:
+        'Look at the output of `selvedge up`, or at selvedge.log in its data folder; a busy box may only need time.',
+      retryable: true,
+      cause,
+    });
+  }
+}
+
+/** The daemon refused, and said why (a problem document, RFC 9457). */
+export class RefusedError extends CliError {
+  override readonly name = 'RefusedError';
+  readonly id = 'refused';
+  readonly type: string;
+  readonly status: number;
+  constructor(message: string, { type, status, action }: { type: string; status: number; action: string }) {
+    super(message, { action });
+    this.type = type;
+    this.status = status;
+  }
+}
+
+/** A manifest, or a file that it names, cannot be read. */
+export class ManifestFileError extends CliError {
+  override readonly name = 'ManifestFileError';
+  readonly id = 'manifest-file';
+}
+
+/** What was waited for did not come. */
+export class WaitedInVainError extends CliError {
+  override readonly name = 'WaitedInVainError';
+  readonly id = 'waited-in-vain';
+}
+
+/** A daemon could not be started, or did not stop. */
+export class DaemonFailedError extends CliError {
+  override readonly name = 'DaemonFailedError';
+  readonly id = 'daemon-failed';
+}
+
+/** A signal came while a command was at work. */
+export class InterruptedError extends CliError {
+  override readonly name = 'InterruptedError';
+  readonly id = 'interrupted';
+  constructor(what: string) {
+    super(`interrupted: ${what}`, { action: '', retryable: true });
+  }
+}
+
+/** A step of the demo went wrong: `step` names it, `reason` says why. */
+export class DemoStepError extends CliError {
+  override readonly name = 'DemoStepError';
+  readonly id = 'demo-step';
+  readonly step: string;
+  readonly reason: string;
+  constructor(step: string, reason: string, cause?: unknown) {
+    super(`${step}: ${reason}`, {
+      action: 'The last lines of the daemons above say more; run `selvedge demo` again.',
+      cause,
+    });
+    this.step = step;
+    this.reason = reason;
+  }
+}

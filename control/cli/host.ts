@@ -1,0 +1,34 @@
+// The machine and terminal that a command runs on, as a port: every command takes a Host and touches nothing global.
+// Adapter: system-host.ts; tests make their own.
+
+import type { styleText } from 'node:util';
+import type { Clock } from '../../node-runtime/clock.ts';
+
+export type Style = Parameters<typeof styleText>[0];
+export type StopSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
+
+export interface Host {
+  readonly clock: Clock;
+  readonly env: Record<string, string | undefined>;
+  /** 0 is root. */
+  readonly userId: number;
+  readonly homeFolder: string;
+  readonly workingFolder: string;
+  /** Columns of the terminal on stdout; undefined when it is none. */
+  readonly columns: number | undefined;
+  /** Text for stdout or stderr, without its last newline. */
+  out(text: string): void;
+  error(text: string): void;
+  /** Coloured where stdout is a terminal and NO_COLOR is not set; as it is elsewhere. */
+  style(format: Style, text: string): string;
+  /** All of stdin; rejects beyond `bytesMax`. */
+  readInput(bytesMax: number): Promise<string>;
+  /** Calls once stdin has ended. */
+  onInputEnd(run: () => void): void;
+  /** Calls at each SIGINT, SIGTERM and SIGHUP, which then no longer end the process; returns how to undo it. */
+  onSignal(run: (signal: StopSignal) => void): () => void;
+  /** Calls when nobody reads stdout or stderr any more, instead of ending the process; returns how to undo it. */
+  onOutputClosed(run: () => void): () => void;
+  /** Ends the process at once. */
+  exit(status: number): never;
+}

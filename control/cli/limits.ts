@@ -1,0 +1,70 @@
+// Every bound of the command line, each with its reason.
+
+/** Bytes of one manifest file: a thousand applications' worth of text; more is a file given by mistake. */
+export const manifestBytesMax = 4 * 1024 * 1024;
+/** Documents in one `apply`: the API takes no more. */
+export const documentsMax = 200;
+/** Aliases that a YAML document may resolve: a shared probe in each of a hundred microservices; ten levels of an alias bomb are 10^10. */
+export const yamlAliasesMax = 200;
+/** Bytes of one file that `fromFile` names: the API takes no larger one. */
+export const configFileBytesMax = 1024 * 1024;
+/** Bytes of all files of one `apply`: with base64 (4/3) they fit one request of 8 MiB. */
+export const configBytesMax = 5 * 1024 * 1024;
+/** Bytes of a token in a file: tokens have some hundred. */
+export const tokenBytesMax = 4096;
+
+/** Bytes of an answer: a status of 10,000 nodes is some 10 MB. */
+export const answerBytesMax = 64 * 1024 * 1024;
+/** Bytes of one log line: engines cut longer ones. */
+export const logLineBytesMax = 1024 * 1024;
+/** Silence before a daemon counts as hanging: an `apply` waits up to 1 s for a second controller, and disks are slow. */
+export const answerMs = 30_000;
+/** An answer to `ping` needs nothing but a turn of the daemon's loop. */
+export const pingMs = 2_000;
+/** Linux: sun_path has 108 bytes with the closing zero (unix(7)). */
+export const socketPathBytesMax = 107;
+
+/** How often `wait` looks: unnoticeable for a person, 20 small answers a second for the daemon. */
+export const waitEveryMs = 50;
+/** How often `events --follow` and `status --watch` look. */
+export const followEveryMs = 500;
+export const watchEveryMs = 1_000;
+/** `up --detach` waits this long for the socket to answer: a small box loads the program in some seconds. */
+export const detachMs = 30_000;
+/** A log of a detached daemon that is larger at the start is moved aside, and replaces the one moved before. */
+export const detachedLogBytesMax = 16 * 1024 * 1024;
+/** Lines of its log shown when a detached daemon fails. */
+export const detachedLogLinesShown = 20;
+/** `down` waits this long for the daemon to be gone, beyond the time its workloads get to end. */
+export const downMs = 60_000;
+/** Signals within this of the first one are the same Ctrl-C: a terminal sends it to the whole group, and npm passes it on. */
+export const sameSignalMs = 1_000;
+/** The longest duration an option may give: 10 years. */
+export const durationMsMax = 10 * 365 * 86_400_000;
+
+// --- Demo ---
+/** A daemon loads and founds a fabric in about a second; a busy small box may need many. */
+export const demoStartMs = 60_000;
+/** Found by mDNS (up to 5 s between queries), admitted, certified. */
+export const demoJoinMs = 60_000;
+export const demoLinkMs = 30_000;
+/** From `apply` to ready: tens of milliseconds, unless the box is overloaded. */
+export const demoReadyMs = 60_000;
+/** Until readings have grown: they pass sensor, monitor and dashboard. */
+export const demoCheckMs = 30_000;
+/** How often the dashboard is asked, and for how long readings must go on growing. */
+export const demoCheckEveryMs = 200;
+export const demoCheckGrowthMs = 2_500;
+/** A step that is told to end may take this long to say why. */
+export const demoAbortMs = 50;
+/** Daemons end their workloads and themselves within this, or are killed. */
+export const demoStopMs = 20_000;
+/** How often the demo looks whether something holds. */
+export const demoEveryMs = 15;
+/** Lines of a daemon's output that are kept to explain a failure. */
+export const demoLogLinesMax = 200;
+export const demoLogLinesShown = 15;
+/** The demo's tokens are used at once. */
+export const demoTokenTtlMs = 10 * 60_000;
+/** A step's deadline beyond that of the wait inside it, which knows why it was in vain. */
+export const demoStepMarginMs = 2_000;

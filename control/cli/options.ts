@@ -1,0 +1,46 @@
+// Options that several commands have, and their parsers.
+
+import { InvalidArgumentError, Option } from 'commander';
+import { parseDuration } from './durations.ts';
+
+/** For `--label k=v`, which may be given several times. */
+export function collectLabel(text: string, before: Record<string, string>): Record<string, string> {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('Write key=value.');
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+/** For options that may be given several times. */
+export function collect(text: string, before: string[]): string[] {
+  return [...before, text];
+}
+
+/** A parser of whole numbers within bounds. */
+export function wholeNumber(minimum: number, maximum: number): (text: string) => number {
+  return (text) => {
+    const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (!(number >= minimum && number <= maximum)) {
+      throw new InvalidArgumentError(`Give a whole number from ${minimum} to ${maximum}.`);
+    }
+    return number;
+  };
+}
+
+export function labelOption(description: string): Option {
+  return new Option('--label <key=value>', `${description}; may be given several times`)
+    .argParser(collectLabel)
+    .default({}, 'none');
+}
+
+export function routerOption(description: string): Option {
+  return new Option('--router <mode>', description).choices(['interior', 'edge']);
+}
+
+export function projectOption(): Option {
+  return new Option('-p, --project <name>', 'the project').default('default');
+}
+
+/** A duration in milliseconds; the default is shown as it would be written. */
+export function durationOption(flags: string, description: string, standard: string): Option {
+  return new Option(flags, description).argParser(parseDuration).default(parseDuration(standard), standard);
+}

@@ -1,0 +1,57 @@
+// The tree of commands. Called by main.ts and by tests; each command is a file that adds itself.
+
+import { readFileSync } from 'node:fs';
+import { Command, Option } from 'commander';
+import { addApplications } from './applications.ts';
+import { addApply } from './apply.ts';
+import { addDelete } from './delete.ts';
+import { addDemo } from './demo.ts';
+import { addDescribe } from './describe.ts';
+import { addDown } from './down.ts';
+import { addEvents } from './events.ts';
+import type { Host } from './host.ts';
+import { addLogs } from './logs.ts';
+import { addNodes } from './nodes.ts';
+import { addStatus } from './status.ts';
+import { addToken } from './token.ts';
+import { addUp } from './up.ts';
+import { addWait } from './wait.ts';
+
+const about = `One program per box: boxes find each other on the LAN, join over an encrypted mesh and run microservices.
+
+Commands talk to the daemon of this box over a Unix socket in its data folder.`;
+
+const examples = `
+Examples:
+  $ selvedge demo                                  three nodes on this box, running an application
+  $ selvedge up --found                            found a fabric here
+  $ selvedge token create                          admit another box
+  $ selvedge apply examples/cold-chain/app.yaml
+  $ selvedge status
+
+Exit codes: 0 ok, 1 refused or failed, 2 wrong usage.`;
+
+function version(): string {
+  const file = new URL('../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+}
+
+/** Makes the program; its errors are commander's CommanderError and those of errors.ts. */
+export function createProgram(host: Host): Command {
+  const program = new Command('selvedge')
+    .description(about)
+    .version(version(), '-V, --version')
+    .option('--data <folder>', 'data folder (root: /var/lib/selvedge; others: ~/.local/state/selvedge)')
+    .addOption(new Option('-o, --output <form>', 'form of the output').choices(['table', 'json']).default('table'))
+    .addHelpText('after', examples)
+    .configureHelp({ showGlobalOptions: true, helpWidth: host.columns ?? 100 })
+    .configureOutput({
+      writeOut: (text) => host.out(text.trimEnd()),
+      writeErr: (text) => host.error(text.trimEnd()),
+    })
+    .showHelpAfterError('(selvedge help shows the commands, selvedge <command> --help one of them)')
+    .exitOverride();
+  const add = [addUp, addDown, addDemo, addStatus, addToken, addNodes, addApply, addDelete, addApplications];
+  for (const addCommand of [...add, addDescribe, addWait, addLogs, addEvents]) addCommand(program, host);
+  return program;
+}

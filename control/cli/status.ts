@@ -1,0 +1,60 @@
+// `selvedge status`: on a controller the fabric, on a worker that node alone.
+
+import { isDeepStrictEqual } from 'node:util';
+import type { Command } from 'commander';
+import type { StatusView } from '../views.ts';
+import { type Context, contextOf, untilSignal } from './context.ts';
+import { formatTime } from './durations.ts';
+import type { Host } from './host.ts';
+import { watchEveryMs } from './limits.ts';
+import { applicationsTable, instancesTable, nodesTable } from './render.ts';
+import { subcommand } from './subcommand.ts';
+import { printable } from './table.ts';
+
+export function statusText(host: Host, status: StatusView): string {
+  const fabric = `fabric ${printable(status.fabric.name)} (${printable(status.fabric.id)})`;
+  const scope = status.scope === 'fabric' ? fabric : `node ${printable(status.node)} of ${fabric}`;
+  const well = status.ok ? host.style('green', 'all is well') : host.style('red', 'not all is well');
+  const parts = [`${scope}: ${well}`];
+  if (!status.controllerReachable) {
+    parts.push(host.style('yellow', 'No controller is reachable; this node goes on with the plan that it has.'));
+  }
+  if (status.problems.length > 0) parts.push(status.problems.map((problem) => `- ${printable(problem)}`).join('\n'));
+  parts.push(nodesTable(host, status.nodes));
+  if (status.applications.length > 0) parts.push(applicationsTable(host, status.applications));
+  const instances = status.nodes.flatMap((node) => node.instances);
+  const unplaced = status.applications.flatMap((application) =>
+    application.instances.filter((instance) => instance.node === undefined),
+  );
+  if (instances.length + unplaced.length > 0) parts.push(instancesTable(host, [...instances, ...unplaced]));
+  return parts.join('\n\n');
+}
+
+/** Shows the status again and again: a fresh screen on a terminal, else each that differs from the one before. */
+async function watch(context: Context, signal: AbortSignal): Promise<void> {
+  const { host, client, json } = context;
+  let shown: StatusView | undefined;
+  for (;;) {
+    const status = await client.status();
+    if (json) {
+      if (!isDeepStrictEqual(status, shown)) host.out(JSON.stringify(status));
+    } else if (host.columns !== undefined) {
+      host.out(`\u001b[2J\u001b[H${formatTime(host.clock.now())}  (Ctrl-C ends this)\n\n${statusText(host, status)}`);
+    } else if (!isDeepStrictEqual(status, shown)) {
+      host.out(`${formatTime(host.clock.now())}\n${statusText(host, status)}\n`);
+    }
+    shown = status;
+    await host.clock.sleep(watchEveryMs, signal);
+  }
+}
+
+export function addStatus(program: Command, host: Host): void {
+  subcommand(program, 'status', 'Show nodes, applications and what is not well.', '$ selvedge status --watch')
+    .option('-w, --watch', 'go on showing it until Ctrl-C; with -o json one line for each change')
+    .action(async (options: { watch?: boolean }, command: Command) => {
+      const context = contextOf(host, command);
+      if (options.watch === true) return await untilSignal(host, (signal) => watch(context, signal));
+      const status = await context.client.status();
+      context.host.out(context.json ? JSON.stringify(status, undefined, 2) : statusText(host, status));
+    });
+}

@@ -1,0 +1,79 @@
+// The Host of a real process: the only file of the command line that touches `process`, timers and the wall clock.
+
+import { homedir } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
+import { styleText } from 'node:util';
+import type { Clock } from '../../node-runtime/clock.ts';
+import type { Host, StopSignal } from './host.ts';
+
+const stopSignals: StopSignal[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+
+const clock: Clock = {
+  now: () => Date.now(),
+  setTimeout: (run, delayMs) => setTimeout(run, delayMs),
+  clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout),
+  sleep: async (delayMs, signal) => {
+    await delay(delayMs, undefined, signal === undefined ? {} : { signal });
+  },
+};
+
+async function readInput(bytesMax: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > bytesMax) throw new RangeError(`more than ${bytesMax} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+/** Makes the Host of this process. Once per process: it listens for broken pipes. */
+export function createSystemHost(): Host {
+  const closedListeners = new Set<() => void>();
+  let closed = false;
+  const broken = (error: NodeJS.ErrnoException): void => {
+    if (error.code !== 'EPIPE') throw error;
+    if (closed) return;
+    closed = true;
+    // `selvedge events | head`: the reader has what it wanted.
+    if (closedListeners.size === 0) process.exit(0);
+    for (const listener of closedListeners) listener();
+  };
+  process.stdout.on('error', broken);
+  process.stderr.on('error', broken);
+
+  const coloured = process.stdout.isTTY === true && (process.env['NO_COLOR'] ?? '') === '';
+  return {
+    clock,
+    env: process.env,
+    userId: process.getuid?.() ?? -1,
+    homeFolder: homedir(),
+    workingFolder: process.cwd(),
+    get columns() {
+      return process.stdout.isTTY === true ? process.stdout.columns : undefined;
+    },
+    out: (text) => void process.stdout.write(`${text}\n`),
+    error: (text) => void process.stderr.write(`${text}\n`),
+    style: (format, text) => (coloured ? styleText(format, text, { validateStream: false }) : text),
+    readInput,
+    onInputEnd: (run) => {
+      process.stdin.once('end', run);
+      process.stdin.once('error', run);
+      process.stdin.resume();
+    },
+    onSignal: (run) => {
+      const listeners = stopSignals.map((signal) => ({ signal, listener: () => run(signal) }));
+      for (const { signal, listener } of listeners) process.on(signal, listener);
+      return () => {
+        for (const { signal, listener } of listeners) process.off(signal, listener);
+      };
+    },
+    onOutputClosed: (run) => {
+      closedListeners.add(run);
+      if (closed) run();
+      return () => void closedListeners.delete(run);
+    },
+    exit: (status) => process.exit(status),
+  };
+}

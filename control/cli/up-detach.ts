@@ -1,0 +1,90 @@
+// `selvedge up --detach`: starts the same command again in the background and waits until its socket answers.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { chmodSync, closeSync, mkdirSync, openSync, readFileSync, renameSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Context } from './context.ts';
+import { DaemonFailedError } from './errors.ts';
+import { detachedLogBytesMax, detachedLogLinesShown, detachMs, waitEveryMs } from './limits.ts';
+import type { UpOptions } from './up.ts';
+
+/** The program's own script: what another process of it is started with. */
+export const scriptPath = fileURLToPath(new URL('../../bin/selvedge.js', import.meta.url));
+
+/** The arguments that say the same as `options`, without the token: it travels by the environment. */
+export function upArguments(options: UpOptions, dataFolder: string): string[] {
+  const given: [string, string | undefined][] = [
+    ['--fabric', options.fabric],
+    ['--name', options.name],
+    ['--router', options.router],
+    ...options.join.map((address): [string, string] => ['--join', address]),
+    ...Object.entries(options.label).map(([key, value]): [string, string] => ['--label', `${key}=${value}`]),
+    ['--port', String(options.port)],
+    ['--data', dataFolder],
+  ];
+  const values = given.flatMap(([option, value]) => (value === undefined ? [] : [`${option}=${value}`]));
+  return ['up', ...(options.found === true ? ['--found'] : []), ...values];
+}
+
+/** Opens the log for appending, mode 0600; a large one is moved aside first. */
+function openLog(dataFolder: string): { path: string; descriptor: number } {
+  mkdirSync(dataFolder, { recursive: true, mode: 0o700 });
+  const path = join(dataFolder, 'selvedge.log');
+  if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > detachedLogBytesMax) renameSync(path, `${path}.1`);
+  const descriptor = openSync(path, 'a', 0o600);
+  chmodSync(path, 0o600);
+  return { path, descriptor };
+}
+
+function lastLines(path: string, from: number): string {
+  const lines = readFileSync(path).subarray(from).toString('utf8').trimEnd().split('\n');
+  return lines.slice(-detachedLogLinesShown).join('\n');
+}
+
+async function answers({ client, host }: Context, child: ChildProcess): Promise<'answers' | 'ended' | 'silent'> {
+  const deadline = host.clock.now() + detachMs;
+  while (host.clock.now() < deadline) {
+    if (child.exitCode !== null || child.signalCode !== null) return 'ended';
+    const answered = await client.ping().then(
+      () => true,
+      () => false,
+    );
+    if (answered) return 'answers';
+    await host.clock.sleep(waitEveryMs);
+  }
+  return 'silent';
+}
+
+export async function startDetached(start: {
+  options: UpOptions;
+  token: string | undefined;
+  context: Context;
+}): Promise<void> {
+  const { options, token, context } = start;
+  const { host, dataFolder, json } = context;
+  const log = openLog(dataFolder);
+  const from = statSync(log.path).size;
+  const env = { ...host.env, ...(token !== undefined && { SELVEDGE_TOKEN: token }) };
+  const child = spawn(process.execPath, [scriptPath, ...upArguments(options, dataFolder)], {
+    detached: true,
+    stdio: ['ignore', log.descriptor, log.descriptor],
+    cwd: '/',
+    env,
+  });
+  child.on('error', () => {});
+  child.unref();
+  closeSync(log.descriptor);
+
+  const outcome = await answers(context, child);
+  if (outcome !== 'answers') {
+    const what = outcome === 'ended' ? 'ended at once' : 'does not answer yet';
+    const lines = lastLines(log.path, from);
+    throw new DaemonFailedError(`the daemon ${what}${lines === '' ? '' : `; the end of its log:\n${lines}`}`, {
+      action: `Its log is ${log.path}${outcome === 'silent' ? `, its process ${child.pid}` : ''}.`,
+    });
+  }
+  if (json) return host.out(JSON.stringify({ pid: child.pid, dataFolder, log: log.path }));
+  host.out(`The daemon runs as process ${child.pid}; its log is ${log.path}.`);
+  host.out(`Next: selvedge --data ${dataFolder} status`);
+}

@@ -1,0 +1,121 @@
+// Documents of the fabric database as they are read back: what replication brought is checked again here, so that a malformed one is a
+// reason and never an exception in the middle of planning. Called by the planner and the views; it must never write.
+
+import { z } from 'zod';
+import type { ApplicationRecord, ConfigRecord, NodeRecord, PlacementRecord } from './fabric.ts';
+import { dnsLabelPattern, isConfigPath } from './names.ts';
+import type { Database, StoredDocument } from './store.ts';
+
+const label = z.string().regex(dnsLabelPattern);
+const count = z.int().min(0);
+const texts = z.record(z.string(), z.string());
+
+const node = z.looseObject({
+  name: label,
+  peerId: z.string().min(1).max(128),
+  router: z.enum(['interior', 'edge']),
+  controller: z.boolean(),
+  labels: texts,
+  engines: z.array(z.string()),
+  authorityPublicKey: z.string(),
+  issueNumber: count,
+  admittedAt: z.number(),
+  admittedBy: z.enum(['founding', 'token', 'approval', 'window']),
+});
+
+const port = z.looseObject({ name: label, port: z.int().min(1).max(65_535) });
+const microservice = z.looseObject({
+  name: label,
+  engine: z.literal('process'),
+  command: z.array(z.string()).min(1),
+  env: texts,
+  workingDirectory: z.string().optional(),
+  ports: z.array(port),
+  configs: z.array(label),
+  replicas: count.max(1000),
+  placement: z.looseObject({ node: label.optional(), labels: texts.optional() }),
+  readiness: z.looseObject({ periodMs: z.number() }).optional(),
+  dependsOn: z.array(label),
+  restart: z.enum(['always', 'on-failure', 'never']),
+  stopTimeoutMs: count,
+});
+
+const application = z.looseObject({
+  project: label,
+  name: label,
+  generation: count,
+  microservices: z.array(microservice).max(100),
+  appliedAt: z.number(),
+});
+
+const config = z.looseObject({
+  project: label,
+  name: label,
+  generation: count,
+  files: z.record(z.string().refine(isConfigPath), z.string()),
+});
+
+const placement = z.looseObject({
+  instances: z.record(z.string(), z.looseObject({ node: z.string() })),
+  unplaced: z.record(z.string(), texts),
+});
+
+export interface FabricRecords {
+  node: NodeRecord;
+  application: ApplicationRecord;
+  config: ConfigRecord;
+  placement: PlacementRecord;
+}
+export type FabricKind = keyof FabricRecords;
+
+const schemas: Record<FabricKind, z.ZodType> = { node, application, config, placement };
+export const fabricKinds = Object.keys(schemas) as FabricKind[];
+
+/** `application/shop/web` → `application`; undefined for other documents. */
+export function kindOfId(id: string): FabricKind | undefined {
+  return fabricKinds.find((kind) => id.startsWith(`${kind}/`));
+}
+
+function idOf(kind: FabricKind, document: StoredDocument): string {
+  if (kind === 'placement') return document._id;
+  return kind === 'node' ? `node/${document.name}` : `${kind}/${document.project}/${document.name}`;
+}
+
+export type ReadRecord<K extends FabricKind> = { record: FabricRecords[K] } | { malformed: string };
+
+/** The document as a record of its kind, or what is wrong with it. */
+export function readRecord<K extends FabricKind>(kind: K, document: StoredDocument): ReadRecord<K> {
+  const parsed = schemas[kind].safeParse(document);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    return { malformed: `${document._id}: ${issue?.path.join('.') ?? ''} ${issue?.message ?? 'malformed'}` };
+  }
+  if (idOf(kind, document) !== document._id) return { malformed: `${document._id}: its name is another` };
+  return { record: document as unknown as FabricRecords[K] };
+}
+
+/** All well-formed records of a kind, in order of id; `onMalformed` hears of the others. */
+export async function listRecords<K extends FabricKind>(
+  fabric: Database,
+  kind: K,
+  onMalformed: (reason: string) => void = () => undefined,
+): Promise<FabricRecords[K][]> {
+  const records: FabricRecords[K][] = [];
+  for (const document of await fabric.list(`${kind}/`)) {
+    const read = readRecord(kind, document);
+    if ('record' in read) records.push(read.record);
+    else onMalformed(read.malformed);
+  }
+  return records;
+}
+
+/** One record, undefined when there is none or it is malformed. */
+export async function getRecord<K extends FabricKind>(
+  fabric: Database,
+  kind: K,
+  id: string,
+): Promise<FabricRecords[K] | undefined> {
+  const document = await fabric.get(`${kind}/${id}`);
+  const read = document === undefined ? undefined : readRecord(kind, document);
+  return read !== undefined && 'record' in read ? read.record : undefined;
+}

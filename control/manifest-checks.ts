@@ -1,0 +1,209 @@
+// What concerns more than one field of a manifest: duplicates, references, cycles, sums. Pure; called by manifest.ts after the
+// schema has accepted the document. It must never read the fabric (what an application needs from there is checked in apply.ts).
+
+import { applicationInstancesMax, configBytesMax, configFileBytesMax, envBytesMax } from './limits.ts';
+import type { FieldIssue } from './manifest-issues.ts';
+import type { ParsedApplication, ParsedConfig, ParsedMicroservice } from './manifest-schema.ts';
+import { serviceNameProblem } from './names.ts';
+import { didYouMean } from './suggestion.ts';
+
+type Path = (string | number)[];
+
+function issue(path: Path, reason: string, accepted = '', guess?: string): FieldIssue {
+  return { path, reason, accepted, ...(guess !== undefined && { didYouMean: guess }) };
+}
+
+function duplicates(values: readonly (string | number)[], pathOf: (index: number) => Path): FieldIssue[] {
+  const first = new Map<string | number, number>();
+  return values.flatMap((value, index) => {
+    const before = first.get(value);
+    if (before === undefined) {
+      first.set(value, index);
+      return [];
+    }
+    return [issue(pathOf(index), `${JSON.stringify(value)} is there twice (entries ${before + 1} and ${index + 1})`)];
+  });
+}
+
+function checkPorts(microservice: ParsedMicroservice, at: Path): FieldIssue[] {
+  const { ports } = microservice;
+  const issues = [
+    ...duplicates(
+      ports.map(({ name }) => name),
+      (index) => [...at, 'ports', index, 'name'],
+    ),
+    ...duplicates(
+      ports.map(({ port }) => port),
+      (index) => [...at, 'ports', index, 'port'],
+    ),
+  ];
+  const readiness = microservice.probes.readiness;
+  if (readiness === undefined) return issues;
+  const path = [...at, 'probes', 'readiness'];
+  const kinds = (['http', 'tcp'] as const).filter((kind) => readiness[kind] !== undefined);
+  if (kinds.length !== 1) {
+    const accepted = 'exactly one of {http: {path: /health, port: http}} and {tcp: {port: http}}';
+    issues.push(issue(path, kinds.length === 0 ? 'says neither http nor tcp' : 'says both http and tcp', accepted));
+  }
+  const names = ports.map(({ name }) => name);
+  for (const kind of kinds) {
+    const port = readiness[kind]?.port ?? '';
+    if (names.includes(port)) continue;
+    const accepted = names.length === 0 ? 'a port that is declared under ports' : `one of ${names.join(', ')}`;
+    issues.push(
+      issue([...path, kind, 'port'], `no port is named ${JSON.stringify(port)}`, accepted, didYouMean(port, names)),
+    );
+  }
+  return issues;
+}
+
+function checkMicroservice(microservice: ParsedMicroservice, at: Path): FieldIssue[] {
+  const issues: FieldIssue[] = [];
+  const unusable = serviceNameProblem(microservice.name);
+  if (unusable !== undefined) {
+    issues.push(issue([...at, 'name'], `cannot be a service's name: ${unusable}`, 'a name with a letter in it'));
+  }
+  if (microservice.command[0] === '') issues.push(issue([...at, 'command', 0], 'is empty', 'a program'));
+  const envBytes = Object.entries(microservice.env).reduce(
+    (sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(value) + 2,
+    0,
+  );
+  if (envBytes > envBytesMax) {
+    issues.push(
+      issue(
+        [...at, 'env'],
+        `has ${envBytes} bytes in all`,
+        `at most ${envBytesMax} bytes; put large values in a Config`,
+      ),
+    );
+  }
+  return [
+    ...issues,
+    ...checkPorts(microservice, at),
+    ...duplicates(microservice.configs, (index) => [...at, 'configs', index]),
+    ...duplicates(microservice.dependsOn, (index) => [...at, 'dependsOn', index]),
+  ];
+}
+
+/** A cycle as names, its first again at the end; undefined when there is none. Iterative: depth is bounded by the names alone. */
+export function findCycle(dependencies: ReadonlyMap<string, readonly string[]>): string[] | undefined {
+  const done = new Set<string>();
+  for (const start of dependencies.keys()) {
+    const path: string[] = [];
+    const stack: { name: string; next: number }[] = done.has(start) ? [] : [{ name: start, next: 0 }];
+    if (stack.length > 0) path.push(start);
+    while (stack.length > 0) {
+      const top = stack[stack.length - 1] as { name: string; next: number };
+      const child = dependencies.get(top.name)?.[top.next];
+      top.next += 1;
+      if (child === undefined) {
+        done.add(top.name);
+        stack.pop();
+        path.pop();
+      } else if (path.includes(child)) {
+        return [...path.slice(path.indexOf(child)), child];
+      } else if (dependencies.has(child) && !done.has(child)) {
+        stack.push({ name: child, next: 0 });
+        path.push(child);
+      }
+    }
+  }
+  return undefined;
+}
+
+function checkDependencies(microservices: readonly ParsedMicroservice[], at: Path): FieldIssue[] {
+  const byName = new Map(microservices.map((microservice) => [microservice.name, microservice]));
+  const issues: FieldIssue[] = [];
+  for (const [index, { name, dependsOn }] of microservices.entries()) {
+    for (const [place, dependency] of dependsOn.entries()) {
+      const path = [...at, index, 'dependsOn', place];
+      const needed = byName.get(dependency);
+      if (needed === undefined) {
+        const others = [...byName.keys()].filter((other) => other !== name);
+        const accepted =
+          others.length === 0 ? 'another microservice of this application' : `one of ${others.join(', ')}`;
+        const reason = `there is no microservice ${JSON.stringify(dependency)} in this application`;
+        issues.push(issue(path, reason, accepted, didYouMean(dependency, others)));
+      } else if (needed.replicas === 0) {
+        issues.push(
+          issue(path, `${dependency} has 0 replicas and would never be ready`, 'a microservice with replicas'),
+        );
+      }
+    }
+  }
+  const cycle = findCycle(new Map(microservices.map(({ name, dependsOn }) => [name, dependsOn])));
+  if (cycle !== undefined) {
+    const index = microservices.findIndex(({ name }) => name === cycle[0]);
+    issues.push(
+      issue([...at, index, 'dependsOn'], `waits for itself: ${cycle.join(' → ')}`, 'dependencies without a cycle'),
+    );
+  }
+  return issues;
+}
+
+export function checkApplication(application: ParsedApplication): FieldIssue[] {
+  const { microservices } = application.spec;
+  const at: Path = ['spec', 'microservices'];
+  const instances = microservices.reduce((sum, { replicas }) => sum + replicas, 0);
+  const issues =
+    instances > applicationInstancesMax
+      ? [issue(at, `has ${instances} instances`, `at most ${applicationInstancesMax}`)]
+      : [];
+  return [
+    ...issues,
+    ...duplicates(
+      microservices.map(({ name }) => name),
+      (index) => [...at, index, 'name'],
+    ),
+    ...microservices.flatMap((microservice, index) => checkMicroservice(microservice, [...at, index])),
+    ...checkDependencies(microservices, at),
+  ];
+}
+
+/** Bytes of canonical base64; undefined when it is not base64. */
+function base64Bytes(text: string): number | undefined {
+  if (text.length % 4 !== 0 || text.length > configFileBytesMax * 2) return undefined;
+  const decoded = Buffer.from(text, 'base64');
+  return decoded.toString('base64') === text ? decoded.length : undefined;
+}
+
+/** The files of a config as base64, or what is wrong with them. */
+export function readConfigFiles(config: ParsedConfig): { files: Record<string, string>; issues: FieldIssue[] } {
+  const issues: FieldIssue[] = [];
+  const files: [string, string][] = [];
+  const paths = new Set(Object.keys(config.spec.files));
+  let bytesTotal = 0;
+  for (const [path, { text, base64 }] of Object.entries(config.spec.files)) {
+    const at: Path = ['spec', 'files', path];
+    const parent = path.split('/').find((_, index, parts) => index > 0 && paths.has(parts.slice(0, index).join('/')));
+    if (parent !== undefined)
+      issues.push(issue(at, 'lies under a path that is itself a file', 'files and folders with different names'));
+    if ((text === undefined) === (base64 === undefined)) {
+      const reason = text === undefined ? 'says neither text nor base64' : 'says both text and base64';
+      issues.push(issue(at, reason, '{text: "…"} or {base64: "…"}'));
+      continue;
+    }
+    const encoded = base64 ?? Buffer.from(text ?? '', 'utf8').toString('base64');
+    const bytes = text === undefined ? tooLongOrBytes(encoded) : Buffer.byteLength(text);
+    if (bytes === undefined) {
+      issues.push(issue([...at, 'base64'], 'is not base64', 'base64 with padding (RFC 4648, section 4)'));
+      continue;
+    }
+    if (bytes > configFileBytesMax) {
+      issues.push(issue(at, 'is larger than 1 MiB', `at most ${configFileBytesMax} bytes a file`));
+      continue;
+    }
+    bytesTotal += bytes;
+    files.push([path, encoded]);
+  }
+  if (bytesTotal > configBytesMax) {
+    issues.push(issue(['spec', 'files'], `has ${bytesTotal} bytes in all`, `at most ${configBytesMax} bytes a Config`));
+  }
+  return { files: Object.fromEntries(files), issues };
+}
+
+/** Text that is far too long is not decoded: its length says enough. */
+function tooLongOrBytes(encoded: string): number | undefined {
+  const atLeast = Math.floor(encoded.length / 4) * 3 - 2;
+  return atLeast > configFileBytesMax ? atLeast : base64Bytes(encoded);
+}

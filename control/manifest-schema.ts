@@ -1,0 +1,176 @@
+// The form of manifests, as zod schemas: called by manifest.ts, and published to editors as JSON Schema. Each description is the
+// accepted form that a refusal repeats. What concerns more than one field is in manifest-checks.ts, never here.
+
+import { z } from 'zod';
+import {
+  commandWordCharactersMax,
+  commandWordsMax,
+  configFilesMax,
+  configPathCharactersMax,
+  configsMax,
+  envNameCharactersMax,
+  envValueCharactersMax,
+  labelValueCharactersMax,
+  microservicesMax,
+  portsMax,
+  probePeriodMsMax,
+  probeThresholdMax,
+  replicasMax,
+  stopTimeoutMsMax,
+} from './limits.ts';
+import {
+  configPathForm,
+  dnsLabelForm,
+  dnsLabelPattern,
+  isConfigPath,
+  isLabelKey,
+  isLabelValue,
+  labelKeyForm,
+  labelValueForm,
+} from './names.ts';
+
+export const apiVersion = 'selvedge/v1';
+
+const label = z.string().regex(dnsLabelPattern).describe(dnsLabelForm);
+/** No NUL: the kernel ends arguments, environment and paths at one. */
+const withoutNul = /^[^\0]*$/;
+const whole = (minimum: number, maximum: number, unit: string) =>
+  z.int().min(minimum).max(maximum).describe(`a whole number from ${minimum} to ${maximum}${unit}`);
+
+const envName = z
+  .string()
+  .max(envNameCharactersMax)
+  .regex(/^[A-Za-z_][A-Za-z0-9_]*$/)
+  .describe('letters, digits and _, not beginning with a digit');
+const envValue = z
+  .string()
+  .max(envValueCharactersMax)
+  .regex(withoutNul)
+  .describe(`a string of at most ${envValueCharactersMax} characters; put numbers and true/false in quotes`);
+const labelKey = z.string().refine(isLabelKey).describe(labelKeyForm);
+const labelValue = z.string().max(labelValueCharactersMax).refine(isLabelValue).describe(`a string: ${labelValueForm}`);
+
+const probe = z
+  .strictObject({
+    http: z
+      .strictObject({
+        path: z
+          .string()
+          .max(1024)
+          .regex(/^\/[\x21-\x7e]*$/)
+          .describe("a path that begins with '/', such as /health"),
+        port: label.describe('the name of one of the ports'),
+      })
+      .optional(),
+    tcp: z.strictObject({ port: label.describe('the name of one of the ports') }).optional(),
+    periodMs: whole(10, probePeriodMsMax, ' (milliseconds)').default(1000),
+    timeoutMs: whole(1, probePeriodMsMax, ' (milliseconds)').default(1000),
+    failureThreshold: whole(1, probeThresholdMax, '').default(3),
+    successThreshold: whole(1, probeThresholdMax, '').default(1),
+    initialDelayMs: whole(0, probePeriodMsMax, ' (milliseconds)').default(0),
+  })
+  .describe('{http: {path: /health, port: http}} or {tcp: {port: http}}, with periodMs, timeoutMs, … as wanted');
+
+const microservice = z
+  .strictObject({
+    name: label,
+    engine: z.literal('process').describe("'process'"),
+    command: z
+      .array(
+        z
+          .string()
+          .max(commandWordCharactersMax)
+          .regex(withoutNul)
+          .describe('a string; put numbers and true/false in quotes'),
+      )
+      .min(1)
+      .max(commandWordsMax)
+      .describe('a list of strings, the program first: [node, server.js]'),
+    env: z.record(envName, envValue).default({}).describe('an object of strings: {KEY: value}'),
+    workingDirectory: z
+      .string()
+      .max(4096)
+      .regex(/^\/[^\0]*$/)
+      .describe('an absolute path')
+      .optional(),
+    ports: z
+      .array(z.strictObject({ name: label, port: whole(1, 65_535, '') }).describe('{name: http, port: 8080}'))
+      .max(portsMax)
+      .default([])
+      .describe('a list: [{name: http, port: 8080}]'),
+    configs: z.array(label).max(configsMax).default([]).describe('a list of names of Configs of the same project'),
+    replicas: whole(0, replicasMax, '').default(1),
+    placement: z
+      .strictObject({
+        node: label.optional(),
+        labels: z.record(labelKey, labelValue).describe('an object of strings: {site: north}').optional(),
+      })
+      .default({})
+      .describe('{node: box2} or {labels: {selvedge/router: edge}}'),
+    probes: z.strictObject({ readiness: probe.optional() }).default({}).describe('{readiness: {…}}'),
+    dependsOn: z
+      .array(label)
+      .max(microservicesMax)
+      .default([])
+      .describe('a list of names of microservices of the same application'),
+    restart: z.enum(['always', 'on-failure', 'never']).default('always').describe("'always', 'on-failure' or 'never'"),
+    stopTimeoutMs: whole(0, stopTimeoutMsMax, ' (milliseconds)').default(10_000),
+  })
+  .describe('an object with name, engine and command');
+
+const metadata = z
+  .strictObject({ name: label, project: label.default('default') })
+  .describe('{name: cold-chain, project: default}');
+
+export const applicationSchema = z
+  .strictObject({
+    apiVersion: z.literal(apiVersion).describe(`'${apiVersion}'`),
+    kind: z.literal('Application'),
+    metadata,
+    spec: z
+      .strictObject({
+        microservices: z
+          .array(microservice)
+          .min(1)
+          .max(microservicesMax)
+          .describe('a list of at least one microservice'),
+      })
+      .describe('{microservices: […]}'),
+  })
+  .describe('an Application');
+
+const configFile = z
+  .strictObject({
+    text: z.string().describe('a string').optional(),
+    base64: z.string().describe('base64 with padding (RFC 4648, section 4)').optional(),
+  })
+  .describe('{text: "…"} or {base64: "…"} (in a file for `selvedge apply` also {fromFile: ./path})');
+
+export const configSchema = z
+  .strictObject({
+    apiVersion: z.literal(apiVersion).describe(`'${apiVersion}'`),
+    kind: z.literal('Config'),
+    metadata,
+    spec: z
+      .strictObject({
+        files: z
+          .record(z.string().max(configPathCharactersMax).refine(isConfigPath).describe(configPathForm), configFile)
+          .refine((files) => Object.keys(files).length <= configFilesMax, `has more than ${configFilesMax} files`)
+          .describe('an object: {sensor.js: {text: "…"}}'),
+      })
+      .describe('{files: {…}}'),
+  })
+  .describe('a Config');
+
+export const manifestSchemas = { Application: applicationSchema, Config: configSchema } as const;
+export type ManifestKind = keyof typeof manifestSchemas;
+export type ParsedApplication = z.infer<typeof applicationSchema>;
+export type ParsedConfig = z.infer<typeof configSchema>;
+export type ParsedMicroservice = ParsedApplication['spec']['microservices'][number];
+
+/** JSON Schema (draft 2020-12) of what a manifest file may hold; what concerns several fields is checked beyond it. */
+export function manifestJsonSchema(): Record<string, unknown> {
+  const { $schema, ...application } = z.toJSONSchema(applicationSchema, { io: 'input' });
+  const { $schema: _, ...config } = z.toJSONSchema(configSchema, { io: 'input' });
+  return { $schema, title: `Selvedge manifest (${apiVersion})`, oneOf: [application, config] };
+}

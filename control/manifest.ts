@@ -1,0 +1,191 @@
+// Manifests: what operators declare, checked and turned into specs. Called by apply.ts (and by the CLI before it sends anything).
+// Everything is checked before anything is returned; it must never read or write the fabric.
+
+import { ManifestError } from './errors.ts';
+import type { MicroserviceSpec } from './fabric.ts';
+import { manifestDepthMax, manifestDocumentsMax, manifestIssuesMax, manifestValuesMax } from './limits.ts';
+import { checkApplication, readConfigFiles } from './manifest-checks.ts';
+import { describeIssues, type FieldIssue, issueText, type ManifestIssue, pathText } from './manifest-issues.ts';
+import {
+  apiVersion,
+  applicationSchema,
+  configSchema,
+  manifestJsonSchema,
+  manifestSchemas,
+  type ParsedMicroservice,
+} from './manifest-schema.ts';
+import type { ProbeSpec } from './plan.ts';
+import { didYouMean } from './suggestion.ts';
+
+export type { ManifestIssue };
+export { manifestJsonSchema };
+
+export interface ManifestApplication {
+  /** Index of the document it came from. */
+  document: number;
+  project: string;
+  name: string;
+  microservices: MicroserviceSpec[];
+}
+
+export interface ManifestConfig {
+  document: number;
+  project: string;
+  name: string;
+  /** Path inside the config's folder to base64 content. */
+  files: Record<string, string>;
+}
+
+export interface Manifests {
+  applications: ManifestApplication[];
+  configs: ManifestConfig[];
+}
+
+/** Throws ManifestError when there are issues; the message lists them, one a line. */
+export function refuseIssues(issues: readonly ManifestIssue[]): void {
+  if (issues.length === 0) return;
+  const shown = issues.slice(0, manifestIssuesMax);
+  const lines = shown.map(issueText);
+  if (issues.length > shown.length) lines.push(`and ${issues.length - shown.length} more`);
+  throw new ManifestError(shown, lines.join('\n'));
+}
+
+/** Bounds of depth and size, and plain JSON values alone, before anything recursive looks at the value. */
+function shapeIssue(root: unknown): FieldIssue | undefined {
+  const waiting: { value: unknown; path: (string | number)[] }[] = [{ value: root, path: [] }];
+  let values = 0;
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    const { value, path } = next;
+    values += 1;
+    if (values > manifestValuesMax)
+      return { path: [], reason: `has more than ${manifestValuesMax} values`, accepted: '' };
+    if (typeof value === 'function' || typeof value === 'bigint' || typeof value === 'symbol') {
+      return { path, reason: `is a ${typeof value}`, accepted: 'plain JSON or YAML values' };
+    }
+    if (typeof value !== 'object' || value === null) continue;
+    if (path.length >= manifestDepthMax) {
+      return { path, reason: `is nested deeper than ${manifestDepthMax} levels`, accepted: '' };
+    }
+    const prototype: unknown = Object.getPrototypeOf(value);
+    if (!Array.isArray(value) && prototype !== Object.prototype && prototype !== null) {
+      return { path, reason: 'is not a plain value', accepted: 'plain JSON or YAML values' };
+    }
+    const keys = Object.keys(value);
+    if (values + keys.length > manifestValuesMax) {
+      return { path, reason: `the document has more than ${manifestValuesMax} values`, accepted: '' };
+    }
+    for (const key of keys) {
+      if (key === '__proto__') return { path: [...path, key], reason: 'is not a usable name', accepted: '' };
+      const part = Array.isArray(value) ? Number(key) : key;
+      waiting.push({ value: (value as Record<string, unknown>)[key], path: [...path, part] });
+    }
+  }
+  return undefined;
+}
+
+function envelopeIssues(object: unknown): FieldIssue[] {
+  if (typeof object !== 'object' || object === null || Array.isArray(object)) {
+    const accepted = `an object with apiVersion: ${apiVersion}, kind, metadata and spec`;
+    return [{ path: [], reason: object === null || object === undefined ? 'is empty' : 'is not an object', accepted }];
+  }
+  const { apiVersion: version, kind } = object as Record<string, unknown>;
+  const kinds = Object.keys(manifestSchemas);
+  const issues: FieldIssue[] = [];
+  if (version !== apiVersion) {
+    const reason = version === undefined ? 'is missing' : 'is not a version that is known';
+    issues.push({ path: ['apiVersion'], reason, accepted: apiVersion });
+  }
+  if (typeof kind !== 'string' || !kinds.includes(kind)) {
+    const guess = typeof kind === 'string' ? didYouMean(kind, kinds) : undefined;
+    const reason = kind === undefined ? 'is missing' : 'is not a kind that can be applied';
+    issues.push({ path: ['kind'], reason, accepted: kinds.join(' or '), ...(guess && { didYouMean: guess }) });
+  }
+  return issues;
+}
+
+function toProbe(probe: NonNullable<ParsedMicroservice['probes']['readiness']>): ProbeSpec {
+  const { http, tcp, ...times } = probe;
+  return http === undefined ? { ...times, tcp: tcp ?? { port: '' } } : { ...times, http };
+}
+
+function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
+  const { probes, placement, workingDirectory, ...rest } = parsed;
+  return {
+    ...rest,
+    placement: {
+      ...(placement.node !== undefined && { node: placement.node }),
+      ...(placement.labels !== undefined && { labels: placement.labels }),
+    },
+    ...(workingDirectory !== undefined && { workingDirectory }),
+    ...(probes.readiness !== undefined && { readiness: toProbe(probes.readiness) }),
+  };
+}
+
+type Read = { issues: FieldIssue[] } | { application: ManifestApplication } | { config: ManifestConfig };
+
+function readDocument(object: unknown, document: number): Read {
+  const shape = shapeIssue(object);
+  if (shape !== undefined) return { issues: [shape] };
+  const envelope = envelopeIssues(object);
+  if (envelope.length > 0) return { issues: envelope };
+  if ((object as { kind: string }).kind === 'Application') {
+    const parsed = applicationSchema.safeParse(object);
+    if (!parsed.success) return { issues: describeIssues(applicationSchema, object, parsed.error.issues) };
+    const issues = checkApplication(parsed.data);
+    const { metadata, spec } = parsed.data;
+    return issues.length > 0
+      ? { issues }
+      : { application: { document, ...metadata, microservices: spec.microservices.map(toSpec) } };
+  }
+  const parsed = configSchema.safeParse(object);
+  if (!parsed.success) return { issues: describeIssues(configSchema, object, parsed.error.issues) };
+  const { files, issues } = readConfigFiles(parsed.data);
+  return issues.length > 0 ? { issues } : { config: { document, ...parsed.data.metadata, files } };
+}
+
+/**
+ * Checks parsed YAML or JSON documents (`selvedge/v1`, kinds Application and Config) and fills in the defaults. `source` names
+ * where each came from. Throws ManifestError with every issue that was found, at most `manifestIssuesMax`.
+ */
+export function validateManifests(
+  objects: readonly unknown[],
+  { source }: { source?: readonly string[] } = {},
+): Manifests {
+  const issues: ManifestIssue[] = [];
+  const add = (document: number, { path, ...rest }: FieldIssue): void => {
+    const from = source?.[document];
+    issues.push({ document, ...(from !== undefined && { source: from }), path: pathText(path), ...rest });
+  };
+  if (objects.length === 0) add(0, { path: [], reason: 'there is no document', accepted: 'at least one manifest' });
+  if (objects.length > manifestDocumentsMax) {
+    add(manifestDocumentsMax, {
+      path: [],
+      reason: `there are more than ${manifestDocumentsMax} documents`,
+      accepted: '',
+    });
+    refuseIssues(issues);
+  }
+  const manifests: Manifests = { applications: [], configs: [] };
+  const seen = new Map<string, number>();
+  const once = (kind: string, item: ManifestApplication | ManifestConfig): void => {
+    const key = `${kind}/${item.project}/${item.name}`;
+    const before = seen.get(key);
+    seen.set(key, before ?? item.document);
+    if (before === undefined) return;
+    const reason = `${kind} ${JSON.stringify(item.name)} of project ${item.project} is already in document ${before + 1}`;
+    add(item.document, { path: ['metadata', 'name'], reason, accepted: '' });
+  };
+  for (const [document, object] of objects.entries()) {
+    const read = readDocument(object, document);
+    if ('issues' in read) for (const issue of read.issues) add(document, issue);
+    else if ('application' in read) {
+      once('Application', read.application);
+      manifests.applications.push(read.application);
+    } else {
+      once('Config', read.config);
+      manifests.configs.push(read.config);
+    }
+  }
+  refuseIssues(issues);
+  return manifests;
+}

@@ -1,0 +1,152 @@
+// The plan of one node, from documents. Pure (signing tickets is a function that it is given). Called by the planner; it must never
+// depend on what the node reports.
+
+import type { ApplicationRecord, ConfigRecord, MicroserviceSpec, NodeRecord, PlacementRecord } from './fabric.ts';
+import type {
+  CallableService,
+  FileDocument,
+  MicroserviceName,
+  Plan,
+  PlannedInstance,
+  PlanVersion,
+  Ticket,
+} from './plan.ts';
+import { asTicket, decodePayload } from './plan-version.ts';
+import { createSpecCompiler, type SpecCompiler } from './workload-spec.ts';
+
+export interface CompileInput {
+  node: Pick<NodeRecord, 'name' | 'peerId'>;
+  applications: readonly ApplicationRecord[];
+  configs: readonly ConfigRecord[];
+  placements: readonly PlacementRecord[];
+  version: PlanVersion;
+  fabricId: string;
+  /** The JWS of a ticket. */
+  signTicket: (ticket: Ticket) => string;
+  /** The plan that is there now: tickets that still say the same are taken over. */
+  previous?: Plan | undefined;
+  specs?: SpecCompiler;
+}
+
+export interface CompiledPlan {
+  plan: Plan;
+  files: FileDocument[];
+  /** The services whose names the node's authority must cover, sorted. */
+  covers: MicroserviceName[];
+  /** What kept an instance from following its application, one line each. */
+  problems: string[];
+}
+
+function compareText(left: string, right: string): number {
+  return left < right ? -1 : left > right ? 1 : 0;
+}
+
+function callsOf(application: ApplicationRecord): CallableService[] {
+  return application.microservices.flatMap(({ name, ports }) =>
+    ports.map(({ port }) => ({
+      project: application.project,
+      application: application.name,
+      microservice: name,
+      port,
+    })),
+  );
+}
+
+/** Distinct microservices of a plan, sorted: what its authority must cover. */
+export function coveredBy(instances: readonly PlannedInstance[]): MicroserviceName[] {
+  const byKey = new Map<string, MicroserviceName>();
+  for (const { project, application, microservice } of instances) {
+    byKey.set(`${project}/${application}/${microservice}`, { project, application, microservice });
+  }
+  return [...byKey].sort(([left], [right]) => compareText(left, right)).map(([, name]) => name);
+}
+
+/** The ticket that an instance has already, when it says what a new one would say, version aside. */
+function ticketInUse(wanted: Ticket, previous: PlannedInstance | undefined): string | undefined {
+  const held = previous === undefined ? undefined : asTicket(decodePayload(previous.ticket));
+  if (held === undefined) return undefined;
+  const same =
+    held.fabricId === wanted.fabricId &&
+    held.instance === wanted.instance &&
+    held.peerId === wanted.peerId &&
+    held.project === wanted.project &&
+    held.application === wanted.application &&
+    held.microservice === wanted.microservice &&
+    held.ports.length === wanted.ports.length &&
+    held.ports.every((port, index) => port === wanted.ports[index]);
+  return same ? previous?.ticket : undefined;
+}
+
+/**
+ * Everything the node must run. Instances are sorted by name. An instance whose config is missing stays as it was planned before
+ * (or is left out when it is new), and `problems` says so.
+ */
+export function compilePlan(input: CompileInput): CompiledPlan {
+  const { node, applications, placements, version, fabricId, signTicket, previous } = input;
+  const specs = input.specs ?? createSpecCompiler();
+  const configs = new Map(input.configs.map((config) => [`${config.project}/${config.name}`, config]));
+  const placementById = new Map(placements.map((placement) => [placement._id as string, placement]));
+  const before = new Map(previous?.instances.map((instance) => [instance.name, instance]));
+  const usedConfigs = new Map<string, ConfigRecord>();
+  const instances: PlannedInstance[] = [];
+  const keptFiles = new Map<string, string>();
+  const problems: string[] = [];
+
+  const planInstance = (
+    application: ApplicationRecord,
+    microservice: MicroserviceSpec,
+    compiled: ReturnType<SpecCompiler['compile']>,
+    calls: CallableService[],
+    at: { name: string; index: number },
+  ): void => {
+    if ('missingConfig' in compiled) {
+      const kept = before.get(at.name);
+      problems.push(`${at.name}: there is no Config ${compiled.missingConfig} in project ${application.project}`);
+      if (kept === undefined) return;
+      instances.push(kept);
+      for (const { files } of kept.spec.configs) for (const file of files) keptFiles.set(file.slot, file.sha256);
+      return;
+    }
+    const identity = { project: application.project, application: application.name, microservice: microservice.name };
+    const ports = microservice.ports.map(({ port }) => port);
+    const ticket: Ticket = { ...version, fabricId, ...identity, instance: at.name, peerId: node.peerId, ports };
+    for (const name of microservice.configs) {
+      const config = configs.get(`${application.project}/${name}`);
+      if (config !== undefined) usedConfigs.set(config._id, config);
+    }
+    instances.push({
+      ...identity,
+      ...at,
+      spec: compiled.spec,
+      specHash: compiled.specHash,
+      calls,
+      dependsOn: microservice.dependsOn,
+      ticket: ticketInUse(ticket, before.get(at.name)) ?? signTicket(ticket),
+    });
+  };
+
+  for (const application of applications) {
+    const places = placementById.get(`placement/${application.project}/${application.name}`)?.instances ?? {};
+    const calls = callsOf(application);
+    for (const microservice of application.microservices) {
+      let compiled: ReturnType<SpecCompiler['compile']> | undefined;
+      for (let index = 0; index < microservice.replicas; index += 1) {
+        const name = `${application.project}.${application.name}.${microservice.name}.${index}`;
+        if (places[name]?.node !== node.name) continue;
+        compiled ??= specs.compile(microservice, application.project, configs);
+        planInstance(application, microservice, compiled, calls, { name, index });
+      }
+    }
+  }
+
+  instances.sort((left, right) => compareText(left.name, right.name));
+  const files = [...usedConfigs.values()].flatMap((config) => specs.files(config));
+  const hashes = new Map(keptFiles);
+  for (const { spec } of instances)
+    for (const mount of spec.configs) for (const file of mount.files) hashes.set(file.slot, file.sha256);
+  const listed = [...hashes]
+    .sort(([left], [right]) => compareText(left, right))
+    .map(([slot, hash]) => ({ slot, sha256: hash }));
+  const plan: Plan = { ...version, fabricId, node: node.name, peerId: node.peerId, instances, files: listed };
+  return { plan, files, covers: coveredBy(instances), problems };
+}

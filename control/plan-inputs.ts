@@ -1,0 +1,59 @@
+// What each node's plan is made from, so that a node whose inputs are the same is not compiled again. Pure; called by the planner.
+// It must never leave out something that a plan depends on.
+
+import { canonicalJson, sha256 } from './canonical-json.ts';
+import type { ApplicationRecord, ConfigRecord, NodeRecord, PlacementRecord } from './fabric.ts';
+
+export interface NodeInputs {
+  node: NodeRecord;
+  /** Those with an instance on the node. */
+  applications: ApplicationRecord[];
+  /** By id: those that these applications name. */
+  configs: Map<string, ConfigRecord>;
+  placements: PlacementRecord[];
+}
+
+/** Equal keys, equal plans (version and tickets aside). */
+export function inputsKey({ node, applications, configs, placements }: NodeInputs): string {
+  const revisions = [...applications, ...configs.values()].map(({ _id, _rev }) => `${_id}@${_rev}`);
+  const here = placements.flatMap(({ instances }) =>
+    Object.entries(instances).flatMap(([name, { node: place }]) => (place === node.name ? [name] : [])),
+  );
+  return sha256(canonicalJson([node.peerId, node.authorityPublicKey, revisions, here]));
+}
+
+export function inputsByNode({
+  nodes,
+  applications,
+  configs,
+  placements,
+}: {
+  nodes: readonly NodeRecord[];
+  applications: readonly ApplicationRecord[];
+  configs: readonly ConfigRecord[];
+  placements: readonly PlacementRecord[];
+}): NodeInputs[] {
+  const inputs = new Map(
+    nodes.map((node): [string, NodeInputs] => [
+      node.name,
+      { node, applications: [], configs: new Map(), placements: [] },
+    ]),
+  );
+  const configByKey = new Map(configs.map((config) => [`${config.project}/${config.name}`, config]));
+  const placementById = new Map(placements.map((record) => [record._id as string, record]));
+  for (const application of applications) {
+    const placement = placementById.get(`placement/${application.project}/${application.name}`);
+    if (placement === undefined) continue;
+    const used = application.microservices.flatMap((microservice) => microservice.configs);
+    for (const name of new Set(Object.values(placement.instances).map(({ node }) => node))) {
+      const target = inputs.get(name);
+      target?.applications.push(application);
+      target?.placements.push(placement);
+      for (const config of used) {
+        const record = configByKey.get(`${application.project}/${config}`);
+        if (record !== undefined) target?.configs.set(record._id, record);
+      }
+    }
+  }
+  return [...inputs.values()];
+}

@@ -1,0 +1,138 @@
+// The store on PouchDB and one LevelDB folder (design, section 4). Called by the composition root. It is durable against
+// kill -9, not against a power cut: PouchDB syncs almost never (facts), so what must survive one is written elsewhere.
+
+import { mkdir, stat } from 'node:fs/promises';
+import type { AbstractLevelDOWN } from 'abstract-leveldown';
+import leveldown from 'leveldown';
+import leveldbAdapter from 'pouchdb-adapter-leveldb';
+import PouchDB from 'pouchdb-core';
+import { createDatabase } from './document-database.ts';
+import {
+  DocumentRefusedError,
+  StoreClosedError,
+  StoreDamagedError,
+  StoreLockedError,
+  StoreUnavailableError,
+} from './errors.ts';
+import { levelFilesMax, revisionsMax } from './limits.ts';
+import { createPouchBackend, type PouchDatabase } from './pouch-backend.ts';
+import { createPrefixedLevel } from './prefixed-leveldown.ts';
+import type { Database, Store } from './store.ts';
+
+PouchDB.plugin(leveldbAdapter);
+
+/** PouchDB keeps global tables by the name of the `db` function and by database name: both begin with this number. */
+let storesOpened = 0;
+
+/**
+ * Opens, or makes, the store in `folder` (absolute). Throws StoreLockedError when it is open already, here or in another
+ * process, StoreDamagedError when LevelDB cannot read it, StoreUnavailableError when the folder cannot be used.
+ */
+export async function createPouchStore({ folder }: { folder: string }): Promise<Store> {
+  const level = await openLevel(folder);
+  let closing: Promise<void> | undefined;
+  let damage: Error | undefined;
+  const storeName = `selvedge-${++storesOpened}`;
+  const factory = createPrefixedLevel(level, storeName, (error) => {
+    damage ??= error;
+  });
+  const databases = new Map<string, Promise<{ pouch: PouchDatabase; database: Database }>>();
+
+  function assertUsable(): void {
+    if (closing !== undefined) throw new StoreClosedError(`the store in ${folder}`);
+    if (damage !== undefined) throw new StoreDamagedError(folder, damage);
+  }
+
+  /** PouchDB takes a failed read for an absent document, so nothing that was read while a read failed is believed. */
+  async function use<T>(operation: () => Promise<T>): Promise<T> {
+    assertUsable();
+    try {
+      return await operation();
+    } catch (error) {
+      if (error instanceof Error && /^database is (closed|destroyed)$/.test(error.message))
+        throw new StoreClosedError('the database');
+      throw error;
+    } finally {
+      assertUsable();
+    }
+  }
+
+  async function openDatabase(name: string): Promise<{ pouch: PouchDatabase; database: Database }> {
+    const pouch = new PouchDB(`${storeName}/${name}`, {
+      adapter: 'leveldb',
+      db: factory,
+      // There is nothing to migrate, and its migration looks for files by database name in the working directory.
+      migrate: false,
+      revs_limit: revisionsMax,
+      // Without it every superseded body stays until a compaction by hand.
+      auto_compaction: true,
+    }) as unknown as PouchDatabase;
+    // One listener for `destroyed` of each replication and each read of changes that is under way.
+    pouch.setMaxListeners(0);
+    await use(() => pouch.info());
+    return { pouch, database: createDatabase(createPouchBackend({ name, pouch, use })) };
+  }
+
+  return {
+    async open(name) {
+      assertUsable();
+      assertDatabaseName(name);
+      let opened = databases.get(name);
+      if (opened === undefined) {
+        opened = openDatabase(name);
+        databases.set(name, opened);
+        opened.catch(() => databases.delete(name));
+      }
+      return (await opened).database;
+    },
+
+    async destroy(name) {
+      assertUsable();
+      assertDatabaseName(name);
+      const opened = databases.get(name) ?? openDatabase(name);
+      databases.delete(name);
+      const { pouch } = await opened;
+      await pouch.destroy();
+    },
+
+    close() {
+      closing ??= (async () => {
+        for (const opened of databases.values()) {
+          const { pouch } = await opened.catch(() => ({ pouch: undefined }));
+          await pouch?.close();
+        }
+        databases.clear();
+        await callLevel((callback) => level.close(callback));
+      })();
+      return closing;
+    },
+  };
+}
+
+function assertDatabaseName(name: string): void {
+  if (!/^[a-z0-9][A-Za-z0-9._/-]{0,127}$/.test(name))
+    throw new DocumentRefusedError(name, 'that is no name of a database');
+}
+
+async function openLevel(folder: string): Promise<AbstractLevelDOWN> {
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    if (!(await stat(folder)).isDirectory()) throw new Error('it is no folder');
+    const level = leveldown(folder);
+    await callLevel((callback) => level.open({ maxOpenFiles: levelFilesMax }, callback));
+    return level;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    if (/\/LOCK: (already held|Resource temporarily unavailable)/i.test(reason))
+      throw new StoreLockedError(folder, error);
+    if (/corruption|does not exist|no meta-|checksum|not a valid|missing files/i.test(reason))
+      throw new StoreDamagedError(folder, error);
+    throw new StoreUnavailableError(folder, reason, error);
+  }
+}
+
+function callLevel(run: (callback: (error?: Error | null) => void) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    run((error) => (error ? reject(error) : resolve()));
+  });
+}

@@ -1,0 +1,111 @@
+// Reads what the views are made of: the fabric's records and every mailbox. Called by the composition for the API. It must never write,
+// and a mailbox that cannot be read is a node of which nothing is known, not a failed answer.
+
+import { listRecords } from './documents.ts';
+import type { ObservedInstance, ObservedNode } from './fabric.ts';
+import { plannerWritersMax } from './limits.ts';
+import { asPlan, decodePayload, isVersion } from './plan-version.ts';
+import { type FabricFacts, fabricStatus, fabricViews, type MailboxFacts } from './status.ts';
+import type { Database, StoredDocument } from './store.ts';
+import type { ApplicationView, InstanceView, NodeView, StatusView } from './views.ts';
+import { createSpecCompiler } from './workload-spec.ts';
+
+function isObservedInstance(document: StoredDocument): boolean {
+  const { instance, state, ready, reason, restarts, specHash } = document;
+  const texts = [instance, state, reason, specHash].every((text) => typeof text === 'string');
+  return (
+    texts &&
+    typeof ready === 'boolean' &&
+    typeof restarts === 'number' &&
+    document._id === `observed/instance/${instance}`
+  );
+}
+
+function asObservedNode(document: StoredDocument | undefined): ObservedNode | undefined {
+  if (document === undefined || (document.version !== undefined && !isVersion(document.version))) return undefined;
+  const lists = [document.links, document.addresses, document.problems].every(Array.isArray);
+  return lists ? (document as unknown as ObservedNode) : undefined;
+}
+
+/** What one mailbox says; malformed observations are left out. */
+export async function readMailbox(database: Database): Promise<MailboxFacts> {
+  const [plan, node, instances] = await Promise.all([
+    database.get('desired/plan'),
+    database.get('observed/node'),
+    database.list('observed/instance/'),
+  ]);
+  return {
+    plan: typeof plan?.jws === 'string' ? asPlan(decodePayload(plan.jws)) : undefined,
+    node: asObservedNode(node),
+    instances: instances.filter(isObservedInstance) as unknown as ObservedInstance[],
+  };
+}
+
+export interface StatusReader {
+  status(): Promise<StatusView>;
+  nodes(): Promise<NodeView[]>;
+  /** Undefined when there is none of that name; the same for the others. */
+  node(name: string): Promise<NodeView | undefined>;
+  applications(): Promise<ApplicationView[]>;
+  application(project: string, name: string): Promise<ApplicationView | undefined>;
+  instance(name: string): Promise<InstanceView | undefined>;
+}
+
+export function createStatusReader({
+  fabric,
+  mailbox,
+  identity,
+  self,
+  linked,
+  lastSeenAt,
+}: {
+  fabric: Database;
+  mailbox: (node: string) => Promise<Database>;
+  identity: { id: string; name: string };
+  /** Name of this node. */
+  self: string;
+  /** Whether the mesh is linked to a peer now. */
+  linked: (peerId: string) => boolean;
+  lastSeenAt?: (peerId: string) => number | undefined;
+}): StatusReader {
+  const specs = createSpecCompiler();
+
+  const read = async (): Promise<FabricFacts> => {
+    const [nodes, applications, configs, placements] = await Promise.all([
+      listRecords(fabric, 'node'),
+      listRecords(fabric, 'application'),
+      listRecords(fabric, 'config'),
+      listRecords(fabric, 'placement'),
+    ]);
+    const mailboxes = new Map<string, MailboxFacts>();
+    const queue = nodes.map(({ name }) => name);
+    const worker = async (): Promise<void> => {
+      for (let name = queue.shift(); name !== undefined; name = queue.shift()) {
+        const nothing: MailboxFacts = { plan: undefined, node: undefined, instances: [] };
+        mailboxes.set(
+          name,
+          await mailbox(name)
+            .then(readMailbox)
+            .catch(() => nothing),
+        );
+      }
+    };
+    await Promise.all(Array.from({ length: plannerWritersMax }, worker));
+    return { fabric: identity, self, nodes, applications, configs, placements, mailboxes, linked, lastSeenAt, specs };
+  };
+  const views = async () => fabricViews(await read());
+
+  return {
+    status: async () => fabricStatus(await read()),
+    nodes: async () => (await views()).nodes,
+    node: async (name) => (await views()).nodes.find((node) => node.name === name),
+    applications: async () => (await views()).applications,
+    application: async (project, name) =>
+      (await views()).applications.find((application) => application.project === project && application.name === name),
+    async instance(name) {
+      const { nodes, applications } = await views();
+      const wanted = applications.flatMap(({ instances }) => instances);
+      return [...wanted, ...nodes.flatMap(({ instances }) => instances)].find((instance) => instance.name === name);
+    },
+  };
+}

@@ -1,0 +1,232 @@
+// The views: the fabric as its controller knows it, or one node as it knows itself. Pure functions of documents that status-reader.ts
+// read. They must never guess: what cannot be heard is not called well.
+
+import type {
+  ApplicationRecord,
+  ConfigRecord,
+  NodeRecord,
+  ObservedInstance,
+  ObservedNode,
+  PlacementRecord,
+} from './fabric.ts';
+import { instanceView, isSettled } from './instance-views.ts';
+import { statusProblemsMax } from './limits.ts';
+import { instanceName } from './placement.ts';
+import type { Plan, PlannedInstance } from './plan.ts';
+import { compareVersions } from './plan-version.ts';
+import type { ApplicationView, InstanceView, NodeView, StatusView } from './views.ts';
+import type { SpecCompiler } from './workload-spec.ts';
+
+/** What one mailbox says. */
+export interface MailboxFacts {
+  plan: Plan | undefined;
+  node: ObservedNode | undefined;
+  instances: ObservedInstance[];
+}
+
+export interface FabricFacts {
+  fabric: { id: string; name: string };
+  /** Name of the controller that answers. */
+  self: string;
+  nodes: readonly NodeRecord[];
+  applications: readonly ApplicationRecord[];
+  configs: readonly ConfigRecord[];
+  placements: readonly PlacementRecord[];
+  /** By node name. */
+  mailboxes: ReadonlyMap<string, MailboxFacts>;
+  linked: (peerId: string) => boolean;
+  lastSeenAt?: ((peerId: string) => number | undefined) | undefined;
+  specs: SpecCompiler;
+}
+
+interface Index {
+  planned: Map<string, { instance: PlannedInstance; node: string }>;
+  /** By `<node> <instance>`. */
+  observed: Map<string, ObservedInstance>;
+  heard: Map<string, boolean>;
+}
+
+function indexOf({ nodes, mailboxes, linked, self }: FabricFacts): Index {
+  const index: Index = { planned: new Map(), observed: new Map(), heard: new Map() };
+  for (const { name, peerId } of nodes) index.heard.set(name, name === self || linked(peerId));
+  for (const [node, { plan, instances }] of mailboxes) {
+    for (const instance of plan?.instances ?? []) index.planned.set(`${node} ${instance.name}`, { instance, node });
+    for (const instance of instances) index.observed.set(`${node} ${instance.instance}`, instance);
+  }
+  return index;
+}
+
+function isUpToDate(mailbox: MailboxFacts | undefined): boolean {
+  const [written, obeyed] = [mailbox?.plan, mailbox?.node?.version];
+  return written !== undefined && obeyed !== undefined && compareVersions(obeyed, written) >= 0;
+}
+
+function applicationView(application: ApplicationRecord, facts: FabricFacts, index: Index): ApplicationView {
+  const { project, name, generation, appliedAt } = application;
+  const placement = facts.placements.find(({ _id }) => _id === `placement/${project}/${name}`);
+  const configs = new Map(facts.configs.map((config) => [`${config.project}/${config.name}`, config]));
+  const instances: InstanceView[] = [];
+  const microservices: ApplicationView['microservices'] = [];
+  for (const microservice of application.microservices) {
+    const compiled = facts.specs.compile(microservice, project, configs);
+    const views = Array.from({ length: microservice.replicas }, (_, number) => {
+      const instance = instanceName(project, name, microservice.name, number);
+      const node = placement?.instances[instance]?.node;
+      return instanceView({
+        ...{ name: instance, project, application: name, microservice: microservice.name, engine: microservice.engine },
+        node,
+        unplaced: placement?.unplaced[instance],
+        wantedHash: 'specHash' in compiled ? compiled.specHash : `no Config ${compiled.missingConfig}`,
+        planned: index.planned.get(`${node} ${instance}`)?.instance,
+        observed: index.observed.get(`${node} ${instance}`),
+        heard: node !== undefined && (index.heard.get(node) ?? false),
+        nodesKnown: facts.nodes.length,
+      });
+    });
+    instances.push(...views);
+    const { engine, replicas, ports } = microservice;
+    microservices.push({ name: microservice.name, engine, replicas, ports, ready: views.filter(isSettled).length });
+  }
+  const waiting = instances.find((view) => !isSettled(view));
+  const placesOf = new Set(instances.flatMap(({ node }) => node ?? []));
+  const behind = [...placesOf].find((node) => !isUpToDate(facts.mailboxes.get(node)));
+  let reason = '';
+  if (waiting !== undefined) reason = `${waiting.name}: ${waiting.reason || waiting.state}`;
+  else if (behind !== undefined) reason = `${behind} does not obey its newest plan yet`;
+  return { project, name, generation, ready: reason === '', reason, appliedAt, microservices, instances };
+}
+
+/** Instances that a node still has and that no application wants there any more. */
+function leftovers(node: string, known: ReadonlySet<string>, facts: FabricFacts, heard: boolean): InstanceView[] {
+  const mailbox = facts.mailboxes.get(node);
+  const planned = new Map(mailbox?.plan?.instances.map((instance) => [instance.name, instance]));
+  return (mailbox?.instances ?? [])
+    .filter(({ instance }) => !known.has(instance))
+    .map((observed) => {
+      const [project = '', application = '', microservice = ''] = observed.instance.split('.');
+      const name = observed.instance;
+      const view = instanceView({
+        name,
+        project,
+        application,
+        microservice,
+        engine: observed.engine,
+        node,
+        planned: planned.get(name),
+        observed,
+        heard,
+      });
+      return { ...view, ready: false, reason: view.reason || 'no longer wanted here' };
+    });
+}
+
+function nodeView(record: NodeRecord, wanted: readonly InstanceView[], facts: FabricFacts, index: Index): NodeView {
+  const mailbox = facts.mailboxes.get(record.name);
+  const heard = index.heard.get(record.name) ?? false;
+  const lastSeenAt = facts.lastSeenAt?.(record.peerId);
+  const { name, peerId, router, controller, labels, engines, admittedAt } = record;
+  const rest = leftovers(name, new Set(wanted.map((view) => view.name)), facts, heard);
+  return {
+    ...{ name, peerId, router, controller, labels, engines, admittedAt },
+    state: heard ? 'connected' : 'unreachable',
+    ...(lastSeenAt !== undefined && { lastSeenAt }),
+    ...(mailbox?.node?.version !== undefined && { version: mailbox.node.version }),
+    upToDate: isUpToDate(mailbox),
+    links: mailbox?.node?.links ?? [],
+    addresses: mailbox?.node?.addresses ?? [],
+    problems: mailbox?.node?.problems ?? [],
+    instances: [...wanted, ...rest],
+  };
+}
+
+function bounded(lines: readonly string[]): string[] {
+  if (lines.length <= statusProblemsMax) return [...lines];
+  return [...lines.slice(0, statusProblemsMax), `and ${lines.length - statusProblemsMax} more`];
+}
+
+export function fabricViews(facts: FabricFacts): { nodes: NodeView[]; applications: ApplicationView[] } {
+  const index = indexOf(facts);
+  const applications = facts.applications.map((application) => applicationView(application, facts, index));
+  const byNode = new Map<string, InstanceView[]>();
+  for (const view of applications.flatMap(({ instances }) => instances)) {
+    if (view.node !== undefined) byNode.set(view.node, [...(byNode.get(view.node) ?? []), view]);
+  }
+  return {
+    nodes: facts.nodes.map((record) => nodeView(record, byNode.get(record.name) ?? [], facts, index)),
+    applications,
+  };
+}
+
+/** The whole fabric. `ok` exactly when `problems` is empty. */
+export function fabricStatus(facts: FabricFacts): StatusView {
+  const { nodes, applications } = fabricViews(facts);
+  const problems: string[] = [];
+  for (const node of nodes) {
+    if (node.state === 'unreachable') problems.push(`node ${node.name} is unreachable`);
+    else if (!node.upToDate) problems.push(`node ${node.name} does not obey its newest plan yet`);
+  }
+  for (const { project, name, instances } of applications) {
+    for (const view of instances.filter((one) => !isSettled(one))) {
+      problems.push(
+        `application ${project}/${name}: ${view.name} is ${view.state}${view.reason === '' ? '' : `: ${view.reason}`}`,
+      );
+    }
+  }
+  return {
+    scope: 'fabric',
+    fabric: facts.fabric,
+    node: facts.self,
+    ok: problems.length === 0,
+    problems: bounded(problems),
+    controllerReachable: true,
+    nodes,
+    applications,
+  };
+}
+
+export interface NodeFacts {
+  fabric: { id: string; name: string };
+  node: Pick<
+    NodeView,
+    'name' | 'peerId' | 'router' | 'controller' | 'labels' | 'engines' | 'links' | 'addresses' | 'problems'
+  >;
+  /** The plan that is obeyed (its own copy, not the mailbox's). */
+  obeyed: Plan | undefined;
+  mailbox: MailboxFacts;
+  controllerReachable: boolean;
+}
+
+/** One node, answered by itself: what it obeys and what runs. `ok` exactly when `problems` is empty. */
+export function nodeStatus({ fabric, node, obeyed, mailbox, controllerReachable }: NodeFacts): StatusView {
+  const observed = new Map(mailbox.instances.map((instance) => [instance.instance, instance]));
+  const instances = (obeyed?.instances ?? []).map((planned) => {
+    const { name, project, application, microservice, spec } = planned;
+    return instanceView({
+      ...{ name, project, application, microservice, engine: spec.engine, node: node.name, planned },
+      observed: observed.get(name),
+      heard: true,
+    });
+  });
+  const newest = mailbox.plan;
+  const upToDate = obeyed !== undefined && (newest === undefined || compareVersions(obeyed, newest) >= 0);
+  const problems: string[] = [];
+  const generation =
+    obeyed === undefined ? 'it has no plan yet' : `it goes on with its plan (generation ${obeyed.generation})`;
+  if (!controllerReachable) problems.push(`no controller is reachable from ${node.name}; ${generation}`);
+  else if (!upToDate) problems.push(`${node.name} does not obey its newest plan yet`);
+  for (const view of instances.filter((one) => !isSettled(one))) {
+    problems.push(`${view.name} is ${view.state}${view.reason === '' ? '' : `: ${view.reason}`}`);
+  }
+  const version =
+    obeyed === undefined ? {} : { version: { epoch: obeyed.epoch, term: obeyed.term, generation: obeyed.generation } };
+  return {
+    scope: 'node',
+    fabric,
+    node: node.name,
+    ok: problems.length === 0,
+    problems: bounded(problems),
+    controllerReachable,
+    nodes: [{ ...node, state: 'connected', ...version, upToDate, instances }],
+    applications: [],
+  };
+}

@@ -1,0 +1,190 @@
+// Who serves what, where and how ready, as the serving nodes announce it. A pure table: called by node-runtime with what links
+// bring; it never sends anything and never believes what is not signed by the node concerned and covered by a controller's ticket.
+
+import { createHash } from 'node:crypto';
+import type { PlanVersion, Ticket } from '../control/plan.ts';
+import type { VerifySigned } from '../pki/identity.ts';
+import { type Announcement, announcementType, peekPayload, readAnnouncement, readTicket, ticketType } from './announcement-format.ts';
+import { createBoundedMap } from './bounded-map.ts';
+import { announcementBytesMax, announcingPeersMax, rememberedMarksMax, verifiedTicketsMax } from './limits.ts';
+import type { PeerId } from './mesh.ts';
+import type { Endpoint } from './service-network.ts';
+
+export interface Accepted {
+  /** The peer serves something else than before: `endpoints()` may be another. */
+  changed: boolean;
+  /** It was news: pass it on to the other links. */
+  forward: boolean;
+  /** Instances whose ticket was not valid for the peer, with the reason; they are left out. */
+  dropped: { instance: string; reason: string }[];
+}
+
+export interface AnnouncementTable {
+  /** Takes in one announcement (compact JWS). Never throws. One that is held already is no news and no refusal. */
+  accept(jws: string): Accepted | { refused: string };
+  /** The peer is out of reach or revoked. Older announcements of it stay refused; the same one is taken again. */
+  forget(peerId: PeerId): void;
+  /** One per instance and port, in order of instance and port; of each instance the place with the newest ticket. */
+  endpoints(): Endpoint[];
+  /** The announcements held, for a new link. */
+  current(): string[];
+}
+
+export interface AnnouncementTableOptions {
+  fabricId: string;
+  verifySigned: VerifySigned;
+}
+
+interface Held {
+  jws: string;
+  bootCounter: number;
+  sequence: number;
+  serves: { ticket: Ticket; ready: boolean }[];
+}
+
+type Position = Pick<Announcement, 'bootCounter' | 'sequence'>;
+type Place = PlanVersion & { peerId: PeerId };
+
+export function createAnnouncementTable({ fabricId, verifySigned }: AnnouncementTableOptions): AnnouncementTable {
+  const held = new Map<PeerId, Held>();
+  /** Of forgotten peers: how far they had come. */
+  const marks = createBoundedMap<PeerId, Position>(rememberedMarksMax);
+  /** Of each instance the newest place heard of, so that an old place never comes back when the new one is out of reach. */
+  const places = createBoundedMap<string, Place>(rememberedMarksMax);
+  const verified = createBoundedMap<string, { ticket: Ticket; signer: PeerId }>(verifiedTicketsMax);
+  let endpoints: Endpoint[] = [];
+
+  function staleReason(peerId: PeerId, position: Position): string | undefined {
+    const current = held.get(peerId);
+    if (current !== undefined && comparePositions(position, current) <= 0) return 'older than the one that is held';
+    const mark = marks.get(peerId);
+    if (mark !== undefined && comparePositions(position, mark) < 0) return 'older than one that was held';
+    return undefined;
+  }
+
+  /** The ticket when it is good for the peer, else why not. */
+  function checkTicket(jws: string, instance: string, peerId: PeerId): Ticket | string {
+    const key = createHash('sha256').update(jws).digest('base64');
+    let ticket = verified.get(key)?.ticket;
+    if (ticket === undefined) {
+      try {
+        const { payload, signer } = verifySigned(jws, ticketType);
+        if (signer.kind !== 'controller') return 'its ticket is not signed by a controller';
+        if (signer.fabricId !== fabricId) return 'its ticket is of another fabric';
+        ticket = readTicket(payload);
+        if (ticket === undefined) return 'its ticket is malformed';
+        verified.set(key, { ticket, signer: signer.peerId });
+      } catch (error) {
+        return `its ticket cannot be verified: ${messageOf(error)}`;
+      }
+    }
+    if (ticket.fabricId !== fabricId) return 'its ticket is of another fabric';
+    if (ticket.peerId !== peerId) return 'its ticket is for another peer';
+    if (ticket.instance !== instance) return 'its ticket is for another instance';
+    return ticket;
+  }
+
+  function rememberPlace(ticket: Ticket): void {
+    const { instance, peerId, epoch, term, generation } = ticket;
+    const known = places.get(instance);
+    const place = { peerId, epoch, term, generation };
+    if (known === undefined || comparePlaces(place, known) > 0) places.set(instance, place);
+  }
+
+  function recompute(): void {
+    endpoints = [...held.values()]
+      .flatMap(({ serves }) => serves)
+      .filter(({ ticket }) => places.get(ticket.instance)?.peerId === ticket.peerId)
+      .flatMap(({ ticket, ready }) => ticket.ports.map((port) => endpointOf(ticket, port, ready)))
+      .sort((one, other) => compareText(one.instance, other.instance) || one.port - other.port);
+  }
+
+  return {
+    accept(jws) {
+      if (Buffer.byteLength(jws) > announcementBytesMax) return { refused: 'larger than an announcement may be' };
+      const claimed = readAnnouncement(peekPayload(jws));
+      if (claimed === undefined) return { refused: 'malformed' };
+      // The same one comes over several links: it is known without any verification.
+      if (held.get(claimed.peerId)?.jws === jws) return { changed: false, forward: false, dropped: [] };
+      const early = staleReason(claimed.peerId, claimed);
+      if (early !== undefined) return { refused: early };
+      if (!held.has(claimed.peerId) && held.size >= announcingPeersMax) return { refused: 'too many peers are held' };
+
+      let announcement: Announcement | undefined;
+      try {
+        const { payload, signer } = verifySigned(jws, announcementType);
+        announcement = readAnnouncement(payload);
+        if (announcement === undefined) return { refused: 'malformed' };
+        if (signer.kind !== 'node') return { refused: 'not signed by the authority of a node' };
+        if (signer.fabricId !== fabricId || announcement.fabricId !== fabricId) return { refused: 'of another fabric' };
+        if (signer.peerId !== announcement.peerId) return { refused: 'signed by another peer than the one it is about' };
+        if (signer.node !== announcement.node) return { refused: 'names another node than its signer' };
+      } catch (error) {
+        return { refused: messageOf(error) };
+      }
+      // The verified bytes are the peeked ones, but only the verified ones count.
+      const { peerId, bootCounter, sequence } = announcement;
+      const late = staleReason(peerId, announcement);
+      if (late !== undefined) return { refused: late };
+
+      const dropped: Accepted['dropped'] = [];
+      const serves = new Map<string, Held['serves'][number]>();
+      for (const { instance, ready, ticket: ticketJws } of announcement.instances) {
+        const ticket = checkTicket(ticketJws, instance, peerId);
+        if (typeof ticket === 'string') dropped.push({ instance, reason: ticket });
+        else serves.set(instance, { ticket, ready });
+      }
+      marks.delete(peerId);
+      const before = held.get(peerId)?.serves ?? [];
+      const after = [...serves.values()];
+      held.set(peerId, { jws, bootCounter, sequence, serves: after });
+      // Most announcements are heartbeats that change nothing: the table is made again only for the others.
+      const changed = JSON.stringify(before) !== JSON.stringify(after);
+      if (changed) {
+        for (const { ticket } of after) rememberPlace(ticket);
+        recompute();
+      }
+      return { changed, forward: true, dropped };
+    },
+
+    forget(peerId) {
+      // Tickets that a revoked controller signed are verified, and refused, again with the next announcement.
+      verified.deleteWhere(({ signer }) => signer === peerId);
+      const current = held.get(peerId);
+      if (current === undefined) return;
+      marks.set(peerId, { bootCounter: current.bootCounter, sequence: current.sequence });
+      held.delete(peerId);
+      recompute();
+    },
+
+    endpoints: () => endpoints,
+    current: () => [...held.values()].map(({ jws }) => jws),
+  };
+}
+
+function endpointOf({ project, application, microservice, instance, peerId }: Ticket, port: number, ready: boolean): Endpoint {
+  return { project, application, microservice, instance, port, peerId, ready };
+}
+
+function comparePositions(one: Position, other: Position): number {
+  return one.bootCounter - other.bootCounter || one.sequence - other.sequence;
+}
+
+/** Two tickets of one version for two peers are a controller's fault; every node then takes the same one. */
+function comparePlaces(one: Place, other: Place): number {
+  return (
+    one.epoch - other.epoch ||
+    one.term - other.term ||
+    one.generation - other.generation ||
+    compareText(one.peerId, other.peerId)
+  );
+}
+
+function compareText(one: string, other: string): number {
+  if (one === other) return 0;
+  return one < other ? -1 : 1;
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : 'it cannot be verified';
+}

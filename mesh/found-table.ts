@@ -1,0 +1,49 @@
+// Who was found on the local network, for how long that holds, and whether an answer is news. Called by discovery.ts.
+// Bounded: whoever floods the link with names pushes out only what was not heard of for longest.
+
+import type { Announcement } from './discovery-records.ts';
+import { foundExpiryMs, foundPeersMax } from './limits.ts';
+import type { PeerId } from './mesh.ts';
+
+export interface FoundTable {
+  /** Says whether the peer is new or says something else than before. */
+  hear(announcement: Announcement, nowMs: number): boolean;
+  forget(peerId: PeerId): void;
+  list(nowMs: number): Announcement[];
+}
+
+export function createFoundTable(): FoundTable {
+  // A Map keeps insertion order; each hearing puts the peer last, so the first is the one not heard of for longest.
+  const peers = new Map<PeerId, { announcement: Announcement; heardAt: number }>();
+
+  function expire(nowMs: number): void {
+    for (const [peerId, { heardAt }] of peers) {
+      // Also when the clock was set back: what was heard in the future is as good as old.
+      if (Math.abs(nowMs - heardAt) < foundExpiryMs) return;
+      peers.delete(peerId);
+    }
+  }
+
+  return {
+    hear(announcement, nowMs) {
+      expire(nowMs);
+      const before = peers.get(announcement.peerId)?.announcement;
+      peers.delete(announcement.peerId);
+      peers.set(announcement.peerId, { announcement, heardAt: nowMs });
+      if (peers.size > foundPeersMax) {
+        const [stalest] = peers.keys();
+        if (stalest !== undefined) peers.delete(stalest);
+      }
+      return before === undefined || !same(before, announcement);
+    },
+    forget: (peerId) => peers.delete(peerId),
+    list(nowMs) {
+      expire(nowMs);
+      return [...peers.values()].map(({ announcement }) => announcement);
+    },
+  };
+}
+
+function same(a: Announcement, b: Announcement): boolean {
+  return a.fabricId === b.fabricId && [...a.addresses].sort().join() === [...b.addresses].sort().join();
+}

@@ -1,0 +1,38 @@
+// The calls that are being carried, by instance, so that detaching an instance ends them. State only.
+
+export interface OpenCall {
+  reset(): void;
+}
+
+export interface OpenCalls {
+  /** Returns the function that takes it off again. */
+  add(instances: readonly string[], call: OpenCall): () => void;
+  count(instance: string): number;
+  resetAll(instance: string): void;
+}
+
+export function createOpenCalls(): OpenCalls {
+  const byInstance = new Map<string, Set<OpenCall>>();
+
+  function remove(instance: string, call: OpenCall): void {
+    const calls = byInstance.get(instance);
+    calls?.delete(call);
+    if (calls?.size === 0) byInstance.delete(instance);
+  }
+
+  return {
+    add(instances, call) {
+      for (const instance of instances) {
+        const calls = byInstance.get(instance) ?? new Set();
+        byInstance.set(instance, calls.add(call));
+      }
+      return () => {
+        for (const instance of instances) remove(instance, call);
+      };
+    },
+    count: (instance) => byInstance.get(instance)?.size ?? 0,
+    resetAll(instance) {
+      for (const call of [...(byInstance.get(instance) ?? [])]) call.reset();
+    },
+  };
+}

@@ -1,0 +1,149 @@
+// Local addresses of called services: each (instance, service) pair has its own 127.x.y.z, so that the address says who calls.
+// Called by tunnel-network.ts. It listens and hands sockets over; it never connects anywhere.
+
+import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
+import type { CallableService, MicroserviceName } from '../control/plan.ts';
+import { ServiceAddressError, ServiceAddressTakenError, ServicePortNotPermittedError } from './errors.ts';
+import { serviceAddressCandidatesMax } from './limits.ts';
+import { addressesOfEnvironment, candidateAddress, isServiceAddress, type NamedService, nameServices, serviceEnvironment } from './service-names.ts';
+
+export interface ServiceAddressesRequest extends MicroserviceName {
+  instance: string;
+  calls: readonly CallableService[];
+  /** Of an adopted workload: addresses in it are used or refused, never replaced. */
+  adoptedEnv?: Record<string, string>;
+}
+
+export interface GivenAddresses {
+  env: Record<string, string>;
+  hosts: { address: string; names: string[] }[];
+}
+
+/** Gets a paused socket: nothing has been read of it. */
+export type OnServiceConnection = (socket: Socket, instance: string, wanted: CallableService) => void;
+
+export interface ServiceAddresses {
+  /**
+   * Listens for every service that the instance calls; again the same addresses for services that it has already. Throws
+   * ServicePortNotPermittedError, ServiceAddressTakenError or ServiceAddressError, and then has changed nothing.
+   */
+  give(request: ServiceAddressesRequest): Promise<GivenAddresses>;
+  /** Closes the instance's listeners; the sockets that it handed over are not its own. */
+  take(instance: string): void;
+}
+
+interface Listening {
+  address: string;
+  servers: Map<number, Server>;
+}
+
+export interface ServiceAddressesOptions {
+  /** Differs between nodes: several may share one box. */
+  seed: string;
+  onConnection: OnServiceConnection;
+}
+
+export function createServiceAddresses({ seed, onConnection }: ServiceAddressesOptions): ServiceAddresses {
+  const given = new Map<string, Map<string, Listening>>();
+  const inUse = new Set<string>();
+
+  /** Listens on the ports that are not in `servers` yet; all of them or none. */
+  async function listenAt(address: string, service: NamedService, instance: string, servers = new Map<number, Server>()) {
+    const { project, application, microservice } = service;
+    const added = new Map<number, Server>();
+    for (const port of service.ports.filter((port) => !servers.has(port))) {
+      const wanted = { project, application, microservice, port };
+      try {
+        added.set(port, await listen(address, port, (socket) => onConnection(socket, instance, wanted)));
+      } catch (error) {
+        closeAll(added.values());
+        const { code } = error as { code?: string };
+        if (code === 'EADDRINUSE') return undefined;
+        if (code === 'EACCES') throw new ServicePortNotPermittedError(service.key, port, { cause: error });
+        throw new ServiceAddressError(service.key, address, { cause: error });
+      }
+    }
+    return added;
+  }
+
+  async function listenAnywhere(service: NamedService, instance: string, before: string | undefined): Promise<Listening> {
+    if (before !== undefined) {
+      const free = isServiceAddress(before) && !inUse.has(before);
+      const servers = free ? await listenAt(before, service, instance) : undefined;
+      if (servers === undefined) throw new ServiceAddressTakenError(service.key, service.ports, before);
+      return { address: before, servers };
+    }
+    for (let attempt = 0; attempt < serviceAddressCandidatesMax; attempt += 1) {
+      const address = candidateAddress(seed, instance, service.key, attempt);
+      const servers = inUse.has(address) ? undefined : await listenAt(address, service, instance);
+      if (servers !== undefined) return { address, servers };
+    }
+    throw new ServiceAddressTakenError(service.key, service.ports, 'every address that was tried');
+  }
+
+  /** A running instance knows the address, so that another set of ports never changes it. */
+  async function listenFurther(known: Listening, service: NamedService, instance: string): Promise<Listening> {
+    const added = await listenAt(known.address, service, instance, known.servers);
+    if (added === undefined) throw new ServiceAddressTakenError(service.key, service.ports, known.address);
+    const kept = [...known.servers].filter(([port]) => service.ports.includes(port));
+    return { address: known.address, servers: new Map([...kept, ...added]) };
+  }
+
+  return {
+    async give({ instance, calls, adoptedEnv = {}, ...caller }) {
+      const held = addressesOfEnvironment(adoptedEnv);
+      const services = nameServices(caller, calls);
+      const current = given.get(instance) ?? new Map<string, Listening>();
+      const next = new Map<string, Listening>();
+      try {
+        for (const service of services) {
+          const known = current.get(service.key);
+          const before = held.get(service.key);
+          const listening = await (known ? listenFurther(known, service, instance) : listenAnywhere(service, instance, before));
+          next.set(service.key, listening);
+          inUse.add(listening.address);
+        }
+      } catch (error) {
+        replace(next, current);
+        throw error;
+      }
+      given.set(instance, next);
+      replace(current, next);
+      const byKey = new Map([...next].map(([key, { address }]) => [key, address]));
+      return {
+        env: serviceEnvironment(services, byKey),
+        hosts: services.map(({ key, names }) => ({ address: byKey.get(key) ?? '', names })),
+      };
+    },
+
+    take(instance) {
+      replace(given.get(instance) ?? new Map(), new Map());
+      given.delete(instance);
+    },
+  };
+
+  /** Closes what only the old one has. */
+  function replace(old: ReadonlyMap<string, Listening>, next: ReadonlyMap<string, Listening>): void {
+    const keptServers = new Set([...next.values()].flatMap(({ servers }) => [...servers.values()]));
+    const keptAddresses = new Set([...next.values()].map(({ address }) => address));
+    for (const { address, servers } of old.values()) {
+      closeAll([...servers.values()].filter((server) => !keptServers.has(server)));
+      if (!keptAddresses.has(address)) inUse.delete(address);
+    }
+  }
+}
+
+async function listen(address: string, port: number, onSocket: (socket: Socket) => void): Promise<Server> {
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, onSocket);
+  server.listen({ host: address, port, exclusive: true });
+  await once(server, 'listening');
+  // A failed accept (out of descriptors) loses that connection, never the node.
+  server.on('error', () => undefined);
+  return server;
+}
+
+/** The listening socket is closed at once; sockets that were handed over live on. */
+function closeAll(servers: Iterable<Server>): void {
+  for (const server of servers) server.close();
+}

@@ -1,0 +1,119 @@
+// The names under which a service is called, and the local address that stands for it. Pure; used by service-addresses.ts, the
+// tunnel and the simulated service network. A name that is handed out says nothing about whether the call is allowed.
+
+import { createHash } from 'node:crypto';
+import type { CallableService, MicroserviceName } from '../control/plan.ts';
+
+/** One called microservice with all the ports that the caller uses. */
+export interface CalledService extends MicroserviceName {
+  /** `<service>.<application>.<project>` */
+  key: string;
+  ports: number[];
+}
+
+export interface NamedService extends CalledService {
+  /** Shortest first; the last one is the key. */
+  names: string[];
+}
+
+/** The name alone, of something that has one. */
+export function nameOf({ project, application, microservice }: MicroserviceName): MicroserviceName {
+  return { project, application, microservice };
+}
+
+/** `<service>.<application>.<project>` */
+export function serviceKey(name: MicroserviceName): string {
+  return `${name.microservice}.${name.application}.${name.project}`;
+}
+
+/** The DNS name of a microservice in its certificate, sent as SNI: `<ms>.<app>.<project>.ms.<fabric-id>`. */
+export function tunnelServerName(name: MicroserviceName, fabricId: string): string {
+  return `${serviceKey(name)}.ms.${fabricId}`;
+}
+
+/**
+ * Groups calls by microservice and gives each the names it is called by: `<service>`, `<service>.<app>`, `<service>.<app>.<project>`.
+ * Where two services would share a short name, the one nearest to the caller has it (own application, own project, then by name).
+ */
+export function nameServices(caller: MicroserviceName, calls: readonly CallableService[]): NamedService[] {
+  const services = new Map<string, CalledService>();
+  for (const call of calls) {
+    const key = serviceKey(call);
+    const service = services.get(key);
+    if (service === undefined) {
+      const { project, application, microservice, port } = call;
+      services.set(key, { key, project, application, microservice, ports: [port] });
+    } else if (!service.ports.includes(call.port)) service.ports.push(call.port);
+  }
+  const taken = new Set(['localhost']);
+  const nearestFirst = [...services.values()].sort(
+    (one, other) => distance(caller, one) - distance(caller, other) || (one.key < other.key ? -1 : 1),
+  );
+  return nearestFirst.map((service) => {
+    const candidates = [service.microservice, `${service.microservice}.${service.application}`];
+    const names = candidates.filter((name) => !taken.has(name));
+    for (const name of names) taken.add(name);
+    return { ...service, names: [...names, service.key] };
+  });
+}
+
+function distance(caller: MicroserviceName, called: MicroserviceName): number {
+  if (caller.project !== called.project) return 2;
+  return caller.application === called.application ? 0 : 1;
+}
+
+/** Lists every called service with its address, so that the node finds them again when it adopts the workload. */
+const addressesVariable = 'SELVEDGE_ADDRESSES';
+
+/**
+ * Environment variables for kernels where a process cannot have its own /etc/hosts. For a service `monitor` with port 8080:
+ * `MONITOR_HOST`, `MONITOR_PORT`, `MONITOR_URL=http://<address>:8080`; for each port also `MONITOR_URL_<port>`. The prefix is the
+ * service's shortest name in upper case, everything but letters and digits as `_`. `PORT` and `URL` are of the first port called.
+ * `SELVEDGE_ADDRESSES` has `<service>.<app>.<project>=<address>` for each, separated by spaces.
+ */
+export function serviceEnvironment(services: readonly NamedService[], addresses: ReadonlyMap<string, string>): Record<string, string> {
+  const env: Record<string, string> = {};
+  const known: string[] = [];
+  for (const service of services) {
+    const address = addresses.get(service.key);
+    if (address === undefined) continue;
+    known.push(`${service.key}=${address}`);
+    const prefix = service.names.map(variablePrefix).find((candidate) => env[`${candidate}_HOST`] === undefined);
+    if (prefix === undefined) continue;
+    env[`${prefix}_HOST`] = address;
+    env[`${prefix}_PORT`] = `${service.ports[0]}`;
+    env[`${prefix}_URL`] = `http://${address}:${service.ports[0]}`;
+    for (const port of service.ports) env[`${prefix}_URL_${port}`] = `http://${address}:${port}`;
+  }
+  if (known.length > 0) env[addressesVariable] = known.join(' ');
+  return env;
+}
+
+function variablePrefix(name: string): string {
+  return name.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_');
+}
+
+/** By service key: the addresses in an environment that `serviceEnvironment` made. Anything else in it is passed over. */
+export function addressesOfEnvironment(env: Readonly<Record<string, string>>): Map<string, string> {
+  const pairs = (env[addressesVariable] ?? '').split(' ').map((pair) => pair.split('='));
+  return new Map(pairs.flatMap(([key, address]) => (key && address ? [[key, address] as const] : [])));
+}
+
+// 127.64.0.0/10 without the addresses that end in 0 or 255, which some programs take for networks.
+const hostsPerBlock = 254;
+const blocks = 64 * 256;
+
+/** The address to try at the `attempt`th time: a hash of all three, then one further each time (linear probing). */
+export function candidateAddress(seed: string, instance: string, service: string, attempt: number): string {
+  const digest = createHash('sha256').update(JSON.stringify([seed, instance, service])).digest();
+  const index = (digest.readUInt32BE(0) + attempt) % (blocks * hostsPerBlock);
+  const block = Math.floor(index / hostsPerBlock);
+  return `127.${64 + Math.floor(block / 256)}.${block % 256}.${1 + (index % hostsPerBlock)}`;
+}
+
+/** True for an address that `candidateAddress` can return. */
+export function isServiceAddress(address: string): boolean {
+  const parts = /^127\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(address)?.slice(1).map(Number);
+  const [second = 0, third = 256, last = 0] = parts ?? [];
+  return second >= 64 && second <= 127 && third <= 255 && last >= 1 && last <= hostsPerBlock;
+}

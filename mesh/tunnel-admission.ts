@@ -1,0 +1,100 @@
+// Who may come in through the tunnel, and to what: the called side's decisions. Called by tunnel-server.ts for each session and each
+// CONNECT. It opens nothing and closes nothing.
+
+import type { IncomingHttpHeaders } from 'node:http2';
+import type { TLSSocket } from 'node:tls';
+import type { MicroserviceName } from '../control/plan.ts';
+import type { VerifyChain, WorkloadIdentity } from '../pki/identity.ts';
+import type { Authorize } from './authorization.ts';
+import type { TellDenied } from './denied-calls.ts';
+import { callsPerInstanceMax } from './limits.ts';
+import type { LocalInstance, LocalInstances, LocalMicroservice } from './local-instances.ts';
+import type { PeerId } from './mesh.ts';
+import type { OpenCalls } from './open-calls.ts';
+import { nameOf } from './service-names.ts';
+import { peerChain } from './tunnel-credentials.ts';
+import { instanceHeader } from './tunnel-http2.ts';
+
+export interface TunnelAdmissionOptions {
+  instances: LocalInstances;
+  openCalls: OpenCalls;
+  verifyChain: VerifyChain;
+  /** Asked for each session and each call. */
+  isPeerAdmitted: (peerId: PeerId) => boolean;
+  authorize: Authorize;
+  tellDenied: TellDenied;
+}
+
+export interface TunnelTarget {
+  instance: LocalInstance;
+  host: string;
+  port: number;
+}
+
+export interface Refusal {
+  status: number;
+  reason: string;
+}
+
+export interface TunnelAdmission {
+  /** Caller and called of a connection whose TLS handshake is done; undefined (and told) when it must be closed. */
+  session(socket: TLSSocket): { caller: WorkloadIdentity; called: LocalMicroservice } | undefined;
+  /** Where a CONNECT of that session goes. */
+  call(caller: WorkloadIdentity, called: MicroserviceName, headers: IncomingHttpHeaders): TunnelTarget | Refusal;
+}
+
+export function createTunnelAdmission(options: TunnelAdmissionOptions): TunnelAdmission {
+  const { instances, openCalls, verifyChain, isPeerAdmitted, authorize, tellDenied } = options;
+
+  /** The caller when it has proved to be a workload of an admitted node, else why it is sent away. */
+  function prove(socket: TLSSocket): WorkloadIdentity | string {
+    try {
+      const chain = peerChain(socket);
+      if (chain.length === 0) return 'no certificate';
+      const identity = verifyChain(chain);
+      if (identity.kind !== 'workload') return 'its certificate is not that of a workload';
+      return isPeerAdmitted(identity.peerId) ? identity : 'its node is not admitted';
+    } catch (error) {
+      return error instanceof Error ? error.message : 'its certificate cannot be verified';
+    }
+  }
+
+  function denial(caller: WorkloadIdentity, called: MicroserviceName): string | undefined {
+    if (!isPeerAdmitted(caller.peerId)) return 'the node of the caller is not admitted';
+    return authorize(nameOf(caller), called) ? undefined : 'policy does not allow the call';
+  }
+
+  return {
+    session(socket) {
+      const serverName = typeof socket.servername === 'string' ? socket.servername : '';
+      const called = instances.byServerName(serverName);
+      const caller = called === undefined ? 'no such microservice here' : prove(socket);
+      if (called !== undefined && typeof caller !== 'string') return { caller, called };
+      const reason = typeof caller === 'string' ? caller : '';
+      const to = called === undefined ? undefined : nameOf(called);
+      tellDenied({ kind: 'handshake-refused', caller: undefined, callerPeerId: undefined, called: to, reason });
+      return undefined;
+    },
+
+    call(caller, called, headers) {
+      if (headers[':method'] !== 'CONNECT') return { status: 405, reason: 'only CONNECT is served' };
+      const [, service, portText] = /^([^:]+):(\d{1,5})$/.exec(headers[':authority'] ?? '') ?? [];
+      if (service !== called.microservice) return { status: 404, reason: 'the authority is not <service>:<port> of what is called' };
+      const reason = denial(caller, called);
+      if (reason !== undefined) {
+        tellDenied({ kind: 'call-denied', caller: nameOf(caller), callerPeerId: caller.peerId, called, reason });
+        return { status: 403, reason };
+      }
+      const wanted = headers[instanceHeader];
+      for (const instance of instances.byName(called)?.instances ?? []) {
+        if (wanted !== undefined && instance.instance !== wanted) continue;
+        const listen = instance.listens.find(({ port }) => port === Number(portText));
+        if (listen === undefined) continue;
+        const full = openCalls.count(instance.instance) >= callsPerInstanceMax;
+        if (full) return { status: 503, reason: 'the instance has too many connections' };
+        return { instance, host: listen.host, port: listen.hostPort };
+      }
+      return { status: 404, reason: 'no such instance or port here' };
+    },
+  };
+}

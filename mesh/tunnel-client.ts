@@ -1,0 +1,153 @@
+// The calling side of the tunnel: the pool of sessions, one per calling workload, called workload and node as long as one is enough.
+// Called by service-calls.ts. It chooses no endpoint and carries no bytes.
+
+import type { ClientHttp2Stream } from 'node:http2';
+import type { MicroserviceName } from '../control/plan.ts';
+import type { Clock } from '../node-runtime/clock.ts';
+import type { VerifyChain } from '../pki/identity.ts';
+import type { TellDenied } from './denied-calls.ts';
+import { TunnelPeerError, TunnelRefusedError, TunnelUnreachableError } from './errors.ts';
+import { tunnelIdleMs, tunnelPastCertificateMs, tunnelSessionsMax, tunnelSessionsPerPairMax } from './limits.ts';
+import type { LocalMicroservice } from './local-instances.ts';
+import type { PeerId } from './mesh.ts';
+import { nameOf, serviceKey } from './service-names.ts';
+import type { Endpoint, TunnelOffer } from './service-network.ts';
+import { connectTunnel, type TunnelSession, type TunnelSessionRequest } from './tunnel-session.ts';
+
+export interface TunnelClientOptions {
+  clock: Clock;
+  verifyChain: VerifyChain;
+  isPeerRevoked: (peerId: PeerId) => boolean;
+  tellDenied: TellDenied;
+}
+
+export interface TunnelClient {
+  /**
+   * An answered stream to the endpoint. Rejects with TunnelRefusedError, TunnelPeerError, TunnelUnreachableError or the signal's
+   * reason; the endpoint has then got nothing.
+   */
+  open(caller: LocalMicroservice, endpoint: Endpoint, signal: AbortSignal): Promise<ClientHttp2Stream>;
+  /** Undefined when the link is gone: no new sessions, and the open ones must show that they live. */
+  setOffer(peerId: PeerId, offer: TunnelOffer | undefined): void;
+  /** The microservice has another credential now (old sessions take no more calls), or none (they are closed). */
+  refresh(name: MicroserviceName, current: LocalMicroservice | undefined): void;
+  sweep(): void;
+  close(): void;
+}
+
+export function createTunnelClient({ clock, verifyChain, isPeerRevoked, tellDenied }: TunnelClientOptions): TunnelClient {
+  const offers = new Map<PeerId, TunnelOffer>();
+  const sessions = new Set<TunnelSession>();
+  const connecting = new Map<string, Promise<TunnelSession>>();
+  let stopped = new AbortController();
+
+  const keyOf = ({ credential, called, peerId }: TunnelSessionRequest) =>
+    `${serviceKey(credential.identity)} ${serviceKey(called)} ${peerId}`;
+
+  function isUsable(session: TunnelSession, request: TunnelSessionRequest): boolean {
+    const { credential, offer } = session.request;
+    const current = credential === request.credential && offer.authorityKeySha256 === request.offer.authorityKeySha256;
+    return current && !session.closed && keyOf(session.request) === keyOf(request);
+  }
+
+  async function connect(request: TunnelSessionRequest): Promise<TunnelSession> {
+    const { signal } = stopped;
+    try {
+      const session = await connectTunnel({ clock, verifyChain }, request, signal);
+      if (signal.aborted) {
+        session.destroy();
+        throw signal.reason;
+      }
+      sessions.add(session);
+      session.onClose(() => sessions.delete(session));
+      return session;
+    } catch (error) {
+      if (error instanceof TunnelPeerError) {
+        const caller = nameOf(request.credential.identity);
+        const reason = error.message;
+        tellDenied({ kind: 'wrong-peer', caller, callerPeerId: undefined, called: request.called, reason });
+      }
+      throw error;
+    }
+  }
+
+  /** A session with room for one more stream, and whether others have used it before. */
+  async function sessionFor(request: TunnelSessionRequest): Promise<{ session: TunnelSession; used: boolean }> {
+    const key = keyOf(request);
+    for (;;) {
+      const usable = [...sessions].filter((session) => isUsable(session, request));
+      const roomy = usable.find((session) => !session.full);
+      if (roomy !== undefined) return { session: roomy, used: true };
+      const underWay = connecting.get(key);
+      if (underWay !== undefined) {
+        await underWay;
+        continue;
+      }
+      if (usable.length >= tunnelSessionsPerPairMax || sessions.size + connecting.size >= tunnelSessionsMax) {
+        throw new TunnelUnreachableError('all sessions to it are in use');
+      }
+      const made = connect(request);
+      connecting.set(key, made);
+      try {
+        return { session: await made, used: false };
+      } finally {
+        connecting.delete(key);
+      }
+    }
+  }
+
+  function isOver({ request, server, streams, idleSince, liveness }: TunnelSession, now: number): boolean {
+    const validUntil = Math.min(server.notAfter, request.credential.identity.notAfter) + tunnelPastCertificateMs;
+    if (now > validUntil || isPeerRevoked(request.peerId)) return true;
+    return (streams === 0 && now - idleSince > tunnelIdleMs) || !liveness.check();
+  }
+
+  return {
+    async open(caller, endpoint, signal) {
+      const offer = offers.get(endpoint.peerId);
+      if (offer === undefined) throw new TunnelUnreachableError(`there is no link to ${endpoint.peerId}`);
+      const request = { credential: caller.credential, called: nameOf(endpoint), peerId: endpoint.peerId, offer };
+      for (;;) {
+        const { session, used } = await sessionFor(request);
+        signal.throwIfAborted();
+        try {
+          return await session.open(endpoint.port, endpoint.instance, signal);
+        } catch (error) {
+          // The far side may have ended an older session while this call was on its way: a new one says what really is.
+          const again = used && session.closed && !(error instanceof TunnelRefusedError) && !signal.aborted;
+          if (!again) throw error;
+        }
+      }
+    },
+
+    setOffer(peerId, offer) {
+      if (offer !== undefined) {
+        offers.set(peerId, offer);
+        return;
+      }
+      offers.delete(peerId);
+      for (const session of sessions) if (session.request.peerId === peerId) session.liveness.hurry();
+    },
+
+    refresh(name, current) {
+      for (const session of sessions) {
+        const { credential } = session.request;
+        if (serviceKey(credential.identity) !== serviceKey(name)) continue;
+        if (current === undefined) session.destroy();
+        else if (credential !== current.credential) session.retire();
+      }
+    },
+
+    sweep() {
+      const now = clock.now();
+      for (const session of sessions) if (isOver(session, now)) session.destroy();
+    },
+
+    close() {
+      stopped.abort(new TunnelUnreachableError('the service network stops'));
+      stopped = new AbortController();
+      for (const session of sessions) session.destroy();
+      offers.clear();
+    },
+  };
+}

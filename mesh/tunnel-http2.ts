@@ -1,0 +1,76 @@
+// What both sides of the tunnel give node:http2, and the sign of life of a session. Called by tunnel-server.ts and tunnel-session.ts.
+
+import type { Http2Session, SessionOptions } from 'node:http2';
+import type { TLSSocket } from 'node:tls';
+import type { Clock } from '../node-runtime/clock.ts';
+import {
+  tunnelFrameBytes,
+  tunnelHeaderBytesMax,
+  tunnelHeaderPairsMax,
+  tunnelHurryMs,
+  tunnelPingAfterMs,
+  tunnelSessionMemoryMb,
+  tunnelSilenceMs,
+  tunnelStreamsPerSessionMax,
+  tunnelStreamWindowBytes,
+} from './limits.ts';
+
+/** Names the called instance in a CONNECT; left out, any instance of the microservice on that node answers. */
+export const instanceHeader = 'selvedge-instance';
+/** Says in an answer other than 200 why. */
+export const reasonHeader = 'selvedge-reason';
+
+export const sessionOptions: SessionOptions = {
+  maxHeaderListPairs: tunnelHeaderPairsMax,
+  maxSessionMemory: tunnelSessionMemoryMb,
+  settings: {
+    enablePush: false,
+    initialWindowSize: tunnelStreamWindowBytes,
+    maxFrameSize: tunnelFrameBytes,
+    maxConcurrentStreams: tunnelStreamsPerSessionMax,
+    maxHeaderListSize: tunnelHeaderBytesMax,
+    headerTableSize: 4_096,
+  },
+};
+
+export interface Liveness {
+  /** Asks for a sign of life after some silence; false once it has been silent for too long. */
+  check(): boolean;
+  /** There is a reason to doubt: it has `tunnelHurryMs` to answer. */
+  hurry(): void;
+}
+
+export function watchLiveness(clock: Clock, session: Http2Session, socket: TLSSocket): Liveness {
+  let heardAt = clock.now();
+  let bytesRead = socket.bytesRead;
+  let asked = false;
+
+  function ask(): void {
+    if (asked || session.closed || session.destroyed) return;
+    asked = session.ping((error) => {
+      asked = false;
+      if (error === null) heardAt = clock.now();
+    });
+  }
+
+  function listen(): number {
+    const now = clock.now();
+    // Behind a long queue the answer to a ping comes late, but what comes before it is a sign of life as well.
+    if (socket.bytesRead !== bytesRead) heardAt = now;
+    bytesRead = socket.bytesRead;
+    return now - heardAt;
+  }
+
+  return {
+    check() {
+      const silentMs = listen();
+      if (silentMs >= tunnelPingAfterMs) ask();
+      return silentMs < tunnelSilenceMs;
+    },
+    hurry() {
+      listen();
+      heardAt = Math.min(heardAt, clock.now() - tunnelSilenceMs + tunnelHurryMs);
+      ask();
+    },
+  };
+}

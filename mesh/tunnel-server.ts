@@ -1,0 +1,176 @@
+// The called side of the tunnel: HTTP/2 CONNECT (RFC 9113, section 8.5) on connections of proven workloads. Called by
+// tunnel-network.ts. No byte reaches an instance before tunnel-admission.ts has allowed the call.
+
+import { constants, performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import type { MicroserviceName } from '../control/plan.ts';
+import type { Clock } from '../node-runtime/clock.ts';
+import type { WorkloadIdentity } from '../pki/identity.ts';
+import type { Authorize } from './authorization.ts';
+import { connectInstance } from './instance-connect.ts';
+import {
+  tunnelIdleMs,
+  tunnelPastCertificateMs,
+  tunnelResetBurst,
+  tunnelResetsPerSecond,
+  tunnelSessionsMax,
+  tunnelSessionWindowBytes,
+} from './limits.ts';
+import type { LocalInstances } from './local-instances.ts';
+import type { PeerId } from './mesh.ts';
+import type { OpenCalls } from './open-calls.ts';
+import { nameOf, serviceKey } from './service-names.ts';
+import type { TunnelAdmission, TunnelTarget } from './tunnel-admission.ts';
+import type { LoadedCredential } from './tunnel-credentials.ts';
+import { type Liveness, reasonHeader, sessionOptions, watchLiveness } from './tunnel-http2.ts';
+import { createTunnelListener } from './tunnel-listener.ts';
+import { relay, resetStream, socketEnd, streamEnd } from './tunnel-relay.ts';
+
+export interface TunnelServerOptions {
+  clock: Clock;
+  instances: LocalInstances;
+  openCalls: OpenCalls;
+  admission: TunnelAdmission;
+  /** Asked again and again for open sessions. */
+  isPeerRevoked: (peerId: PeerId) => boolean;
+  authorize: Authorize;
+}
+
+export interface TunnelServer {
+  /** Throws TunnelListenError. Port 0 is any. */
+  listen(hosts: readonly string[], port: number): Promise<void>;
+  listening(): { host: string; port: number }[];
+  /** Sessions with another credential than the current one take no more calls; a microservice that is gone loses its sessions. */
+  refresh(name: MicroserviceName): void;
+  /** Closes sessions that are revoked, no longer allowed, silent, idle or too old. */
+  sweep(): void;
+  close(): Promise<void>;
+}
+
+interface Served {
+  session: ServerHttp2Session;
+  caller: WorkloadIdentity;
+  called: MicroserviceName;
+  credential: LoadedCredential;
+  liveness: Liveness;
+  streams: Set<ServerHttp2Stream>;
+  idleSince: number;
+}
+
+export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
+  const { clock, instances, openCalls, admission, isPeerRevoked, authorize } = options;
+  const served = new Set<Served>();
+  const listener = createTunnelListener({
+    contextFor: (serverName) => instances.byServerName(serverName)?.credential.context,
+    onConnection,
+  });
+
+  function onConnection(socket: TLSSocket): void {
+    const admitted = served.size < tunnelSessionsMax ? admission.session(socket) : undefined;
+    if (admitted === undefined) {
+      socket.destroy();
+      return;
+    }
+    const { caller, called } = admitted;
+    const session = performServerHandshake(socket, {
+      ...sessionOptions,
+      streamResetBurst: tunnelResetBurst,
+      streamResetRate: tunnelResetsPerSecond,
+    });
+    const entry: Served = {
+      session,
+      caller,
+      called: nameOf(called),
+      credential: called.credential,
+      liveness: watchLiveness(clock, session, socket),
+      streams: new Set(),
+      idleSince: clock.now(),
+    };
+    served.add(entry);
+    session.setLocalWindowSize(tunnelSessionWindowBytes);
+    session.on('error', () => undefined);
+    session.once('close', () => {
+      served.delete(entry);
+      socket.destroy();
+    });
+    session.on('stream', (stream, headers) => {
+      stream.on('error', () => undefined);
+      entry.streams.add(stream);
+      stream.once('close', () => {
+        entry.streams.delete(stream);
+        entry.idleSince = clock.now();
+      });
+      const target = admission.call(caller, entry.called, headers);
+      if ('status' in target) refuse(stream, target.status, target.reason);
+      else void carry(stream, target);
+    });
+  }
+
+  async function carry(stream: ServerHttp2Stream, { instance, host, port }: TunnelTarget): Promise<void> {
+    const abort = new AbortController();
+    stream.once('close', () => abort.abort(new Error('the caller is gone')));
+    const reset = () => resetStream(stream);
+    const connected = openCalls.add([instance.instance], { reset });
+    let socket: Socket;
+    try {
+      socket = await connectInstance(clock, host, port, abort.signal);
+    } catch {
+      refuse(stream, 503, 'the instance does not accept connections');
+      return;
+    } finally {
+      connected();
+    }
+    if (stream.closed || stream.destroyed) {
+      socket.resetAndDestroy();
+      return;
+    }
+    stream.respond({ ':status': 200 });
+    const carried = relay(streamEnd(stream), socketEnd(socket), () => done());
+    const done = openCalls.add([instance.instance], carried);
+  }
+
+  function end({ session, streams }: Served): void {
+    for (const stream of streams) resetStream(stream);
+    session.destroy();
+  }
+
+  function isOver({ caller, called, credential, streams, idleSince, liveness }: Served, now: number): boolean {
+    const validUntil = Math.min(caller.notAfter, credential.identity.notAfter) + tunnelPastCertificateMs;
+    if (now > validUntil || isPeerRevoked(caller.peerId) || !liveness.check()) return true;
+    // The caller closes an idle session first, unless it is no node of ours.
+    return streams.size === 0 ? now - idleSince > 2 * tunnelIdleMs : !authorize(nameOf(caller), called);
+  }
+
+  return {
+    listen: (hosts, port) => listener.listen(hosts, port),
+    listening: () => listener.listening(),
+
+    refresh(name) {
+      const current = instances.byName(name);
+      for (const entry of served) {
+        if (serviceKey(entry.called) !== serviceKey(name)) continue;
+        if (current === undefined) end(entry);
+        // GOAWAY without an error: open streams live on, the caller makes a new session for new ones.
+        else if (current.credential !== entry.credential && !entry.session.closed) entry.session.close();
+      }
+    },
+
+    sweep() {
+      const now = clock.now();
+      for (const entry of served) if (isOver(entry, now)) end(entry);
+    },
+
+    async close() {
+      for (const entry of served) end(entry);
+      await listener.close();
+    },
+  };
+}
+
+function refuse(stream: ServerHttp2Stream, status: number, reason: string): void {
+  if (stream.closed || stream.destroyed) return;
+  stream.respond({ ':status': status, [reasonHeader]: reason }, { endStream: true });
+  // The caller's half may still be open; nobody reads it.
+  stream.close(constants.NGHTTP2_NO_ERROR);
+}

@@ -1,0 +1,230 @@
+// One session of the calling side: TLS to the called workload on one node, HTTP/2 on it. Called by tunnel-client.ts, which pools them.
+// It hands out nothing before the server has proved to be the wanted workload on the wanted node.
+
+import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2, constants } from 'node:http2';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
+import type { MicroserviceName } from '../control/plan.ts';
+import type { Clock } from '../node-runtime/clock.ts';
+import type { VerifyChain, WorkloadIdentity } from '../pki/identity.ts';
+import { raceAddresses } from './address-race.ts';
+import { TunnelPeerError, TunnelRefusedError, TunnelUnreachableError } from './errors.ts';
+import { offerAddressesMax, tunnelAnswerMs, tunnelHandshakeMs, tunnelSessionWindowBytes, tunnelStreamsPerSessionMax } from './limits.ts';
+import type { PeerId } from './mesh.ts';
+import { serviceKey, tunnelServerName } from './service-names.ts';
+import type { TunnelOffer } from './service-network.ts';
+import { type LoadedCredential, peerChain, tunnelTls } from './tunnel-credentials.ts';
+import { instanceHeader, type Liveness, reasonHeader, sessionOptions, watchLiveness } from './tunnel-http2.ts';
+import { resetStream } from './tunnel-relay.ts';
+
+export interface TunnelSessionRequest {
+  credential: LoadedCredential;
+  called: MicroserviceName;
+  peerId: PeerId;
+  offer: TunnelOffer;
+}
+
+export interface TunnelSession {
+  readonly request: TunnelSessionRequest;
+  readonly server: WorkloadIdentity;
+  readonly liveness: Liveness;
+  /** Streams that are open or being opened. */
+  readonly streams: number;
+  /** Since when it has had no stream. */
+  readonly idleSince: number;
+  /** Takes no new streams any more. */
+  readonly closed: boolean;
+  readonly full: boolean;
+  /**
+   * The answered stream of a CONNECT to `<service>:<port>`. Rejects with TunnelRefusedError when the called node says no,
+   * with TunnelUnreachableError when it does not answer, with the signal's reason.
+   */
+  open(port: number, instance: string, signal: AbortSignal): Promise<ClientHttp2Stream>;
+  /** Lets open streams end by themselves. */
+  retire(): void;
+  destroy(): void;
+  onClose(run: () => void): void;
+}
+
+export interface TunnelSessionOptions {
+  clock: Clock;
+  verifyChain: VerifyChain;
+}
+
+/** Rejects with TunnelPeerError when somebody else answered, with TunnelUnreachableError otherwise, or the signal's reason. */
+export async function connectTunnel(
+  { clock, verifyChain }: TunnelSessionOptions,
+  request: TunnelSessionRequest,
+  signal: AbortSignal,
+): Promise<TunnelSession> {
+  const connectOne = async (address: string, cancelled: AbortSignal): Promise<TunnelSession> => {
+    const socket = await handshake(clock, address, request, cancelled);
+    try {
+      const server = proveServer(socket, request, verifyChain);
+      return await startSession(clock, socket, server, request, cancelled);
+    } catch (error) {
+      socket.destroy();
+      throw error;
+    }
+  };
+  try {
+    return await raceAddresses(clock, request.offer.addresses.slice(0, offerAddressesMax), connectOne, signal);
+  } catch (error) {
+    if (error instanceof TunnelPeerError || signal.aborted) throw error;
+    throw new TunnelUnreachableError(`no tunnel to ${serviceKey(request.called)} on ${request.peerId}`, { cause: error });
+  }
+}
+
+/** `host:port`, IPv6 hosts in brackets. */
+function splitAddress(address: string): { host: string; port: number } {
+  const colon = address.lastIndexOf(':');
+  return { host: address.slice(0, colon).replace(/^\[(.*)\]$/, '$1'), port: Number(address.slice(colon + 1)) };
+}
+
+function handshake(clock: Clock, address: string, request: TunnelSessionRequest, signal: AbortSignal): Promise<TLSSocket> {
+  const { credential, called } = request;
+  const servername = tunnelServerName(called, credential.identity.fabricId);
+  const { host, port } = splitAddress(address);
+  // No `session` is ever given, so that none is resumed.
+  const socket = connectTls({ host, port, servername, secureContext: credential.context, ...tunnelTls });
+  socket.setNoDelay(true);
+  socket.on('error', () => undefined);
+  return waitFor<TLSSocket>(clock, tunnelHandshakeMs, signal, (resolve, reject) => {
+    socket.once('secureConnect', () => resolve(socket));
+    socket.once('error', reject);
+    socket.once('close', () => reject(new Error(`${address} closed the connection`)));
+  }).catch((error: unknown) => {
+    socket.destroy();
+    throw error;
+  });
+}
+
+/** Who answered; throws TunnelPeerError unless it is the wanted workload, on the wanted peer, certified by the offered authority. */
+function proveServer(socket: TLSSocket, { called, peerId, offer }: TunnelSessionRequest, verifyChain: VerifyChain): WorkloadIdentity {
+  const wrong = (reason: string, options?: ErrorOptions) =>
+    new TunnelPeerError(`what answered for ${serviceKey(called)} on ${peerId} ${reason}`, options);
+  let server: ReturnType<VerifyChain>;
+  try {
+    server = verifyChain(peerChain(socket));
+  } catch (error) {
+    throw wrong('has no good certificate', { cause: error });
+  }
+  if (server.kind !== 'workload' || serviceKey(server) !== serviceKey(called)) throw wrong('is another workload');
+  if (server.peerId !== peerId) throw wrong(`runs on another node (${server.peerId})`);
+  if (server.authorityKeySha256 !== offer.authorityKeySha256) throw wrong('has a certificate of another authority than that of the link');
+  return server;
+}
+
+async function startSession(
+  clock: Clock,
+  socket: TLSSocket,
+  server: WorkloadIdentity,
+  request: TunnelSessionRequest,
+  signal: AbortSignal,
+): Promise<TunnelSession> {
+  const http2 = connectHttp2(`https://${request.called.microservice}`, { ...sessionOptions, createConnection: () => socket });
+  http2.on('error', () => undefined);
+  http2.once('close', () => socket.destroy());
+  // The server's settings are its first word, and it says nothing before it has accepted our certificate.
+  await waitFor<void>(clock, tunnelHandshakeMs, signal, (resolve, reject) => {
+    http2.once('remoteSettings', () => resolve());
+    http2.once('close', () => reject(new Error('the called node ended the session')));
+  }).catch((error: unknown) => {
+    http2.destroy();
+    throw error;
+  });
+  http2.setLocalWindowSize(tunnelSessionWindowBytes);
+  return wrap(clock, http2, watchLiveness(clock, http2, socket), server, request);
+}
+
+function wrap(
+  clock: Clock,
+  http2: ClientHttp2Session,
+  liveness: Liveness,
+  server: WorkloadIdentity,
+  request: TunnelSessionRequest,
+): TunnelSession {
+  const streamsMax = Math.min(tunnelStreamsPerSessionMax, http2.remoteSettings.maxConcurrentStreams ?? tunnelStreamsPerSessionMax);
+  const streams = new Set<ClientHttp2Stream>();
+  let idleSince = clock.now();
+
+  return {
+    request,
+    server,
+    liveness,
+    get streams() {
+      return streams.size;
+    },
+    get idleSince() {
+      return idleSince;
+    },
+    get closed() {
+      return http2.closed || http2.destroyed;
+    },
+    get full() {
+      return streams.size >= streamsMax;
+    },
+    async open(port, instance, signal) {
+      const stream = http2.request({
+        ':method': 'CONNECT',
+        ':authority': `${request.called.microservice}:${port}`,
+        [instanceHeader]: instance,
+      });
+      streams.add(stream);
+      stream.on('error', () => undefined);
+      stream.once('close', () => {
+        streams.delete(stream);
+        idleSince = clock.now();
+      });
+      try {
+        const answer = await waitFor<{ status: number; reason: string }>(clock, tunnelAnswerMs, signal, (resolve, reject) => {
+          stream.once('response', (headers) => {
+            resolve({ status: headers[':status'] ?? 0, reason: `${headers[reasonHeader] ?? ''}` });
+          });
+          stream.once('error', reject);
+          stream.once('close', () => reject(new TunnelUnreachableError('the session ended before the call was answered')));
+        });
+        if (answer.status !== 200) throw new TunnelRefusedError(answer.status, answer.reason);
+        return stream;
+      } catch (error) {
+        resetStream(stream, constants.NGHTTP2_CANCEL);
+        if (!(error instanceof TunnelRefusedError)) liveness.hurry();
+        throw error;
+      }
+    },
+    retire() {
+      if (!http2.closed && !http2.destroyed) http2.close();
+    },
+    destroy() {
+      for (const stream of streams) resetStream(stream);
+      http2.destroy();
+    },
+    onClose(run) {
+      if (http2.destroyed) run();
+      else http2.once('close', run);
+    },
+  };
+}
+
+/** What `start` resolves with, unless the time is up or the signal aborts first. */
+function waitFor<T>(
+  clock: Clock,
+  timeoutMs: number,
+  signal: AbortSignal,
+  start: (resolve: (value: T) => void, reject: (error: unknown) => void) => void,
+): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const onAbort = () => settle(() => reject(signal.reason));
+    const timer = clock.setTimeout(() => settle(() => reject(new TunnelUnreachableError('no answer in time'))), timeoutMs);
+    const settle = (finish: () => void) => {
+      clock.clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+      finish();
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    start(
+      (value) => settle(() => resolve(value)),
+      (error) => settle(() => reject(error)),
+    );
+    if (signal.aborted) onAbort();
+  });
+}

@@ -1,0 +1,82 @@
+// Announces what this node serves, and holds what others announced. Called by node.ts: local readiness goes in, what links
+// bring goes in; out come endpoints for the service network and messages for the links. Works with no controller.
+
+import { announcementType } from '../mesh/announcement-format.ts';
+import { createAnnouncementTable } from '../mesh/announcements.ts';
+import type { PeerId } from '../mesh/mesh.ts';
+import type { Endpoint } from '../mesh/service-network.ts';
+import type { SignPayload, VerifySigned } from '../pki/identity.ts';
+
+export interface Announcer {
+  /** Readiness, placement or authority changed: says it again. */
+  announce(): void;
+  /** What a link brought. */
+  receive(from: PeerId, list: readonly string[]): void;
+  /** For a new link: everything held when this node forwards, else its own alone. */
+  current(): string[];
+  forget(peerId: PeerId): void;
+  endpoints(): Endpoint[];
+}
+
+export function createAnnouncer(dependencies: {
+  fabricId: string;
+  peerId: PeerId;
+  node: string;
+  bootCounter: number;
+  /** Interior routers pass on what is news; edge nodes never do. */
+  forwards: boolean;
+  sign: () => SignPayload;
+  verifySigned: VerifySigned;
+  served: () => { instance: string; ready: boolean; ticket: string }[];
+  send(list: string[], but: PeerId | undefined): void;
+  onEndpoints(endpoints: Endpoint[]): void;
+  onRefused(from: PeerId, reason: string): void;
+}): Announcer {
+  const { fabricId, peerId, node, bootCounter, forwards } = dependencies;
+  const table = createAnnouncementTable({ fabricId, verifySigned: dependencies.verifySigned });
+  let sequence = 0;
+  let own: string | undefined;
+
+  return {
+    announce() {
+      sequence += 1;
+      own = dependencies.sign()(announcementType, {
+        fabricId,
+        peerId,
+        node,
+        bootCounter,
+        sequence,
+        instances: dependencies.served(),
+      });
+      const accepted = table.accept(own);
+      if ('refused' in accepted) {
+        dependencies.onRefused(peerId, accepted.refused);
+        return;
+      }
+      dependencies.send([own], undefined);
+      if (accepted.changed) dependencies.onEndpoints(table.endpoints());
+    },
+    receive(from, list) {
+      const news: string[] = [];
+      let changed = false;
+      for (const jws of list) {
+        const accepted = table.accept(jws);
+        if ('refused' in accepted) {
+          dependencies.onRefused(from, accepted.refused);
+          continue;
+        }
+        for (const { instance, reason } of accepted.dropped) dependencies.onRefused(from, `${instance}: ${reason}`);
+        changed ||= accepted.changed;
+        if (accepted.forward) news.push(jws);
+      }
+      if (changed) dependencies.onEndpoints(table.endpoints());
+      if (forwards && news.length > 0) dependencies.send(news, from);
+    },
+    current: () => (forwards ? table.current() : own === undefined ? [] : [own]),
+    forget(gone) {
+      table.forget(gone);
+      dependencies.onEndpoints(table.endpoints());
+    },
+    endpoints: () => table.endpoints(),
+  };
+}

@@ -1,0 +1,83 @@
+// The bulletin as this node believes it: signed facts, verified before they are stored, and what follows from them. Called by
+// node.ts (revocations, floors, controllers), by the replicas as their write guard, and by controller.ts to publish.
+
+import type { Database, StoredDocument } from '../control/store.ts';
+import { acceptFact, authorityFloor, currentFacts, factDocumentOf, factType, isRevoked } from '../pki/facts.ts';
+import type { ControllerBody, Fact, SignPayload, VerifySigned } from '../pki/identity.ts';
+import type { Clock } from './clock.ts';
+
+export interface Bulletin {
+  /** Loads what is stored, then follows. */
+  start(): Promise<void>;
+  stop(): void;
+  /** Why the document may not be stored, or undefined. */
+  judge(document: StoredDocument): string | undefined;
+  /** Signs and stores a new fact; the sequence follows the newest of the subject. */
+  publish(sign: SignPayload, issuer: string, subject: string, body: Fact['body'], lifetimeMs: number): Promise<void>;
+  isRevoked(peerId: string): boolean;
+  authorityFloor(peerId: string): number;
+  controllers(): ControllerBody[];
+}
+
+export function createBulletin(dependencies: {
+  database: Database;
+  clock: Clock;
+  fabricId: string;
+  verifySigned: VerifySigned;
+  onChanged(): void;
+  onIgnored(message: string): void;
+}): Bulletin {
+  const { database, clock, fabricId, verifySigned, onChanged, onIgnored } = dependencies;
+  const accepted = new Map<string, Fact>();
+  let current: Fact[] = [];
+  let unsubscribe: (() => void) | undefined;
+
+  const verdictOn = (document: StoredDocument) => acceptFact(document, { verifySigned, fabricId, now: clock.now() });
+
+  /** Reads every leaf: an edit that hides a fact is one more leaf, never its end. */
+  async function take(id: string): Promise<void> {
+    for (const leaf of await database.leaves(id)) {
+      const verdict = verdictOn(leaf);
+      if (verdict.accepted) accepted.set(id, verdict.fact);
+      else onIgnored(`${id} (revision ${leaf._rev}) is ignored: ${verdict.reason}`);
+    }
+  }
+
+  function refresh(): void {
+    current = currentFacts([...accepted.values()], clock.now());
+    onChanged();
+  }
+
+  return {
+    async start() {
+      unsubscribe ??= database.subscribe(({ id }) => {
+        if (accepted.has(id)) return;
+        void take(id).then(refresh, (error: unknown) => onIgnored(`fact ${id} cannot be read: ${String(error)}`));
+      });
+      for (const { _id } of await database.list('')) await take(_id);
+      refresh();
+    },
+    stop() {
+      unsubscribe?.();
+      unsubscribe = undefined;
+    },
+    judge({ _revisions, ...document }) {
+      // The history that replication sends along is judged by the write guard.
+      const verdict = verdictOn(document);
+      return verdict.accepted ? undefined : verdict.reason;
+    },
+    async publish(sign, issuer, subject, body, lifetimeMs) {
+      const earlier = [...accepted.values()].filter((fact) => fact.subject === subject);
+      const sequence = 1 + Math.max(0, ...earlier.map((fact) => fact.sequence));
+      const now = clock.now();
+      const fact: Fact = { fabricId, subject, sequence, issuer, issuedAt: now, expiresAt: now + lifetimeMs, body };
+      const document = factDocumentOf(sign(factType, fact));
+      await database.put({ ...document });
+      await take(document._id);
+      refresh();
+    },
+    isRevoked: (peerId) => isRevoked(current)(peerId),
+    authorityFloor: (peerId) => authorityFloor(current)(peerId),
+    controllers: () => current.flatMap(({ body }) => (body.kind === 'controller' ? [body] : [])),
+  };
+}

@@ -1,0 +1,183 @@
+// The daemon: a node on real ports, and its API on a Unix socket in the data folder. Called by `selvedge up`. The only file
+// that knows which adapter stands behind which port.
+
+import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { type ApiOptions, createApi } from '../control/api.ts';
+import { createApiServer } from '../control/api-server.ts';
+import { createPouchStore } from '../control/pouch-store.ts';
+import { replicate } from '../control/replicate.ts';
+import { createLibp2pMesh } from '../mesh/libp2p-mesh.ts';
+import { createTunnelNetwork } from '../mesh/tunnel-network.ts';
+import { createNodeKeys } from '../pki/node-keys.ts';
+import type { Trace } from './actor-system.ts';
+import { createFileDisk } from './file-disk.ts';
+import { pickFreePort, portIfFree } from './free-port.ts';
+import { tunnelPort } from './limits.ts';
+import { fetchLogs } from './log-protocol.ts';
+import { isController, type SelvedgeNode, startNode } from './node.ts';
+import type { NodeEvent, NodePorts, NodeSettings, Report } from './node-ports.ts';
+import { runProbe } from './probe.ts';
+import { createProcessEngine } from './process-engine.ts';
+import { createSystemClock } from './system-clock.ts';
+import { createSystemRandom } from './system-random.ts';
+
+export type DaemonEvent = NodeEvent;
+
+export interface DaemonOptions extends NodeSettings {
+  /** Absolute path. */
+  dataFolder: string;
+  /** For mesh links; 0 takes any, and so does one that is taken. */
+  port: number;
+  onEvent?: (event: DaemonEvent) => void;
+  /** Each step of each actor, for `up --trace`. */
+  trace?: Trace;
+}
+
+export interface Daemon {
+  /** Stops the daemon; workloads go on. Idempotent. */
+  stop(): Promise<void>;
+  /** Resolves when it has stopped, rejects when the node cannot go on (a refused token). */
+  closed: Promise<void>;
+}
+
+/** Both families; the tunnel is reached where the mesh is. */
+const everywhere = ['0.0.0.0', '::'];
+
+function softwareVersion(): string {
+  const file = new URL('../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+}
+
+/** `192.0.2.7` of `/ip4/192.0.2.7/tcp/7433`. */
+const hostOf = (address: string): string => address.split('/')[2] ?? '';
+
+async function realPorts({ dataFolder, port, trace }: DaemonOptions): Promise<NodePorts & { mesh(): Promise<Awaited<ReturnType<typeof createLibp2pMesh>>> }> {
+  const clock = createSystemClock();
+  const random = createSystemRandom();
+  const listenPort = await portIfFree(port);
+  const tunnelListenPort = await portIfFree(port === 0 ? 0 : tunnelPort);
+  const made = Promise.withResolvers<Awaited<ReturnType<typeof createLibp2pMesh>>>();
+  return {
+    clock,
+    random,
+    keys: createNodeKeys(),
+    disk: createFileDisk(dataFolder),
+    engine: createProcessEngine({ folder: join(dataFolder, 'instances'), clock }),
+    probe: runProbe,
+    freePort: (taken) => pickFreePort('127.0.0.1', taken),
+    replicate,
+    openStore: () => createPouchStore({ folder: join(dataFolder, 'store') }),
+    async createMesh(identity) {
+      const mesh = await createLibp2pMesh({
+        identityPem: identity.toPem(),
+        clock,
+        random,
+        listen: { port: listenPort },
+        discovery: true,
+      });
+      made.resolve(mesh);
+      return mesh;
+    },
+    mesh: () => made.promise,
+    createServiceNetwork: (needs) =>
+      createTunnelNetwork({
+        ...needs,
+        clock,
+        random,
+        node: needs.localPeerId,
+        listen: { hosts: everywhere, port: tunnelListenPort },
+        advertisedHosts: () => [...new Set(needs.advertisedAddresses().map(hostOf))],
+      }),
+    platform: { arch: process.arch, os: process.platform },
+    hostName: hostname(),
+    software: softwareVersion(),
+    ...(trace && { trace }),
+  };
+}
+
+function apiOptions(input: {
+  node: SelvedgeNode;
+  ports: Awaited<ReturnType<typeof realPorts>>;
+  controller: boolean;
+  down: (workloads: boolean) => void;
+  report: Report;
+}): ApiOptions {
+  const { node, ports, down, report } = input;
+  const instance = async (name: string) => {
+    const controller = node.member()?.controller;
+    if (controller !== undefined) return controller.status.instance(name);
+    const { nodes } = await node.status();
+    return nodes.flatMap(({ instances }) => instances).find((one) => one.name === name);
+  };
+  const functions = {
+    node: node.name(),
+    software: ports.software,
+    status: () => node.status(),
+    instance,
+    async *logs(name: string, options: { tail: number; follow: boolean }, signal: AbortSignal) {
+      const place = (await instance(name))?.node;
+      const controller = node.member()?.controller;
+      const peerId = place === undefined ? undefined : await controller?.peerOf(place);
+      if (peerId === undefined || peerId === node.peerId) yield* ports.engine.logs(name, options, signal);
+      else yield* fetchLogs(await ports.mesh(), peerId, { instance: name, ...options }, signal);
+    },
+    async down({ workloads }: { workloads: boolean }) {
+      down(workloads);
+    },
+    report: (error: unknown) => report('problem', `a request failed: ${error instanceof Error ? error.message : String(error)}`),
+  };
+  if (!input.controller) return { kind: 'worker', ...functions };
+  const controller = () => {
+    const found = node.member()?.controller;
+    if (found === undefined) throw new Error('the controller has not started yet');
+    return found;
+  };
+  return {
+    kind: 'controller',
+    ...functions,
+    nodes: () => controller().status.nodes(),
+    nodeNamed: (name) => controller().status.node(name),
+    applications: () => controller().status.applications(),
+    application: (project, name) => controller().status.application(project, name),
+    deleteApplication: (project, name) => controller().apply.deleteApplication(project, name),
+    apply: (documents, options) => controller().apply.apply(documents, options),
+    createToken: (request) => controller().createToken(request),
+    events: (options) => controller().ledger.list(options),
+  };
+}
+
+/** Resolves once the node is on the network and its socket answers; `closed` tells how it ends. */
+export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  const ports = await realPorts(options);
+  const { clock } = ports;
+  const report: Report = (type, message, detail = {}) => options.onEvent?.({ ...detail, at: clock.now(), type, message });
+  const controller = await isController(ports, options);
+  const node = await startNode(ports, options, report);
+  const { promise: closed, resolve, reject } = Promise.withResolvers<void>();
+  let ending: Promise<void> | undefined;
+
+  const end = (workloads: boolean, failure?: unknown): Promise<void> => {
+    if (ending === undefined) {
+      ending = server.stop().then(() => node.stop({ workloads }));
+      ending.then(() => (failure === undefined ? resolve() : reject(failure)), reject);
+    }
+    return ending;
+  };
+
+  const api = createApi(apiOptions({ node, ports, controller, down: (workloads) => void end(workloads), report }));
+  const server = createApiServer({ fetch: api.fetch, path: join(options.dataFolder, 'selvedge.sock'), clock });
+  try {
+    // A controller's socket is there once the fabric is; a worker's tells how joining goes.
+    if (controller) await node.joined;
+    await server.start();
+  } catch (error) {
+    await node.stop({ workloads: false });
+    throw error;
+  }
+  node.joined.catch((error: unknown) => end(false, error).catch(() => undefined));
+  // Seen by whoever waits for it.
+  closed.catch(() => undefined);
+  return { stop: () => end(false), closed };
+}

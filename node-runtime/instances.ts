@@ -1,0 +1,307 @@
+// All instances of this node: one actor for each that the obeyed plan names or that an earlier daemon left. Gives the
+// actors their effects (engine, service network, certificates, probes) and turns their snapshots into observations.
+// Called by node.ts. It decides nothing about a life: actors/instance.ts does.
+
+import { type Actor, fromPromise, type SnapshotFrom } from 'xstate';
+import { instanceMachine, instanceState, type ProbeOutcome } from '../actors/instance.ts';
+import type { ObservedInstance } from '../control/fabric.ts';
+import type { MicroserviceName, PlannedInstance, PlanVersion, ProbeSpec } from '../control/plan.ts';
+import type { ServiceNetwork } from '../mesh/service-network.ts';
+import type { ActorSystem } from './actor-system.ts';
+import type { Clock } from './clock.ts';
+import type { Engine, EngineInstance, Exit, Launch } from './engine.ts';
+import { type HostPorts, hostPortsOf, identityFiles, listenHost, launchOf, listensOf } from './launch.ts';
+import { stopKillMarginMs } from './limits.ts';
+import type { ObeyedPlan } from './obeyed-plan.ts';
+import type { Observer } from './observer.ts';
+import type { WorkloadCertificates } from './workload-certificates.ts';
+
+export type Probe = (
+  spec: ProbeSpec,
+  target: { host: string; ports: HostPorts },
+  signal: AbortSignal,
+) => Promise<ProbeOutcome>;
+
+export interface InstancesDependencies {
+  node: string;
+  clock: Clock;
+  jitter: () => number;
+  actors: ActorSystem;
+  engine: Engine;
+  serviceNetwork: ServiceNetwork;
+  certificates: WorkloadCertificates;
+  observer: Observer;
+  probe: Probe;
+  freePort: (taken: ReadonlySet<number>) => Promise<number>;
+  bundlePem: string;
+  /** Why the instance must wait (certificate cover, dependencies), or undefined. */
+  heldBy(planned: PlannedInstance): string | undefined;
+  /** Readiness of some instance changed. */
+  onReadiness(): void;
+  onChanged(observed: ObservedInstance): void;
+}
+
+export interface Instances {
+  /** Finds what an earlier daemon left, then runs the plan; call `obey` before and it starts with that plan. */
+  start(): Promise<void>;
+  obey(obeyed: ObeyedPlan): void;
+  /** What held instances back may be gone. */
+  recheck(): void;
+  /** Those that run, with the ticket to announce. */
+  announced(): { instance: string; ready: boolean; ticket: string }[];
+  /** Microservices that have a ready instance here: `<project>.<application>.<microservice>`. */
+  readyHere(): Set<string>;
+  /** Microservices that instances here call, as `<project>.<application>.<microservice>`. */
+  calledHere(): Set<string>;
+  /** Leaves every workload running. */
+  stop(): Promise<void>;
+  /** Ends every workload, for `down --workloads`; the plan stays. */
+  terminateAll(): Promise<void>;
+}
+
+/** `<project>.<application>.<microservice>` */
+export const microserviceKey = ({ project, application, microservice }: MicroserviceName): string =>
+  `${project}.${application}.${microservice}`;
+
+interface Supervised {
+  actor: Actor<typeof instanceMachine>;
+  hostPorts: HostPorts;
+  ready: boolean;
+  /** As last told. */
+  observed: ObservedInstance | undefined;
+}
+
+export function createInstances(dependencies: InstancesDependencies): Instances {
+  const { node, clock, jitter, actors, engine, serviceNetwork, certificates, observer } = dependencies;
+  const supervised = new Map<string, Supervised>();
+  let obeyed: ObeyedPlan | undefined;
+  let found: Map<string, EngineInstance> | undefined;
+  let stopped = false;
+
+  const version = (): PlanVersion => {
+    const { epoch = 0, term = 0, generation = 0 } = obeyed?.plan ?? {};
+    return { epoch, term, generation };
+  };
+
+  async function prepare(planned: PlannedInstance): Promise<Launch> {
+    const credential = await certificates.issue(planned.name, planned);
+    const hostPorts: HostPorts = {};
+    const entry = supervised.get(planned.name);
+    if (entry) entry.hostPorts = hostPorts;
+    for (const { name: port } of planned.spec.ports) {
+      const taken = new Set([...supervised.values()].flatMap((one) => Object.values(one.hostPorts)));
+      hostPorts[port] = await dependencies.freePort(taken);
+    }
+    const attached = await serviceNetwork.attach({ ...name(planned), credential, listens: listensOf(planned, hostPorts) });
+    return launchOf({
+      planned,
+      node,
+      hostPorts,
+      attached,
+      credential,
+      bundlePem: dependencies.bundlePem,
+      files: obeyed?.files ?? new Map(),
+    });
+  }
+
+  const name = (planned: PlannedInstance) => ({
+    instance: planned.name,
+    project: planned.project,
+    application: planned.application,
+    microservice: planned.microservice,
+    calls: planned.calls,
+  });
+
+  /** An adopted workload holds its addresses and ports already: the same ones are served again. */
+  async function adopt(planned: PlannedInstance, { env }: EngineInstance): Promise<void> {
+    const entry = supervised.get(planned.name);
+    const hostPorts = hostPortsOf(planned, env);
+    if (entry) entry.hostPorts = hostPorts;
+    const credential = await certificates.issue(planned.name, planned);
+    await serviceNetwork.attach({ ...name(planned), credential, listens: listensOf(planned, hostPorts), adoptedEnv: env });
+    await engine.writeFiles(planned.name, identityFiles(credential, dependencies.bundlePem));
+  }
+
+  const machine = instanceMachine.provide({
+    actors: {
+      prepare: fromPromise<Launch, PlannedInstance>(({ input }) => prepare(input)),
+      adopt: fromPromise<void, { planned: PlannedInstance; found: EngineInstance }>(({ input }) =>
+        adopt(input.planned, input.found),
+      ),
+      launch: fromPromise<EngineInstance, Launch>(({ input }) => engine.launch(input)),
+      watchExit: fromPromise<Exit, { instance: string }>(({ input, signal }) =>
+        engine.waitForExit(input.instance, signal),
+      ),
+      probe: fromPromise<ProbeOutcome, PlannedInstance>(async ({ input, signal }) => {
+        const { readiness } = input.spec;
+        if (readiness === undefined) return { ok: true };
+        const ports = supervised.get(input.name)?.hostPorts ?? {};
+        return dependencies.probe(readiness, { host: listenHost, ports }, signal);
+      }),
+      terminate: fromPromise<Exit | undefined, PlannedInstance>(async ({ input }) => {
+        // Callers stop first, then the workload gets its time to finish.
+        certificates.release(input.name);
+        const exit = await engine.terminate(input.name, input.spec.stopTimeoutMs);
+        await serviceNetwork.detach(input.name);
+        return exit;
+      }),
+      cleanUp: fromPromise<void, PlannedInstance>(async ({ input }) => {
+        await serviceNetwork.detach(input.name);
+        await engine.remove(input.name);
+      }),
+    },
+  });
+
+  function spawn(planned: PlannedInstance, left: EngineInstance | undefined): void {
+    const actor = actors.spawn(`instance/${planned.name}`, machine, {
+      planned,
+      found: left,
+      now: clock.now,
+      jitter,
+      restarts: 0,
+    });
+    supervised.set(planned.name, { actor, hostPorts: {}, ready: false, observed: undefined });
+    actor.subscribe((snapshot) => follow(planned.name, snapshot));
+    follow(planned.name, actor.getSnapshot());
+  }
+
+  function follow(instance: string, snapshot: SnapshotFrom<typeof instanceMachine>): void {
+    const entry = supervised.get(instance);
+    if (entry === undefined) return;
+    if (snapshot.status === 'done') {
+      supervised.delete(instance);
+      observer.forget(`observed/instance/${instance}`);
+      if (entry.ready) dependencies.onReadiness();
+      // It may have come back into the plan while it was being removed.
+      queueMicrotask(reconcile);
+      return;
+    }
+    const { context } = snapshot;
+    if (instanceState(snapshot.value) === 'waiting') admitOrHold(entry, context.planned, context.reason);
+    const observed = observe(instance, snapshot, entry.hostPorts);
+    // A probe that went well again is no news.
+    if (JSON.stringify(observed) !== JSON.stringify(entry.observed)) {
+      entry.observed = observed;
+      observer.observe({ ...observed });
+      dependencies.onChanged(observed);
+    }
+    if (entry.ready !== context.ready) {
+      entry.ready = context.ready;
+      dependencies.onReadiness();
+    }
+  }
+
+  function observe(
+    instance: string,
+    { value, context }: SnapshotFrom<typeof instanceMachine>,
+    hostPorts: HostPorts,
+  ): ObservedInstance {
+    const { exit, pid, nextTryAt, planned } = context;
+    return {
+      _id: `observed/instance/${instance}`,
+      instance,
+      node,
+      engine: planned.spec.engine,
+      state: instanceState(value),
+      ready: context.ready,
+      reason: context.reason,
+      since: context.since,
+      restarts: context.restarts,
+      specHash: planned.specHash,
+      version: version(),
+      addresses: planned.spec.ports.flatMap(({ name: port }) => {
+        const hostPort = hostPorts[port];
+        return hostPort === undefined ? [] : [{ port, host: listenHost, hostPort }];
+      }),
+      ...(pid !== undefined && { pid }),
+      ...(nextTryAt !== undefined && { nextTryAt }),
+      ...(exit !== undefined && {
+        exit: {
+          at: exit.at,
+          ...(exit.status !== undefined && { status: exit.status }),
+          ...(exit.signal !== undefined && { signal: exit.signal }),
+        },
+      }),
+    };
+  }
+
+  function admitOrHold({ actor }: Supervised, planned: PlannedInstance, reason: string): void {
+    const held = dependencies.heldBy(planned);
+    // Sent later: an actor that is just telling its snapshot must not be sent to from inside it.
+    queueMicrotask(() => {
+      if (stopped) return;
+      if (held === undefined) actor.send({ type: 'ADMITTED' });
+      else if (held !== reason) actor.send({ type: 'HELD', reason: held });
+    });
+  }
+
+  /** Brings the set of actors in line with plan and findings. */
+  function reconcile(): void {
+    if (found === undefined || obeyed === undefined || stopped) return;
+    const planned = new Map(obeyed.plan.instances.map((instance) => [instance.name, instance]));
+    for (const [instance, { actor }] of supervised) {
+      const next = planned.get(instance);
+      if (next === undefined) actor.send({ type: 'DELETE' });
+      else actor.send({ type: 'UPDATE', planned: next });
+    }
+    for (const [instance, next] of planned) {
+      if (supervised.has(instance)) continue;
+      spawn(next, found.get(instance));
+      found.delete(instance);
+    }
+    // What the engine has and the plan has not was removed while no daemon looked.
+    for (const left of [...found.keys()]) {
+      found.delete(left);
+      void removeLeft(left);
+    }
+  }
+
+  async function removeLeft(instance: string): Promise<void> {
+    await engine.terminate(instance, stopKillMarginMs);
+    await engine.remove(instance);
+    observer.forget(`observed/instance/${instance}`);
+  }
+
+  return {
+    async start() {
+      found = new Map((await engine.list()).map((left) => [left.instance, left]));
+      reconcile();
+    },
+    obey(next) {
+      obeyed = next;
+      reconcile();
+    },
+    recheck() {
+      for (const [instance, { actor }] of supervised) follow(instance, actor.getSnapshot());
+    },
+    announced: () =>
+      [...supervised.values()].flatMap(({ actor, ready }) => {
+        const { planned } = actor.getSnapshot().context;
+        return planned.spec.ports.length > 0 || ready ? [{ instance: planned.name, ready, ticket: planned.ticket }] : [];
+      }),
+    readyHere: () =>
+      new Set(
+        [...supervised.values()].flatMap(({ actor, ready }) =>
+          ready ? [microserviceKey(actor.getSnapshot().context.planned)] : [],
+        ),
+      ),
+    calledHere: () => new Set(obeyed?.plan.instances.flatMap(({ calls }) => calls.map(microserviceKey))),
+    async stop() {
+      stopped = true;
+      for (const { actor } of supervised.values()) actor.stop();
+      certificates.stop();
+    },
+    async terminateAll() {
+      stopped = true;
+      const planned = [...supervised.values()].map(({ actor }) => actor.getSnapshot().context.planned);
+      for (const { actor } of supervised.values()) actor.stop();
+      await Promise.all(
+        planned.map(async ({ name: instance, spec }) => {
+          await engine.terminate(instance, spec.stopTimeoutMs);
+          await serviceNetwork.detach(instance);
+          await engine.remove(instance);
+        }),
+      );
+    },
+  };
+}

@@ -1,0 +1,124 @@
+// What a launch may look like, and the environment that a workload gets. Pure; called by process-engine.ts before it touches
+// the disk. A plan is signed, but a mistake in it must not overwrite a file of the engine or start something half.
+
+import { isIP } from 'node:net';
+import type { Launch } from './engine.ts';
+import { LaunchRefusedError } from './errors.ts';
+import {
+  COMMAND_BYTES_MAX,
+  ENVIRONMENT_BYTES_MAX,
+  ENVIRONMENT_VARIABLE_BYTES_MAX,
+  HOSTS_LINES_MAX,
+  INSTANCE_NAME_CHARACTERS_MAX,
+  LAUNCH_FILE_BYTES_MAX,
+  LAUNCH_FILES_MAX,
+} from './limits.ts';
+
+/** Of the daemon's own environment a workload gets these and nothing else: the daemon's may hold secrets. */
+const INHERITED = ['PATH', 'HOME', 'LANG', 'TZ', 'TMPDIR'];
+/** Where the daemon has no PATH at all (a bare service manager). */
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** Variables that steer a shell: they would act on the shim, or be lost in it. */
+const SHELL_VARIABLES = new Set(['IFS', 'LINENO', 'OPTIND', 'PPID', 'SHELLOPTS', 'BASHOPTS', 'BASH_ENV']);
+/** Names in an instance's folder that are the engine's. */
+const ENGINE_FILES = /^(run|(stdout|stderr)\.log(\.1)?)$/;
+
+/** Lower-case labels with dots between them: it becomes the name of a folder. */
+export function isInstanceName(name: string): boolean {
+  return name.length <= INSTANCE_NAME_CHARACTERS_MAX && /^[a-z0-9]([a-z0-9-]|\.(?=[a-z0-9]))*$/.test(name);
+}
+
+/** Throws LaunchRefusedError with the field and the reason. */
+export function checkLaunch(launch: Launch): void {
+  const refuse = (reason: string): never => {
+    throw new LaunchRefusedError(launch.instance, reason);
+  };
+  if (!isInstanceName(launch.instance)) {
+    refuse(
+      `instance: the name must be lower-case letters, digits, hyphens and dots, at most ${INSTANCE_NAME_CHARACTERS_MAX}`,
+    );
+  }
+  const { command, workingDirectory } = launch.spec;
+  if (command.length === 0 || command[0] === '') refuse('command: it is empty');
+  if (command[0]?.startsWith('-')) refuse('command: a program’s name may not start with a hyphen');
+  if (command.some((argument) => argument.includes('\0'))) refuse('command: it has a NUL character');
+  if (bytesOf(command) > COMMAND_BYTES_MAX) refuse(`command: it is longer than ${COMMAND_BYTES_MAX} bytes`);
+  if (workingDirectory !== undefined && (!workingDirectory.startsWith('/') || workingDirectory.includes('\0'))) {
+    refuse('workingDirectory: it must be an absolute path');
+  }
+  checkEnvironment({ ...launch.spec.env, ...launch.env }, refuse);
+  checkHosts(launch.hosts, refuse);
+  checkFiles(launch.instance, launch.files);
+}
+
+function checkEnvironment(env: Record<string, string>, refuse: (reason: string) => never): void {
+  let total = 0;
+  for (const [name, value] of Object.entries(env)) {
+    // Shells drop other names, or do so depending on which shell it is.
+    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) refuse(`env: ${JSON.stringify(name)} is no name of a variable`);
+    if (SHELL_VARIABLES.has(name) || name.startsWith('selvedge_'))
+      refuse(`env: the name ${name} is kept for the shell`);
+    if (value.includes('\0')) refuse(`env: the value of ${name} has a NUL character`);
+    const bytes = bytesOf([name, value]);
+    if (bytes > ENVIRONMENT_VARIABLE_BYTES_MAX)
+      refuse(`env: ${name} is longer than ${ENVIRONMENT_VARIABLE_BYTES_MAX} bytes`);
+    total += bytes;
+  }
+  if (total > ENVIRONMENT_BYTES_MAX) refuse(`env: it is longer than ${ENVIRONMENT_BYTES_MAX} bytes`);
+}
+
+function checkHosts(hosts: Launch['hosts'], refuse: (reason: string) => never): void {
+  if (hosts.length > HOSTS_LINES_MAX) refuse(`hosts: more than ${HOSTS_LINES_MAX} lines`);
+  for (const { address, names } of hosts) {
+    if (isIP(address) === 0) refuse(`hosts: ${JSON.stringify(address)} is no IP address`);
+    for (const name of names) {
+      if (name.length > 253 || !/^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/i.test(name))
+        refuse(`hosts: ${JSON.stringify(name)} is no host name`);
+    }
+  }
+}
+
+/** Files of a launch or an update. Throws LaunchRefusedError. */
+export function checkFiles(instance: string, files: Launch['files']): void {
+  const refuse = (reason: string): never => {
+    throw new LaunchRefusedError(instance, reason);
+  };
+  if (files.length > LAUNCH_FILES_MAX) refuse(`files: more than ${LAUNCH_FILES_MAX}`);
+  let total = 0;
+  for (const { path, content } of files) {
+    const segments = path.split('/');
+    if (
+      path.includes('\0') ||
+      segments.some((part) => part === '' || part === '.' || part === '..' || part.length > 200)
+    ) {
+      refuse(`files: the path ${JSON.stringify(path.slice(0, 256))} must stay inside the instance's folder`);
+    }
+    if (ENGINE_FILES.test(segments[0] as string)) refuse(`files: the name ${segments[0]} is kept for the engine`);
+    total += content.byteLength;
+  }
+  if (total > LAUNCH_FILE_BYTES_MAX) refuse(`files: together more than ${LAUNCH_FILE_BYTES_MAX} bytes`);
+}
+
+/**
+ * All that a workload sees: the allowed part of the daemon's environment, the spec's, the node's. `nodeFolder` is appended to
+ * PATH, so that `node` resolves on a box that has none but the daemon's.
+ */
+export function workloadEnvironment(
+  launch: Launch,
+  daemon: Record<string, string | undefined>,
+  nodeFolder: string,
+): Record<string, string> {
+  const env: Record<string, string> = {};
+  for (const name of INHERITED) {
+    const value = daemon[name];
+    if (value !== undefined) env[name] = value;
+  }
+  Object.assign(env, launch.spec.env, launch.env);
+  const path = env['PATH'] === undefined || env['PATH'] === '' ? DEFAULT_PATH : env['PATH'];
+  env['PATH'] = path.split(':').includes(nodeFolder) ? path : `${path}:${nodeFolder}`;
+  return env;
+}
+
+function bytesOf(texts: string[]): number {
+  return texts.reduce((sum, text) => sum + Buffer.byteLength(text) + 1, 0);
+}

@@ -1,0 +1,82 @@
+// What an instance finds when it starts: environment, files, service addresses. Pure but for the port that it is given.
+// Called by instances.ts.
+
+import type { PlannedInstance } from '../control/plan.ts';
+import type { AttachedInstance, WorkloadCredential } from '../mesh/service-network.ts';
+import type { Launch } from './engine.ts';
+
+/** Process instances listen on this address alone: what others call goes through the service network. */
+export const listenHost = '127.0.0.1';
+
+const variable = (name: string): string => name.toUpperCase().replaceAll('-', '_');
+
+/** `PORT_<NAME>` */
+export const portVariable = (portName: string): string => `PORT_${variable(portName)}`;
+
+export type HostPorts = Record<string, number>;
+
+/** The ports that an adopted instance was given. */
+export function hostPortsOf(planned: PlannedInstance, env: Record<string, string>): HostPorts {
+  const ports: HostPorts = {};
+  for (const { name } of planned.spec.ports) {
+    const value = Number(env[portVariable(name)]);
+    if (Number.isInteger(value) && value > 0) ports[name] = value;
+  }
+  return ports;
+}
+
+export function listensOf(planned: PlannedInstance, hostPorts: HostPorts): AttachedInstance['listens'] {
+  return planned.spec.ports.flatMap(({ name, port }) => {
+    const hostPort = hostPorts[name];
+    return hostPort === undefined ? [] : [{ port, host: listenHost, hostPort }];
+  });
+}
+
+/** Certificate, key and trust bundle as files, renewed in place. */
+export function identityFiles(credential: WorkloadCredential, bundlePem: string): Launch['files'] {
+  const file = (path: string, content: string) => ({ path: `identity/${path}`, content: Buffer.from(content), mode: 0o400 });
+  return [
+    file('key.pem', credential.keyPem),
+    file('certificate.pem', credential.chainPem),
+    file('bundle.pem', bundlePem),
+  ];
+}
+
+export function launchOf(input: {
+  planned: PlannedInstance;
+  node: string;
+  hostPorts: HostPorts;
+  attached: { env: Record<string, string>; hosts: Launch['hosts'] };
+  credential: WorkloadCredential;
+  bundlePem: string;
+  files: ReadonlyMap<string, Uint8Array>;
+}): Launch {
+  const { planned, node, hostPorts, attached } = input;
+  const first = planned.spec.ports[0];
+  const env: Record<string, string> = {
+    ...attached.env,
+    HOST: listenHost,
+    ...(first && { PORT: String(hostPorts[first.name]) }),
+    ...Object.fromEntries(planned.spec.ports.map(({ name }) => [portVariable(name), String(hostPorts[name])])),
+    SELVEDGE_NODE: node,
+    SELVEDGE_INSTANCE: planned.name,
+    SELVEDGE_PROJECT: planned.project,
+    SELVEDGE_APPLICATION: planned.application,
+    SELVEDGE_MICROSERVICE: planned.microservice,
+  };
+  const configs = planned.spec.configs.flatMap(({ name, files }) =>
+    files.map(({ path, sha256 }) => {
+      const content = input.files.get(sha256);
+      if (content === undefined) throw new Error(`the file ${path} of config ${name} is not in the plan`);
+      return { path: `configs/${name}/${path}`, content, mode: 0o400 };
+    }),
+  );
+  return {
+    instance: planned.name,
+    spec: planned.spec,
+    specHash: planned.specHash,
+    env,
+    hosts: attached.hosts,
+    files: [...configs, ...identityFiles(input.credential, input.bundlePem)],
+  };
+}

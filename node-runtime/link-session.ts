@@ -1,0 +1,73 @@
+// The conversation of two linked nodes over one stream of `/selvedge/link/1`: who I am in the mesh, who serves what, whom
+// else I know. Called by links.ts. Everything received is a hint until its own signature or a dialled connection proves it.
+
+import { z } from 'zod';
+import type { FrameStream } from '../mesh/mesh.ts';
+import { linkAnnouncementBytesMax, neighboursMax } from './limits.ts';
+
+export const linkProtocol = '/selvedge/link/1';
+
+const address = z.string().max(256);
+const peerId = z.string().max(128);
+
+const nodeMessage = z.object({
+  type: z.literal('node'),
+  node: z.string().max(63),
+  router: z.enum(['interior', 'edge']),
+  controller: z.boolean(),
+  addresses: z.array(address).max(32),
+  offer: z.object({ addresses: z.array(address).max(32), authorityKeySha256: z.string().max(64) }).optional(),
+});
+
+const announcementsMessage = z.object({
+  type: z.literal('announcements'),
+  list: z.array(z.string().max(linkAnnouncementBytesMax)).max(neighboursMax),
+});
+
+const neighboursMessage = z.object({
+  type: z.literal('neighbours'),
+  list: z
+    .array(z.object({ peerId, router: z.enum(['interior', 'edge']), controller: z.boolean(), addresses: z.array(address).max(32) }))
+    .max(neighboursMax),
+});
+
+const linkMessage = z.discriminatedUnion('type', [nodeMessage, announcementsMessage, neighboursMessage]);
+
+export type LinkMessage = z.infer<typeof linkMessage>;
+export type NodeMessage = z.infer<typeof nodeMessage>;
+
+export interface LinkSession {
+  send(message: LinkMessage): void;
+  /** Resolves when the conversation has ended, for whatever reason. */
+  readonly ended: Promise<string>;
+  end(): void;
+}
+
+/** Runs until either side ends it. A malformed message ends it. */
+export function runLinkSession(stream: FrameStream, onMessage: (message: LinkMessage) => void): LinkSession {
+  const stop = new AbortController();
+
+  async function read(): Promise<string> {
+    try {
+      for (;;) {
+        const frame = await stream.receive(stop.signal);
+        if (frame === undefined) return 'the other side ended the link';
+        onMessage(linkMessage.parse(JSON.parse(Buffer.from(frame).toString('utf8'))));
+      }
+    } catch (error) {
+      stream.abort(error instanceof Error ? error : new Error(String(error)));
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  return {
+    ended: read(),
+    send(message) {
+      stream.send(Buffer.from(JSON.stringify(message))).catch((error) => stop.abort(error));
+    },
+    end() {
+      void stream.close().catch(() => undefined);
+      stop.abort(new Error('the link was ended'));
+    },
+  };
+}

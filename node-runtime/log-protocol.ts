@@ -1,0 +1,59 @@
+// Logs across the mesh: a controller asks a node for the lines of one of its instances. Called by member.ts (serving) and
+// controller.ts (asking). Only controllers are answered.
+
+import { z } from 'zod';
+import type { FrameStream, Mesh, PeerId, StreamHandler } from '../mesh/mesh.ts';
+import type { Engine, LogLine } from './engine.ts';
+import { logTailMax } from './limits.ts';
+
+export const logsProtocol = '/selvedge/logs/1';
+
+const request = z.strictObject({
+  instance: z.string().min(1).max(255),
+  tail: z.number().int().min(0).max(logTailMax),
+  follow: z.boolean(),
+});
+
+const line = z.object({ at: z.number().optional(), stream: z.enum(['stdout', 'stderr']), text: z.string() });
+
+const encode = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value));
+const decode = (frame: Uint8Array): unknown => JSON.parse(Buffer.from(frame).toString('utf8'));
+
+export function serveLogs(dependencies: { engine: Engine; isController(peerId: PeerId): boolean }): StreamHandler {
+  const { engine, isController } = dependencies;
+  return async (stream, from) => {
+    if (!isController(from)) throw new Error(`${from} is no controller: logs are not for it`);
+    const frame = await stream.receive();
+    if (frame === undefined) return;
+    const { instance, tail, follow } = request.parse(decode(frame));
+    const gone = new AbortController();
+    // The asker says nothing more: what comes is its end.
+    stream.receive().then(
+      () => gone.abort(),
+      () => gone.abort(),
+    );
+    for await (const one of engine.logs(instance, { tail, follow }, gone.signal)) await stream.send(encode(one));
+    await stream.close();
+  };
+}
+
+/** Lines of an instance on a linked peer. Ends with the stream or the signal. */
+export async function* fetchLogs(
+  mesh: Mesh,
+  peerId: PeerId,
+  asked: { instance: string; tail: number; follow: boolean },
+  signal?: AbortSignal,
+): AsyncGenerator<LogLine> {
+  const stream: FrameStream = await mesh.open(peerId, logsProtocol, signal);
+  try {
+    await stream.send(encode(asked));
+    for (;;) {
+      const frame = await stream.receive(signal);
+      if (frame === undefined) return;
+      const { at, ...rest } = line.parse(decode(frame));
+      yield { ...rest, at };
+    }
+  } finally {
+    await stream.close().catch(() => undefined);
+  }
+}

@@ -1,0 +1,127 @@
+// One log file that somebody else appends to, and the one file that was rotated away from it, as a single stream of bytes
+// with positions that only grow. Called by process-log.ts.
+
+import { createReadStream, createWriteStream } from 'node:fs';
+import { open, rename, stat, truncate } from 'node:fs/promises';
+import { pipeline } from 'node:stream/promises';
+import { createKeyedQueue } from './keyed-queue.ts';
+
+export interface LogStream {
+  /** The first position that can still be read. */
+  start(): Promise<number>;
+  /** The position behind the last byte. */
+  end(): Promise<number>;
+  /** Bytes from `position`, or from the first one after it that is still there; empty at the end. */
+  read(position: number, bytesMax: number): Promise<{ position: number; bytes: Buffer }>;
+  /** Moves the content to `<path>.1` when it is larger; see process-log.ts for what that may lose. */
+  rotate(bytesMax: number): Promise<void>;
+}
+
+export function createLogStream(path: string): LogStream {
+  const previous = `${path}.1`;
+  /** Position of the current file's first byte; the previous file ends there. Unknown until the first look. */
+  let base: number | undefined;
+  let previousSize = 0;
+  let lastSize = 0;
+  // A read in the middle of a rotation would see a file twice or not at all.
+  const queue = createKeyedQueue();
+  const exclusive = <T>(work: () => Promise<T>) => queue.run(path, work);
+
+  async function look(): Promise<{ base: number; size: number; first: number }> {
+    if (base === undefined) {
+      previousSize = await sizeOf(previous);
+      base = previousSize;
+    }
+    const size = await sizeOf(path);
+    if (size < lastSize) {
+      // Somebody else truncated it: what it holds now is new, and the old file no longer ends where it begins.
+      base += lastSize;
+      previousSize = 0;
+    }
+    lastSize = size;
+    return { base, size, first: base - previousSize };
+  }
+
+  return {
+    start: () =>
+      exclusive(async () => {
+        return (await look()).first;
+      }),
+
+    end: () =>
+      exclusive(async () => {
+        const now = await look();
+        return now.base + now.size;
+      }),
+
+    read: (position, bytesMax) =>
+      exclusive(async () => {
+        const now = await look();
+        const from = Math.max(position, now.first);
+        if (from < now.base) {
+          const bytes = await readAt(previous, from - now.first, Math.min(bytesMax, now.base - from));
+          if (bytes.byteLength > 0) return { position: from, bytes };
+        }
+        const current = Math.max(from, now.base);
+        const available = Math.max(0, now.base + now.size - current);
+        return { position: current, bytes: await readAt(path, current - now.base, Math.min(bytesMax, available)) };
+      }),
+
+    rotate: (bytesMax) =>
+      exclusive(async () => {
+        const now = await look();
+        if (now.size <= bytesMax) return;
+        const copy = `${previous}.tmp`;
+        await pipeline(createReadStream(path, { end: now.size - 1 }), createWriteStream(copy, { mode: 0o600 }));
+        let copied = now.size;
+        for (;;) {
+          const more = await readAt(path, copied, 1024 * 1024);
+          if (more.byteLength === 0) break;
+          await appendTo(copy, more);
+          copied += more.byteLength;
+          // A writer that is faster than the copy would keep us here; what it is ahead by is lost.
+          if (copied > 2 * Math.max(bytesMax, now.size)) break;
+        }
+        // In this order a crash in between leaves lines twice instead of nowhere.
+        await rename(copy, previous);
+        await truncate(path, 0);
+        base = now.base + copied;
+        previousSize = copied;
+        lastSize = 0;
+      }),
+  };
+}
+
+async function sizeOf(path: string): Promise<number> {
+  try {
+    return (await stat(path)).size;
+  } catch {
+    return 0;
+  }
+}
+
+async function readAt(path: string, offset: number, bytesMax: number): Promise<Buffer> {
+  if (bytesMax === 0) return Buffer.alloc(0);
+  let file: Awaited<ReturnType<typeof open>>;
+  try {
+    file = await open(path, 'r');
+  } catch {
+    return Buffer.alloc(0);
+  }
+  try {
+    const buffer = Buffer.alloc(bytesMax);
+    const { bytesRead } = await file.read(buffer, 0, bytesMax, offset);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
+async function appendTo(path: string, bytes: Buffer): Promise<void> {
+  const file = await open(path, 'a');
+  try {
+    await file.writeFile(bytes);
+  } finally {
+    await file.close();
+  }
+}

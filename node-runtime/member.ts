@@ -1,0 +1,401 @@
+// A node that belongs to a fabric, composed: trust, links, replicas, plan, instances, announcements, and on a controller the
+// deciding half (controller.ts). Called by node.ts; the same code runs on real and on simulated ports. It wires and reports;
+// what it wires decides.
+
+import type { ObservedNode } from '../control/fabric.ts';
+import type { Plan } from '../control/plan.ts';
+import { nodeStatus } from '../control/status.ts';
+import { readMailbox } from '../control/status-reader.ts';
+import type { StatusView } from '../control/views.ts';
+import { bulletinWrites, controllerWrites } from '../control/write-guard.ts';
+import type { Mesh } from '../mesh/mesh.ts';
+import { presentMembership } from '../pki/enrollment-client.ts';
+import { enrollmentProtocol } from '../pki/enrollment-frames.ts';
+import type { PrivateKey } from '../pki/keys.ts';
+import { certificateToPem } from '../pki/pem.ts';
+import type { ActorSystem } from './actor-system.ts';
+import { createAnnouncer } from './announcer.ts';
+import { createNodeAuthority } from './authority.ts';
+import { type Controller, createController } from './controller.ts';
+import type { ControllerAuthority } from './founding.ts';
+import { createInstances, microserviceKey } from './instances.ts';
+import { identityFiles } from './launch.ts';
+import { createLinks, type LinkedPeer } from './links.ts';
+import { problemsMax } from './limits.ts';
+import { type Membership, nextBootCounter, saveMembership } from './membership.ts';
+import { observedNode } from './node-observation.ts';
+import type { NodePorts, Report } from './node-ports.ts';
+import { loadObeyedPlan } from './obeyed-plan.ts';
+import { createObserver } from './observer.ts';
+import { createPlanFollower } from './plan-follower.ts';
+import { serveProtocols } from './protocols.ts';
+import { createReplicas, type Replicated } from './replicas.ts';
+import { createTrust } from './trust.ts';
+import { createWorkloadCertificates } from './workload-certificates.ts';
+
+export interface Member {
+  membership(): Membership;
+  /** Undefined on a node that is none. */
+  readonly controller: Controller | undefined;
+  /** What this node says of itself; on a worker that is all that its socket answers. */
+  status(): Promise<StatusView>;
+  /** `workloads` also ends every instance; otherwise they run on and are adopted at the next start. */
+  stop(options: { workloads: boolean }): Promise<void>;
+}
+
+export interface MemberDependencies {
+  ports: NodePorts;
+  membership: Membership;
+  authorityKey: PrivateKey;
+  controllerAuthority: ControllerAuthority | undefined;
+  mesh: Mesh;
+  actors: ActorSystem;
+  jitter: () => number;
+  report: Report;
+}
+
+const decodeChain = (chain: readonly string[]): Uint8Array[] =>
+  chain.map((certificate): Uint8Array => Buffer.from(certificate, 'base64'));
+
+/** Starts everything, or stops what had started and throws. */
+export async function startMember(dependencies: MemberDependencies): Promise<Member> {
+  const stops: (() => Promise<void> | void)[] = [];
+  const stopAll = async (): Promise<void> => {
+    for (const stop of stops.splice(0).reverse()) await stop();
+  };
+  try {
+    return await compose(dependencies, stops, stopAll);
+  } catch (error) {
+    await stopAll();
+    throw error;
+  }
+}
+
+async function compose(
+  dependencies: MemberDependencies,
+  stops: (() => Promise<void> | void)[],
+  stopAll: () => Promise<void>,
+): Promise<Member> {
+  const { ports, authorityKey, controllerAuthority, mesh, actors, jitter, report } = dependencies;
+  const { clock, random, keys, disk, engine } = ports;
+  const startedAt = clock.now();
+  let membership = dependencies.membership;
+  const { fabricId, fabricName, node, router } = membership;
+  const root = decodeChain(membership.chain).at(-1) ?? new Uint8Array();
+  const bundlePem = certificateToPem(root);
+  const obeyedAtStart = await loadObeyedPlan(disk);
+  let obeyed: Plan | undefined = obeyedAtStart?.plan;
+  const problems: ObservedNode['problems'] = [];
+
+  const store = await ports.openStore();
+  stops.push(() => store.close());
+  const mailbox = await store.open(`mailbox/${node}`);
+  const bulletinDatabase = await store.open('bulletin');
+
+  const observer = createObserver({ mailbox, clock, onFailed: (message) => report('problem', message) });
+
+  function problem(message: string): void {
+    problems.unshift({ at: clock.now(), message });
+    problems.length = Math.min(problems.length, problemsMax);
+    report('problem', message);
+    observeNode();
+  }
+
+  const controllerReachable = (): boolean =>
+    controllerAuthority !== undefined || links.linked().some(({ identity }) => identity.kind === 'controller');
+
+  const observation = () =>
+    observedNode({
+      node,
+      software: ports.software,
+      startedAt,
+      version: obeyed,
+      controllerReachable: controllerReachable(),
+      mesh,
+      links: links.linked(),
+      problems,
+    });
+  const observeNode = (): void => observer.observe(observation());
+
+  const { bulletin, verifyChain, verifySigned } = createTrust({
+    clock,
+    fabricId,
+    root,
+    database: bulletinDatabase,
+    onChanged: enforceTrust,
+    onIgnored: problem,
+  });
+
+  /** Ends what runs with a peer as soon as the bulletin says so. */
+  function enforceTrust(): void {
+    for (const { peerId } of links.linked()) {
+      if (!bulletin.isRevoked(peerId)) continue;
+      announcer.forget(peerId);
+      links.drop(peerId);
+    }
+  }
+
+  const authority = createNodeAuthority({ clock, random, keys, key: authorityKey, chain: membership.chain, verifyChain });
+
+  const serviceNetwork = ports.createServiceNetwork({
+    fabricId,
+    localPeerId: mesh.peerId,
+    advertisedAddresses: () => mesh.addresses(),
+    verifyChain,
+    isPeerAdmitted: (peerId) => mesh.isAdmitted(peerId) && !bulletin.isRevoked(peerId),
+    isPeerRevoked: (peerId) => bulletin.isRevoked(peerId),
+    onDenied: ({ caller, called, reason }) => {
+      const text = (name: typeof caller): string => (name === undefined ? 'a stranger' : microserviceKey(name));
+      problem(`a call of ${text(caller)} to ${text(called)} was denied: ${reason}`);
+    },
+  });
+
+  const certificates = createWorkloadCertificates({
+    clock,
+    actors,
+    jitter,
+    issue: (name) => authority.issue(name),
+    async onRenewed(instance, credential) {
+      serviceNetwork.renew(instance, credential);
+      await engine.writeFiles(instance, identityFiles(credential, bundlePem));
+    },
+  });
+
+  const announcer = createAnnouncer({
+    fabricId,
+    peerId: mesh.peerId,
+    node,
+    bootCounter: await nextBootCounter(disk),
+    forwards: router === 'interior',
+    sign: () => authority.sign(),
+    verifySigned,
+    served: () => instances.announced(),
+    send: (list, but) => links.broadcast({ type: 'announcements', list }, but),
+    onEndpoints(endpoints) {
+      serviceNetwork.setEndpoints(endpoints);
+      instances.recheck();
+      links.refresh();
+    },
+    onRefused: (from, reason) => report('problem', `an announcement from ${from} was refused: ${reason}`),
+  });
+
+  const instances = createInstances({
+    node,
+    clock,
+    jitter,
+    actors,
+    engine,
+    serviceNetwork,
+    certificates,
+    observer,
+    probe: ports.probe,
+    freePort: ports.freePort,
+    bundlePem,
+    heldBy(planned) {
+      if (!authority.covers(planned)) return 'waiting for an authority that covers it';
+      const missing = planned.dependsOn.find((microservice) => !isReady(microserviceKey({ ...planned, microservice })));
+      return missing === undefined ? undefined : `waiting for ${missing} to be ready`;
+    },
+    onReadiness() {
+      announcer.announce();
+      instances.recheck();
+    },
+    onChanged: ({ instance, state, ready, reason, pid }) =>
+      report('instance', `${instance} is ${state}${ready ? ', ready' : ''}${reason === '' ? '' : `: ${reason}`}`, {
+        instance,
+        state,
+        ready,
+        ...(pid !== undefined && { pid }),
+      }),
+  });
+
+  /** Anywhere in the fabric, as far as this node has heard. */
+  const isReady = (key: string): boolean =>
+    instances.readyHere().has(key) ||
+    announcer.endpoints().some((endpoint) => endpoint.ready && microserviceKey(endpoint) === key);
+
+  const replicas = createReplicas({ mesh, actors, jitter, replicate: ports.replicate, onRefused: problem });
+
+  /** A shows its issuing authority when it is a controller, else its node's authority. */
+  const presented = (): Uint8Array[] => decodeChain(controllerAuthority?.chain ?? membership.chain);
+
+  const links = createLinks({
+    mesh,
+    clock,
+    actors,
+    jitter,
+    fabricId,
+    router,
+    controllers: () => [...membership.controllers, ...bulletin.controllers()],
+    present: async (peerId, signal) =>
+      presentMembership({
+        stream: await mesh.open(peerId, enrollmentProtocol, signal),
+        peerId,
+        chain: presented(),
+        verifyChain,
+        clock,
+        signal,
+        onVerified: () => mesh.admit(peerId),
+      }),
+    describe: () => {
+      const offer = serviceNetwork.offer();
+      const { authorityKeySha256 } = authority.identity();
+      return {
+        type: 'node',
+        node,
+        router,
+        controller: controllerAuthority !== undefined,
+        addresses: mesh.addresses().slice(0, 32),
+        ...(offer && { offer: { ...offer, authorityKeySha256 } }),
+      };
+    },
+    called() {
+      const called = instances.calledHere();
+      const endpoints = announcer.endpoints().filter((endpoint) => called.has(microserviceKey(endpoint)));
+      return new Set(endpoints.map(({ peerId }) => peerId));
+    },
+    announcements: () => announcer.current(),
+    onLinked(peer) {
+      report('linked', `linked to ${peer.identity.node}`, { peerId: peer.peerId, node: peer.identity.node });
+      replicas.follow(peer.peerId, replicatedWith(peer));
+      observeNode();
+    },
+    onUnlinked({ peerId, identity }, reason) {
+      report('unlinked', `the link to ${identity.node} is gone: ${reason}`, { peerId, node: identity.node });
+      replicas.unfollow(peerId);
+      serviceNetwork.setOffer(peerId, undefined);
+      observeNode();
+    },
+    onNode({ peerId, node: said }) {
+      serviceNetwork.setOffer(peerId, said?.offer);
+      observeNode();
+    },
+    onAnnouncements: (from, list) => announcer.receive(from, list),
+  });
+
+  function replicatedWith({ identity }: LinkedPeer): Replicated[] {
+    const guard = bulletinWrites((document) => bulletin.judge(document));
+    const all: Replicated[] = [{ database: bulletinDatabase, kind: 'bulletin', pushPrefix: undefined, guard }];
+    // A controller has its mailbox in its own store.
+    if (identity.kind === 'controller' && controllerAuthority === undefined) {
+      all.push({ database: mailbox, kind: 'mailbox', pushPrefix: 'observed/', guard: controllerWrites });
+    }
+    return all;
+  }
+
+  const follower = createPlanFollower({
+    mailbox,
+    disk,
+    fabricId,
+    node,
+    peerId: mesh.peerId,
+    authorityKeySha256: authority.identity().authorityKeySha256,
+    verifySigned,
+    verifyChain,
+    obeyed: obeyedAtStart,
+    issueNumber: authority.identity().issueNumber,
+    onPlan(next) {
+      obeyed = next.plan;
+      const { epoch, term, generation } = obeyed;
+      const count = `${obeyed.instances.length} instances`;
+      actors.report('plan', `obeyed ${epoch}.${term}.${generation}`, count);
+      report('plan-obeyed', `obeying plan ${epoch}.${term}.${generation}: ${count}`, { version: { epoch, term, generation } });
+      instances.obey(next);
+      announcer.announce();
+      links.refresh();
+      observeNode();
+    },
+    async onAuthority(chain, { issueNumber }) {
+      membership = { ...membership, chain: [...chain] };
+      await saveMembership(disk, membership);
+      authority.replace(chain);
+      actors.report('authority', 'replaced', `issue ${issueNumber}`);
+      announcer.announce();
+      instances.recheck();
+    },
+    onIgnored: problem,
+  });
+
+  const controller =
+    controllerAuthority &&
+    (await createController({
+      ports,
+      store,
+      bulletin,
+      mesh,
+      membership,
+      authorityPublicKey: authorityKey.publicKey,
+      issuing: controllerAuthority,
+      verifyChain,
+      verifySigned,
+      isLinked: (peerId) => peerId === mesh.peerId || links.linked().some((peer) => peer.peerId === peerId),
+      problem,
+    }));
+
+  await bulletin.start();
+  stops.push(() => bulletin.stop());
+  await engine.start();
+  stops.push(() => engine.stop());
+  await serviceNetwork.start();
+  stops.push(
+    () => serviceNetwork.stop(),
+    () => observer.stop(),
+  );
+  // The obeyed plan first: a box without any network runs what it should before anything else.
+  if (obeyedAtStart !== undefined) instances.obey(obeyedAtStart);
+  await instances.start();
+  stops.push(() => instances.stop());
+  await follower.start();
+  stops.push(() => follower.stop());
+  serveProtocols({
+    mesh,
+    clock,
+    membership,
+    presented,
+    verifyChain,
+    links,
+    engine,
+    bulletin: bulletinDatabase,
+    controller,
+    problem,
+  });
+  links.start();
+  stops.push(
+    () => links.stop(),
+    () => replicas.stop(),
+  );
+  await controller?.start();
+  stops.push(() => controller?.stop());
+  mesh.advertise(fabricId);
+  announcer.announce();
+  observeNode();
+
+  return {
+    membership: () => membership,
+    controller,
+    async status() {
+      const { addresses, links: linked, problems: lately } = observation();
+      return nodeStatus({
+        fabric: { id: fabricId, name: fabricName },
+        node: {
+          name: node,
+          peerId: mesh.peerId,
+          router,
+          controller: controller !== undefined,
+          labels: membership.labels,
+          engines: [engine.name],
+          links: linked,
+          addresses,
+          problems: lately,
+        },
+        obeyed,
+        mailbox: await readMailbox(mailbox),
+        controllerReachable: controllerReachable(),
+      });
+    },
+    async stop({ workloads }) {
+      if (workloads) await instances.terminateAll();
+      await stopAll();
+    },
+  };
+}

@@ -1,0 +1,43 @@
+// What a node says of itself in `observed/node`: pure. Called by member.ts whenever something of it changed.
+
+import type { ObservedLink, ObservedNode } from '../control/fabric.ts';
+import type { PlanVersion } from '../control/plan.ts';
+import type { Mesh } from '../mesh/mesh.ts';
+import { controllerAddressesMax } from './limits.ts';
+import type { LinkedPeer } from './links.ts';
+
+function observedLink({ peerId, identity, direction, node }: LinkedPeer, mesh: Mesh): ObservedLink {
+  const upward = node?.router === 'interior' || node?.controller === true;
+  const roundTripMs = mesh.roundTripMs(peerId);
+  return {
+    peerId,
+    node: identity.node,
+    kind: direction === 'inbound' ? 'inbound' : upward ? 'uplink' : 'direct',
+    ...(roundTripMs !== undefined && { roundTripMs: Math.round(roundTripMs * 100) / 100 }),
+  };
+}
+
+export function observedNode(facts: {
+  node: string;
+  software: string;
+  startedAt: number;
+  version: PlanVersion | undefined;
+  controllerReachable: boolean;
+  mesh: Mesh;
+  links: readonly LinkedPeer[];
+  problems: ObservedNode['problems'];
+}): Omit<ObservedNode, '_rev'> & Record<string, unknown> {
+  const { node, software, startedAt, version, controllerReachable, mesh, links, problems } = facts;
+  return {
+    _id: 'observed/node',
+    node,
+    peerId: mesh.peerId,
+    software,
+    startedAt,
+    ...(version && { version: { epoch: version.epoch, term: version.term, generation: version.generation } }),
+    controllerReachable,
+    links: links.map((peer) => observedLink(peer, mesh)),
+    addresses: mesh.addresses().slice(0, controllerAddressesMax),
+    problems: [...problems],
+  };
+}

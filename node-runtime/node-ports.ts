@@ -1,0 +1,85 @@
+// Everything that a node needs from outside: the daemon gives the real adapters, the simulator its own. Types only.
+
+import type { Replicate, Store } from '../control/store.ts';
+import type { MicroserviceName } from '../control/plan.ts';
+import type { Address, Mesh, PeerId } from '../mesh/mesh.ts';
+import type { ServiceNetwork } from '../mesh/service-network.ts';
+import type { VerifyChain } from '../pki/identity.ts';
+import type { Keys, PrivateKey } from '../pki/keys.ts';
+import type { Trace } from './actor-system.ts';
+import type { Clock } from './clock.ts';
+import type { Disk } from './disk.ts';
+import type { Engine } from './engine.ts';
+import type { Probe } from './instances.ts';
+import type { Random } from './random.ts';
+
+/** What the service network must know of the node and the fabric. */
+export interface ServiceNetworkNeeds {
+  fabricId: string;
+  localPeerId: PeerId;
+  /** Of the mesh: where others reach this node. */
+  advertisedAddresses(): Address[];
+  verifyChain: VerifyChain;
+  isPeerAdmitted(peerId: PeerId): boolean;
+  isPeerRevoked(peerId: PeerId): boolean;
+  onDenied(denied: { caller: MicroserviceName | undefined; called: MicroserviceName | undefined; reason: string }): void;
+}
+
+export interface NodePorts {
+  clock: Clock;
+  random: Random;
+  keys: Keys;
+  disk: Disk;
+  engine: Engine;
+  probe: Probe;
+  /** A TCP port of this box that nobody has and that is not among `taken`. */
+  freePort: (taken: ReadonlySet<number>) => Promise<number>;
+  replicate: Replicate;
+  /** Opened once per start; closed by the node. */
+  openStore(): Promise<Store>;
+  createMesh(identity: PrivateKey): Promise<Mesh>;
+  createServiceNetwork(needs: ServiceNetworkNeeds): ServiceNetwork;
+  /** As `process.arch` and `process.platform` say. */
+  platform: { arch: string; os: string };
+  hostName: string;
+  /** Version of this program. */
+  software: string;
+  trace?: Trace;
+}
+
+export interface NodeSettings {
+  name?: string;
+  labels: Record<string, string>;
+  router?: 'interior' | 'edge';
+  found: boolean;
+  fabricName?: string;
+  /** Multiaddrs, or `host:port`. */
+  join: string[];
+  token?: string;
+}
+
+export type NodeEventType =
+  | 'listening'
+  | 'searching'
+  | 'found'
+  | 'founded'
+  | 'joining'
+  | 'joined'
+  | 'refused'
+  | 'linked'
+  | 'unlinked'
+  | 'plan-obeyed'
+  | 'instance'
+  | 'problem'
+  | 'stopping'
+  | 'stopped';
+
+/** What `up` prints as it happens. */
+export interface NodeEvent {
+  at: number;
+  type: NodeEventType;
+  message: string;
+  [detail: string]: unknown;
+}
+
+export type Report = (type: NodeEventType, message: string, detail?: Record<string, unknown>) => void;

@@ -1,0 +1,168 @@
+// One node from start to stop: identity, mesh, and then founding, enrolling, or going on as the member that it is. Called by
+// daemon.ts with real ports and by the simulator with its own. It prints nothing: what happens is reported.
+
+import { toDnsLabel } from '../control/names.ts';
+import type { StatusView } from '../control/views.ts';
+import type { Mesh } from '../mesh/mesh.ts';
+import { peerIdOf } from '../pki/peer-id.ts';
+import { createActorSystem } from './actor-system.ts';
+import { enroll } from './enrolling.ts';
+import { AlreadyMemberError } from './errors.ts';
+import { foundFabric, loadControllerAuthority } from './founding.ts';
+import { type Member, startMember } from './member.ts';
+import { loadAuthorityKey, loadIdentityKey, loadMembership, type Membership } from './membership.ts';
+import type { NodePorts, NodeSettings, Report } from './node-ports.ts';
+
+export interface SelvedgeNode {
+  readonly peerId: string;
+  /** Name of the node; a wish while it is not admitted. */
+  name(): string;
+  /** Undefined until it belongs to a fabric. */
+  member(): Member | undefined;
+  /** Resolves once it is a member and everything has started; rejects when that cannot come true. */
+  readonly joined: Promise<Member>;
+  status(): Promise<StatusView>;
+  stop(options: { workloads: boolean }): Promise<void>;
+}
+
+/** Whether this data folder is, or is about to become, a controller's. */
+export async function isController(ports: Pick<NodePorts, 'disk' | 'keys'>, settings: NodeSettings): Promise<boolean> {
+  return settings.found || (await loadControllerAuthority(ports.disk, ports.keys)) !== undefined;
+}
+
+/** Resolves once the node is on the network; `joined` tells how it goes on. */
+export async function startNode(ports: NodePorts, settings: NodeSettings, report: Report): Promise<SelvedgeNode> {
+  const { clock, random, keys, disk } = ports;
+  const identityKey = await loadIdentityKey(disk, keys);
+  const authorityKey = await loadAuthorityKey(disk, keys);
+  const stored = await loadMembership(disk);
+  const controllerAuthority = await loadControllerAuthority(disk, keys);
+  if (stored !== undefined && settings.found && controllerAuthority === undefined) {
+    throw new AlreadyMemberError(stored.fabricName, stored.node);
+  }
+  const wishedName = settings.name ?? toDnsLabel(ports.hostName) ?? 'node';
+  const peerId = peerIdOf(identityKey.publicKey);
+  const jitter = (): number => random.next();
+  let member: Member | undefined;
+  const name = (): string => member?.membership().node ?? stored?.node ?? wishedName;
+  const actors = createActorSystem({ clock, node: name, ...(ports.trace && { trace: ports.trace }) });
+  const mesh: Mesh = await ports.createMesh(identityKey);
+  const stopping = new AbortController();
+  await mesh.start();
+  report('listening', `this is ${name()}, peer ${peerId}`, { node: name(), peerId, addresses: mesh.addresses() });
+
+  /** Nothing to join with: says what there is and what to do, until the node is stopped. */
+  async function lookAround(): Promise<never> {
+    report('searching', 'this box belongs to no fabric: found one with `selvedge up --found`, or join one with a token');
+    const told = new Set<string>();
+    const unsubscribe = mesh.subscribe((event) => {
+      if (event.type !== 'found' || event.fabricId === undefined || told.has(event.fabricId)) return;
+      if (told.size < 64) told.add(event.fabricId);
+      report('found', 'a fabric answers here: `selvedge token create` on its controller makes a token for `selvedge up --token`', {
+        fabricId: event.fabricId,
+        addresses: event.addresses,
+      });
+    });
+    const { promise, reject } = Promise.withResolvers<never>();
+    stopping.signal.addEventListener('abort', () => reject(stopping.signal.reason));
+    return promise.finally(unsubscribe);
+  }
+
+  async function becomeMember(): Promise<Membership> {
+    if (stored !== undefined) {
+      if (settings.token !== undefined) report('joined', `this box is a member of ${stored.fabricName} already; the token was not used`);
+      return stored;
+    }
+    if (settings.found) {
+      const fabricName = settings.fabricName ?? 'selvedge';
+      const founded = await foundFabric({
+        clock,
+        random,
+        keys,
+        disk,
+        fabricName,
+        node: wishedName,
+        peerId,
+        router: settings.router ?? 'interior',
+        labels: settings.labels,
+        authorityKey,
+      });
+      report('founded', `founded the fabric ${fabricName}`, { fabricId: founded.fabricId, fabricName });
+      return founded;
+    }
+    const { token } = settings;
+    if (token === undefined) return lookAround();
+    const joined = await enroll({
+      ports,
+      settings: { ...settings, token },
+      clock,
+      jitter,
+      disk,
+      mesh,
+      actors,
+      authorityKey,
+      nodeName: wishedName,
+      report,
+      signal: stopping.signal,
+    });
+    report('joined', `joined ${joined.fabricName} as ${joined.node}`, { fabricId: joined.fabricId, node: joined.node });
+    return joined;
+  }
+
+  async function run(): Promise<Member> {
+    const membership = await becomeMember();
+    stopping.signal.throwIfAborted();
+    member = await startMember({
+      ports,
+      membership,
+      authorityKey,
+      controllerAuthority: await loadControllerAuthority(disk, keys),
+      mesh,
+      actors,
+      jitter,
+      report,
+    });
+    return member;
+  }
+
+  const joined = run();
+  // Whoever waits for it sees the failure; nobody has to.
+  joined.catch(() => undefined);
+  let stopped: Promise<void> | undefined;
+
+  async function stopOnce(workloads: boolean): Promise<void> {
+    report('stopping', workloads ? 'stopping, with the workloads' : 'stopping; workloads go on');
+    stopping.abort(new Error('the node is stopping'));
+    await joined.then(
+      (running) => running.stop({ workloads }),
+      () => undefined,
+    );
+    await mesh.stop();
+    report('stopped', 'stopped');
+  }
+
+  return {
+    peerId,
+    name,
+    member: () => member,
+    joined,
+    async status() {
+      if (member !== undefined) return member.controller ? member.controller.status.status() : member.status();
+      const problem = 'this box belongs to no fabric yet';
+      return {
+        scope: 'node',
+        fabric: { id: '', name: '' },
+        node: name(),
+        ok: false,
+        problems: [problem],
+        controllerReachable: false,
+        nodes: [],
+        applications: [],
+      };
+    },
+    stop({ workloads }) {
+      stopped ??= stopOnce(workloads);
+      return stopped;
+    },
+  };
+}

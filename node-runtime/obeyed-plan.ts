@@ -1,0 +1,68 @@
+// The node's own durable copy of the plan that it obeys (design, section 4): the plan as signed and the content of its
+// files in a folder of their own, and a pointer that is switched by one atomic rename. The node runs and boots from this
+// copy alone; the mailbox only delivers. Used by plan-follower.ts and by node.ts at start.
+
+import { createHash } from 'node:crypto';
+import type { Plan, PlanVersion } from '../control/plan.ts';
+import type { Disk } from './disk.ts';
+import { DamagedFileError } from './errors.ts';
+
+export interface ObeyedPlan {
+  plan: Plan;
+  jws: string;
+  /** Content by SHA-256 (hex). */
+  files: ReadonlyMap<string, Uint8Array>;
+}
+
+const pointerFile = 'obeyed/current';
+
+/** Negative when `one` is older. Order: epoch, term, generation. */
+export function compareVersions(one: PlanVersion, other: PlanVersion): number {
+  return one.epoch - other.epoch || one.term - other.term || one.generation - other.generation;
+}
+
+export const sha256Hex = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
+const folderOf = ({ epoch, term, generation }: PlanVersion): string => `obeyed/${epoch}-${term}-${generation}`;
+
+/** The payload of a JWS whose signature was checked before it was stored. */
+function payloadOf(jws: string): Plan {
+  return JSON.parse(Buffer.from(jws.split('.')[1] ?? '', 'base64url').toString('utf8')) as Plan;
+}
+
+/** Stores plan and files, syncs them, then switches the pointer. When it resolves, the next boot runs this plan. */
+export async function saveObeyedPlan(disk: Disk, obeyed: ObeyedPlan): Promise<void> {
+  const folder = folderOf(obeyed.plan);
+  for (const [sha256, content] of obeyed.files) await disk.write(`${folder}/files/${sha256}`, content);
+  await disk.write(`${folder}/plan.jws`, obeyed.jws);
+  await disk.write(pointerFile, folder);
+  for (const name of await disk.list('obeyed')) {
+    if (name !== 'current' && `obeyed/${name}` !== folder) await disk.remove(`obeyed/${name}`);
+  }
+}
+
+/** The plan to run at start; undefined when none was ever obeyed. Every file is held against its hash. */
+export async function loadObeyedPlan(disk: Disk): Promise<ObeyedPlan | undefined> {
+  const pointer = await disk.read(pointerFile);
+  if (pointer === undefined) return undefined;
+  const folder = Buffer.from(pointer).toString('utf8');
+  if (!/^obeyed\/\d+-\d+-\d+$/.test(folder)) throw new DamagedFileError(pointerFile, 'it names no plan');
+  const stored = await disk.read(`${folder}/plan.jws`);
+  if (stored === undefined) throw new DamagedFileError(`${folder}/plan.jws`, 'it is missing');
+  const jws = Buffer.from(stored).toString('utf8');
+  let plan: Plan;
+  try {
+    plan = payloadOf(jws);
+  } catch (error) {
+    throw new DamagedFileError(`${folder}/plan.jws`, 'it holds no plan', { cause: error });
+  }
+  const files = new Map<string, Uint8Array>();
+  for (const { sha256 } of plan.files) {
+    const content = await disk.read(`${folder}/files/${sha256}`);
+    if (content === undefined || sha256Hex(content) !== sha256) {
+      throw new DamagedFileError(`${folder}/files/${sha256}`, 'its content is not what the plan says');
+    }
+    files.set(sha256, content);
+  }
+  return { plan, jws, files };
+}

@@ -1,0 +1,181 @@
+// Reads what the mailbox delivers and decides what the node obeys: the newest plan that is genuine, meant for this node and
+// whose files have all arrived, and the newest authority. Reads every leaf of the revision tree, never the winner alone.
+// Called by node.ts; tells it through `onPlan` and `onAuthority`. It never writes to the mailbox.
+
+import type { AuthorityDocument, FileDocument, Plan, PlanDocument } from '../control/plan.ts';
+import type { Database, StoredDocument } from '../control/store.ts';
+import type { NodeIdentity, VerifyChain, VerifySigned } from '../pki/identity.ts';
+import type { Disk } from './disk.ts';
+import { planFilesMax, planInstancesMax } from './limits.ts';
+import { compareVersions, type ObeyedPlan, saveObeyedPlan, sha256Hex } from './obeyed-plan.ts';
+
+export const planType = 'selvedge-plan+jws';
+
+export interface PlanFollowerDependencies {
+  mailbox: Database;
+  disk: Disk;
+  fabricId: string;
+  node: string;
+  peerId: string;
+  authorityKeySha256: string;
+  verifySigned: VerifySigned;
+  verifyChain: VerifyChain;
+  /** What this node obeys at start. */
+  obeyed: ObeyedPlan | undefined;
+  issueNumber: number;
+  onPlan(obeyed: ObeyedPlan): void;
+  /** Base64 DER, leaf first; stored by the callee before it resolves. */
+  onAuthority(chain: string[], identity: NodeIdentity): Promise<void>;
+  /** Something was ignored; once per reason and document revision. */
+  onIgnored(message: string): void;
+}
+
+export interface PlanFollower {
+  /** Looks at what is there already, then follows. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+function isPlan(value: unknown): value is Plan {
+  const plan = value as Partial<Plan> | null;
+  return (
+    typeof plan === 'object' &&
+    plan !== null &&
+    [plan.epoch, plan.term, plan.generation].every(Number.isSafeInteger) &&
+    Array.isArray(plan.instances) &&
+    plan.instances.length <= planInstancesMax &&
+    Array.isArray(plan.files) &&
+    plan.files.length <= planFilesMax
+  );
+}
+
+export function createPlanFollower(dependencies: PlanFollowerDependencies): PlanFollower {
+  const { mailbox, disk, verifySigned, verifyChain, onPlan, onAuthority, onIgnored } = dependencies;
+  let obeyed = dependencies.obeyed;
+  let issueNumber = dependencies.issueNumber;
+  let unsubscribe: (() => void) | undefined;
+  let running: Promise<void> | undefined;
+  let again = false;
+  // Bounded: revisions that were reported, so that a bad document is one event and not one per look.
+  const reported = new Set<string>();
+
+  function ignore(leaf: StoredDocument, reason: string): void {
+    const key = `${leaf._id} ${leaf._rev} ${reason}`;
+    if (reported.has(key)) return;
+    if (reported.size >= 256) reported.clear();
+    reported.add(key);
+    onIgnored(`${leaf._id} (revision ${leaf._rev}) is ignored: ${reason}`);
+  }
+
+  /** The plan of a leaf when it is genuine, for this node, and newer than what is obeyed. */
+  function readPlan(leaf: StoredDocument): { plan: Plan; jws: string } | undefined {
+    if (leaf._deleted === true) return void ignore(leaf, 'a plan is never deleted');
+    const { jws } = leaf as unknown as Partial<PlanDocument>;
+    if (typeof jws !== 'string') return void ignore(leaf, 'it holds no signed plan');
+    if (jws === obeyed?.jws) return undefined;
+    try {
+      const { payload, signer } = verifySigned(jws, planType);
+      if (signer.kind !== 'controller') return void ignore(leaf, `a ${signer.kind} may not sign plans`);
+      if (!isPlan(payload)) return void ignore(leaf, 'the plan is malformed');
+      if (payload.fabricId !== dependencies.fabricId) return void ignore(leaf, 'it is for another fabric');
+      if (payload.node !== dependencies.node || payload.peerId !== dependencies.peerId) {
+        return void ignore(leaf, 'it is for another node');
+      }
+      if (obeyed !== undefined && compareVersions(payload, obeyed.plan) <= 0) {
+        return void ignore(leaf, 'it is older than the plan that is obeyed');
+      }
+      return { plan: payload, jws };
+    } catch (error) {
+      return void ignore(leaf, error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  /** All files of the plan, or undefined while one has not arrived. */
+  async function collectFiles(plan: Plan): Promise<Map<string, Uint8Array> | undefined> {
+    const files = new Map<string, Uint8Array>();
+    for (const { slot, sha256 } of plan.files) {
+      const known = obeyed?.files.get(sha256);
+      const content = known ?? (await fileOf(slot, sha256));
+      if (content === undefined) return undefined;
+      files.set(sha256, content);
+    }
+    return files;
+  }
+
+  async function fileOf(slot: string, sha256: string): Promise<Uint8Array | undefined> {
+    for (const leaf of await mailbox.leaves(`desired/file/${slot}`)) {
+      const { contentBase64 } = leaf as unknown as Partial<FileDocument>;
+      if (typeof contentBase64 !== 'string') continue;
+      const content = Buffer.from(contentBase64, 'base64');
+      if (sha256Hex(content) === sha256) return content;
+    }
+    return undefined;
+  }
+
+  async function lookForPlan(): Promise<void> {
+    const candidates = (await mailbox.leaves('desired/plan')).map(readPlan).filter((plan) => plan !== undefined);
+    candidates.sort((one, other) => compareVersions(other.plan, one.plan));
+    for (const { plan, jws } of candidates) {
+      const files = await collectFiles(plan);
+      if (files === undefined) continue;
+      const next = { plan, jws, files };
+      await saveObeyedPlan(disk, next);
+      obeyed = next;
+      onPlan(next);
+      return;
+    }
+  }
+
+  async function lookForAuthority(): Promise<void> {
+    for (const leaf of await mailbox.leaves('desired/authority')) {
+      const { chain } = leaf as unknown as Partial<AuthorityDocument>;
+      if (leaf._deleted === true || !Array.isArray(chain)) continue;
+      try {
+        const identity = verifyChain(chain.map((certificate) => Buffer.from(certificate, 'base64')));
+        if (identity.kind !== 'node' || identity.peerId !== dependencies.peerId) {
+          ignore(leaf, 'it is the authority of another node');
+        } else if (identity.authorityKeySha256 !== dependencies.authorityKeySha256) {
+          ignore(leaf, 'it is for a key that this node does not have');
+        } else if (identity.issueNumber > issueNumber) {
+          await onAuthority(chain, identity);
+          issueNumber = identity.issueNumber;
+        }
+      } catch (error) {
+        ignore(leaf, error instanceof Error ? error.message : String(error));
+      }
+    }
+  }
+
+  /** One look at a time; what changes meanwhile causes one more. */
+  function look(): Promise<void> {
+    again = true;
+    running ??= (async () => {
+      try {
+        while (again && unsubscribe !== undefined) {
+          again = false;
+          await lookForAuthority();
+          await lookForPlan();
+        }
+      } catch (error) {
+        onIgnored(`the mailbox cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+      } finally {
+        running = undefined;
+      }
+    })();
+    return running;
+  }
+
+  return {
+    async start() {
+      unsubscribe ??= mailbox.subscribe(({ id }) => {
+        if (id.startsWith('desired/')) void look();
+      });
+      await look();
+    },
+    async stop() {
+      unsubscribe?.();
+      unsubscribe = undefined;
+      await running;
+    },
+  };
+}

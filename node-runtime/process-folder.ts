@@ -1,0 +1,187 @@
+// The folder of one process instance: where things lie, and reading and writing them. Called by the process engine's parts.
+// It decides nothing, and starts and ends nobody.
+//
+//   <folder>/<instance>/            mode 0700; the workload's working directory unless its spec names another
+//     stdout.log stderr.log         what it printed, with .1 for what was rotated away
+//     configs/… and the like        files of the launch
+//     run/launch.json               what was launched; written before the start
+//     run/shim run/workload         who they are; written by the shim
+//     run/exit                      how it ended; renamed into place by the shim
+//     run/hosts run/notice          its /etc/hosts; what the shim's shell said
+//
+// The records have a folder of their own because it is watched: output and the workload's own files must not wake anybody.
+
+import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Exit, Launch } from './engine.ts';
+import { LAUNCH_RECORD_BYTES_MAX } from './limits.ts';
+import { readEnd } from './process-shim.ts';
+import { type ProcessIdentity, parseIdentity } from './process-table.ts';
+
+/** launch.json */
+export interface LaunchRecord {
+  /** Different for each launch; in the workload's environment too. */
+  launchId: string;
+  instance: string;
+  specHash: string;
+  startedAt: number;
+  boot: string;
+  env: Record<string, string>;
+  /** Paths of the files that came with it. */
+  files: string[];
+}
+
+export interface InstanceFolder {
+  readonly folder: string;
+  readonly run: string;
+  readonly hosts: string;
+  readonly stdout: string;
+  readonly stderr: string;
+  readLaunch(): Promise<LaunchRecord | undefined>;
+  writeLaunch(record: LaunchRecord): Promise<void>;
+  readIdentity(who: 'shim' | 'workload'): Promise<ProcessIdentity | undefined>;
+  /** What the shim wrote, or what `writeLost` did: then `lost` is true, and processes of the session may be left. */
+  readExit(): Promise<(Exit & { lost: boolean }) | undefined>;
+  /** The end of an instance whose shim could not write it: `at` is its last sign of life. */
+  writeLost(): Promise<void>;
+  /** The first line of what the shim's shell complained about. */
+  readNotice(): Promise<string>;
+  /** Makes run/ empty, also of an earlier launch. */
+  resetRun(): Promise<void>;
+  layFiles(files: Launch['files']): Promise<void>;
+  removeFiles(paths: string[]): Promise<void>;
+}
+
+export function openInstanceFolder(root: string, instance: string): InstanceFolder {
+  const folder = join(root, instance);
+  const run = join(folder, 'run');
+  const inRun = (name: string) => join(run, name);
+  let temporaries = 0;
+
+  /** Renamed into place, so that a reader never sees half of it. */
+  async function replace(path: string, content: Uint8Array | string, mode: number): Promise<void> {
+    const temporary = join(dirname(path), `.selvedge-${process.pid}-${temporaries++}.tmp`);
+    try {
+      const file = await open(temporary, 'wx', mode);
+      try {
+        await file.writeFile(content);
+        // The mode given to open is cut by the umask.
+        await file.chmod(mode);
+      } finally {
+        await file.close();
+      }
+      await rename(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
+  }
+
+  return {
+    folder,
+    run,
+    hosts: inRun('hosts'),
+    stdout: join(folder, 'stdout.log'),
+    stderr: join(folder, 'stderr.log'),
+
+    async readLaunch() {
+      const text = await readText(inRun('launch.json'), LAUNCH_RECORD_BYTES_MAX);
+      return text === undefined ? undefined : parseLaunch(text, instance);
+    },
+    writeLaunch: (record) => replace(inRun('launch.json'), JSON.stringify(record), 0o600),
+
+    async readIdentity(who) {
+      const text = await readText(inRun(who), 1_024);
+      return text === undefined ? undefined : parseIdentity(text);
+    },
+
+    async readExit() {
+      const text = await readText(inRun('exit'), 1_024);
+      if (text === undefined) return undefined;
+      const match = /^status=(\d{1,3})\ntold=(yes|no)\nend\n$/.exec(text);
+      const at = Math.round((await stat(inRun('exit'))).mtimeMs);
+      if (match === null) return { status: undefined, signal: undefined, at, lost: true };
+      return { ...readEnd(Number(match[1]), match[2] === 'yes'), at, lost: false };
+    },
+
+    async writeLost() {
+      const signs = ['run/launch.json', 'run/workload', 'stdout.log', 'stderr.log'];
+      const times = await Promise.all(signs.map((name) => modifiedAt(join(folder, name))));
+      const temporary = inRun('exit.lost');
+      await writeFile(temporary, 'lost\n', { mode: 0o600 });
+      await setModified(temporary, Math.max(...times));
+      await rename(temporary, inRun('exit'));
+    },
+
+    async readNotice() {
+      return ((await readText(inRun('notice'), 64 * 1024)) ?? '').split('\n')[0]?.slice(0, 200) ?? '';
+    },
+
+    async resetRun() {
+      await rm(run, { recursive: true, force: true });
+      await mkdir(run, { recursive: true, mode: 0o700 });
+    },
+
+    async layFiles(files) {
+      for (const { path, content, mode } of files) {
+        const full = join(folder, path);
+        await mkdir(dirname(full), { recursive: true, mode: 0o700 });
+        await replace(full, content, mode & 0o777);
+      }
+    },
+
+    async removeFiles(paths) {
+      for (const path of paths) await rm(join(folder, path), { force: true });
+    },
+  };
+}
+
+async function readText(path: string, bytesMax: number): Promise<string | undefined> {
+  try {
+    const bytes = await readFile(path);
+    return bytes.byteLength > bytesMax ? '' : bytes.toString('utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw error;
+  }
+}
+
+function parseLaunch(text: string, instance: string): LaunchRecord | undefined {
+  try {
+    const value = JSON.parse(text) as Partial<LaunchRecord>;
+    const whole =
+      value.instance === instance &&
+      typeof value.launchId === 'string' &&
+      typeof value.specHash === 'string' &&
+      typeof value.startedAt === 'number' &&
+      typeof value.boot === 'string' &&
+      isTextRecord(value.env) &&
+      Array.isArray(value.files) &&
+      value.files.every((path) => typeof path === 'string');
+    return whole ? (value as LaunchRecord) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isTextRecord(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && Object.values(value).every((text) => typeof text === 'string');
+}
+
+async function modifiedAt(path: string): Promise<number> {
+  try {
+    return (await stat(path)).mtimeMs;
+  } catch {
+    return 0;
+  }
+}
+
+async function setModified(path: string, atMs: number): Promise<void> {
+  const file = await open(path, 'r+');
+  try {
+    await file.utimes(atMs / 1_000, atMs / 1_000);
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,202 @@
+// The output of one process instance: two files that the workload appends to by itself, bounded, read from the end and
+// followed. Called by process-engine.ts, which calls `check` now and then. It never writes into the files.
+//
+// Rotation is copy and truncate, because the workload holds the file open: what it writes between the end of the copy
+// and the truncation (microseconds, after the copy has caught up) is lost. While no daemon runs nothing is rotated.
+
+import type { Clock } from './clock.ts';
+import type { LogLine } from './engine.ts';
+import {
+  LOG_BYTES_MAX,
+  LOG_CHUNK_BYTES,
+  LOG_FOLLOW_MS,
+  LOG_LINE_BYTES_MAX,
+  LOG_MARKS_MAX,
+  LOG_TAIL_BYTES_MAX,
+  LOG_TAIL_LINES_MAX,
+} from './limits.ts';
+import { createLogStream, type LogStream } from './log-stream.ts';
+
+type StreamName = LogLine['stream'];
+const STREAMS: StreamName[] = ['stdout', 'stderr'];
+
+/** How far both streams had come at one time: what orders lines of one against lines of the other. */
+interface Mark {
+  at: number;
+  stdout: number;
+  stderr: number;
+}
+
+export interface ProcessLog {
+  /** Notes the sizes, and rotates what is too large. */
+  check(): Promise<void>;
+  /**
+   * The last `tail` lines of both streams in order of arrival as far as marks tell, then new ones. `ended` says whether the
+   * workload has ended: then a last line without a newline is delivered too. Ends when the signal aborts.
+   */
+  read(
+    options: { tail: number; follow: boolean },
+    ended: () => Promise<boolean>,
+    signal: AbortSignal,
+  ): AsyncGenerator<LogLine, void, undefined>;
+}
+
+export interface ProcessLogDependencies {
+  clock: Clock;
+  stdout: string;
+  stderr: string;
+  bytesMax?: number;
+}
+
+export function createProcessLog({
+  clock,
+  stdout,
+  stderr,
+  bytesMax = LOG_BYTES_MAX,
+}: ProcessLogDependencies): ProcessLog {
+  const streams: Record<StreamName, LogStream> = { stdout: createLogStream(stdout), stderr: createLogStream(stderr) };
+  const marks: Mark[] = [];
+
+  async function mark(): Promise<Mark> {
+    const now = { at: clock.now(), stdout: await streams.stdout.end(), stderr: await streams.stderr.end() };
+    const last = marks.at(-1);
+    if (last === undefined || last.stdout !== now.stdout || last.stderr !== now.stderr) {
+      marks.push(now);
+      if (marks.length > LOG_MARKS_MAX) marks.shift();
+    }
+    return now;
+  }
+
+  /** When the line that ends at `position` was there at the latest; undefined for what was there before the first mark. */
+  function arrival(stream: StreamName, position: number): number | undefined {
+    const index = marks.findIndex((candidate) => candidate[stream] >= position);
+    return index <= 0 ? undefined : marks[index]?.at;
+  }
+
+  /** The last lines, and where following goes on in each stream. */
+  async function tail(
+    count: number,
+    partial: boolean,
+  ): Promise<{ lines: LogLine[]; next: Record<StreamName, number> }> {
+    const upTo = await mark();
+    const found: { order: number; line: LogLine }[] = [];
+    const next = { stdout: upTo.stdout, stderr: upTo.stderr };
+    for (const stream of STREAMS) {
+      const splitter = createSplitter(Math.max(0, upTo[stream] - LOG_TAIL_BYTES_MAX));
+      // What begins in the middle of the file begins in the middle of a line.
+      let skip = splitter.position() > (await streams[stream].start());
+      const take = (pieces: Piece[]) => {
+        for (const { end, text } of pieces) {
+          const at = arrival(stream, end);
+          if (!skip) found.push({ order: at ?? 0, line: { at, stream, text } });
+          skip = false;
+        }
+      };
+      while (count > 0 && splitter.position() < upTo[stream]) {
+        const wanted = Math.min(LOG_CHUNK_BYTES, upTo[stream] - splitter.position());
+        const chunk = await streams[stream].read(splitter.position(), wanted);
+        if (chunk.bytes.byteLength === 0) break;
+        take(splitter.push(chunk.position, chunk.bytes));
+      }
+      if (partial) take(splitter.flush());
+      else next[stream] = count > 0 ? splitter.lineStart() : upTo[stream];
+    }
+    found.sort((a, b) => a.order - b.order);
+    return { lines: count === 0 ? [] : found.slice(-count).map(({ line }) => line), next };
+  }
+
+  return {
+    async check() {
+      await mark();
+      for (const stream of STREAMS) await streams[stream].rotate(bytesMax);
+    },
+
+    async *read({ tail: wanted, follow }, ended, signal) {
+      const count = Math.min(Math.max(0, Math.trunc(wanted)), LOG_TAIL_LINES_MAX);
+      const first = await tail(count, !follow);
+      yield* first.lines;
+      if (!follow) return;
+
+      const splitters = { stdout: createSplitter(first.next.stdout), stderr: createSplitter(first.next.stderr) };
+      while (!signal.aborted) {
+        // Asked before reading: what it wrote before its end is then in this round.
+        const over = await ended();
+        let more = false;
+        for (const stream of STREAMS) {
+          const splitter = splitters[stream];
+          const chunk = await streams[stream].read(splitter.position(), LOG_CHUNK_BYTES);
+          const pieces = splitter.push(chunk.position, chunk.bytes);
+          if (chunk.bytes.byteLength === LOG_CHUNK_BYTES) more = true;
+          else if (over) pieces.push(...splitter.flush());
+          for (const { text } of pieces) {
+            if (signal.aborted) return;
+            yield { at: clock.now(), stream, text };
+          }
+        }
+        if (more) continue;
+        try {
+          await clock.sleep(LOG_FOLLOW_MS, signal);
+        } catch {
+          return;
+        }
+      }
+    },
+  };
+}
+
+interface Piece {
+  /** Position in the stream behind it. */
+  end: number;
+  text: string;
+}
+
+/** Bytes to lines; a line that is longer than allowed comes in pieces. */
+function createSplitter(from: number) {
+  let at = from;
+  let held: Buffer = Buffer.alloc(0);
+
+  return {
+    /** Where the next bytes must come from. */
+    position: () => at,
+    /** Where the line that is not complete yet begins. */
+    lineStart: () => at - held.byteLength,
+    push(position: number, bytes: Buffer): Piece[] {
+      // A gap: what was between is gone, and so is the meaning of the half line before it.
+      if (position !== at) held = Buffer.alloc(0);
+      const start = position - held.byteLength;
+      const all = held.byteLength === 0 ? bytes : Buffer.concat([held, bytes]);
+      const pieces: Piece[] = [];
+      let taken = 0;
+      for (;;) {
+        const newline = all.indexOf(0x0a, taken);
+        const length = (newline < 0 ? all.byteLength : newline) - taken;
+        if (length > LOG_LINE_BYTES_MAX) {
+          pieces.push({
+            end: start + taken + LOG_LINE_BYTES_MAX,
+            text: textOf(all.subarray(taken, taken + LOG_LINE_BYTES_MAX)),
+          });
+          taken += LOG_LINE_BYTES_MAX;
+        } else if (newline < 0) {
+          break;
+        } else {
+          pieces.push({ end: start + newline + 1, text: textOf(all.subarray(taken, newline)) });
+          taken = newline + 1;
+        }
+      }
+      held = Buffer.from(all.subarray(taken));
+      at = position + bytes.byteLength;
+      return pieces;
+    },
+    flush(): Piece[] {
+      if (held.byteLength === 0) return [];
+      const piece = { end: at, text: textOf(held) };
+      held = Buffer.alloc(0);
+      return [piece];
+    },
+  };
+}
+
+function textOf(bytes: Buffer): string {
+  const text = bytes.toString('utf8');
+  return text.endsWith('\r') ? text.slice(0, -1) : text;
+}

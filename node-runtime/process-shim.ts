@@ -1,0 +1,189 @@
+// The shell that stands between the daemon and a workload: it leads the session, outlives the daemon, and writes down how
+// the workload ended. Called by process-engine.ts. Plain POSIX sh (dash, bash and busybox are tested); it never parses
+// anything that a workload printed, and knows nothing but its folder.
+//
+// Chain of one launch; every arrow but the second keeps the pid:
+//   [closer] → shim → (fork) → [unshare → names → unshare] → recorder → workload
+//
+// Names of shell variables start with `selvedge_` because a variable of the environment that a shell assigns is exported
+// with its new value: launch-check.ts refuses that prefix in the environment.
+
+/** The fields of /proc/<pid>/stat after the command name (which may hold spaces, ')' and newlines): state is the first. */
+const STAT = `
+selvedge_stat() {
+  selvedge_line=
+  { while IFS= read -r selvedge_part || [ -n "$selvedge_part" ]; do
+    selvedge_line="$selvedge_line $selvedge_part"
+  done < "/proc/$1/stat"; } 2>/dev/null
+  selvedge_rest
+}
+selvedge_rest() {
+  # Not with ##: shells take quadratic time for it.
+  while :; do
+    case $selvedge_line in *') '*) selvedge_line=\${selvedge_line#*') '} ;; *) return ;; esac
+  done
+}
+selvedge_field() { shift "$1"; selvedge_value=$1; }
+selvedge_record() {
+  selvedge_stat "$2"
+  selvedge_field 20 $selvedge_line
+  selvedge_boot=
+  read -r selvedge_boot < /proc/sys/kernel/random/boot_id
+  printf 'pid=%s\\nstart=%s\\nboot=%s\\nend\\n' "$2" "$selvedge_value" "$selvedge_boot" > "$1"
+}
+`;
+
+/**
+ * Arguments: run folder, paths of mv and cat, then the command. Signals are caught, not ignored: a caught signal is back at its
+ * default in the child, an ignored one would stay ignored in the workload. The command runs in the foreground, since a
+ * background one would start with SIGINT and SIGQUIT ignored.
+ *
+ * The shell says 128+n both for signal n and for an exit with that status. It also prints a notice ("Terminated") for a
+ * foreground child that a signal ended: that goes to a file of its own, and `told` says whether there was one. (The subshell
+ * is there because dash would print the notice through the command's own redirections.)
+ *
+ * What is left of the session is killed before the exit is written: an instance has ended when all of it has.
+ * (All of /proc comes through one cat: the shell's own `read` takes a system call for each byte.)
+ * A signal to the group can end mv as well, so it is tried again.
+ */
+const SHIM = `
+trap : HUP INT QUIT USR1 USR2 PIPE ALRM TERM
+exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+selvedge_run=$1 selvedge_move=$2 selvedge_cat=$3
+shift 3
+${STAT}
+selvedge_record "$selvedge_run/shim" "$$"
+exec 3>&2 2>"$selvedge_run/notice"
+(exec "$@" 2>&3 3>&-)
+selvedge_status=$?
+exec 2>/dev/null 3>&-
+selvedge_round=0 selvedge_left=yes selvedge_ifs=$IFS
+while [ -n "$selvedge_left" ] && [ "$selvedge_round" -lt 40 ]; do
+  selvedge_left= selvedge_line=
+  selvedge_round=$((selvedge_round + 1))
+  IFS='
+'
+  for selvedge_part in $("$selvedge_cat" /proc/[0-9]*/stat); do
+    selvedge_line=$selvedge_line$selvedge_part
+    case $selvedge_line in *') '*) ;; *) continue ;; esac
+    selvedge_pid=\${selvedge_line%% *}
+    selvedge_rest
+    IFS=$selvedge_ifs
+    selvedge_field 4 $selvedge_line
+    case $selvedge_line in [ZX]*) selvedge_value= ;; esac
+    selvedge_line=
+    [ "$selvedge_value" = "$$" ] && [ "$selvedge_pid" != "$$" ] || continue
+    kill -KILL "$selvedge_pid" && selvedge_left=yes
+  done
+  IFS=$selvedge_ifs
+done
+selvedge_told=no
+[ -s "$selvedge_run/notice" ] && selvedge_told=yes
+printf 'status=%s\\ntold=%s\\nend\\n' "$selvedge_status" "$selvedge_told" > "$selvedge_run/exit.next"
+selvedge_round=0
+while [ ! -e "$selvedge_run/exit" ] && [ "$selvedge_round" -lt 50 ]; do
+  "$selvedge_move" -f "$selvedge_run/exit.next" "$selvedge_run/exit"
+  selvedge_round=$((selvedge_round + 1))
+done
+exit 0
+`;
+
+/** Arguments: run folder, then the command. Writes down the pid that the workload is about to have, and becomes it. */
+const RECORDER = `
+selvedge_run=$1
+shift
+${STAT}
+selvedge_record "$selvedge_run/workload" "$$"
+case $1 in
+*/*) [ -e "$1" ] ;;
+*) command -v "$1" > /dev/null ;;
+esac || {
+  printf 'selvedge: %s: not found\n' "$1" >&2
+  exit 127
+}
+exec "$@"
+`;
+
+/** Arguments: hosts file, then the command. In a mount namespace of its own; a refused mount leaves the box's own names. */
+const NAMES = `
+"$1" --bind "$2" /etc/hosts || echo 'selvedge: the names of services are not available to this instance: /etc/hosts could not be replaced' >&2
+shift 2
+exec "$@"
+`;
+
+/** Arguments: the command. For a shell that can close descriptors above 9, which dash cannot. */
+const CLOSER = `
+for selvedge_entry in /proc/self/fd/*; do
+  selvedge_entry=\${selvedge_entry##*/}
+  [ "$selvedge_entry" -gt 2 ] && eval "exec $selvedge_entry>&-"
+done
+exec "$@"
+`;
+
+/** The scripts by the names of their files: from files, so that `ps` shows one readable line for each shim. */
+export const SCRIPTS = { 'shim.sh': SHIM, 'workload.sh': RECORDER, 'names.sh': NAMES, 'closer.sh': CLOSER };
+
+/** What the command line of a launch is made of; absolute paths, so that an instance's PATH has no say in them. */
+export interface ShimTools {
+  shell: string;
+  move: string;
+  cat: string;
+  /** Shell and its leading arguments (`busybox sh`) that can run closer.sh; undefined where there is none. */
+  closer: string[] | undefined;
+  /** Folder of the scripts. */
+  scripts: string;
+}
+
+/** The whole command line of one launch. `wrap` puts the command into its namespaces (process-names.ts). */
+export function shimCommand(
+  { shell, move, cat, closer, scripts }: ShimTools,
+  runFolder: string,
+  wrap: (command: string[]) => string[],
+  command: string[],
+): string[] {
+  const recorded = [shell, `${scripts}/workload.sh`, runFolder, ...command];
+  const shim = [shell, `${scripts}/shim.sh`, runFolder, move, cat, ...wrap(recorded)];
+  return closer === undefined ? shim : [...closer, `${scripts}/closer.sh`, ...shim];
+}
+
+/** Signals by number on Linux, those that end a process. */
+const SIGNALS: Record<number, string> = {
+  1: 'SIGHUP',
+  2: 'SIGINT',
+  3: 'SIGQUIT',
+  4: 'SIGILL',
+  5: 'SIGTRAP',
+  6: 'SIGABRT',
+  7: 'SIGBUS',
+  8: 'SIGFPE',
+  9: 'SIGKILL',
+  10: 'SIGUSR1',
+  11: 'SIGSEGV',
+  12: 'SIGUSR2',
+  13: 'SIGPIPE',
+  14: 'SIGALRM',
+  15: 'SIGTERM',
+  16: 'SIGSTKFLT',
+  24: 'SIGXCPU',
+  25: 'SIGXFSZ',
+  26: 'SIGVTALRM',
+  27: 'SIGPROF',
+  29: 'SIGIO',
+  30: 'SIGPWR',
+  31: 'SIGSYS',
+};
+
+/** Shells say nothing about these two: they are how pipelines and interactive commands end. */
+const SILENT = new Set([2, 13]);
+
+/**
+ * Status or signal, from what the shell said. With a notice it was a signal. Without one it was an exit, except for 130 and
+ * 141, which stand for SIGINT and SIGPIPE by convention: a program that itself exits with exactly those is taken at its word.
+ */
+export function readEnd(status: number, told: boolean): { status: number | undefined; signal: string | undefined } {
+  const number = status - 128;
+  if (number > 0 && number < 65 && (told || SILENT.has(number))) {
+    return { status: undefined, signal: SIGNALS[number] ?? `SIG${number}` };
+  }
+  return { status, signal: undefined };
+}

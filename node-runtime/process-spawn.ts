@@ -1,0 +1,79 @@
+// Starts the shim of one launch: its environment, its descriptors, its session. Called by process-engine.ts.
+// Nothing of the daemon but three descriptors and the given environment reaches the child.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+
+/** O_CLOEXEC in /proc/self/fdinfo, octal. */
+const CLOSE_ON_EXEC = 0o2000000;
+/** Descriptors that another thread may open while we look: they take the lowest free numbers. */
+const MARGIN = 16;
+
+export interface SpawnRequest {
+  command: string[];
+  workingDirectory: string;
+  env: Record<string, string>;
+  stdout: string;
+  stderr: string;
+  onEnd(): void;
+}
+
+/**
+ * Resolves once the process exists; rejects when the system refuses it. It leads a session of its own and is not waited for:
+ * it outlives this process. Descriptors that would be inherited (LevelDB opens its files so) are covered by /dev/null.
+ */
+export async function spawnShim(request: SpawnRequest): Promise<ChildProcess> {
+  const [file, ...rest] = request.command as [string, ...string[]];
+  const handles = [];
+  try {
+    const stdout = await open(request.stdout, 'a', 0o600);
+    handles.push(stdout);
+    const stderr = await open(request.stderr, 'a', 0o600);
+    handles.push(stderr);
+    const nothing = await open('/dev/null', 'r+');
+    handles.push(nothing);
+
+    const child = spawn(file, rest, {
+      cwd: request.workingDirectory,
+      env: request.env,
+      detached: true,
+      stdio: ['ignore', stdout.fd, stderr.fd, ...coverDescriptors(nothing.fd)],
+    });
+    child.once('exit', request.onEnd);
+    await new Promise<void>((resolve, reject) => {
+      child.once('spawn', resolve);
+      child.once('error', reject);
+    });
+    child.unref();
+    return child;
+  } finally {
+    await Promise.all(handles.map((handle) => handle.close()));
+  }
+}
+
+/** What goes to descriptors 3 and up: `cover` for each that would be inherited or is free now, 'ignore' for the rest. */
+function coverDescriptors(cover: number): (number | 'ignore')[] {
+  const closing = new Set<number>();
+  let highest = 2;
+  for (const name of readdirSync('/proc/self/fd')) {
+    const descriptor = Number(name);
+    highest = Math.max(highest, descriptor);
+    if (closesOnExec(name)) closing.add(descriptor);
+  }
+  const result: (number | 'ignore')[] = [];
+  for (let descriptor = 3; descriptor <= highest + MARGIN; descriptor++) {
+    result.push(closing.has(descriptor) ? 'ignore' : cover);
+  }
+  return result;
+}
+
+function closesOnExec(descriptor: string): boolean {
+  try {
+    const flags = /^flags:\s*([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${descriptor}`, 'utf8'))?.[1];
+    return flags !== undefined && (Number.parseInt(flags, 8) & CLOSE_ON_EXEC) !== 0;
+  } catch {
+    // It was the descriptor of the listing itself, closed by now.
+    return false;
+  }
+}

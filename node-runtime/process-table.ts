@@ -1,0 +1,116 @@
+// Reads /proc: who a process is, whether it is still that process, and who belongs to a session. Called by the process
+// engine's parts. A pid alone is never trusted: pids are used again, so start time and boot id go with it.
+
+import { readdir, readFile } from 'node:fs/promises';
+
+export interface ProcessStat {
+  pid: number;
+  /** One letter; Z and X are dead. */
+  state: string;
+  group: number;
+  session: number;
+  /** Clock ticks since boot, field 22. */
+  startTicks: number;
+}
+
+/** What the shim writes down about itself and about the workload. */
+export interface ProcessIdentity {
+  pid: number;
+  startTicks: number;
+  /** /proc/sys/kernel/random/boot_id: ticks and pids begin again with each boot. */
+  boot: string;
+}
+
+/** Parses /proc/<pid>/stat (proc(5)); the command name may hold spaces, parentheses and newlines. */
+export function parseStat(text: string): ProcessStat | undefined {
+  const open = text.indexOf('(');
+  const close = text.lastIndexOf(')');
+  if (open < 0 || close < open) return undefined;
+  const fields = text
+    .slice(close + 2)
+    .trim()
+    .split(/\s+/);
+  const stat = {
+    pid: Number(text.slice(0, open)),
+    state: fields[0] ?? '',
+    group: Number(fields[2]),
+    session: Number(fields[3]),
+    startTicks: Number(fields[19]),
+  };
+  const numbers = [stat.pid, stat.group, stat.session, stat.startTicks];
+  return numbers.every(Number.isSafeInteger) ? stat : undefined;
+}
+
+/** Parses a record of the shim; undefined while it is not complete, or when it is none. */
+export function parseIdentity(text: string): ProcessIdentity | undefined {
+  const match = /^pid=([1-9]\d{0,9})\nstart=(\d{1,15})\nboot=([0-9a-f-]{36})\nend\n$/.exec(text);
+  if (match === null) return undefined;
+  return { pid: Number(match[1]), startTicks: Number(match[2]), boot: match[3] as string };
+}
+
+export interface ProcessTable {
+  readonly boot: string;
+  /** Undefined when there is no such process. */
+  stat(pid: number): Promise<ProcessStat | undefined>;
+  /** The process, when it still is the one that was written down and is no zombie. */
+  alive(identity: ProcessIdentity): Promise<ProcessStat | undefined>;
+  /** Living processes of a session. */
+  session(session: number): Promise<ProcessStat[]>;
+  /** True when the environment that a process was started with has the variable with this value. */
+  hasVariable(pid: number, name: string, value: string): Promise<boolean>;
+}
+
+/** Rejects when there is no Linux /proc. `boot` is for tests of another boot. */
+export async function createProcessTable(boot?: string): Promise<ProcessTable> {
+  const thisBoot = boot ?? (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+
+  async function stat(pid: number): Promise<ProcessStat | undefined> {
+    try {
+      return parseStat(await readFile(`/proc/${pid}/stat`, 'latin1'));
+    } catch {
+      // It ended, or belongs to somebody whom /proc hides: either way not ours.
+      return undefined;
+    }
+  }
+
+  return {
+    boot: thisBoot,
+    stat,
+    async alive(identity) {
+      if (identity.boot !== thisBoot) return undefined;
+      const found = await stat(identity.pid);
+      return found !== undefined && found.startTicks === identity.startTicks && !isDead(found) ? found : undefined;
+    },
+    async session(session) {
+      const members: ProcessStat[] = [];
+      for (const name of await readdir('/proc')) {
+        if (!/^\d+$/.test(name)) continue;
+        const found = await stat(Number(name));
+        if (found !== undefined && found.session === session && !isDead(found)) members.push(found);
+      }
+      return members;
+    },
+    async hasVariable(pid, name, value) {
+      try {
+        return (await readFile(`/proc/${pid}/environ`, 'utf8')).split('\0').includes(`${name}=${value}`);
+      } catch {
+        return false;
+      }
+    },
+  };
+}
+
+function isDead(stat: ProcessStat): boolean {
+  return stat.state === 'Z' || stat.state === 'X';
+}
+
+/** Sends a signal; a negative pid is a process group. False when there was nobody to get it. */
+export function sendSignal(pid: number, signal: 'SIGTERM' | 'SIGKILL'): boolean {
+  // 0, 1 and -1 would mean our own group, init, and everybody.
+  if (!Number.isSafeInteger(pid) || Math.abs(pid) < 2) return false;
+  try {
+    return process.kill(pid, signal);
+  } catch {
+    return false;
+  }
+}

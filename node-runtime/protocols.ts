@@ -1,0 +1,75 @@
+// The protocols that a member serves to its peers, registered on the mesh. Called by member.ts. `enroll` is the only one that
+// the unadmitted can open; each of the others asks again who is at the far end.
+
+import { createReplicationServer } from '../control/replication-server.ts';
+import type { Database } from '../control/store.ts';
+import { nodeWrites } from '../control/write-guard.ts';
+import type { Mesh } from '../mesh/mesh.ts';
+import { enrollmentProtocol } from '../pki/enrollment-frames.ts';
+import { createEnrollmentServer } from '../pki/enrollment-server.ts';
+import type { VerifyChain } from '../pki/identity.ts';
+import type { Clock } from './clock.ts';
+import type { Controller } from './controller.ts';
+import type { Engine } from './engine.ts';
+import type { Links } from './links.ts';
+import { logsProtocol, serveLogs } from './log-protocol.ts';
+import type { Membership } from './membership.ts';
+import { replicateProtocol } from './replicas.ts';
+
+export function serveProtocols(dependencies: {
+  mesh: Mesh;
+  clock: Clock;
+  membership: Membership;
+  /** This node's chain as it shows it: DER. */
+  presented: () => Uint8Array[];
+  verifyChain: VerifyChain;
+  links: Links;
+  engine: Engine;
+  bulletin: Database;
+  controller: Controller | undefined;
+  problem(message: string): void;
+}): void {
+  const { mesh, clock, membership, presented, verifyChain, links, engine, bulletin, controller, problem } = dependencies;
+  const { fabricId, fabricName } = membership;
+
+  mesh.handle(
+    enrollmentProtocol,
+    'anyone',
+    createEnrollmentServer({
+      fabricId,
+      fabricName,
+      chain: presented,
+      verifyChain,
+      clock,
+      onAdmitted: (peerId, identity) => links.admitted(peerId, identity),
+      onRefused({ peerId, reason }) {
+        controller?.refused(peerId, reason);
+        problem(`${peerId} was refused: ${reason}`);
+      },
+      ...(controller && { admission: controller.admission }),
+    }),
+  );
+
+  mesh.handle(
+    replicateProtocol,
+    'admitted',
+    createReplicationServer({
+      async resolve(from, kind) {
+        if (kind === 'bulletin') {
+          return { database: bulletin, guard: () => 'facts are read from a bulletin, never pushed into it' };
+        }
+        const mailbox = await controller?.mailboxOf(from);
+        return mailbox && { database: mailbox.database, guard: nodeWrites(mailbox.node) };
+      },
+      onRefused({ from, database, reason, document }) {
+        const what = document === undefined ? database : `${document} of ${database}`;
+        controller?.refusedRequest(from, `${what}: ${reason}`);
+        problem(`a request of ${from} for ${what} was refused: ${reason}`);
+      },
+    }),
+  );
+
+  const isController = (peerId: string): boolean =>
+    links.linked().some((peer) => peer.peerId === peerId && peer.identity.kind === 'controller');
+  mesh.handle(logsProtocol, 'admitted', serveLogs({ engine, isController }));
+}

@@ -1,0 +1,80 @@
+// Network namespaces for tests: a bridge between boxes that have no other network. Needs root and `ip`; everything is removed
+// when the test ends, also when it fails. Names come from the test's process and a counter, so tests do not meet.
+
+import { execFileSync } from 'node:child_process';
+import type { ExecutionContext } from 'ava';
+
+/** What a test needs that this box lacks, or undefined. Traffic on a bridge must not pass through a firewall's hands. */
+export function namespacesMissing(): string | undefined {
+  if (process.getuid?.() !== 0) return 'network namespaces need root';
+  try {
+    execFileSync('ip', ['netns', 'add', probe], { stdio: 'ignore' });
+    execFileSync('ip', ['netns', 'del', probe], { stdio: 'ignore' });
+    return undefined;
+  } catch {
+    return '`ip netns` does not work here';
+  }
+}
+const probe = `sv${process.pid}p`;
+
+let made = 0;
+
+function ip(...args: string[]): void {
+  execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+}
+
+export interface Lan {
+  /** Gives the box an interface on this LAN with the addresses (CIDR notation); it is up when this returns. */
+  attach(box: string, name: string, addresses: string[]): void;
+}
+
+export interface Namespaces {
+  /** A new namespace whose loopback interface is up; its name. */
+  box(): string;
+  /** A new bridge, in a namespace of its own so that no firewall of the box sees its traffic. */
+  lan(): Lan;
+  /** Runs `ip` in the box's namespace. */
+  ip(box: string, ...args: string[]): void;
+}
+
+export function createNamespaces(t: ExecutionContext): Namespaces {
+  const created: string[] = [];
+  t.teardown(() => {
+    for (const name of created.reverse()) {
+      try {
+        ip('netns', 'del', name);
+      } catch (error) {
+        t.log(`could not remove the namespace ${name}: ${error}`);
+      }
+    }
+  });
+
+  function box(): string {
+    const name = `sv${process.pid}n${made++}`;
+    ip('netns', 'add', name);
+    created.push(name);
+    ip('-n', name, 'link', 'set', 'lo', 'up');
+    return name;
+  }
+
+  return {
+    box,
+    ip: (name, ...args) => ip('-n', name, ...args),
+    lan() {
+      const hub = box();
+      ip('-n', hub, 'link', 'add', 'bridge', 'type', 'bridge', 'mcast_snooping', '0');
+      ip('-n', hub, 'link', 'set', 'bridge', 'up');
+      return {
+        attach(to, name, addresses) {
+          const port = `port${made++}`;
+          ip('-n', hub, 'link', 'add', port, 'type', 'veth', 'peer', 'name', name, 'netns', to);
+          ip('-n', hub, 'link', 'set', port, 'master', 'bridge');
+          ip('-n', hub, 'link', 'set', port, 'up');
+          for (const address of addresses)
+            ip('-n', to, 'addr', 'add', address, 'dev', name, ...(address.includes(':') ? ['nodad'] : []));
+          ip('-n', to, 'link', 'set', name, 'up');
+        },
+      };
+    },
+  };
+}

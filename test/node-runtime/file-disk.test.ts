@@ -1,0 +1,78 @@
+// The real Disk: the conformance body, and what only a file system has (modes, leftovers of a crash, refusals).
+
+import { chmod, mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'ava';
+import { DiskError } from '../../node-runtime/errors.ts';
+import { createFileDisk } from '../../node-runtime/file-disk.ts';
+import { testDisk } from '../conformance/disk.ts';
+
+async function temporaryFolder(): Promise<string> {
+  return mkdtemp(join(tmpdir(), 'selvedge-disk-'));
+}
+
+testDisk(test, 'file disk', async () => {
+  const folder = await temporaryFolder();
+  const data = join(folder, 'data');
+  return {
+    disk: createFileDisk(data),
+    powerCycle: async () => createFileDisk(data),
+    close: () => rm(folder, { recursive: true, force: true }),
+  };
+});
+
+test('files have mode 0600 and folders 0700, also over what a crash left', async (t) => {
+  const folder = await temporaryFolder();
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const data = join(folder, 'data');
+  await mkdir(join(data, 'keys'), { recursive: true, mode: 0o700 });
+  await writeFile(join(data, 'keys', '.node.key.tmp'), 'left by a crash', { mode: 0o644 });
+
+  const disk = createFileDisk(data);
+  await disk.write('keys/node.key', 'secret');
+  await disk.append('ledger/deep/log', 'line');
+
+  for (const path of ['keys/node.key', 'ledger/deep/log'])
+    t.is((await stat(join(data, path))).mode & 0o777, 0o600, path);
+  for (const path of ['ledger', 'ledger/deep']) t.is((await stat(join(data, path))).mode & 0o777, 0o700, path);
+  t.deepEqual(await readdir(join(data, 'keys')), ['node.key']);
+});
+
+test('a temporary file that a crash left is not listed', async (t) => {
+  const folder = await temporaryFolder();
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  await writeFile(join(folder, '.plan.tmp'), 'half');
+  t.deepEqual(await createFileDisk(folder).list(''), []);
+});
+
+test('a write that the file system refuses leaves the old content, and says what to do', async (t) => {
+  const folder = await temporaryFolder();
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const disk = createFileDisk(folder);
+  await disk.write('keys/node.key', 'old');
+  // Root ignores modes, so what refuses here is a name: the temporary name of this one is longer than 255 bytes.
+  const error = await t.throwsAsync(disk.write(`keys/${'n'.repeat(252)}`, 'x'), { instanceOf: DiskError });
+  t.regex(error.message, /keys/);
+  t.deepEqual(await readdir(join(folder, 'keys')), ['node.key']);
+
+  await rm(join(folder, 'keys'), { recursive: true });
+  await symlink('/proc/self/does-not-exist', join(folder, 'keys'));
+  await t.throwsAsync(disk.write('keys/node.key', 'new'), { instanceOf: DiskError });
+});
+
+test('an ordinary user without rights gets an error that names the owner as the cure', async (t) => {
+  if (process.getuid?.() === 0) {
+    t.log('skipped: root is refused nothing by file modes');
+    t.pass();
+    return;
+  }
+  const folder = await temporaryFolder();
+  t.teardown(async () => {
+    await chmod(folder, 0o700);
+    await rm(folder, { recursive: true, force: true });
+  });
+  await chmod(folder, 0o500);
+  const error = await t.throwsAsync(createFileDisk(folder).write('a', 'x'), { instanceOf: DiskError });
+  t.regex(error.action, /chown/);
+});
