@@ -36,7 +36,12 @@ export const certificateMachine = setup({
   initial: 'valid',
   states: {
     valid: {
-      after: { untilRenewal: [{ guard: 'due', target: 'renewing' }, { target: 'valid', reenter: true }] },
+      after: {
+        untilRenewal: [
+          { guard: 'due', target: 'renewing' },
+          { target: 'valid', reenter: true },
+        ],
+      },
       on: { RENEW: 'renewing' },
     },
     renewing: {

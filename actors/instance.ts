@@ -90,8 +90,7 @@ export const instanceMachine = setup({
     foundOutdated: ({ context }) => context.found !== undefined && context.found.specHash !== context.planned.specHash,
     foundEnded: ({ context }) => context.found?.exit !== undefined,
     hasReadiness: ({ context }) => context.planned.spec.readiness !== undefined,
-    changed: ({ context, event }) =>
-      event.type === 'UPDATE' && event.planned.specHash !== context.planned.specHash,
+    changed: ({ context, event }) => event.type === 'UPDATE' && event.planned.specHash !== context.planned.specHash,
     completes: ({ context }) => {
       const { restart } = context.planned.spec;
       return restart === 'never' || (restart === 'on-failure' && context.exit?.status === 0);
@@ -138,10 +137,7 @@ export const instanceMachine = setup({
   on: {
     // Outside of the states that answer these themselves, a deletion stops whatever there is.
     DELETE: { target: '.stopping', actions: 'markDeleted' },
-    UPDATE: [
-      { guard: 'changed', target: '.stopping', actions: 'take' },
-      { actions: 'take' },
-    ],
+    UPDATE: [{ guard: 'changed', target: '.stopping', actions: 'take' }, { actions: 'take' }],
   },
   states: {
     finding: {
@@ -227,7 +223,8 @@ export const instanceMachine = setup({
             onDone: [
               {
                 guard: ({ context, event }) =>
-                  event.output.ok && context.probeSuccesses + 1 >= (context.planned.spec.readiness?.successThreshold ?? 1),
+                  event.output.ok &&
+                  context.probeSuccesses + 1 >= (context.planned.spec.readiness?.successThreshold ?? 1),
                 target: 'ready',
                 actions: assign({ probeSuccesses: ({ context }) => context.probeSuccesses + 1, probeFailures: 0 }),
               },
@@ -281,10 +278,7 @@ export const instanceMachine = setup({
       on: {
         DELETE: { target: 'stopping', actions: 'markDeleted' },
         // A changed spec deserves a try at once.
-        UPDATE: [
-          { guard: 'changed', target: 'waiting', actions: ['take', 'forgiveFailures'] },
-          { actions: 'take' },
-        ],
+        UPDATE: [{ guard: 'changed', target: 'waiting', actions: ['take', 'forgiveFailures'] }, { actions: 'take' }],
       },
     },
     stopping: {
@@ -328,10 +322,7 @@ export const instanceMachine = setup({
       entry: 'since',
       on: {
         DELETE: { target: 'stopping', actions: 'markDeleted' },
-        UPDATE: [
-          { guard: 'changed', target: 'waiting', actions: ['take', 'forgiveFailures'] },
-          { actions: 'take' },
-        ],
+        UPDATE: [{ guard: 'changed', target: 'waiting', actions: ['take', 'forgiveFailures'] }, { actions: 'take' }],
       },
     },
     stopped: { entry: 'since', type: 'final' },

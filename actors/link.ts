@@ -16,7 +16,10 @@ export interface LinkContext extends LinkInput {
   reason: string;
 }
 
-export type LinkEvent = { type: 'CONNECTED' } | { type: 'DISCONNECTED'; reason: string } | { type: 'ADDRESSES_CHANGED' };
+export type LinkEvent =
+  | { type: 'CONNECTED' }
+  | { type: 'DISCONNECTED'; reason: string }
+  | { type: 'ADDRESSES_CHANGED' };
 
 export const linkMachine = setup({
   types: { input: {} as LinkInput, context: {} as LinkContext, events: {} as LinkEvent },

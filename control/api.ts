@@ -2,7 +2,6 @@
 // what it does is what the injected functions do.
 
 import { type Context, Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import type { LogLine } from '../node-runtime/engine.ts';
 import {
   applySchema,
@@ -15,7 +14,13 @@ import {
   type TokenRequest,
   tokenSchema,
 } from './api-requests.ts';
-import { NotAControllerError, NotFoundError, RequestRefusedError, TooManyFollowersError } from './errors.ts';
+import {
+  NotAControllerError,
+  NotFoundError,
+  RequestRefusedError,
+  RequestTooLargeError,
+  TooManyFollowersError,
+} from './errors.ts';
 import { logFollowersMax, requestBytesMax } from './limits.ts';
 import { logStream } from './log-stream.ts';
 import { internalProblem, makeProblem, problemOf, problemType } from './problems.ts';
@@ -67,8 +72,21 @@ function sendProblem(problem: Problem): Response {
   return new Response(JSON.stringify(problem), { status: problem.status, headers: { 'content-type': problemType } });
 }
 
+/** The body as text. hono's own body-limit makes a new Request, which the server's light-weight one cannot be copied into. */
+async function readText({ req }: Context): Promise<string> {
+  if (Number(req.header('content-length') ?? 0) > requestBytesMax) throw new RequestTooLargeError(requestBytesMax);
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of req.raw.body ?? []) {
+    bytes += chunk.length;
+    if (bytes > requestBytesMax) throw new RequestTooLargeError(requestBytesMax);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
 async function readJson(context: Context): Promise<unknown> {
-  const text = await context.req.text();
+  const text = await readText(context);
   try {
     return JSON.parse(text === '' ? '{}' : text);
   } catch {
@@ -111,6 +129,9 @@ function addNodeRoutes(app: Hono, options: ApiOptions): void {
     const [tail, follow] = [readTail(query.tail), readFlag('follow', query.follow)];
     const name = context.req.param('name');
     found(await options.instance(name), 'instance', name, actions.instance);
+    const headers = { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' };
+    // hono answers HEAD by GET and drops the body, which nobody would end.
+    if (context.req.raw.method === 'HEAD') return new Response(null, { headers });
     if (followers >= logFollowersMax) throw new TooManyFollowersError(logFollowersMax);
     followers += 1;
     const body = logStream({
@@ -121,7 +142,7 @@ function addNodeRoutes(app: Hono, options: ApiOptions): void {
       },
       report: options.report,
     });
-    return new Response(body, { headers: { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' } });
+    return new Response(body, { headers });
   });
   app.post('/v1/down', async (context) => {
     const { workloads } = readBody(downSchema, await readJson(context));
@@ -200,13 +221,6 @@ export function createApi(options: ApiOptions): Hono {
       }
     }
   }
-  const tooLarge = (): Response => {
-    const accepted = `at most ${requestBytesMax} bytes`;
-    return sendProblem(
-      makeProblem('request-too-large', 'the body is too large', 'Split it into several requests.', { accepted }),
-    );
-  };
-  app.use(bodyLimit({ maxSize: requestBytesMax, onError: tooLarge }));
   addNodeRoutes(app, options);
   if (options.kind === 'controller') addFabricRoutes(app, options);
   return app;

@@ -3,6 +3,7 @@
 
 import { z } from 'zod';
 import type { ApplicationRecord, ConfigRecord, NodeRecord, PlacementRecord } from './fabric.ts';
+import { microservicesMax, replicasMax } from './limits.ts';
 import { dnsLabelPattern, isConfigPath } from './names.ts';
 import type { Database, StoredDocument } from './store.ts';
 
@@ -32,7 +33,7 @@ const microservice = z.looseObject({
   workingDirectory: z.string().optional(),
   ports: z.array(port),
   configs: z.array(label),
-  replicas: count.max(1000),
+  replicas: count.max(replicasMax),
   placement: z.looseObject({ node: label.optional(), labels: texts.optional() }),
   readiness: z.looseObject({ periodMs: z.number() }).optional(),
   dependsOn: z.array(label),
@@ -44,7 +45,7 @@ const application = z.looseObject({
   project: label,
   name: label,
   generation: count,
-  microservices: z.array(microservice).max(100),
+  microservices: z.array(microservice).max(microservicesMax),
   appliedAt: z.number(),
 });
 

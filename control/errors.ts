@@ -44,6 +44,15 @@ export class RequestRefusedError extends ControlError {
   }
 }
 
+/** A request's body is larger than one may be. */
+export class RequestTooLargeError extends ControlError {
+  override readonly name = 'RequestTooLargeError';
+  readonly id = 'request-too-large';
+  constructor(bytesMax: number) {
+    super(`the body has more than ${bytesMax} bytes`, { action: 'Split it into several requests.' });
+  }
+}
+
 /** There is nothing of that name. */
 export class NotFoundError extends ControlError {
   override readonly name = 'NotFoundError';

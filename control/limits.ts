@@ -49,7 +49,7 @@ export const probeThresholdMax = 100;
 export const nodeInstancesMax = 500;
 /** Reasons (instance x node) in one placement record; later instances of a microservice refer to the first. */
 export const unplacedReasonsMax = 1000;
-/** Bytes of a signed plan: replicated as one document within the 8 MiB that one frame sequence carries comfortably. */
+/** Bytes of a signed plan: it replicates as one document within one message (replicationMessageBytesMax). */
 export const planBytesMax = 8 * 1024 * 1024;
 /** Mailboxes written at the same time: enough to keep the store busy, few enough to bound memory. */
 export const plannerWritersMax = 32;

@@ -70,7 +70,7 @@ export async function createLibp2pNode({ identityPem }: { identityPem: string })
   // By the address object of one dial, which libp2p hands on to the gater.
   const expectations = new WeakMap<Multiaddr, { expected: PeerId; found: PeerId | undefined }>();
   const handshakes = new Map<string, number>();
-  let dialAddress: ((address: Multiaddr, signal: AbortSignal, host?: string) => Promise<Connection>) | undefined;
+  let dialAddress: ((address: Multiaddr, signal: AbortSignal) => Promise<Connection>) | undefined;
   let listenOn: ((address: Multiaddr) => Promise<number | undefined>) | undefined;
 
   /** Counts a host's unfinished handshakes; says whether this one is too many. */
@@ -133,10 +133,7 @@ export async function createLibp2pNode({ identityPem }: { identityPem: string })
     services: {
       // A service is handed libp2p's parts; these two are used without its dial queue, which would dial one by one.
       parts({ transportManager }) {
-        dialAddress = (address, signal, host) =>
-          transportManager.dial(address, { signal, ...(host === undefined ? {} : { host }) } as {
-            signal: AbortSignal;
-          });
+        dialAddress = (address, signal) => transportManager.dial(address, { signal });
         listenOn = async (address) => {
           const before = new Set(transportManager.getListeners());
           await transportManager.listen([address]);

@@ -40,9 +40,7 @@ function preference(linked: ReadonlySet<PeerId>) {
  */
 export function chooseLinks({ self, router, known, linked, called }: LinkChoiceInput): Set<PeerId> {
   const peers = known.filter((peer) => peer.peerId !== self && peer.addresses.length > 0);
-  const upward = peers
-    .filter((peer) => peer.router === 'interior' || peer.controller)
-    .sort(preference(linked));
+  const upward = peers.filter((peer) => peer.router === 'interior' || peer.controller).sort(preference(linked));
   const wanted = new Set<PeerId>();
   for (const peer of router === 'interior' ? upward : upward.slice(0, uplinksWanted)) wanted.add(peer.peerId);
   for (const peer of peers) if (called.has(peer.peerId)) wanted.add(peer.peerId);

@@ -42,7 +42,10 @@ export interface Mesh {
   advertise(fabricId: string | undefined): void;
   /** Everybody found on the local network in the last two minutes. */
   found(): { peerId: PeerId; addresses: Address[]; fabricId: string | undefined }[];
-  /** A handler that rejects resets its stream; it never brings the node down. */
+  /**
+   * A handler that rejects resets its stream; it never brings the node down. When it resolves, our side of the stream is
+   * closed, so it lasts as long as the conversation. A later handler for the same protocol takes the place of the earlier one.
+   */
   handle(protocol: string, audience: Audience, handler: StreamHandler): void;
   /**
    * Dials the addresses until one answers and authenticates it; returns the authenticated peer id. An existing connection
@@ -52,7 +55,7 @@ export interface Mesh {
   /** Opens a stream to a connected peer. Rejects when there is no connection or the peer does not serve the protocol to us. */
   open(peerId: PeerId, protocol: string, signal?: AbortSignal): Promise<FrameStream>;
   disconnect(peerId: PeerId): Promise<void>;
-  /** From now on `admitted` protocols are served to the peer, until its last connection closes or `expel`. */
+  /** From now on `admitted` protocols are served to the peer, until its last connection closes or `expel`. Nothing without a connection. */
   admit(peerId: PeerId): void;
   expel(peerId: PeerId): void;
   isAdmitted(peerId: PeerId): boolean;

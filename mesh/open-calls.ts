@@ -2,6 +2,8 @@
 
 export interface OpenCall {
   reset(): void;
+  /** At once, whatever is still to be sent. */
+  destroy(): void;
 }
 
 export interface OpenCalls {
@@ -9,6 +11,8 @@ export interface OpenCalls {
   add(instances: readonly string[], call: OpenCall): () => void;
   count(instance: string): number;
   resetAll(instance: string): void;
+  /** What resets have left of all calls. */
+  destroyAll(): void;
 }
 
 export function createOpenCalls(): OpenCalls {
@@ -33,6 +37,9 @@ export function createOpenCalls(): OpenCalls {
     count: (instance) => byInstance.get(instance)?.size ?? 0,
     resetAll(instance) {
       for (const call of [...(byInstance.get(instance) ?? [])]) call.reset();
+    },
+    destroyAll() {
+      for (const calls of [...byInstance.values()]) for (const call of [...calls]) call.destroy();
     },
   };
 }

@@ -18,7 +18,7 @@ import type { OpenCalls } from './open-calls.ts';
 import { nameOf, serviceKey } from './service-names.ts';
 import type { Endpoint } from './service-network.ts';
 import type { TunnelClient } from './tunnel-client.ts';
-import { type RelayEnd, relay, socketEnd, streamEnd } from './tunnel-relay.ts';
+import { type RelayEnd, relay, resetSocket, socketEnd, streamEnd } from './tunnel-relay.ts';
 
 /** How one call began: `failed` when no instance could be reached, and the caller's connection was reset. */
 export interface CallOutcome {
@@ -129,7 +129,7 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
     const onEarlyClose = () => abort.abort(new Error('the caller is gone'));
     socket.on('error', () => undefined);
     socket.once('close', onEarlyClose);
-    const pending = openCalls.add([caller.instance], { reset: () => socket.resetAndDestroy() });
+    const pending = openCalls.add([caller.instance], { reset: () => resetSocket(socket), destroy: () => socket.destroy() });
     const timer = clock.setTimeout(() => abort.abort(new TunnelUnreachableError('no instance answered in time')), callAttemptsMs);
     const { far, endpoint, attempts, reason } = await attempt(caller, wanted, abort.signal);
     clock.clearTimeout(timer);
@@ -147,7 +147,7 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
     });
     if (far === undefined || endpoint === undefined || socket.destroyed) {
       far?.reset();
-      if (!socket.destroyed) socket.resetAndDestroy();
+      resetSocket(socket);
       return;
     }
     const isLocal = endpoint.peerId === localPeerId;
@@ -165,7 +165,7 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
       const mayCall = caller?.calls.some((call) => serves({ ...call, instance, peerId: localPeerId, ready: true }, wanted));
       if (caller === undefined || !mayCall || openCalls.count(instance) >= callsPerInstanceMax) {
         socket.on('error', () => undefined);
-        socket.resetAndDestroy();
+        resetSocket(socket);
         return;
       }
       void carry(socket, caller, wanted);

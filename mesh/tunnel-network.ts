@@ -105,6 +105,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     running = false;
     clock.clearTimeout(sweepTimer);
     for (const { instance } of instances.all()) detachNow(instance);
+    openCalls.destroyAll();
     client.close();
     await server.close();
   }

@@ -11,21 +11,32 @@ export interface RelayEnd {
   wasReset(): boolean;
   /** Tells its far side that the connection broke. Idempotent. */
   reset(): void;
+  /** Frees it at once, whatever is still to be sent. Idempotent. */
+  destroy(): void;
 }
 
 export interface Relay {
   /** Resets both ends. Idempotent. */
   reset(): void;
+  /** Frees both ends at once: for the stop of the node, after `reset`. */
+  destroy(): void;
 }
 
 export function socketEnd(socket: Socket): RelayEnd {
   return {
     duplex: socket,
     wasReset: () => socket.errored !== null,
-    reset: () => {
-      if (!socket.destroyed) socket.resetAndDestroy();
-    },
+    reset: () => resetSocket(socket),
+    destroy: () => socket.destroy(),
   };
+}
+
+/** Ends a socket with a TCP reset. */
+export function resetSocket(socket: Socket): void {
+  if (socket.destroyed) return;
+  // While an end is on its way libuv refuses a reset (EINVAL), and Node would lose the descriptor: the end goes first.
+  if (socket.writableEnded && !socket.writableFinished) socket.destroySoon();
+  else socket.resetAndDestroy();
 }
 
 /** An error of the TCP connection is a stream error of type CONNECT_ERROR, and the other way round a TCP reset (RFC 9113, section 8.5). */
@@ -34,6 +45,7 @@ export function streamEnd(stream: Http2Stream): RelayEnd {
     duplex: stream,
     wasReset: () => stream.rstCode !== constants.NGHTTP2_NO_ERROR || stream.errored !== null,
     reset: () => resetStream(stream),
+    destroy: () => resetStream(stream),
   };
 }
 
@@ -60,7 +72,13 @@ export function relay(one: RelayEnd, other: RelayEnd, onClosed: () => void): Rel
   };
   carry(one, other, reset, closed);
   carry(other, one, reset, closed);
-  return { reset };
+  return {
+    reset,
+    destroy() {
+      one.destroy();
+      other.destroy();
+    },
+  };
 }
 
 function carry(from: RelayEnd, to: RelayEnd, reset: () => void, closed: () => void): void {

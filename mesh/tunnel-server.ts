@@ -25,7 +25,7 @@ import type { TunnelAdmission, TunnelTarget } from './tunnel-admission.ts';
 import type { LoadedCredential } from './tunnel-credentials.ts';
 import { type Liveness, reasonHeader, sessionOptions, watchLiveness } from './tunnel-http2.ts';
 import { createTunnelListener } from './tunnel-listener.ts';
-import { relay, resetStream, socketEnd, streamEnd } from './tunnel-relay.ts';
+import { relay, resetSocket, resetStream, socketEnd, streamEnd } from './tunnel-relay.ts';
 
 export interface TunnelServerOptions {
   clock: Clock;
@@ -111,7 +111,7 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
     const abort = new AbortController();
     stream.once('close', () => abort.abort(new Error('the caller is gone')));
     const reset = () => resetStream(stream);
-    const connected = openCalls.add([instance.instance], { reset });
+    const connected = openCalls.add([instance.instance], { reset, destroy: reset });
     let socket: Socket;
     try {
       socket = await connectInstance(clock, host, port, abort.signal);
@@ -122,7 +122,7 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
       connected();
     }
     if (stream.closed || stream.destroyed) {
-      socket.resetAndDestroy();
+      resetSocket(socket);
       return;
     }
     stream.respond({ ':status': 200 });

@@ -50,15 +50,18 @@ export function createActorSystem(dependencies: { clock: Clock; node: () => stri
   return {
     report,
     spawn(name, machine, input) {
-      const actor = createActor(machine as AnyActorLogic, {
-        input,
-        clock: actorClock,
-        inspect: (step) => {
-          if (step.type !== '@xstate.snapshot' || step.actorRef !== actor) return;
-          const { value } = step.snapshot as { value?: unknown };
-          report(name, step.event.type, stateText(value));
-        },
-      } as Parameters<typeof createActor>[1]);
+      const actor = createActor(
+        machine as AnyActorLogic,
+        {
+          input,
+          clock: actorClock,
+          inspect: (step) => {
+            if (step.type !== '@xstate.snapshot' || step.actorRef !== actor) return;
+            const { value } = step.snapshot as { value?: unknown };
+            report(name, step.event.type, stateText(value));
+          },
+        } as Parameters<typeof createActor>[1],
+      );
       return actor.start() as ReturnType<typeof createActor<typeof machine>>;
     },
   };

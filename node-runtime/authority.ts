@@ -41,7 +41,8 @@ export function createNodeAuthority(dependencies: {
   function replace(base64: readonly string[]): void {
     const next = base64.map((certificate): Uint8Array => Buffer.from(certificate, 'base64'));
     const verified = verifyChain(next);
-    if (verified.kind !== 'node') throw new DamagedFileError('membership.json', `it holds the chain of a ${verified.kind}`);
+    if (verified.kind !== 'node')
+      throw new DamagedFileError('membership.json', `it holds the chain of a ${verified.kind}`);
     chain = next;
     identity = verified;
     sign = createSigner({ key, chain });

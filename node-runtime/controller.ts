@@ -33,7 +33,12 @@ export interface Controller {
   readonly apply: Apply;
   readonly status: StatusReader;
   readonly ledger: Ledger;
-  createToken(request: { uses: number; ttlMs: number; labels: Record<string, string>; router: 'interior' | 'edge' }): Promise<TokenView>;
+  createToken(request: {
+    uses: number;
+    ttlMs: number;
+    labels: Record<string, string>;
+    router: 'interior' | 'edge';
+  }): Promise<TokenView>;
   /** The mailbox of an admitted peer; undefined for anybody else. */
   mailboxOf(peerId: PeerId): Promise<{ node: string; database: Database } | undefined>;
   peerOf(node: string): Promise<PeerId | undefined>;
@@ -62,7 +67,8 @@ export async function createController(dependencies: {
   isLinked(peerId: PeerId): boolean;
   problem(message: string): void;
 }): Promise<Controller> {
-  const { ports, store, bulletin, mesh, membership, issuing, verifyChain, verifySigned, isLinked, problem } = dependencies;
+  const { ports, store, bulletin, mesh, membership, issuing, verifyChain, verifySigned, isLinked, problem } =
+    dependencies;
   const { clock, random, disk } = ports;
   const { fabricId, fabricName, node: self } = membership;
   const [issuingCertificate = '', root = ''] = issuing.chain;

@@ -53,7 +53,11 @@ function softwareVersion(): string {
 /** `192.0.2.7` of `/ip4/192.0.2.7/tcp/7433`. */
 const hostOf = (address: string): string => address.split('/')[2] ?? '';
 
-async function realPorts({ dataFolder, port, trace }: DaemonOptions): Promise<NodePorts & { mesh(): Promise<Awaited<ReturnType<typeof createLibp2pMesh>>> }> {
+async function realPorts({
+  dataFolder,
+  port,
+  trace,
+}: DaemonOptions): Promise<NodePorts & { mesh(): Promise<Awaited<ReturnType<typeof createLibp2pMesh>>> }> {
   const clock = createSystemClock();
   const random = createSystemRandom();
   const listenPort = await portIfFree(port);
@@ -126,7 +130,8 @@ function apiOptions(input: {
     async down({ workloads }: { workloads: boolean }) {
       down(workloads);
     },
-    report: (error: unknown) => report('problem', `a request failed: ${error instanceof Error ? error.message : String(error)}`),
+    report: (error: unknown) =>
+      report('problem', `a request failed: ${error instanceof Error ? error.message : String(error)}`),
   };
   if (!input.controller) return { kind: 'worker', ...functions };
   const controller = () => {
@@ -152,7 +157,8 @@ function apiOptions(input: {
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const ports = await realPorts(options);
   const { clock } = ports;
-  const report: Report = (type, message, detail = {}) => options.onEvent?.({ ...detail, at: clock.now(), type, message });
+  const report: Report = (type, message, detail = {}) =>
+    options.onEvent?.({ ...detail, at: clock.now(), type, message });
   const controller = await isController(ports, options);
   const node = await startNode(ports, options, report);
   const { promise: closed, resolve, reject } = Promise.withResolvers<void>();

@@ -64,7 +64,12 @@ export async function enroll(dependencies: {
         engines: [ports.engine.name],
         platform: { ...ports.platform, software: ports.software },
       });
-      const addresses = [...new Set([...candidate.addresses, ...(enrolled.controllers.find((one) => one.peerId === peerId)?.addresses ?? [])])];
+      const addresses = [
+        ...new Set([
+          ...candidate.addresses,
+          ...(enrolled.controllers.find((one) => one.peerId === peerId)?.addresses ?? []),
+        ]),
+      ];
       const others = enrolled.controllers.filter((one) => one.peerId !== peerId);
       const membership: Membership = {
         fabricId: enrolled.fabricId,
@@ -98,7 +103,10 @@ export async function enroll(dependencies: {
   const offer = (found: { peerId: string; addresses: string[]; fabricId: string | undefined }): void => {
     // Another fabric on the same network is left alone.
     if (found.fabricId !== fabricId) return;
-    report('found', `found ${found.peerId} of the token's fabric`, { peerId: found.peerId, addresses: found.addresses });
+    report('found', `found ${found.peerId} of the token's fabric`, {
+      peerId: found.peerId,
+      addresses: found.addresses,
+    });
     actor.send({ type: 'FOUND', candidate: { peerId: found.peerId, addresses: found.addresses } });
   };
   const unsubscribe = mesh.subscribe((event) => {

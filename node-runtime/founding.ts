@@ -1,10 +1,10 @@
 // Makes a new fabric: its root of trust, this controller's issuing authority, this node's authority. Called once by node.ts
 // for `up --found`. The membership is written last: until then the data folder belongs to no fabric and founding starts over.
 
-import { issueControllerAuthority, issueNodeAuthority, createRoot } from '../pki/certificates.ts';
+import type { RouterMode } from '../control/fabric.ts';
+import { createRoot, issueControllerAuthority, issueNodeAuthority } from '../pki/certificates.ts';
 import type { Keys, PrivateKey } from '../pki/keys.ts';
 import { fabricIdOf } from '../pki/names.ts';
-import type { RouterMode } from '../control/fabric.ts';
 import type { Clock } from './clock.ts';
 import type { Disk } from './disk.ts';
 import { DamagedFileError } from './errors.ts';

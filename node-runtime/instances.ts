@@ -10,7 +10,7 @@ import type { ServiceNetwork } from '../mesh/service-network.ts';
 import type { ActorSystem } from './actor-system.ts';
 import type { Clock } from './clock.ts';
 import type { Engine, EngineInstance, Exit, Launch } from './engine.ts';
-import { type HostPorts, hostPortsOf, identityFiles, listenHost, launchOf, listensOf } from './launch.ts';
+import { type HostPorts, hostPortsOf, identityFiles, launchOf, listenHost, listensOf } from './launch.ts';
 import { stopKillMarginMs } from './limits.ts';
 import type { ObeyedPlan } from './obeyed-plan.ts';
 import type { Observer } from './observer.ts';
@@ -92,7 +92,11 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       const taken = new Set([...supervised.values()].flatMap((one) => Object.values(one.hostPorts)));
       hostPorts[port] = await dependencies.freePort(taken);
     }
-    const attached = await serviceNetwork.attach({ ...name(planned), credential, listens: listensOf(planned, hostPorts) });
+    const attached = await serviceNetwork.attach({
+      ...name(planned),
+      credential,
+      listens: listensOf(planned, hostPorts),
+    });
     return launchOf({
       planned,
       node,
@@ -118,7 +122,12 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     const hostPorts = hostPortsOf(planned, env);
     if (entry) entry.hostPorts = hostPorts;
     const credential = await certificates.issue(planned.name, planned);
-    await serviceNetwork.attach({ ...name(planned), credential, listens: listensOf(planned, hostPorts), adoptedEnv: env });
+    await serviceNetwork.attach({
+      ...name(planned),
+      credential,
+      listens: listensOf(planned, hostPorts),
+      adoptedEnv: env,
+    });
     await engine.writeFiles(planned.name, identityFiles(credential, dependencies.bundlePem));
   }
 
@@ -277,7 +286,9 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     announced: () =>
       [...supervised.values()].flatMap(({ actor, ready }) => {
         const { planned } = actor.getSnapshot().context;
-        return planned.spec.ports.length > 0 || ready ? [{ instance: planned.name, ready, ticket: planned.ticket }] : [];
+        return planned.spec.ports.length > 0 || ready
+          ? [{ instance: planned.name, ready, ticket: planned.ticket }]
+          : [];
       }),
     readyHere: () =>
       new Set(

@@ -34,7 +34,11 @@ export function listensOf(planned: PlannedInstance, hostPorts: HostPorts): Attac
 
 /** Certificate, key and trust bundle as files, renewed in place. */
 export function identityFiles(credential: WorkloadCredential, bundlePem: string): Launch['files'] {
-  const file = (path: string, content: string) => ({ path: `identity/${path}`, content: Buffer.from(content), mode: 0o400 });
+  const file = (path: string, content: string) => ({
+    path: `identity/${path}`,
+    content: Buffer.from(content),
+    mode: 0o400,
+  });
   return [
     file('key.pem', credential.keyPem),
     file('certificate.pem', credential.chainPem),

@@ -82,6 +82,8 @@ export const LOG_TAIL_LINES_MAX = 10_000;
 export const LOG_TAIL_BYTES_MAX = 1024 * 1024;
 /** Read at once from one stream, so that a loud one does not starve the other. */
 export const LOG_CHUNK_BYTES = 64 * 1024;
+/** Looks at both streams for a moment when neither is written to: a loud workload never has one. */
+export const LOG_LOOKS_MAX = 3;
 /** How soon a follower sees a line: below what a person notices as a delay. */
 export const LOG_FOLLOW_MS = 100;
 

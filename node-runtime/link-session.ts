@@ -27,7 +27,14 @@ const announcementsMessage = z.object({
 const neighboursMessage = z.object({
   type: z.literal('neighbours'),
   list: z
-    .array(z.object({ peerId, router: z.enum(['interior', 'edge']), controller: z.boolean(), addresses: z.array(address).max(32) }))
+    .array(
+      z.object({
+        peerId,
+        router: z.enum(['interior', 'edge']),
+        controller: z.boolean(),
+        addresses: z.array(address).max(32),
+      }),
+    )
     .max(neighboursMax),
 });
 

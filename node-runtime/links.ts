@@ -2,16 +2,16 @@
 // all admitted links, and tells node.ts what was said over them. It trusts a peer only after membership was proved on the
 // very connection.
 
+import { type Actor, fromPromise } from 'xstate';
 import { linkMachine } from '../actors/link.ts';
 import type { RouterMode } from '../control/fabric.ts';
 import { chooseLinks, type KnownPeer } from '../mesh/link-choice.ts';
 import type { Address, FrameStream, Mesh, PeerId } from '../mesh/mesh.ts';
 import type { Identity } from '../pki/identity.ts';
-import { type Actor, fromPromise } from 'xstate';
 import type { ActorSystem } from './actor-system.ts';
 import type { Clock } from './clock.ts';
 import { establishMs, unadmittedMs } from './limits.ts';
-import { linkProtocol, type LinkMessage, type LinkSession, type NodeMessage, runLinkSession } from './link-session.ts';
+import { type LinkMessage, type LinkSession, linkProtocol, type NodeMessage, runLinkSession } from './link-session.ts';
 
 export interface LinkedPeer {
   peerId: PeerId;

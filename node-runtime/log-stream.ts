@@ -9,8 +9,8 @@ import { createKeyedQueue } from './keyed-queue.ts';
 export interface LogStream {
   /** The first position that can still be read. */
   start(): Promise<number>;
-  /** The position behind the last byte. */
-  end(): Promise<number>;
+  /** The position behind the last byte, and when the file was last written, in milliseconds since 1970. */
+  end(): Promise<{ position: number; modifiedMs: number }>;
   /** Bytes from `position`, or from the first one after it that is still there; empty at the end. */
   read(position: number, bytesMax: number): Promise<{ position: number; bytes: Buffer }>;
   /** Moves the content to `<path>.1` when it is larger; see process-log.ts for what that may lose. */
@@ -27,19 +27,19 @@ export function createLogStream(path: string): LogStream {
   const queue = createKeyedQueue();
   const exclusive = <T>(work: () => Promise<T>) => queue.run(path, work);
 
-  async function look(): Promise<{ base: number; size: number; first: number }> {
+  async function look(): Promise<{ base: number; size: number; first: number; modifiedMs: number }> {
     if (base === undefined) {
-      previousSize = await sizeOf(previous);
+      previousSize = (await sizeOf(previous)).size;
       base = previousSize;
     }
-    const size = await sizeOf(path);
+    const { size, modifiedMs } = await sizeOf(path);
     if (size < lastSize) {
       // Somebody else truncated it: what it holds now is new, and the old file no longer ends where it begins.
       base += lastSize;
       previousSize = 0;
     }
     lastSize = size;
-    return { base, size, first: base - previousSize };
+    return { base, size, first: base - previousSize, modifiedMs };
   }
 
   return {
@@ -51,7 +51,7 @@ export function createLogStream(path: string): LogStream {
     end: () =>
       exclusive(async () => {
         const now = await look();
-        return now.base + now.size;
+        return { position: now.base + now.size, modifiedMs: now.modifiedMs };
       }),
 
     read: (position, bytesMax) =>
@@ -92,11 +92,12 @@ export function createLogStream(path: string): LogStream {
   };
 }
 
-async function sizeOf(path: string): Promise<number> {
+async function sizeOf(path: string): Promise<{ size: number; modifiedMs: number }> {
   try {
-    return (await stat(path)).size;
+    const { size, mtimeMs } = await stat(path);
+    return { size, modifiedMs: mtimeMs };
   } catch {
-    return 0;
+    return { size: 0, modifiedMs: 0 };
   }
 }
 

@@ -20,8 +20,8 @@ import { type Controller, createController } from './controller.ts';
 import type { ControllerAuthority } from './founding.ts';
 import { createInstances, microserviceKey } from './instances.ts';
 import { identityFiles } from './launch.ts';
-import { createLinks, type LinkedPeer } from './links.ts';
 import { problemsMax } from './limits.ts';
+import { createLinks, type LinkedPeer } from './links.ts';
 import { type Membership, nextBootCounter, saveMembership } from './membership.ts';
 import { observedNode } from './node-observation.ts';
 import type { NodePorts, Report } from './node-ports.ts';
@@ -135,7 +135,14 @@ async function compose(
     }
   }
 
-  const authority = createNodeAuthority({ clock, random, keys, key: authorityKey, chain: membership.chain, verifyChain });
+  const authority = createNodeAuthority({
+    clock,
+    random,
+    keys,
+    key: authorityKey,
+    chain: membership.chain,
+    verifyChain,
+  });
 
   const serviceNetwork = ports.createServiceNetwork({
     fabricId,
@@ -299,7 +306,9 @@ async function compose(
       const { epoch, term, generation } = obeyed;
       const count = `${obeyed.instances.length} instances`;
       actors.report('plan', `obeyed ${epoch}.${term}.${generation}`, count);
-      report('plan-obeyed', `obeying plan ${epoch}.${term}.${generation}: ${count}`, { version: { epoch, term, generation } });
+      report('plan-obeyed', `obeying plan ${epoch}.${term}.${generation}: ${count}`, {
+        version: { epoch, term, generation },
+      });
       instances.obey(next);
       announcer.announce();
       links.refresh();

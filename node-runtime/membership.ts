@@ -56,7 +56,8 @@ async function keyFile(
 export async function loadIdentityKey(disk: Disk, keys: Keys): Promise<PrivateKey> {
   const isMember = (await disk.read(membershipFile)) !== undefined;
   const key = await keyFile(disk, keys, identityFile, () => (isMember ? undefined : keys.create('Ed25519')));
-  if (key === undefined) throw new DamagedFileError(identityFile, 'it is missing, but this node is a member of a fabric');
+  if (key === undefined)
+    throw new DamagedFileError(identityFile, 'it is missing, but this node is a member of a fabric');
   return key;
 }
 
@@ -64,7 +65,8 @@ export async function loadIdentityKey(disk: Disk, keys: Keys): Promise<PrivateKe
 export async function loadAuthorityKey(disk: Disk, keys: Keys): Promise<PrivateKey> {
   const isMember = (await disk.read(membershipFile)) !== undefined;
   const key = await keyFile(disk, keys, authorityFile, () => (isMember ? undefined : keys.create('P-256')));
-  if (key === undefined) throw new DamagedFileError(authorityFile, 'it is missing, but this node is a member of a fabric');
+  if (key === undefined)
+    throw new DamagedFileError(authorityFile, 'it is missing, but this node is a member of a fabric');
   return key;
 }
 

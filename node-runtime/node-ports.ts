@@ -1,7 +1,7 @@
 // Everything that a node needs from outside: the daemon gives the real adapters, the simulator its own. Types only.
 
-import type { Replicate, Store } from '../control/store.ts';
 import type { MicroserviceName } from '../control/plan.ts';
+import type { Replicate, Store } from '../control/store.ts';
 import type { Address, Mesh, PeerId } from '../mesh/mesh.ts';
 import type { ServiceNetwork } from '../mesh/service-network.ts';
 import type { VerifyChain } from '../pki/identity.ts';
@@ -22,7 +22,11 @@ export interface ServiceNetworkNeeds {
   verifyChain: VerifyChain;
   isPeerAdmitted(peerId: PeerId): boolean;
   isPeerRevoked(peerId: PeerId): boolean;
-  onDenied(denied: { caller: MicroserviceName | undefined; called: MicroserviceName | undefined; reason: string }): void;
+  onDenied(denied: {
+    caller: MicroserviceName | undefined;
+    called: MicroserviceName | undefined;
+    reason: string;
+  }): void;
 }
 
 export interface NodePorts {

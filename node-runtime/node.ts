@@ -53,15 +53,22 @@ export async function startNode(ports: NodePorts, settings: NodeSettings, report
 
   /** Nothing to join with: says what there is and what to do, until the node is stopped. */
   async function lookAround(): Promise<never> {
-    report('searching', 'this box belongs to no fabric: found one with `selvedge up --found`, or join one with a token');
+    report(
+      'searching',
+      'this box belongs to no fabric: found one with `selvedge up --found`, or join one with a token',
+    );
     const told = new Set<string>();
     const unsubscribe = mesh.subscribe((event) => {
       if (event.type !== 'found' || event.fabricId === undefined || told.has(event.fabricId)) return;
       if (told.size < 64) told.add(event.fabricId);
-      report('found', 'a fabric answers here: `selvedge token create` on its controller makes a token for `selvedge up --token`', {
-        fabricId: event.fabricId,
-        addresses: event.addresses,
-      });
+      report(
+        'found',
+        'a fabric answers here: `selvedge token create` on its controller makes a token for `selvedge up --token`',
+        {
+          fabricId: event.fabricId,
+          addresses: event.addresses,
+        },
+      );
     });
     const { promise, reject } = Promise.withResolvers<never>();
     stopping.signal.addEventListener('abort', () => reject(stopping.signal.reason));
@@ -70,7 +77,8 @@ export async function startNode(ports: NodePorts, settings: NodeSettings, report
 
   async function becomeMember(): Promise<Membership> {
     if (stored !== undefined) {
-      if (settings.token !== undefined) report('joined', `this box is a member of ${stored.fabricName} already; the token was not used`);
+      if (settings.token !== undefined)
+        report('joined', `this box is a member of ${stored.fabricName} already; the token was not used`);
       return stored;
     }
     if (settings.found) {

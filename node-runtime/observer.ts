@@ -52,10 +52,13 @@ export function createObserver(dependencies: {
     if (slot.writing || slot.pending === undefined) return;
     refill(slot);
     if (slot.allowance === 0 && !stopped) {
-      slot.timer ??= clock.setTimeout(() => {
-        slot.timer = undefined;
-        advance(id, slot);
-      }, slot.refilledAt + observationPeriodMs - clock.now());
+      slot.timer ??= clock.setTimeout(
+        () => {
+          slot.timer = undefined;
+          advance(id, slot);
+        },
+        slot.refilledAt + observationPeriodMs - clock.now(),
+      );
       return;
     }
     const content = slot.pending;

@@ -96,10 +96,10 @@ export function openInstanceFolder(root: string, instance: string): InstanceFold
     },
 
     async readExit() {
-      const text = await readText(inRun('exit'), 1_024);
-      if (text === undefined) return undefined;
+      const found = await readStamped(inRun('exit'));
+      if (found === undefined) return undefined;
+      const { text, at } = found;
       const match = /^status=(\d{1,3})\ntold=(yes|no)\nend\n$/.exec(text);
-      const at = Math.round((await stat(inRun('exit'))).mtimeMs);
       if (match === null) return { status: undefined, signal: undefined, at, lost: true };
       return { ...readEnd(Number(match[1]), match[2] === 'yes'), at, lost: false };
     },
@@ -143,6 +143,22 @@ async function readText(path: string, bytesMax: number): Promise<string | undefi
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw error;
+  }
+}
+
+/** Content and time of last change of one and the same file: by the time of a second look it may be another. */
+async function readStamped(path: string): Promise<{ text: string; at: number } | undefined> {
+  try {
+    const file = await open(path, 'r');
+    try {
+      const { mtimeMs } = await file.stat();
+      return { text: await file.readFile('utf8'), at: Math.round(mtimeMs) };
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
 }

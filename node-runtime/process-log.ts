@@ -11,6 +11,7 @@ import {
   LOG_CHUNK_BYTES,
   LOG_FOLLOW_MS,
   LOG_LINE_BYTES_MAX,
+  LOG_LOOKS_MAX,
   LOG_MARKS_MAX,
   LOG_TAIL_BYTES_MAX,
   LOG_TAIL_LINES_MAX,
@@ -57,8 +58,25 @@ export function createProcessLog({
   const streams: Record<StreamName, LogStream> = { stdout: createLogStream(stdout), stderr: createLogStream(stderr) };
   const marks: Mark[] = [];
 
+  /**
+   * How far both streams are at one time, and which was written to last: of what arrived in between, that one comes second.
+   * The first is looked at again after the second, until nothing came in between or it is clear that it never rests.
+   */
+  async function ends(): Promise<{ positions: Record<StreamName, number>; order: StreamName[] }> {
+    let stdout = await streams.stdout.end();
+    for (let look = 1; ; look++) {
+      const stderr = await streams.stderr.end();
+      const again = await streams.stdout.end();
+      const order: StreamName[] = stderr.modifiedMs < again.modifiedMs ? ['stderr', 'stdout'] : STREAMS;
+      if (again.position === stdout.position || look === LOG_LOOKS_MAX) {
+        return { positions: { stdout: stdout.position, stderr: stderr.position }, order };
+      }
+      stdout = again;
+    }
+  }
+
   async function mark(): Promise<Mark> {
-    const now = { at: clock.now(), stdout: await streams.stdout.end(), stderr: await streams.stderr.end() };
+    const now = { at: clock.now(), ...(await ends()).positions };
     const last = marks.at(-1);
     if (last === undefined || last.stdout !== now.stdout || last.stderr !== now.stderr) {
       marks.push(now);
@@ -121,12 +139,14 @@ export function createProcessLog({
       while (!signal.aborted) {
         // Asked before reading: what it wrote before its end is then in this round.
         const over = await ended();
+        const { positions, order } = await ends();
         let more = false;
-        for (const stream of STREAMS) {
+        for (const stream of order) {
           const splitter = splitters[stream];
-          const chunk = await streams[stream].read(splitter.position(), LOG_CHUNK_BYTES);
+          const wanted = Math.max(0, Math.min(LOG_CHUNK_BYTES, positions[stream] - splitter.position()));
+          const chunk = await streams[stream].read(splitter.position(), wanted);
           const pieces = splitter.push(chunk.position, chunk.bytes);
-          if (chunk.bytes.byteLength === LOG_CHUNK_BYTES) more = true;
+          if (splitter.position() < positions[stream]) more = true;
           else if (over) pieces.push(...splitter.flush());
           for (const { text } of pieces) {
             if (signal.aborted) return;

@@ -29,7 +29,8 @@ export function serveProtocols(dependencies: {
   controller: Controller | undefined;
   problem(message: string): void;
 }): void {
-  const { mesh, clock, membership, presented, verifyChain, links, engine, bulletin, controller, problem } = dependencies;
+  const { mesh, clock, membership, presented, verifyChain, links, engine, bulletin, controller, problem } =
+    dependencies;
   const { fabricId, fabricName } = membership;
 
   mesh.handle(

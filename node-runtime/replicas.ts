@@ -3,7 +3,7 @@
 // arrives: write guards and plan-follower.ts do.
 
 import { type Actor, fromPromise } from 'xstate';
-import { replicaMachine, type ReplicaWork } from '../actors/replica.ts';
+import { type ReplicaWork, replicaMachine } from '../actors/replica.ts';
 import { createRemotePeer } from '../control/remote-peer.ts';
 import type { Database, Replicate } from '../control/store.ts';
 import { guardedPeer, type WriteGuard } from '../control/write-guard.ts';
@@ -97,7 +97,11 @@ export function createReplicas(dependencies: {
 
   return {
     follow(peerId, replicated) {
-      if (!followed.has(peerId)) followed.set(peerId, replicated.map((one) => followOne(peerId, one)));
+      if (!followed.has(peerId))
+        followed.set(
+          peerId,
+          replicated.map((one) => followOne(peerId, one)),
+        );
     },
     unfollow,
     stop() {

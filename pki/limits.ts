@@ -47,9 +47,8 @@ export const jwsBytesMax = 4 * 1024 * 1024;
 /** Authorities kept read: 10 kB each. A controller with more nodes than that reads some again (0.5 ms). */
 export const readAuthoritiesMax = 256;
 
-/** RFC 1035: a label, and a whole name. */
+/** RFC 1035. */
 export const labelCharactersMax = 63;
-export const dnsNameCharactersMax = 253;
 
 /** 160 bits: cannot be guessed at any rate; 32 base32 characters without padding. */
 export const tokenSecretBytes = 20;

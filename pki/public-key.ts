@@ -1,7 +1,7 @@
 // Public keys of the two algorithms that Selvedge uses: reading, hashing, checking signatures. Called by everything here
 // that verifies. Refuses any other algorithm, so that no weaker key slips in with a certificate from outside.
 
-import { createHash, createPublicKey, type KeyObject, verify } from 'node:crypto';
+import { createHash, createPublicKey, type JsonWebKey, type KeyObject, verify } from 'node:crypto';
 import { KeyFormatError } from './errors.ts';
 import type { KeyAlgorithm } from './keys.ts';
 
@@ -36,8 +36,9 @@ export function readPublicKey(spki: Uint8Array): KeyObject {
 
 /** SubjectPublicKeyInfo of a key, by way of JWK: OpenSSL's own encoder takes four times as long. Throws KeyFormatError. */
 export function spkiOf(key: KeyObject): Uint8Array {
-  const { kty, crv, x = '', y = '' } = key.export({ format: 'jwk' });
-  const form = forms.find(({ algorithm }) => algorithm === crv && (kty === 'EC' || kty === 'OKP'));
+  const ours = key.asymmetricKeyType === 'ec' || key.asymmetricKeyType === 'ed25519';
+  const { crv, x = '', y = '' }: JsonWebKey = ours ? key.export({ format: 'jwk' }) : {};
+  const form = forms.find(({ algorithm }) => algorithm === crv);
   if (form === undefined) throw new KeyFormatError('the key is neither P-256 nor Ed25519');
   return new Uint8Array(Buffer.concat([form.head, Buffer.from(x, 'base64url'), Buffer.from(y, 'base64url')]));
 }

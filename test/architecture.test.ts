@@ -84,14 +84,20 @@ test('folders import code only in the direction of the design', (t) => {
     if (target === undefined) return to.startsWith('test/') || to.startsWith('..');
     return target !== home && !mayImport[home].includes(target);
   });
-  t.deepEqual(wrong.map(({ from, to }) => `${from} -> ${to}`), []);
+  t.deepEqual(
+    wrong.map(({ from, to }) => `${from} -> ${to}`),
+    [],
+  );
 });
 
 test('a package is imported only where it belongs', (t) => {
   const wrong = imports.filter(({ from, to, typeOnly }) =>
     packageHome.some(([name, home]) => name.test(to) && !home.test(from) && !typeOnly),
   );
-  t.deepEqual(wrong.map(({ from, to }) => `${from} -> ${to}`), []);
+  t.deepEqual(
+    wrong.map(({ from, to }) => `${from} -> ${to}`),
+    [],
+  );
 });
 
 test('time and chance are asked for at their ports alone', (t) => {

@@ -159,6 +159,7 @@ async function applyExample(demo: Demo, control: DemoDaemon, signal: AbortSignal
   const wait = { client: control.client, host, ...example, timeoutMs: demoReadyMs, everyMs: demoEveryMs, signal };
   const application = await whileAllRun(state.daemons, waitReady(wait));
   state.applyToReadyMs = Math.round(host.clock.now() - acceptedAt);
+  progress.line('demo', `ready ${host.style('green', formatDuration(state.applyToReadyMs))} after that`);
   const nodes = new Set(application.instances.map((instance) => instance.node));
   if (nodes.size < nodesWithWorkMin)
     throw new Error(`all instances run on ${[...nodes].join()}; they should be on two nodes or more`);
@@ -196,7 +197,7 @@ export async function bringUp(demo: Demo): Promise<void> {
   await steps.run('link all nodes', demoLinkMs, async (signal) => await linkAll(demo, control, signal));
   const applied = demoReadyMs + demoStepMarginMs;
   await steps.run(
-    'apply cold-chain, from accepted to ready',
+    'apply cold-chain, and wait until it is ready',
     applied,
     async (signal) => void (await applyExample(demo, control, signal)),
   );

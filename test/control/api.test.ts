@@ -39,7 +39,9 @@ const instance: InstanceView = {
   restarts: 0,
 };
 
-async function options(kind: 'controller' | 'worker'): Promise<ApiOptions & { calls: unknown[]; faults: unknown[]; live: { count: number } }> {
+async function options(
+  kind: 'controller' | 'worker',
+): Promise<ApiOptions & { calls: unknown[]; faults: unknown[]; live: { count: number } }> {
   const fabric = await createSimStore().open('fabric');
   const ledger = createLedger({ fabric, controller: 'box1', clock });
   const reader = createStatusReader({
@@ -122,7 +124,11 @@ function ask(socketPath: string, method: string, path: string, body?: string | o
       let text = '';
       for await (const chunk of response) text += String(chunk);
       const type = String(response.headers['content-type']);
-      resolve({ status: response.statusCode ?? 0, type, body: type.includes('json') && !type.includes('nd') ? JSON.parse(text) : text });
+      resolve({
+        status: response.statusCode ?? 0,
+        type,
+        body: type.includes('json') && !type.includes('nd') ? JSON.parse(text) : text,
+      });
     } catch (error) {
       reject(error);
     }
@@ -132,7 +138,12 @@ function ask(socketPath: string, method: string, path: string, body?: string | o
   return promise;
 }
 
-const config = { apiVersion: 'selvedge/v1', kind: 'Config', metadata: { name: 'c' }, spec: { files: { a: { text: 'x' } } } };
+const config = {
+  apiVersion: 'selvedge/v1',
+  kind: 'Config',
+  metadata: { name: 'c' },
+  spec: { files: { a: { text: 'x' } } },
+};
 const application = {
   apiVersion: 'selvedge/v1',
   kind: 'Application',
@@ -141,7 +152,7 @@ const application = {
 };
 
 test('a controller applies, shows, lists and deletes', async (t) => {
-  const { path } = await served(t);
+  const { path, faults } = await served(t);
   t.like((await ask(path, 'GET', '/v1/ping')).body, { ok: true, kind: 'controller', node: 'box1' });
   const dry = await ask(path, 'POST', '/v1/apply?dryRun=true', { documents: [config, application] });
   t.is(dry.status, 200);
@@ -151,28 +162,93 @@ test('a controller applies, shows, lists and deletes', async (t) => {
   t.like((await ask(path, 'GET', '/v1/applications/default/app')).body, { name: 'app', generation: 1, ready: false });
   t.like((await ask(path, 'GET', '/v1/status')).body, { scope: 'fabric', ok: false });
   const { events } = (await ask(path, 'GET', '/v1/events?limit=10')).body as { events: { type: string }[] };
-  t.deepEqual(events.map(({ type }) => type), ['config-applied', 'application-applied']);
-  t.is((await ask(path, 'DELETE', '/v1/applications/default/app')).status, 200);
+  t.deepEqual(
+    events.map(({ type }) => type),
+    ['config-applied', 'application-applied'],
+  );
+  t.is((await ask(path, 'DELETE', '/v1/applications/default/app')).status, 200, String(faults));
   t.is((await ask(path, 'DELETE', '/v1/applications/default/app')).status, 404);
   t.like((await ask(path, 'GET', '/v1/instances/default.app.web.0')).body, { state: 'running' });
   t.deepEqual((await ask(path, 'GET', '/v1/nodes')).body, []);
-  t.like((await ask(path, 'POST', '/v1/tokens', {})).body, { uses: 1, expiresAt: 3_600_000, router: 'edge', labels: {} });
+  t.like((await ask(path, 'POST', '/v1/tokens', {})).body, {
+    uses: 1,
+    expiresAt: 3_600_000,
+    router: 'edge',
+    labels: {},
+  });
+  t.deepEqual(faults, []);
 });
 
-const refusals: [title: string, method: string, path: string, body: string | object | undefined, status: number, problem: Partial<Problem>][] = [
+const refusals: [
+  title: string,
+  method: string,
+  path: string,
+  body: string | object | undefined,
+  status: number,
+  problem: Partial<Problem>,
+][] = [
   ['a path that is not there', 'GET', '/v2/x', undefined, 404, { type: 'urn:selvedge:error:no-such-route' }],
   ['a body that is not JSON', 'POST', '/v1/apply', '{', 400, { detail: 'the body is not JSON' }],
   ['an apply without documents', 'POST', '/v1/apply', {}, 400, { field: 'documents', detail: 'is missing' }],
-  ['an unknown field', 'POST', '/v1/tokens', { use: 2 }, 400, { field: 'use', detail: 'is not a known field (did you mean "uses"?)' }],
-  ['a token without uses', 'POST', '/v1/tokens', { uses: 0 }, 400, { field: 'uses', accepted: 'a whole number from 1 to 1000' }],
+  [
+    'an unknown field',
+    'POST',
+    '/v1/tokens',
+    { use: 2 },
+    400,
+    { field: 'use', detail: 'is not a known field (did you mean "uses"?)' },
+  ],
+  [
+    'a token without uses',
+    'POST',
+    '/v1/tokens',
+    { uses: 0 },
+    400,
+    { field: 'uses', accepted: 'a whole number from 1 to 1000' },
+  ],
   ['a token for ever', 'POST', '/v1/tokens', { ttlMs: 1e12 }, 400, { field: 'ttlMs' }],
-  ['a misspelt dryRun', 'POST', '/v1/apply?dryrun=true', { documents: [config] }, 400, { field: 'dryrun', accepted: 'dryRun' }],
+  [
+    'a misspelt dryRun',
+    'POST',
+    '/v1/apply?dryrun=true',
+    { documents: [config] },
+    400,
+    { field: 'dryrun', accepted: 'dryRun' },
+  ],
   ['a dryRun that is neither', 'POST', '/v1/apply?dryRun=1', { documents: [config] }, 400, { field: 'dryRun' }],
   ['a limit that is no number', 'GET', '/v1/events?limit=-1', undefined, 400, { field: 'limit' }],
-  ['an instance that is not there', 'GET', '/v1/instances/x/logs', undefined, 404, { type: 'urn:selvedge:error:not-found' }],
-  ['a tail that is too long', 'GET', '/v1/instances/default.app.web.0/logs?tail=99999999', undefined, 400, { field: 'tail' }],
-  ['a body above 8 MiB', 'POST', '/v1/apply', 'x'.repeat(8 * 1024 * 1024 + 1), 413, { type: 'urn:selvedge:error:request-too-large' }],
-  ['an error that says what to do', 'POST', '/v1/tokens', { labels: { fault: 'described' } }, 409, { type: 'urn:selvedge:error:name-taken' }],
+  [
+    'an instance that is not there',
+    'GET',
+    '/v1/instances/x/logs',
+    undefined,
+    404,
+    { type: 'urn:selvedge:error:not-found' },
+  ],
+  [
+    'a tail that is too long',
+    'GET',
+    '/v1/instances/default.app.web.0/logs?tail=99999999',
+    undefined,
+    400,
+    { field: 'tail' },
+  ],
+  [
+    'a body above 8 MiB',
+    'POST',
+    '/v1/apply',
+    'x'.repeat(8 * 1024 * 1024 + 1),
+    413,
+    { type: 'urn:selvedge:error:request-too-large' },
+  ],
+  [
+    'an error that says what to do',
+    'POST',
+    '/v1/tokens',
+    { labels: { fault: 'described' } },
+    409,
+    { type: 'urn:selvedge:error:name-taken' },
+  ],
 ];
 
 for (const [title, method, url, body, status, problem] of refusals) {
@@ -187,6 +263,19 @@ for (const [title, method, url, body, status, problem] of refusals) {
     t.deepEqual((await ask(path, 'GET', '/v1/applications')).body, []);
   });
 }
+
+test('a body above 8 MiB is refused also when its length was not announced', async (t) => {
+  const { path } = await served(t);
+  const { promise, resolve } = Promise.withResolvers<number | undefined>();
+  const sent = request({ socketPath: path, method: 'POST', path: '/v1/apply', agent: false }, ({ statusCode }) =>
+    resolve(statusCode),
+  );
+  // The server may cut the connection once it has answered.
+  sent.on('error', () => resolve(undefined));
+  for (let mebibyte = 0; mebibyte < 9; mebibyte += 1) sent.write('x'.repeat(1024 * 1024));
+  sent.end();
+  t.is(await promise, 413);
+});
 
 test('a refused manifest names field, reason and accepted form; several are listed', async (t) => {
   const { path } = await served(t);
@@ -238,10 +327,20 @@ test('logs come as lines; a followed log ends with its reader', async (t) => {
   const { path, live } = await served(t);
   const { body, type } = await ask(path, 'GET', '/v1/instances/default.app.web.0/logs?tail=3');
   t.is(type, 'application/x-ndjson');
-  t.deepEqual(String(body).trimEnd().split('\n').map((line) => JSON.parse(line).text), ['line 0', 'line 1', 'line 2']);
+  t.deepEqual(
+    String(body)
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line).text),
+    ['line 0', 'line 1', 'line 2'],
+  );
   for (const tail of [0, 2]) {
     const { promise, resolve } = Promise.withResolvers<number | undefined>();
-    const sent = request({ socketPath: path, path: `/v1/instances/default.app.web.0/logs?tail=${tail}&follow=true`, agent: false });
+    const sent = request({
+      socketPath: path,
+      path: `/v1/instances/default.app.web.0/logs?tail=${tail}&follow=true`,
+      agent: false,
+    });
     sent.on('response', (response) => {
       response.on('error', () => undefined);
       response.resume();
@@ -254,6 +353,13 @@ test('logs come as lines; a followed log ends with its reader', async (t) => {
     sent.destroy();
     await eventually(() => live.count === 0, { what: 'the end of the source' });
   }
+});
+
+test('HEAD of a followed log opens no source', async (t) => {
+  const { path, live } = await served(t);
+  const { status } = await ask(path, 'HEAD', '/v1/instances/default.app.web.0/logs?follow=true');
+  t.is(status, 200);
+  t.is(live.count, 0);
 });
 
 test('down answers before it begins', async (t) => {

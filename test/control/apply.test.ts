@@ -38,11 +38,16 @@ test('an apply creates, changes, and leaves alone what is the same', async (t) =
   });
   const revision = (await fabric.get('application/default/app'))?._rev;
   const same = await apply([application({ A: '1' }), config('y')]);
-  t.deepEqual(same.applied.map(({ change, generation }) => `${change} ${generation}`), ['changed 2', 'unchanged 1']);
+  t.deepEqual(
+    same.applied.map(({ change, generation }) => `${change} ${generation}`),
+    ['changed 2', 'unchanged 1'],
+  );
   t.is((await fabric.get('application/default/app'))?._rev, revision);
   t.is((await apply([application({ A: '2' })])).applied[0]?.generation, 2);
   await ledger.stop();
-  t.true((await ledger.list()).some(({ type, message }) => type === 'config-applied' && message.includes('generation 2')));
+  t.true(
+    (await ledger.list()).some(({ type, message }) => type === 'config-applied' && message.includes('generation 2')),
+  );
 });
 
 test('one bad document of several changes nothing', async (t) => {
@@ -70,7 +75,10 @@ test('a Config that is nowhere is refused with a guess, one of the same batch or
 test('a dry run says what would change and changes nothing', async (t) => {
   const { apply, fabric, ledger } = await fixture();
   const { applied } = await apply([config('x'), application({})], { dryRun: true });
-  t.deepEqual(applied.map(({ change }) => change), ['created', 'created']);
+  t.deepEqual(
+    applied.map(({ change }) => change),
+    ['created', 'created'],
+  );
   t.deepEqual(await fabric.list(''), []);
   t.deepEqual(await ledger.list(), []);
 });
@@ -78,7 +86,10 @@ test('a dry run says what would change and changes nothing', async (t) => {
 test('two applies at once end as one after the other', async (t) => {
   const { apply, fabric } = await fixture();
   const views = await Promise.all(['1', '2', '3'].map((value) => apply([config('x'), application({ A: value })])));
-  t.deepEqual(views.map(({ applied }) => applied[1]?.generation), [1, 2, 3]);
+  t.deepEqual(
+    views.map(({ applied }) => applied[1]?.generation),
+    [1, 2, 3],
+  );
   t.is((await fabric.get('application/default/app'))?.generation, 3);
 });
 

@@ -49,8 +49,16 @@ test('a torn last line is dropped, and the next grant is a line of its own', asy
 });
 
 test('damage anywhere else refuses the start', async (t) => {
-  for (const damaged of [`{"epoch":1}\n${line(2)}`, `garbage\n`, `${line(1)}${line(2).replace('"term":2', '"term":-2')}${line(3)}`]) {
-    const lease = createLease({ disk: memoryDisk(new Map([['lease.jsonl', damaged]])), clock: createSimClock(), self: 'me' });
+  for (const damaged of [
+    `{"epoch":1}\n${line(2)}`,
+    `garbage\n`,
+    `${line(1)}${line(2).replace('"term":2', '"term":-2')}${line(3)}`,
+  ]) {
+    const lease = createLease({
+      disk: memoryDisk(new Map([['lease.jsonl', damaged]])),
+      clock: createSimClock(),
+      self: 'me',
+    });
     await t.throwsAsync(lease.start(), { instanceOf: LeaseJournalError });
     t.is(lease.current(), undefined);
   }
@@ -67,7 +75,11 @@ test('a long journal is rewritten with its newest line', async (t) => {
 
 test('with more controllers than one nothing is granted before one lease duration is over', async (t) => {
   const clock = createSimClock();
-  const lease = createLease({ disk: memoryDisk(new Map([['lease.jsonl', line(3, ['me', 'other'])]])), clock, self: 'me' });
+  const lease = createLease({
+    disk: memoryDisk(new Map([['lease.jsonl', line(3, ['me', 'other'])]])),
+    clock,
+    self: 'me',
+  });
   const began = clock.now();
   await lease.start();
   t.is(lease.current(), undefined);

@@ -22,7 +22,10 @@ test('events are chained, numbered and found again after a restart', async (t) =
   const again = createLedger({ fabric, controller: 'box1', clock });
   await again.append(event('d'));
   const events = await again.list();
-  t.deepEqual(events.map(({ subject }) => subject), ['a', 'b', 'c', 'd']);
+  t.deepEqual(
+    events.map(({ subject }) => subject),
+    ['a', 'b', 'c', 'd'],
+  );
   t.is(events[3]?.id, 'event/box1/000000000004');
   t.is(events[3]?.previous, events[2]?.hash);
   t.like(await again.verify(), { ok: true, events: 4, head: events[3]?.hash });
@@ -32,9 +35,15 @@ test('events are chained, numbered and found again after a restart', async (t) =
 test('list pages forward from an id, and gives the newest without one', async (t) => {
   const { ledger } = await fixture();
   for (let number = 1; number <= 10; number += 1) await ledger.append(event(`s${number}`));
-  t.deepEqual((await ledger.list({ limit: 2 })).map(({ subject }) => subject), ['s9', 's10']);
+  t.deepEqual(
+    (await ledger.list({ limit: 2 })).map(({ subject }) => subject),
+    ['s9', 's10'],
+  );
   const page = await ledger.list({ after: 'event/box1/000000000003', limit: 2 });
-  t.deepEqual(page.map(({ subject }) => subject), ['s4', 's5']);
+  t.deepEqual(
+    page.map(({ subject }) => subject),
+    ['s4', 's5'],
+  );
   t.deepEqual(await ledger.list({ after: 'event/box1/000000000010' }), []);
   await t.throwsAsync(ledger.list({ after: 'nonsense' }), { name: 'RequestRefusedError' });
   await ledger.stop();
@@ -124,7 +133,10 @@ test('a write that fails is tried again on top of what is there', async (t) => {
   const other = createLedger({ fabric, controller: 'box1', clock: createSimClock() });
   await other.append(event('b'));
   await ledger.append(event('c'));
-  t.deepEqual((await ledger.list()).map(({ subject }) => subject), ['a', 'b', 'c']);
+  t.deepEqual(
+    (await ledger.list()).map(({ subject }) => subject),
+    ['a', 'b', 'c'],
+  );
   t.true((await ledger.verify()).ok);
   await Promise.all([ledger.stop(), other.stop()]);
 });

@@ -2,8 +2,8 @@
 
 import test from 'ava';
 import { ManifestError } from '../../control/errors.ts';
-import { findCycle } from '../../control/manifest-checks.ts';
 import { type ManifestIssue, manifestJsonSchema, validateManifests } from '../../control/manifest.ts';
+import { findCycle } from '../../control/manifest-checks.ts';
 import { editDistance } from '../../control/suggestion.ts';
 
 function application(): unknown {
@@ -68,37 +68,121 @@ const refusals: [title: string, object: unknown, path: string, reason: RegExp, g
   ['another apiVersion', changed(application(), 'apiVersion', 'v2'), 'apiVersion', /not a version/],
   ['a misspelt kind', changed(application(), 'kind', 'Aplication'), 'kind', /not a kind/, 'Application'],
   ['a missing name', changed(application(), 'metadata.name', undefined), 'metadata.name', /missing/],
-  ['a name that is no DNS label', changed(application(), 'metadata.name', 'Cold Chain'), 'metadata.name', /not accepted/, 'cold-chain'],
-  ['a name of 64 characters', changed(application(), 'metadata.name', 'a'.repeat(64)), 'metadata.name', /not accepted/, 'a'.repeat(63)],
-  ['an unknown field', changed(application(), `${sensor}.comand`, []), 'spec.microservices[0].comand', /not a known field/, 'command'],
+  [
+    'a name that is no DNS label',
+    changed(application(), 'metadata.name', 'Cold Chain'),
+    'metadata.name',
+    /not accepted/,
+    'cold-chain',
+  ],
+  [
+    'a name of 64 characters',
+    changed(application(), 'metadata.name', 'a'.repeat(64)),
+    'metadata.name',
+    /not accepted/,
+    'a'.repeat(63),
+  ],
+  [
+    'an unknown field',
+    changed(application(), `${sensor}.comand`, []),
+    'spec.microservices[0].comand',
+    /not a known field/,
+    'command',
+  ],
   ['an unknown field at the top', changed(application(), 'sepc', {}), 'sepc', /not a known field/, 'spec'],
-  ['an unknown engine', changed(application(), `${sensor}.engine`, 'proces'), 'spec.microservices[0].engine', /not known/, 'process'],
-  ['a missing engine', changed(application(), `${sensor}.engine`, undefined), 'spec.microservices[0].engine', /missing/],
+  [
+    'an unknown engine',
+    changed(application(), `${sensor}.engine`, 'proces'),
+    'spec.microservices[0].engine',
+    /not known/,
+    'process',
+  ],
+  [
+    'a missing engine',
+    changed(application(), `${sensor}.engine`, undefined),
+    'spec.microservices[0].engine',
+    /missing/,
+  ],
   ['no command', changed(application(), `${sensor}.command`, []), 'spec.microservices[0].command', /fewer than 1/],
-  ['a command as text', changed(application(), `${sensor}.command`, 'node x'), 'spec.microservices[0].command', /a string, not a list/],
-  ['an empty program', changed(application(), `${sensor}.command`, ['']), 'spec.microservices[0].command[0]', /is empty/],
-  ['a NUL in a command', changed(application(), `${sensor}.command`, ['a\0b']), 'spec.microservices[0].command[0]', /not accepted/],
-  ['a number in env', changed(application(), `${sensor}.env.PORT`, 80), 'spec.microservices[0].env.PORT', /a number, not a string/],
-  ['a bad name in env', changed(application(), `${sensor}.env.2X`, 'v'), 'spec.microservices[0].env["2X"]', /name is not accepted/],
-  ['a long value in env', changed(application(), `${sensor}.env.X`, 'x'.repeat(20_000)), 'spec.microservices[0].env.X', /more than 16384/],
+  [
+    'a command as text',
+    changed(application(), `${sensor}.command`, 'node x'),
+    'spec.microservices[0].command',
+    /a string, not a list/,
+  ],
+  [
+    'an empty program',
+    changed(application(), `${sensor}.command`, ['']),
+    'spec.microservices[0].command[0]',
+    /is empty/,
+  ],
+  [
+    'a NUL in a command',
+    changed(application(), `${sensor}.command`, ['a\0b']),
+    'spec.microservices[0].command[0]',
+    /not accepted/,
+  ],
+  [
+    'a number in env',
+    changed(application(), `${sensor}.env.PORT`, 80),
+    'spec.microservices[0].env.PORT',
+    /a number, not a string/,
+  ],
+  [
+    'a bad name in env',
+    changed(application(), `${sensor}.env.2X`, 'v'),
+    'spec.microservices[0].env["2X"]',
+    /name is not accepted/,
+  ],
+  [
+    'a long value in env',
+    changed(application(), `${sensor}.env.X`, 'x'.repeat(20_000)),
+    'spec.microservices[0].env.X',
+    /more than 16384/,
+  ],
   [
     'an env that is too large in all',
-    changed(application(), `${sensor}.env`, Object.fromEntries([1, 2, 3, 4, 5].map((n) => [`X${n}`, 'x'.repeat(16_000)]))),
+    changed(
+      application(),
+      `${sensor}.env`,
+      Object.fromEntries([1, 2, 3, 4, 5].map((n) => [`X${n}`, 'x'.repeat(16_000)])),
+    ),
     'spec.microservices[0].env',
     /bytes in all/,
   ],
-  ['a port beyond 65535', changed(application(), `${sensor}.ports.0.port`, 70_000), 'spec.microservices[0].ports[0].port', /more than 65535/],
-  ['a port as text', changed(application(), `${sensor}.ports.0.port`, '80'), 'spec.microservices[0].ports[0].port', /a string, not/],
-  ['a port that is not whole', changed(application(), `${sensor}.ports.0.port`, 1.5), 'spec.microservices[0].ports[0].port', /not whole/],
+  [
+    'a port beyond 65535',
+    changed(application(), `${sensor}.ports.0.port`, 70_000),
+    'spec.microservices[0].ports[0].port',
+    /more than 65535/,
+  ],
+  [
+    'a port as text',
+    changed(application(), `${sensor}.ports.0.port`, '80'),
+    'spec.microservices[0].ports[0].port',
+    /a string, not/,
+  ],
+  [
+    'a port that is not whole',
+    changed(application(), `${sensor}.ports.0.port`, 1.5),
+    'spec.microservices[0].ports[0].port',
+    /not whole/,
+  ],
   [
     'a port number twice',
-    changed(application(), `${sensor}.ports`, [{ name: 'http', port: 1 }, { name: 'b', port: 1 }]),
+    changed(application(), `${sensor}.ports`, [
+      { name: 'http', port: 1 },
+      { name: 'b', port: 1 },
+    ]),
     'spec.microservices[0].ports[1].port',
     /twice/,
   ],
   [
     'a port name twice',
-    changed(application(), `${sensor}.ports`, [{ name: 'http', port: 1 }, { name: 'http', port: 2 }]),
+    changed(application(), `${sensor}.ports`, [
+      { name: 'http', port: 1 },
+      { name: 'http', port: 2 },
+    ]),
     'spec.microservices[0].ports[1].name',
     /twice/,
   ],
@@ -115,21 +199,92 @@ const refusals: [title: string, object: unknown, path: string, reason: RegExp, g
     'spec.microservices[0].probes.readiness',
     /both/,
   ],
-  ['a probe of no kind', changed(application(), `${sensor}.probes.readiness`, {}), 'spec.microservices[0].probes.readiness', /neither/],
-  ['a probe every 0 ms', changed(application(), `${sensor}.probes.readiness.periodMs`, 0), 'spec.microservices[0].probes.readiness.periodMs', /less than 10/],
-  ['a probe path without a slash', changed(application(), `${sensor}.probes.readiness.http.path`, 'x'), 'spec.microservices[0].probes.readiness.http.path', /not accepted/],
-  ['a bad label', changed(application(), `${sensor}.placement.labels`, { a: 'b c' }), 'spec.microservices[0].placement.labels.a', /not accepted/],
-  ['a bad label key', changed(application(), `${sensor}.placement.labels`, { 'a b': 'b' }), 'spec.microservices[0].placement.labels["a b"]', /name is not/],
-  ['1001 replicas', changed(application(), `${sensor}.replicas`, 1001), 'spec.microservices[0].replicas', /more than 1000/],
-  ['negative replicas', changed(application(), `${sensor}.replicas`, -1), 'spec.microservices[0].replicas', /less than 0/],
-  ['an unknown restart', changed(application(), `${sensor}.restart`, 'allways'), 'spec.microservices[0].restart', /not known/, 'always'],
-  ['a relative folder', changed(application(), `${sensor}.workingDirectory`, 'srv'), 'spec.microservices[0].workingDirectory', /not accepted/],
-  ['a stop of two hours', changed(application(), `${sensor}.stopTimeoutMs`, 7_200_000), 'spec.microservices[0].stopTimeoutMs', /more than/],
-  ['an empty list of microservices', changed(application(), 'spec.microservices', []), 'spec.microservices', /fewer than 1/],
+  [
+    'a probe of no kind',
+    changed(application(), `${sensor}.probes.readiness`, {}),
+    'spec.microservices[0].probes.readiness',
+    /neither/,
+  ],
+  [
+    'a probe every 0 ms',
+    changed(application(), `${sensor}.probes.readiness.periodMs`, 0),
+    'spec.microservices[0].probes.readiness.periodMs',
+    /less than 10/,
+  ],
+  [
+    'a probe path without a slash',
+    changed(application(), `${sensor}.probes.readiness.http.path`, 'x'),
+    'spec.microservices[0].probes.readiness.http.path',
+    /not accepted/,
+  ],
+  [
+    'a bad label',
+    changed(application(), `${sensor}.placement.labels`, { a: 'b c' }),
+    'spec.microservices[0].placement.labels.a',
+    /not accepted/,
+  ],
+  [
+    'a bad label key',
+    changed(application(), `${sensor}.placement.labels`, { 'a b': 'b' }),
+    'spec.microservices[0].placement.labels["a b"]',
+    /name is not/,
+  ],
+  [
+    '1001 replicas',
+    changed(application(), `${sensor}.replicas`, 1001),
+    'spec.microservices[0].replicas',
+    /more than 1000/,
+  ],
+  [
+    'negative replicas',
+    changed(application(), `${sensor}.replicas`, -1),
+    'spec.microservices[0].replicas',
+    /less than 0/,
+  ],
+  [
+    'an unknown restart',
+    changed(application(), `${sensor}.restart`, 'allways'),
+    'spec.microservices[0].restart',
+    /not known/,
+    'always',
+  ],
+  [
+    'a relative folder',
+    changed(application(), `${sensor}.workingDirectory`, 'srv'),
+    'spec.microservices[0].workingDirectory',
+    /not accepted/,
+  ],
+  [
+    'a stop of two hours',
+    changed(application(), `${sensor}.stopTimeoutMs`, 7_200_000),
+    'spec.microservices[0].stopTimeoutMs',
+    /more than/,
+  ],
+  [
+    'an empty list of microservices',
+    changed(application(), 'spec.microservices', []),
+    'spec.microservices',
+    /fewer than 1/,
+  ],
   ['null for a map', changed(application(), `${sensor}.env`, null), 'spec.microservices[0].env', /empty \(null\)/],
-  ['a service that a URL takes for an address', changed(application(), `${sensor}.name`, '127'), 'spec.microservices[0].name', /IP address/],
-  ['a service named localhost', changed(application(), `${sensor}.name`, 'localhost'), 'spec.microservices[0].name', /caller itself/],
-  ['a name twice', changed(application(), 'spec.microservices.1.name', 'sensor'), 'spec.microservices[1].name', /twice/],
+  [
+    'a service that a URL takes for an address',
+    changed(application(), `${sensor}.name`, '127'),
+    'spec.microservices[0].name',
+    /IP address/,
+  ],
+  [
+    'a service named localhost',
+    changed(application(), `${sensor}.name`, 'localhost'),
+    'spec.microservices[0].name',
+    /caller itself/,
+  ],
+  [
+    'a name twice',
+    changed(application(), 'spec.microservices.1.name', 'sensor'),
+    'spec.microservices[1].name',
+    /twice/,
+  ],
   [
     'a missing dependency',
     changed(application(), 'spec.microservices.1.dependsOn', ['sensr']),
@@ -137,18 +292,68 @@ const refusals: [title: string, object: unknown, path: string, reason: RegExp, g
     /no microservice "sensr"/,
     'sensor',
   ],
-  ['a dependency on itself', changed(application(), 'spec.microservices.1.dependsOn', ['monitor']), 'spec.microservices[1].dependsOn', /monitor → monitor/],
-  ['a cycle', changed(application(), `${sensor}.dependsOn`, ['monitor']), 'spec.microservices[0].dependsOn', /sensor → monitor → sensor/],
-  ['a dependency without replicas', changed(application(), `${sensor}.replicas`, 0), 'spec.microservices[1].dependsOn[0]', /0 replicas/],
-  ['a config twice', changed(application(), `${sensor}.configs`, ['a', 'a']), 'spec.microservices[0].configs[1]', /twice/],
+  [
+    'a dependency on itself',
+    changed(application(), 'spec.microservices.1.dependsOn', ['monitor']),
+    'spec.microservices[1].dependsOn',
+    /monitor → monitor/,
+  ],
+  [
+    'a cycle',
+    changed(application(), `${sensor}.dependsOn`, ['monitor']),
+    'spec.microservices[0].dependsOn',
+    /sensor → monitor → sensor/,
+  ],
+  [
+    'a dependency without replicas',
+    changed(application(), `${sensor}.replicas`, 0),
+    'spec.microservices[1].dependsOn[0]',
+    /0 replicas/,
+  ],
+  [
+    'a config twice',
+    changed(application(), `${sensor}.configs`, ['a', 'a']),
+    'spec.microservices[0].configs[1]',
+    /twice/,
+  ],
   ['a config file of no kind', changed(config(), 'spec.files', { a: {} }), 'spec.files.a', /neither/],
-  ['a config file of both kinds', changed(config(), 'spec.files', { a: { text: '', base64: '' } }), 'spec.files.a', /both/],
-  ['a config file of a bad kind', changed(config(), 'spec.files', { a: { fromFile: './x' } }), 'spec.files.a.fromFile', /not a known/],
-  ['base64 that is none', changed(config(), 'spec.files', { a: { base64: 'AB=C' } }), 'spec.files.a.base64', /not base64/],
-  ['a path that climbs', changed(config(), 'spec.files', { '../a': { text: '' } }), 'spec.files["../a"]', /name is not/],
+  [
+    'a config file of both kinds',
+    changed(config(), 'spec.files', { a: { text: '', base64: '' } }),
+    'spec.files.a',
+    /both/,
+  ],
+  [
+    'a config file of a bad kind',
+    changed(config(), 'spec.files', { a: { fromFile: './x' } }),
+    'spec.files.a.fromFile',
+    /not a known/,
+  ],
+  [
+    'base64 that is none',
+    changed(config(), 'spec.files', { a: { base64: 'AB=C' } }),
+    'spec.files.a.base64',
+    /not base64/,
+  ],
+  [
+    'a path that climbs',
+    changed(config(), 'spec.files', { '../a': { text: '' } }),
+    'spec.files["../a"]',
+    /name is not/,
+  ],
   ['an absolute path', changed(config(), 'spec.files', { '/a': { text: '' } }), 'spec.files["/a"]', /name is not/],
-  ['a file that is also a folder', changed(config(), 'spec.files', { a: { text: '' }, 'a/b': { text: '' } }), 'spec.files["a/b"]', /itself a file/],
-  ['a file above 1 MiB', changed(config(), 'spec.files', { a: { text: 'x'.repeat(1024 * 1024 + 1) } }), 'spec.files.a', /1 MiB/],
+  [
+    'a file that is also a folder',
+    changed(config(), 'spec.files', { a: { text: '' }, 'a/b': { text: '' } }),
+    'spec.files["a/b"]',
+    /itself a file/,
+  ],
+  [
+    'a file above 1 MiB',
+    changed(config(), 'spec.files', { a: { text: 'x'.repeat(1024 * 1024 + 1) } }),
+    'spec.files.a',
+    /1 MiB/,
+  ],
   [
     'base64 far above 1 MiB',
     changed(config(), 'spec.files', { a: { base64: 'A'.repeat(4 * 1024 * 1024) } }),
@@ -157,12 +362,21 @@ const refusals: [title: string, object: unknown, path: string, reason: RegExp, g
   ],
   [
     'files above 3 MiB in all',
-    changed(config(), 'spec.files', Object.fromEntries(['a', 'b', 'c', 'd'].map((name) => [name, { text: 'x'.repeat(900_000) }]))),
+    changed(
+      config(),
+      'spec.files',
+      Object.fromEntries(['a', 'b', 'c', 'd'].map((name) => [name, { text: 'x'.repeat(900_000) }])),
+    ),
     'spec.files',
     /bytes in all/,
   ],
   ['a date object', changed(application(), 'metadata.name', new Date(0)), 'metadata.name', /not a plain value/],
-  ['a prototype', JSON.parse('{"apiVersion":"selvedge/v1","kind":"Config","__proto__":{}}'), '__proto__', /not a usable name/],
+  [
+    'a prototype',
+    JSON.parse('{"apiVersion":"selvedge/v1","kind":"Config","__proto__":{}}'),
+    '__proto__',
+    /not a usable name/,
+  ],
 ];
 
 for (const [title, object, path, reason, guess] of refusals) {
@@ -196,7 +410,11 @@ test('refuses nesting and sizes beyond the limits before it looks at the content
   t.regex(issuesOf([{ laughs }])[0]?.reason ?? '', /values/);
   t.regex(issuesOf(Array.from({ length: 201 }, config))[0]?.reason ?? '', /more than 200 documents/);
   t.regex(issuesOf([])[0]?.reason ?? '', /no document/);
-  const many = changed(application(), 'spec.microservices', Array.from({ length: 101 }, (_, n) => ({ name: `m${n}` })));
+  const many = changed(
+    application(),
+    'spec.microservices',
+    Array.from({ length: 101 }, (_, n) => ({ name: `m${n}` })),
+  );
   t.true(issuesOf([many]).some(({ path, reason }) => path === 'spec.microservices' && /more than 100/.test(reason)));
 });
 
@@ -208,7 +426,11 @@ test('refuses the same name twice in one batch and names the source', (t) => {
 });
 
 test('lists every issue of every document, up to a limit', (t) => {
-  const bad = changed(application(), 'spec.microservices', Array.from({ length: 60 }, (_, n) => ({ name: `m${n}` })));
+  const bad = changed(
+    application(),
+    'spec.microservices',
+    Array.from({ length: 60 }, (_, n) => ({ name: `m${n}` })),
+  );
   const error = t.throws(() => validateManifests([bad, null]), { instanceOf: ManifestError });
   t.is((error as ManifestError).issues.length, 50);
   t.regex(error?.message ?? '', /and \d+ more$/);
@@ -259,8 +481,27 @@ test('publishes a JSON Schema with defaults and descriptions', (t) => {
 });
 
 test('finds cycles that are reached from outside them, and none in a diamond', (t) => {
-  t.deepEqual(findCycle(new Map([['a', ['b']], ['b', ['c']], ['c', ['b']]])), ['b', 'c', 'b']);
-  t.is(findCycle(new Map([['a', ['b', 'c']], ['b', ['d']], ['c', ['d']], ['d', []]])), undefined);
+  t.deepEqual(
+    findCycle(
+      new Map([
+        ['a', ['b']],
+        ['b', ['c']],
+        ['c', ['b']],
+      ]),
+    ),
+    ['b', 'c', 'b'],
+  );
+  t.is(
+    findCycle(
+      new Map([
+        ['a', ['b', 'c']],
+        ['b', ['d']],
+        ['c', ['d']],
+        ['d', []],
+      ]),
+    ),
+    undefined,
+  );
 });
 
 test('edit distance counts a swap of neighbours as one', (t) => {

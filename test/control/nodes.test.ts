@@ -32,7 +32,10 @@ function request(peerId: string, changes: Partial<AdmitRequest> = {}): AdmitRequ
 test('a name is made from the host name, with a suffix when it is taken', async (t) => {
   const { registry, ledger } = await fixture();
   const records = await Promise.all(['p1', 'p2', 'p3'].map((peer) => registry.admitNode(request(peer))));
-  t.deepEqual(records.map(({ name }) => name), ['shop-pc-local', 'shop-pc-local-2', 'shop-pc-local-3']);
+  t.deepEqual(
+    records.map(({ name }) => name),
+    ['shop-pc-local', 'shop-pc-local-2', 'shop-pc-local-3'],
+  );
   t.deepEqual(records[1]?.labels, {
     site: 'north',
     'selvedge/router': 'edge',
@@ -40,7 +43,10 @@ test('a name is made from the host name, with a suffix when it is taken', async 
     'selvedge/arch': 'x64',
     'selvedge/os': 'linux',
   });
-  t.deepEqual((await ledger.list()).map(({ type }) => type), ['node-admitted', 'node-admitted', 'node-admitted']);
+  t.deepEqual(
+    (await ledger.list()).map(({ type }) => type),
+    ['node-admitted', 'node-admitted', 'node-admitted'],
+  );
 });
 
 test('the same key gets its own record back, with its newest authority key, whatever name it asks for', async (t) => {
@@ -67,7 +73,9 @@ test('a chosen name that is taken is refused and changes nothing', async (t) => 
 
 test('two keys that choose one name at the same time: one gets it', async (t) => {
   const { registry } = await fixture();
-  const results = await Promise.allSettled(['p1', 'p2'].map((peer) => registry.admitNode(request(peer, { name: 'box' }))));
+  const results = await Promise.allSettled(
+    ['p1', 'p2'].map((peer) => registry.admitNode(request(peer, { name: 'box' }))),
+  );
   t.deepEqual(results.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
 });
 

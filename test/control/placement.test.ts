@@ -9,7 +9,11 @@ import { applicationRecord, microservice, nodeRecord } from './records.ts';
 
 const seeds = Array.from({ length: 40 }, (_, index) => index + 1);
 
-function drawn(seed: number): { nodes: NodeRecord[]; applications: ApplicationRecord[]; pick: (count: number) => number } {
+function drawn(seed: number): {
+  nodes: NodeRecord[];
+  applications: ApplicationRecord[];
+  pick: (count: number) => number;
+} {
   const random = createSimRandom(seed);
   const pick = (count: number): number => Math.floor(random.next() * count);
   const nodes = Array.from({ length: pick(8) }, (_, index) =>
@@ -49,7 +53,10 @@ for (const seed of seeds) {
           t.true((at === undefined) !== (why === undefined), name);
           if (at !== undefined) t.true(allowed(byName.get(at.node), spec), `${name} on ${at.node}`);
           else {
-            t.false(nodes.some((node) => allowed(node, spec)), `${name} could run`);
+            t.false(
+              nodes.some((node) => allowed(node, spec)),
+              `${name} could run`,
+            );
             t.deepEqual(Object.keys(why ?? {}), nodes.map((node) => node.name).sort());
           }
         }
@@ -78,10 +85,14 @@ for (const seed of seeds) {
 
 test('spreads a microservice over nodes first, then all instances', (t) => {
   const nodes = ['a', 'b', 'c'].map((name) => nodeRecord(name));
-  const applications = [applicationRecord('app', [microservice('one', { replicas: 4 }), microservice('two', { replicas: 2 })])];
+  const applications = [
+    applicationRecord('app', [microservice('one', { replicas: 4 }), microservice('two', { replicas: 2 })]),
+  ];
   const [record] = place({ applications, nodes, previous: [] });
   const placesOf = (name: string) =>
-    Object.entries(record?.instances ?? {}).flatMap(([instance, { node }]) => (instance.includes(`.${name}.`) ? node : []));
+    Object.entries(record?.instances ?? {}).flatMap(([instance, { node }]) =>
+      instance.includes(`.${name}.`) ? node : [],
+    );
   t.deepEqual(placesOf('one'), ['a', 'b', 'c', 'a']);
   t.deepEqual(placesOf('two'), ['b', 'c']);
 });
@@ -104,16 +115,30 @@ test('a new instance prefers a node that can be heard, an old one stays', (t) =>
 });
 
 test('says why for each kind of refusal, and stays bounded with many', (t) => {
-  const nodes = [nodeRecord('a', { engines: [] }), nodeRecord('b', { labels: {} }), nodeRecord('c', { labels: { zone: 'y' } })];
-  const applications = [applicationRecord('app', [microservice('m', { placement: { labels: { zone: 'x' } }, replicas: 600 })])];
+  const nodes = [
+    nodeRecord('a', { engines: [] }),
+    nodeRecord('b', { labels: {} }),
+    nodeRecord('c', { labels: { zone: 'y' } }),
+  ];
+  const applications = [
+    applicationRecord('app', [microservice('m', { placement: { labels: { zone: 'x' } }, replicas: 600 })]),
+  ];
   const [record] = place({ applications, nodes: nodes.map((node) => ({ ...node })), previous: [] });
   const first = record?.unplaced['default.app.m.0'];
   t.regex(first?.b ?? '', /has no label zone/);
   t.regex(first?.c ?? '', /label zone is y, not x/);
   t.is(record?.unplaced['default.app.m.599']?.['*'], 'as for default.app.m.0');
-  const pinned = place({ applications: [applicationRecord('app', [microservice('m', { placement: { node: 'z' } })])], nodes, previous: [] });
+  const pinned = place({
+    applications: [applicationRecord('app', [microservice('m', { placement: { node: 'z' } })])],
+    nodes,
+    previous: [],
+  });
   t.is(pinned[0]?.unplaced['default.app.m.0']?.b, 'pinned to z');
-  const engine = place({ applications: [applicationRecord('app', [microservice('m')])], nodes: [nodes[0] as NodeRecord], previous: [] });
+  const engine = place({
+    applications: [applicationRecord('app', [microservice('m')])],
+    nodes: [nodes[0] as NodeRecord],
+    previous: [],
+  });
   t.is(engine[0]?.unplaced['default.app.m.0']?.a, 'has no engine process');
 });
 

@@ -3,8 +3,8 @@
 import { createLease } from '../../control/lease.ts';
 import type { Ledger, NewEvent } from '../../control/ledger.ts';
 import type { MicroserviceName, Plan, PlanVersion } from '../../control/plan.ts';
-import { createPlanner, type PlannerDependencies } from '../../control/planner.ts';
 import { asPlan, decodePayload } from '../../control/plan-version.ts';
+import { createPlanner, type PlannerDependencies } from '../../control/planner.ts';
 import type { Database, StoredDocument } from '../../control/store.ts';
 import type { Disk } from '../../node-runtime/disk.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';

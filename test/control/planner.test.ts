@@ -3,8 +3,8 @@
 import test from 'ava';
 import { sha256 } from '../../control/canonical-json.ts';
 import type { PlacementRecord } from '../../control/fabric.ts';
-import { asTicket, compareVersions, decodePayload } from '../../control/plan-version.ts';
 import type { Ticket } from '../../control/plan.ts';
+import { asTicket, compareVersions, decodePayload } from '../../control/plan-version.ts';
 import { createPlannerFixture, fakeSign } from './planner-fixture.ts';
 import { applicationRecord, configRecord, microservice, nodeRecord } from './records.ts';
 
@@ -15,7 +15,15 @@ test('an empty plan is a plan', async (t) => {
   await fixture.write(nodeRecord('box1'));
   const { planner } = await fixture.boot();
   const plan = await fixture.planOf('box1');
-  t.like(plan, { node: 'box1', peerId: 'peer-box1', fabricId: 'fabric-1', epoch: 1, term: 1, instances: [], files: [] });
+  t.like(plan, {
+    node: 'box1',
+    peerId: 'peer-box1',
+    fabricId: 'fabric-1',
+    epoch: 1,
+    term: 1,
+    instances: [],
+    files: [],
+  });
   t.deepEqual(fixture.issued, [{ node: 'box1', covers: [], number: 2 }]);
   await planner.stop();
 });
@@ -30,7 +38,12 @@ test('one application becomes places, files, authorities and plans, in that orde
   await fixture.write(
     applicationRecord('app', [
       microservice('web', { replicas: 2, configs: ['program'], dependsOn: ['store'] }),
-      microservice('store', { ports: [{ name: 'db', port: 5432 }, { name: 'http', port: 80 }] }),
+      microservice('store', {
+        ports: [
+          { name: 'db', port: 5432 },
+          { name: 'http', port: 80 },
+        ],
+      }),
     ]),
   );
   await planner.idle();
@@ -47,19 +60,33 @@ test('one application becomes places, files, authorities and plans, in that orde
     t.true(own.indexOf('desired/authority') < last);
   }
   const plan = await fixture.planOf('box1');
-  t.deepEqual(plan?.instances.map(({ name }) => name), ['default.app.store.0', 'default.app.web.0']);
+  t.deepEqual(
+    plan?.instances.map(({ name }) => name),
+    ['default.app.store.0', 'default.app.web.0'],
+  );
   const web = plan?.instances[1];
-  t.deepEqual(web?.calls.map(({ microservice: name, port }) => `${name}:${port}`), ['web:8080', 'store:5432', 'store:80']);
+  t.deepEqual(
+    web?.calls.map(({ microservice: name, port }) => `${name}:${port}`),
+    ['web:8080', 'store:5432', 'store:80'],
+  );
   t.deepEqual(web?.dependsOn, ['store']);
   t.deepEqual(plan?.files.map(({ slot }) => slot).length, 2);
   for (const { slot, sha256: hash } of plan?.files ?? []) {
     const file = await (await fixture.mailbox('box1')).get(`desired/file/${slot}`);
     t.is(sha256(Buffer.from(String(file?.contentBase64), 'base64')), hash);
   }
-  t.like(ticketOf(web?.ticket), { instance: 'default.app.web.0', peerId: 'peer-box1', ports: [8080], fabricId: 'fabric-1' });
+  t.like(ticketOf(web?.ticket), {
+    instance: 'default.app.web.0',
+    peerId: 'peer-box1',
+    ports: [8080],
+    fabricId: 'fabric-1',
+  });
   t.is(ticketOf(web?.ticket)?.generation, plan?.generation);
   const covers = fixture.issued.findLast(({ node }) => node === 'box1')?.covers;
-  t.deepEqual(covers?.map((name) => name.microservice), ['store', 'web']);
+  t.deepEqual(
+    covers?.map((name) => name.microservice),
+    ['store', 'web'],
+  );
   t.is((await fixture.fabric.get('node/box1'))?.issueNumber, 3);
   await planner.stop();
 });
@@ -91,13 +118,22 @@ test('an instance that moves gets a ticket above every older one, wherever it wa
     fixture.write(applicationRecord('app', [microservice('web', { placement: { node }, env })]));
   const seen: Ticket[] = [];
   // box1's plan is written more often than box2's: a count for each node would make the newer ticket the lower one.
-  for (const [node, env] of [['box1', '1'], ['box1', '2'], ['box1', '3'], ['box2', '4'], ['box1', '5']] as const) {
+  for (const [node, env] of [
+    ['box1', '1'],
+    ['box1', '2'],
+    ['box1', '3'],
+    ['box2', '4'],
+    ['box1', '5'],
+  ] as const) {
     await at(node, { ROUND: env });
     await planner.idle();
     const ticket = ticketOf((await fixture.planOf(node))?.instances[0]?.ticket);
     if (ticket !== undefined && ticket.peerId !== seen.at(-1)?.peerId) seen.push(ticket);
   }
-  t.deepEqual(seen.map(({ peerId }) => peerId), ['peer-box1', 'peer-box2', 'peer-box1']);
+  t.deepEqual(
+    seen.map(({ peerId }) => peerId),
+    ['peer-box1', 'peer-box2', 'peer-box1'],
+  );
   t.true(seen.every((ticket, index) => index === 0 || compareVersions(ticket, seen[index - 1] as Ticket) > 0));
   await planner.stop();
 });
@@ -117,7 +153,9 @@ test('a restart writes nothing, and goes on counting with a new term', async (t)
   await fixture.write(applicationRecord('app', [microservice('web', { env: { A: 'b' } })]));
   await second.planner.idle();
   const after = await fixture.planOf('box1');
-  t.true(compareVersions(after ?? { epoch: 0, term: 0, generation: 0 }, before ?? { epoch: 9, term: 0, generation: 0 }) > 0);
+  t.true(
+    compareVersions(after ?? { epoch: 0, term: 0, generation: 0 }, before ?? { epoch: 9, term: 0, generation: 0 }) > 0,
+  );
   t.true((after?.generation ?? 0) > (before?.generation ?? 0));
   t.is(after?.term, 2);
   t.not(after?.instances[0]?.specHash, before?.instances[0]?.specHash);
@@ -144,7 +182,10 @@ test('a restart between the authority and the plan writes both again', async (t)
 
 test('writes nothing without the lease', async (t) => {
   const fixture = await createPlannerFixture();
-  fixture.disk.files.set('lease.jsonl', `${JSON.stringify({ epoch: 1, term: 1, holder: 'a', controllers: ['a', 'b'], at: 0 })}\n`);
+  fixture.disk.files.set(
+    'lease.jsonl',
+    `${JSON.stringify({ epoch: 1, term: 1, holder: 'a', controllers: ['a', 'b'], at: 0 })}\n`,
+  );
   await fixture.write(nodeRecord('box1'), applicationRecord('app', [microservice('web')]));
   const { planner } = await fixture.boot();
   await planner.idle();
@@ -181,7 +222,10 @@ test('a mailbox that fails stops no other, is reported once and tried again', as
   t.is(await fixture.planOf('box1'), undefined);
   await fixture.clock.advance(5_000);
   await planner.idle();
-  t.deepEqual(fixture.events.filter(({ type }) => type === 'plan-not-written').map(({ subject }) => subject), ['box1']);
+  t.deepEqual(
+    fixture.events.filter(({ type }) => type === 'plan-not-written').map(({ subject }) => subject),
+    ['box1'],
+  );
   broken.now = false;
   await fixture.clock.advance(60_000);
   await planner.idle();
@@ -192,7 +236,11 @@ test('a mailbox that fails stops no other, is reported once and tried again', as
 
 test('a malformed document is an event and stops nothing', async (t) => {
   const fixture = await createPlannerFixture();
-  await fixture.write(nodeRecord('box1'), { _id: 'application/default/bad', name: 'bad' }, { _id: 'node/odd', name: 1 });
+  await fixture.write(
+    nodeRecord('box1'),
+    { _id: 'application/default/bad', name: 'bad' },
+    { _id: 'node/odd', name: 1 },
+  );
   const { planner } = await fixture.boot();
   t.truthy(await fixture.planOf('box1'));
   t.is(fixture.events.filter(({ type }) => type === 'document-malformed').length, 2);
@@ -200,8 +248,16 @@ test('a malformed document is an event and stops nothing', async (t) => {
 });
 
 /** Writes a second leaf beside the winner, as a stale edit that was replicated does. */
-async function addLeaf(database: Awaited<ReturnType<Awaited<ReturnType<typeof createPlannerFixture>>['mailbox']>>, document: object, depth: number) {
-  const ids = Array.from({ length: depth }, (_, index) => String(index + 7).repeat(32).slice(0, 32));
+async function addLeaf(
+  database: Awaited<ReturnType<Awaited<ReturnType<typeof createPlannerFixture>>['mailbox']>>,
+  document: object,
+  depth: number,
+) {
+  const ids = Array.from({ length: depth }, (_, index) =>
+    String(index + 7)
+      .repeat(32)
+      .slice(0, 32),
+  );
   const revision = { _rev: `${depth}-${ids[0]}`, _revisions: { start: depth, ids } };
   await database.peer.bulkDocs({ docs: [{ ...document, ...revision }] }, { new_edits: false });
 }
@@ -231,14 +287,24 @@ test('a plan that was deleted or tampered with is written again', async (t) => {
   const fixture = await createPlannerFixture();
   const verifySigned = (jws: string) => {
     if (!jws.endsWith(Buffer.from('"selvedge-plan+jws"').toString('base64url'))) throw new Error('bad signature');
-    const signer = { kind: 'controller', fabricId: 'f', node: 'c', peerId: 'p', authorityKeySha256: '', notAfter: 0 } as const;
+    const signer = {
+      kind: 'controller',
+      fabricId: 'f',
+      node: 'c',
+      peerId: 'p',
+      authorityKeySha256: '',
+      notAfter: 0,
+    } as const;
     return { payload: decodePayload(jws), signer };
   };
   await fixture.write(nodeRecord('box1'));
   const { planner } = await fixture.boot({ verifySigned });
   const mailbox = await fixture.mailbox('box1');
   const good = await fixture.planOf('box1');
-  await mailbox.update('desired/plan', () => ({ _id: 'desired/plan', jws: `${fakeSign('x', { ...good, node: 'evil' })}` }));
+  await mailbox.update('desired/plan', () => ({
+    _id: 'desired/plan',
+    jws: `${fakeSign('x', { ...good, node: 'evil' })}`,
+  }));
   await planner.idle();
   t.is((await fixture.planOf('box1'))?.node, 'box1');
   await mailbox.remove('desired/plan');

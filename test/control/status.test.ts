@@ -2,8 +2,8 @@
 
 import test from 'ava';
 import type { InstanceState, ObservedInstance } from '../../control/fabric.ts';
-import { readMailbox, createStatusReader } from '../../control/status-reader.ts';
 import { nodeStatus } from '../../control/status.ts';
+import { createStatusReader, readMailbox } from '../../control/status-reader.ts';
 import { createPlannerFixture } from './planner-fixture.ts';
 import { applicationRecord, configRecord, microservice, nodeRecord } from './records.ts';
 
@@ -30,7 +30,14 @@ async function fixture() {
     }));
     for (const { name, specHash } of plan.instances) {
       await mailbox.update(`observed/instance/${name}`, () => ({
-        ...{ _id: `observed/instance/${name}`, instance: name, node, engine: 'process', state, ready: state === 'running' },
+        ...{
+          _id: `observed/instance/${name}`,
+          instance: name,
+          node,
+          engine: 'process',
+          state,
+          ready: state === 'running',
+        },
         ...{ reason: '', since: 5, pid: 42, restarts: 1, specHash, version },
         ...changes,
       }));
@@ -47,12 +54,18 @@ test('a fabric that is well says so, and each step before that says what is miss
   t.like(before, { ready: false, reason: 'default.app.web.0: not placed yet' });
   const { planner } = await boot();
   t.regex((await reader.status()).problems.join('\n'), /node box1 does not obey its newest plan yet/);
-  t.like(await reader.instance('default.app.web.0'), { state: 'planned', ready: false, reason: 'box1 has not taken its plan yet' });
+  t.like(await reader.instance('default.app.web.0'), {
+    state: 'planned',
+    ready: false,
+    reason: 'box1 has not taken its plan yet',
+  });
   await report('box1');
   await report('box2', 'backingOff', { reason: 'exit status 1; next try in 2 s', nextTryAt: 9 });
   const waiting = await reader.status();
   t.false(waiting.ok);
-  t.deepEqual(waiting.problems, ['application default/app: default.app.web.1 is backingOff: exit status 1; next try in 2 s']);
+  t.deepEqual(waiting.problems, [
+    'application default/app: default.app.web.1 is backingOff: exit status 1; next try in 2 s',
+  ]);
   await report('box2');
   const well = await reader.status();
   t.deepEqual(well.problems, []);
@@ -61,10 +74,13 @@ test('a fabric that is well says so, and each step before that says what is miss
   t.deepEqual(well.applications[0]?.microservices, [
     { name: 'web', engine: 'process', replicas: 2, ports: [{ name: 'http', port: 8080 }], ready: 2 },
   ]);
-  t.deepEqual(well.nodes.map(({ name, state, upToDate }) => ({ name, state, upToDate })), [
-    { name: 'box1', state: 'connected', upToDate: true },
-    { name: 'box2', state: 'connected', upToDate: true },
-  ]);
+  t.deepEqual(
+    well.nodes.map(({ name, state, upToDate }) => ({ name, state, upToDate })),
+    [
+      { name: 'box1', state: 'connected', upToDate: true },
+      { name: 'box2', state: 'connected', upToDate: true },
+    ],
+  );
   t.like(well.nodes[0]?.instances[0], { name: 'default.app.web.0', pid: 42, restarts: 1, node: 'box1' });
   await planner.stop();
 });
@@ -78,9 +94,15 @@ test('a new generation is not ready before its plan is written and answered', as
   t.true((await reader.application('default', 'app'))?.ready);
   // Nobody plans: the old instance is still there and ready, but answers another spec.
   await planner.stop();
-  for (const change of [configRecord('c', { 'a.js': '2' }), applicationRecord('app', [microservice('web', { configs: ['c'], env: { A: 'b' } })])]) {
+  for (const change of [
+    configRecord('c', { 'a.js': '2' }),
+    applicationRecord('app', [microservice('web', { configs: ['c'], env: { A: 'b' } })]),
+  ]) {
     await write(change);
-    t.like(await reader.application('default', 'app'), { ready: false, reason: 'default.app.web.0: its new plan is being written' });
+    t.like(await reader.application('default', 'app'), {
+      ready: false,
+      reason: 'default.app.web.0: its new plan is being written',
+    });
   }
   await planner.start();
   t.regex((await reader.instance('default.app.web.0'))?.reason ?? '', /has not replaced the older one yet \(running\)/);
@@ -91,14 +113,21 @@ test('a new generation is not ready before its plan is written and answered', as
 
 test('what cannot be heard is not ready, and says what was heard last', async (t) => {
   const { reader, report, write, boot, linked } = await fixture();
-  await write(nodeRecord('box1'), nodeRecord('box2'), applicationRecord('app', [microservice('web', { placement: { node: 'box2' } })]));
+  await write(
+    nodeRecord('box1'),
+    nodeRecord('box2'),
+    applicationRecord('app', [microservice('web', { placement: { node: 'box2' } })]),
+  );
   const { planner } = await boot();
   await report('box1');
   await report('box2');
   t.true((await reader.status()).ok);
   linked.clear();
   const status = await reader.status();
-  t.deepEqual(status.nodes.map(({ state }) => state), ['connected', 'unreachable']);
+  t.deepEqual(
+    status.nodes.map(({ state }) => state),
+    ['connected', 'unreachable'],
+  );
   t.deepEqual(status.problems, [
     'node box2 is unreachable',
     'application default/app: default.app.web.0 is running: box2 is unreachable; last heard: running, ready',
@@ -108,7 +137,10 @@ test('what cannot be heard is not ready, and says what was heard last', async (t
 
 test('an instance without a place says for every node why', async (t) => {
   const { reader, report, write, boot } = await fixture();
-  await write(nodeRecord('box1'), applicationRecord('app', [microservice('web', { placement: { labels: { zone: 'x' } } })]));
+  await write(
+    nodeRecord('box1'),
+    applicationRecord('app', [microservice('web', { placement: { labels: { zone: 'x' } } })]),
+  );
   const { planner } = await boot();
   await report('box1');
   t.like(await reader.instance('default.app.web.0'), {
@@ -121,7 +153,11 @@ test('an instance without a place says for every node why', async (t) => {
 
 test('completed instances are well, leftovers are shown, a mailbox that fails is not the end', async (t) => {
   const { reader, report, write, boot, fabric, mailbox } = await fixture();
-  await write(nodeRecord('box1'), nodeRecord('box2'), applicationRecord('app', [microservice('job', { placement: { node: 'box1' } })]));
+  await write(
+    nodeRecord('box1'),
+    nodeRecord('box2'),
+    applicationRecord('app', [microservice('job', { placement: { node: 'box1' } })]),
+  );
   const { planner } = await boot();
   await report('box1', 'completed', { reason: 'exit status 0' });
   await report('box2');

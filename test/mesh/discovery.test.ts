@@ -58,23 +58,26 @@ networkTest('nodes find each other on a LAN without a default route', async (t, 
   t.like(await connected(second, first), { direction: 'outbound', address: first.addresses[0] });
 });
 
-networkTest('a node on two networks is found on both, and one on neither is found on none', async (t, namespaces) => {
-  const [lanA, lanB] = [namespaces.lan(), namespaces.lan()];
-  const [middle, left, right] = [namespaces.box(), namespaces.box(), namespaces.box()];
-  lanA.attach(middle, 'eth0', ['10.77.1.1/24']);
-  lanB.attach(middle, 'eth1', ['10.77.2.1/24']);
-  lanA.attach(left, 'eth0', ['10.77.1.2/24']);
-  lanB.attach(right, 'eth0', ['10.77.2.2/24']);
-  const both = await startPeer(t, { discovery: true }, middle);
-  const onA = await startPeer(t, { discovery: true, connect: true }, left);
-  const onB = await startPeer(t, { discovery: true, connect: true }, right);
-  await findEachOther(t, both, onA);
-  await findEachOther(t, both, onB);
-  t.true((await connected(onA, both)).address?.startsWith('/ip4/10.77.1.1/'));
-  t.true((await connected(onB, both)).address?.startsWith('/ip4/10.77.2.1/'));
-  t.is(found(onA, onB), undefined);
-  t.is(found(onB, onA), undefined);
-});
+networkTest(
+  'a node on two networks is found on both, and nodes of different networks are not found',
+  async (t, namespaces) => {
+    const [lanA, lanB] = [namespaces.lan(), namespaces.lan()];
+    const [middle, left, right] = [namespaces.box(), namespaces.box(), namespaces.box()];
+    lanA.attach(middle, 'eth0', ['10.77.1.1/24']);
+    lanB.attach(middle, 'eth1', ['10.77.2.1/24']);
+    lanA.attach(left, 'eth0', ['10.77.1.2/24']);
+    lanB.attach(right, 'eth0', ['10.77.2.2/24']);
+    const both = await startPeer(t, { discovery: true }, middle);
+    const onA = await startPeer(t, { discovery: true, connect: true }, left);
+    const onB = await startPeer(t, { discovery: true, connect: true }, right);
+    await findEachOther(t, both, onA);
+    await findEachOther(t, both, onB);
+    t.true((await connected(onA, both)).address?.startsWith('/ip4/10.77.1.1/'));
+    t.true((await connected(onB, both)).address?.startsWith('/ip4/10.77.2.1/'));
+    t.is(found(onA, onB), undefined);
+    t.is(found(onB, onA), undefined);
+  },
+);
 
 networkTest('nodes find and reach each other over IPv6 alone', async (t, namespaces) => {
   const lan = namespaces.lan();

@@ -12,6 +12,7 @@ export interface Forgery {
   extensions?: Extension[];
   commonName?: string;
   userId?: string;
+  publicKey?: Uint8Array;
   notBeforeMs?: number;
   notAfterMs?: number;
 }
@@ -30,7 +31,7 @@ export function forgeLeaf(fabric: Fabric, by: Member, forgery: Forgery): Uint8Ar
       subject: { commonName, ...(userId !== undefined && { userId }) },
       issuerName: readCertificate(by.issuer.certificate).subject,
       issuerKeyId: keyIdOf(by.key.publicKey),
-      publicKey: fabric.keys.create('P-256').publicKey,
+      publicKey: forgery.publicKey ?? fabric.keys.create('P-256').publicKey,
       notBeforeMs: forgery.notBeforeMs ?? fabric.clock.now() - dayMs,
       notAfterMs: forgery.notAfterMs ?? fabric.clock.now() + dayMs,
       extensions,

@@ -20,7 +20,8 @@ test('simulated keys and signatures repeat with the seed and differ between seed
 test('an RSA key or another curve is refused', (t) => {
   const rsa = generateKeyPairSync('rsa', { modulusLength: 1024 }).privateKey;
   const curve = generateKeyPairSync('ec', { namedCurve: 'secp384r1' }).privateKey;
-  for (const key of [rsa, curve]) {
+  const other = generateKeyPairSync('x25519').privateKey;
+  for (const key of [rsa, curve, other]) {
     const pem = key.export({ format: 'pem', type: 'pkcs8' }).toString();
     t.throws(() => createNodeKeys().fromPem(pem), { name: 'KeyFormatError' });
   }

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import test from 'ava';
 import * as asn1 from '../../pki/asn1.ts';
 import {
@@ -153,6 +154,15 @@ const attacks: Attack[] = [
         if (index === 0) altered[altered.length - 9] = (altered.at(-9) ?? 0) ^ 1;
         return altered;
       }),
+  },
+  {
+    what: 'an RSA key',
+    reason: 'algorithm',
+    chain: (fabric, node) => {
+      const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 1024 });
+      const spki = new Uint8Array(publicKey.export({ format: 'der', type: 'spki' }));
+      return forgeLeaf(fabric, node, { names: [uri(fabric), dns(fabric)], publicKey: spki });
+    },
   },
   { what: 'an expired workload', reason: 'expired', chain: leaf, laterMs: dayMs + 1000 },
   { what: 'an expired node', reason: 'expired', chain: (_fabric, node) => node.chain, laterMs: 31 * dayMs },

@@ -1,0 +1,135 @@
+// One simulated box: what survives its restarts (disk, store, engine, keys), and the product's own node started on it. Called
+// by scenarios and tests. It decides nothing: it is node-runtime/daemon.ts with simulated ports.
+
+import { replicate } from '../control/replicate.ts';
+import type { Database, Store } from '../control/store.ts';
+import type { TraceRecord } from '../node-runtime/actor-system.ts';
+import { type SelvedgeNode, startNode } from '../node-runtime/node.ts';
+import type { NodePorts, NodeSettings } from '../node-runtime/node-ports.ts';
+import { peerIdOf } from '../pki/peer-id.ts';
+import type { SimClock } from './sim-clock.ts';
+import { createSimDisk, type SimDisk } from './sim-disk.ts';
+import { createSimEngine, type SimEngine } from './sim-engine.ts';
+import { createSimKeys } from './sim-keys.ts';
+import type { SimNetwork } from './sim-mesh.ts';
+import type { SimRandom } from './sim-random.ts';
+import { createSimServiceNetwork } from './sim-service-network.ts';
+import { createSimStore, type SimStore } from './sim-store.ts';
+
+export interface SimBox {
+  readonly name: string;
+  readonly disk: SimDisk;
+  readonly store: SimStore;
+  readonly engine: SimEngine;
+  /** Starts the node on this box; again after `stop` or `crash`. */
+  start(settings?: Partial<NodeSettings>): Promise<SelvedgeNode>;
+  /** The running node; throws when there is none. */
+  node(): SelvedgeNode;
+  stop(): Promise<void>;
+  /** `kill -9` of the daemon: nothing of it goes on, workloads do. */
+  crash(): void;
+}
+
+export interface SimBoxOptions {
+  name: string;
+  clock: SimClock;
+  random: SimRandom;
+  network: SimNetwork;
+  trace: (record: TraceRecord) => void;
+}
+
+/** Reports every revision that a database gets, by whomever it was written. */
+function traced(store: Store, report: (database: string, id: string, revision: string) => void): Store {
+  const opened = new Map<string, Database>();
+  return {
+    ...store,
+    async open(name) {
+      const database = await store.open(name);
+      if (!opened.has(name)) {
+        opened.set(name, database);
+        database.subscribe(({ id }) => {
+          database.leaves(id).then(
+            (leaves) =>
+              report(
+                name,
+                id,
+                leaves
+                  .map(({ _rev = '' }) => _rev)
+                  .sort()
+                  .join(' '),
+              ),
+            () => undefined,
+          );
+        });
+      }
+      return database;
+    },
+    // The box keeps its store: closing is the daemon's end, not the disk's.
+    async close() {},
+  };
+}
+
+export function createSimBox({ name, clock, random, network, trace }: SimBoxOptions): SimBox {
+  const disk = createSimDisk();
+  const store = createSimStore({ random: random.fork('store') });
+  const engine = createSimEngine({ clock, random: random.fork('engine') });
+  const keys = createSimKeys(random.fork('keys'));
+  const chance = random.fork('node');
+  const kept = traced(store, (database, id, revision) =>
+    trace({ at: clock.now(), node: name, actor: `database/${database}`, event: id, state: revision }),
+  );
+  let running: SelvedgeNode | undefined;
+  let nextPort = 20_000;
+  /** A crashed daemon's actors may still run in this process: what they report no longer counts. */
+  let life = 0;
+
+  return {
+    name,
+    disk,
+    store,
+    engine,
+    node() {
+      if (running === undefined) throw new Error(`the simulated node ${name} does not run`);
+      return running;
+    },
+    async start(settings = {}) {
+      const born = ++life;
+      const ports: NodePorts = {
+        clock,
+        random: chance,
+        keys,
+        disk,
+        engine,
+        replicate,
+        // Simulated workloads are as ready as they run.
+        probe: async () => ({ ok: true }),
+        freePort: async () => nextPort++,
+        openStore: async () => kept,
+        createMesh: async (identity) => network.createMesh({ peerId: peerIdOf(identity.publicKey), name }),
+        createServiceNetwork: ({ localPeerId }) => createSimServiceNetwork({ node: localPeerId }),
+        platform: { arch: 'x64', os: 'linux' },
+        hostName: name,
+        software: 'simulated',
+        trace: (record) => {
+          if (born === life) trace(record);
+        },
+      };
+      const wished: NodeSettings = { name, labels: {}, found: false, join: [], ...settings };
+      running = await startNode(ports, wished, (type, message) => {
+        if (born === life) trace({ at: clock.now(), node: name, actor: 'node', event: type, state: message });
+      });
+      return running;
+    },
+    async stop() {
+      await running?.stop({ workloads: false });
+      running = undefined;
+    },
+    crash() {
+      if (running === undefined) return;
+      life += 1;
+      network.crash(running.peerId);
+      engine.crashDaemon();
+      running = undefined;
+    },
+  };
+}

@@ -1,0 +1,116 @@
+// One real daemon for the end-to-end tests: `selvedge up` as a child process, its events, everything it printed. Made by
+// fabric.ts. It ends with its workloads when the test's process is gone, whatever happened to that.
+
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { type Client, createClient } from '../../control/cli/client.ts';
+import type { DaemonEvent } from '../../node-runtime/daemon.ts';
+import { eventually } from '../eventually.ts';
+
+export const program = fileURLToPath(new URL('../../bin/selvedge.js', import.meta.url));
+/** A busy box with two cores: no step may fail because of its load alone. */
+export const deadlineMs = 60_000;
+
+export interface Daemon {
+  readonly name: string;
+  readonly dataFolder: string;
+  readonly pid: number;
+  readonly client: Client;
+  /** Undefined while it runs. */
+  readonly end: string | undefined;
+  readonly ended: Promise<string>;
+  readonly events: readonly DaemonEvent[];
+  /** All of stdout and stderr. */
+  output(): string;
+  /** The first event of the type, also a past one; rejects when the daemon ends first. */
+  event(type: DaemonEvent['type']): Promise<DaemonEvent>;
+  /** Resolves when its socket answers; rejects when the daemon ends first. */
+  answers(): Promise<void>;
+  /** Resolves once the process is gone. */
+  kill(signal: 'SIGKILL' | 'SIGTERM'): Promise<string>;
+}
+
+export interface DaemonStart {
+  name: string;
+  dataFolder: string;
+  /** Further arguments of `up`. */
+  options?: readonly string[];
+  token?: string | undefined;
+}
+
+function asEvent(line: string): DaemonEvent | undefined {
+  try {
+    const value = JSON.parse(line) as Partial<DaemonEvent> | null;
+    return typeof value?.type === 'string' ? (value as DaemonEvent) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export function startDaemon({ name, dataFolder, options = [], token }: DaemonStart): Daemon {
+  const { SELVEDGE_TOKEN: _, ...env } = process.env;
+  const fixed = ['--name', name, '--data', dataFolder, '--port', '0', '--output', 'json', '--exit-with-parent'];
+  const child = spawn(process.execPath, [program, 'up', ...fixed, ...options], {
+    stdio: 'pipe',
+    cwd: '/',
+    env: { ...env, ...(token !== undefined && { SELVEDGE_TOKEN: token }) },
+  });
+  const events: DaemonEvent[] = [];
+  const chunks: string[] = [];
+  const hear = (line: string): void => {
+    chunks.push(line);
+    const event = asEvent(line);
+    if (event !== undefined) events.push(event);
+  };
+  child.stdin.on('error', () => undefined);
+  createInterface({ input: child.stdout }).on('line', hear);
+  createInterface({ input: child.stderr }).on('line', hear);
+
+  let end: string | undefined;
+  const { promise: ended, resolve } = Promise.withResolvers<string>();
+  const finish = (why: string): void => {
+    end ??= why;
+    resolve(end);
+  };
+  child.on('error', (error) => finish(error.message));
+  // `close`, not `exit`: then all that it printed is here.
+  child.on('close', (status, signal) => finish(signal ?? `status ${status}`));
+
+  const output = (): string => chunks.join('\n');
+  const alive = (): void => {
+    if (end !== undefined) throw new Error(`${name} ended: ${end}\n${output().slice(-2_000)}`);
+  };
+  /** Fails at once, and with its output, when the daemon is gone. */
+  async function whileAlive<T>(what: string, probe: () => T | Promise<T>): Promise<NonNullable<T>> {
+    const found = await eventually(async () => (end !== undefined ? { gone: true as const } : { gone: false as const, value: await probe() }).gone
+      ? { value: undefined }
+      : await wrapped(probe), { deadlineMs, what: `${name}: ${what}` });
+    alive();
+    return found.value as NonNullable<T>;
+  }
+  async function wrapped<T>(probe: () => T | Promise<T>): Promise<{ value: T } | undefined> {
+    const value = await probe();
+    return value ? { value } : undefined;
+  }
+
+  return {
+    name,
+    dataFolder,
+    pid: child.pid ?? 0,
+    client: createClient({ socketPath: join(dataFolder, 'selvedge.sock') }),
+    get end() {
+      return end;
+    },
+    ended,
+    events,
+    output,
+    event: (type) => whileAlive(`event ${type}`, () => events.find((event) => event.type === type)),
+    answers: async () => void (await whileAlive('an answer', () => false)),
+    async kill(signal) {
+      child.kill(signal);
+      return await ended;
+    },
+  };
+}

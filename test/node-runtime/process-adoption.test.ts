@@ -1,0 +1,159 @@
+// What the next daemon makes of what an earlier one left: killed daemons, killed shims, other boots, pids used again.
+
+import { spawn } from 'node:child_process';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import test from 'ava';
+import { launchOf } from '../conformance/engine.ts';
+import { eventually } from '../eventually.ts';
+import { createProcessWorld, gone, lives, type ProcessWorld } from './process-world.ts';
+
+const INSTANCE = 'default.app.web.0';
+const identityOf = (record: string) => Number(/^pid=(\d+)$/m.exec(record)?.[1]);
+const shimOf = async (world: ProcessWorld) => identityOf(await world.text(INSTANCE, 'run', 'shim'));
+
+/** A process that is none of ours, with the record that the shim would have written about it. */
+async function stranger(t: { teardown(run: () => void): void }) {
+  const process_ = spawn('sleep', ['1000'], { detached: true, stdio: 'ignore' });
+  t.teardown(() => process_.kill('SIGKILL'));
+  await new Promise((resolve) => process_.once('spawn', resolve));
+  const pid = process_.pid as number;
+  const fields = (await readFile(`/proc/${pid}/stat`, 'latin1')).split(') ')[1]?.split(' ') ?? [];
+  const boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+  const record = (startTicks: number) => `pid=${pid}\nstart=${startTicks}\nboot=${boot}\nend\n`;
+  return { pid, startTicks: Number(fields[19]), record };
+}
+
+test('a daemon that is killed leaves its instances running for the next one', async (t) => {
+  const world = await createProcessWorld();
+  t.teardown(world.close);
+  const source = (name: string) => JSON.stringify(join(import.meta.dirname, '../../node-runtime', name));
+  const code = `
+    import { createProcessEngine } from ${source('process-engine.ts')};
+    import { createSystemClock } from ${source('system-clock.ts')};
+    const engine = createProcessEngine({ folder: ${JSON.stringify(world.folder)}, clock: createSystemClock() });
+    await engine.start();
+    const { pid } = await engine.launch(${JSON.stringify(launchOf(['/bin/sh', '-c', 'while [ ! -e go ]; do sleep 0.05; done; echo still; exit 6']))});
+    console.log(pid);
+    setInterval(() => undefined, 1000);`;
+  const daemon = spawn(process.execPath, ['--input-type=module', '-e', code], { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.teardown(() => daemon.kill('SIGKILL'));
+  const pid = Number(await new Promise((resolve) => daemon.stdout.once('data', resolve)));
+  const closed = new Promise((resolve) => daemon.once('close', resolve));
+  daemon.kill('SIGKILL');
+  await closed;
+
+  t.is((await world.engine.list())[0]?.pid, pid);
+  const waiting = world.engine.waitForExit(INSTANCE);
+  await writeFile(world.path(INSTANCE, 'go'), '');
+  t.is((await waiting).status, 6);
+  t.is(await world.text(INSTANCE, 'stdout.log'), 'still\n');
+});
+
+test('a stranger with a pid that was ours is neither adopted nor signalled', async (t) => {
+  const world = await createProcessWorld();
+  t.teardown(world.close);
+  await world.engine.launch(launchOf(['sleep', '1000']));
+  await world.engine.terminate(INSTANCE, 5_000);
+  const other = await stranger(t);
+  await rm(world.path(INSTANCE, 'run', 'exit'));
+  for (const who of ['shim', 'workload'])
+    await writeFile(world.path(INSTANCE, 'run', who), other.record(other.startTicks - 1));
+
+  const next = await world.open();
+  const [found] = await next.list();
+  t.is(found?.pid, undefined);
+  t.is(found?.exit?.status, undefined);
+  t.is(found?.exit?.signal, undefined);
+  await next.terminate(INSTANCE, 0);
+  await next.launch(launchOf(['true']));
+  await next.waitForExit(INSTANCE);
+  await next.remove(INSTANCE);
+  t.true(await lives(other.pid));
+});
+
+test('after another boot nothing counts as running, even with the same pid and start time', async (t) => {
+  const world = await createProcessWorld();
+  const next = await world.open({ trial: { boot: '00000000-0000-4000-8000-000000000000' } });
+  t.teardown(world.close);
+  const { pid, startedAt } = await world.engine.launch(launchOf(['sleep', '1000']));
+  t.teardown(async () => {
+    // The world believes what the engine of another boot wrote: that it ended.
+    process.kill(await shimOf(world), 'SIGKILL');
+    process.kill(pid as number, 'SIGKILL');
+  });
+  const [found] = await next.list();
+  t.truthy(found?.exit);
+  t.is(found?.exit?.status, undefined);
+  t.true(Math.abs((found?.exit?.at ?? 0) - startedAt) < 60_000, 'its last sign of life');
+  await next.terminate(INSTANCE, 0);
+  t.true(await lives(pid as number));
+});
+
+test('a workload whose shim was killed is waited for, and ends with nobody knowing how', async (t) => {
+  const world = await createProcessWorld();
+  t.teardown(world.close);
+  const { pid } = await world.engine.launch(launchOf(['sleep', '1000']));
+  const waiting = world.engine.waitForExit(INSTANCE);
+  const shim = await shimOf(world);
+  process.kill(shim, 'SIGKILL');
+  await gone(shim);
+  t.is((await world.engine.list())[0]?.pid, pid, 'still running');
+  process.kill(pid as number, 'SIGKILL');
+  const exit = await waiting;
+  t.is(exit.status, undefined);
+  t.is(exit.signal, undefined);
+  const next = await world.open();
+  t.deepEqual(await next.waitForExit(INSTANCE), exit, 'and stays so');
+});
+
+test('a workload whose shim was killed is ended with all that belongs to it', async (t) => {
+  const world = await createProcessWorld();
+  t.teardown(world.close);
+  const family = `sh -c 'trap "" TERM; while :; do sleep 0.2; done' & echo child $!; wait`;
+  const { pid } = await world.engine.launch(launchOf(['/bin/sh', '-c', family]));
+  const [, child] = await eventually(async () => /child (\d+)/.exec(await world.text(INSTANCE, 'stdout.log')));
+  process.kill(await shimOf(world), 'SIGKILL');
+  await gone(await shimOf(world));
+  t.truthy(await world.engine.terminate(INSTANCE, 300));
+  t.false(await lives(pid as number));
+  t.false(await lives(Number(child)));
+});
+
+test('what an instance left when shim and workload were killed together is gone at its next launch', async (t) => {
+  const world = await createProcessWorld();
+  t.teardown(world.close);
+  const { pid } = await world.engine.launch(launchOf(['/bin/sh', '-c', 'sleep 1000 & echo child $!; wait']));
+  const [, child] = await eventually(async () => /child (\d+)/.exec(await world.text(INSTANCE, 'stdout.log')));
+  process.kill(await shimOf(world), 'SIGKILL');
+  process.kill(pid as number, 'SIGKILL');
+  await world.engine.waitForExit(INSTANCE);
+  await world.engine.launch(launchOf(['true']));
+  t.false(await lives(Number(child)));
+});
+
+test('a launch that was cut off before its shim started is an end that nobody knows', async (t) => {
+  const world = await createProcessWorld();
+  t.teardown(world.close);
+  await world.engine.launch(launchOf(['true']));
+  await world.engine.waitForExit(INSTANCE);
+  await eventually(async () => !(await lives(await shimOf(world))));
+  for (const name of ['exit', 'shim', 'workload']) await rm(world.path(INSTANCE, 'run', name));
+  const next = await world.open();
+  const [found] = await next.list();
+  t.truthy(found?.exit);
+  t.is(found?.exit?.status, undefined);
+});
+
+test('a folder without a readable launch record is no instance, and can be launched over', async (t) => {
+  const world = await createProcessWorld();
+  t.teardown(world.close);
+  await world.engine.launch(launchOf(['true']));
+  await world.engine.waitForExit(INSTANCE);
+  for (const damage of ['', '{}', '{"instance":"another"}', 'null', '\0\0\0']) {
+    await writeFile(world.path(INSTANCE, 'run', 'launch.json'), damage);
+    t.deepEqual(await world.engine.list(), [], damage);
+  }
+  await world.engine.launch(launchOf(['true']));
+  t.is((await world.engine.waitForExit(INSTANCE)).status, 0);
+});
