@@ -19,9 +19,15 @@ export interface Accepted {
   dropped: { instance: string; reason: string }[];
 }
 
+export interface Refused {
+  refused: string;
+  /** Only late: a newer one is held. Normal where announcements come over several links. */
+  stale: boolean;
+}
+
 export interface AnnouncementTable {
   /** Takes in one announcement (compact JWS). Never throws. One that is held already is no news and no refusal. */
-  accept(jws: string): Accepted | { refused: string };
+  accept(jws: string): Accepted | Refused;
   /** The peer is out of reach or revoked. Older announcements of it stay refused; the same one is taken again. */
   forget(peerId: PeerId): void;
   /** One per instance and port, in order of instance and port; of each instance the place with the newest ticket. */
@@ -101,31 +107,31 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
 
   return {
     accept(jws) {
-      if (Buffer.byteLength(jws) > announcementBytesMax) return { refused: 'larger than an announcement may be' };
+      if (Buffer.byteLength(jws) > announcementBytesMax) return { refused: 'larger than an announcement may be', stale: false };
       const claimed = readAnnouncement(peekPayload(jws));
-      if (claimed === undefined) return { refused: 'malformed' };
+      if (claimed === undefined) return { refused: 'malformed', stale: false };
       // The same one comes over several links: it is known without any verification.
       if (held.get(claimed.peerId)?.jws === jws) return { changed: false, forward: false, dropped: [] };
       const early = staleReason(claimed.peerId, claimed);
-      if (early !== undefined) return { refused: early };
-      if (!held.has(claimed.peerId) && held.size >= announcingPeersMax) return { refused: 'too many peers are held' };
+      if (early !== undefined) return { refused: early, stale: true };
+      if (!held.has(claimed.peerId) && held.size >= announcingPeersMax) return { refused: 'too many peers are held', stale: false };
 
       let announcement: Announcement | undefined;
       try {
         const { payload, signer } = verifySigned(jws, announcementType);
         announcement = readAnnouncement(payload);
-        if (announcement === undefined) return { refused: 'malformed' };
-        if (signer.kind !== 'node') return { refused: 'not signed by the authority of a node' };
-        if (signer.fabricId !== fabricId || announcement.fabricId !== fabricId) return { refused: 'of another fabric' };
-        if (signer.peerId !== announcement.peerId) return { refused: 'signed by another peer than the one it is about' };
-        if (signer.node !== announcement.node) return { refused: 'names another node than its signer' };
+        if (announcement === undefined) return { refused: 'malformed', stale: false };
+        if (signer.kind !== 'node') return { refused: 'not signed by the authority of a node', stale: false };
+        if (signer.fabricId !== fabricId || announcement.fabricId !== fabricId) return { refused: 'of another fabric', stale: false };
+        if (signer.peerId !== announcement.peerId) return { refused: 'signed by another peer than the one it is about', stale: false };
+        if (signer.node !== announcement.node) return { refused: 'names another node than its signer', stale: false };
       } catch (error) {
-        return { refused: messageOf(error) };
+        return { refused: messageOf(error), stale: false };
       }
       // The verified bytes are the peeked ones, but only the verified ones count.
       const { peerId, bootCounter, sequence } = announcement;
       const late = staleReason(peerId, announcement);
-      if (late !== undefined) return { refused: late };
+      if (late !== undefined) return { refused: late, stale: true };
 
       const dropped: Accepted['dropped'] = [];
       const serves = new Map<string, Held['serves'][number]>();

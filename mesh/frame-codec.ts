@@ -21,46 +21,44 @@ export interface FrameDecoder {
 }
 
 export function createFrameDecoder(bytesMax: number): FrameDecoder {
-  let chunks: Uint8Array[] = [];
-  let pending = 0;
+  // One buffer that grows as bytes arrive, not a list of pieces: a sender of single bytes must cost no more than others.
+  let buffer = new Uint8Array(0);
+  let filled = 0;
 
-  /** Takes `count` bytes off the front, copied: a small frame must not keep a whole socket buffer alive. */
-  function take(count: number): Uint8Array {
-    const taken = new Uint8Array(count);
-    let filled = 0;
-    while (filled < count) {
-      const first = chunks[0] as Uint8Array;
-      const part = first.subarray(0, count - filled);
-      taken.set(part, filled);
-      filled += part.length;
-      if (part.length === first.length) chunks.shift();
-      else chunks[0] = first.subarray(part.length);
+  function append(chunk: Uint8Array): void {
+    if (filled + chunk.length > buffer.length) {
+      const grown = new Uint8Array(Math.max(filled + chunk.length, 2 * buffer.length));
+      grown.set(buffer.subarray(0, filled));
+      buffer = grown;
     }
-    pending -= count;
-    return taken;
+    buffer.set(chunk, filled);
+    filled += chunk.length;
   }
 
-  let awaited: number | undefined;
+  /** Forgets the first `count` bytes; what is left moves to the front, and an empty decoder holds no memory. */
+  function drop(count: number): void {
+    if (count === filled) buffer = new Uint8Array(0);
+    else buffer.copyWithin(0, count, filled);
+    filled -= count;
+  }
+
   return {
     push(chunk) {
+      append(chunk);
       const frames: Uint8Array[] = [];
-      if (chunk.length > 0) chunks.push(chunk);
-      pending += chunk.length;
-      for (;;) {
-        if (awaited === undefined) {
-          if (pending < HEADER_BYTES) return frames;
-          const header = take(HEADER_BYTES);
-          awaited = new DataView(header.buffer).getUint32(0);
-          if (awaited > bytesMax) {
-            chunks = [];
-            throw new FrameTooLargeError(`a frame of ${awaited} bytes was announced; ${bytesMax} are allowed`);
-          }
-        }
-        if (pending < awaited) return frames;
-        frames.push(take(awaited));
-        awaited = undefined;
+      let at = 0;
+      while (filled - at >= HEADER_BYTES) {
+        const length = new DataView(buffer.buffer, at).getUint32(0);
+        if (length > bytesMax)
+          throw new FrameTooLargeError(`a frame of ${length} bytes was announced; ${bytesMax} are allowed`);
+        const end = at + HEADER_BYTES + length;
+        if (end > filled) break;
+        frames.push(buffer.slice(at + HEADER_BYTES, end));
+        at = end;
       }
+      if (at > 0) drop(at);
+      return frames;
     },
-    pendingBytes: () => pending + (awaited === undefined ? 0 : HEADER_BYTES),
+    pendingBytes: () => filled,
   };
 }

@@ -11,7 +11,7 @@ export interface Announcer {
   /** Readiness, placement or authority changed: says it again. */
   announce(): void;
   /** What a link brought. */
-  receive(from: PeerId, list: readonly string[]): void;
+  receive(from: PeerId, jws: string): void;
   /** For a new link: everything held when this node forwards, else its own alone. */
   current(): string[];
   forget(peerId: PeerId): void;
@@ -28,7 +28,7 @@ export function createAnnouncer(dependencies: {
   sign: () => SignPayload;
   verifySigned: VerifySigned;
   served: () => { instance: string; ready: boolean; ticket: string }[];
-  send(list: string[], but: PeerId | undefined): void;
+  send(jws: string, but: PeerId | undefined): void;
   onEndpoints(endpoints: Endpoint[]): void;
   onRefused(from: PeerId, reason: string): void;
 }): Announcer {
@@ -53,24 +53,18 @@ export function createAnnouncer(dependencies: {
         dependencies.onRefused(peerId, accepted.refused);
         return;
       }
-      dependencies.send([own], undefined);
+      dependencies.send(own, undefined);
       if (accepted.changed) dependencies.onEndpoints(table.endpoints());
     },
-    receive(from, list) {
-      const news: string[] = [];
-      let changed = false;
-      for (const jws of list) {
-        const accepted = table.accept(jws);
-        if ('refused' in accepted) {
-          dependencies.onRefused(from, accepted.refused);
-          continue;
-        }
-        for (const { instance, reason } of accepted.dropped) dependencies.onRefused(from, `${instance}: ${reason}`);
-        changed ||= accepted.changed;
-        if (accepted.forward) news.push(jws);
+    receive(from, jws) {
+      const accepted = table.accept(jws);
+      if ('refused' in accepted) {
+        if (!accepted.stale) dependencies.onRefused(from, accepted.refused);
+        return;
       }
-      if (changed) dependencies.onEndpoints(table.endpoints());
-      if (forwards && news.length > 0) dependencies.send(news, from);
+      for (const { instance, reason } of accepted.dropped) dependencies.onRefused(from, `${instance}: ${reason}`);
+      if (accepted.changed) dependencies.onEndpoints(table.endpoints());
+      if (forwards && accepted.forward) dependencies.send(jws, from);
     },
     current: () => (forwards ? table.current() : own === undefined ? [] : [own]),
     forget(gone) {

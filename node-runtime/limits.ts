@@ -12,7 +12,7 @@ export const observationPeriodMs = 1_000;
 
 /** One signed announcement: 256 instances with their tickets. */
 export const linkAnnouncementBytesMax = 1_000_000;
-/** Neighbours or announcements in one message of a link. */
+/** Neighbours in one message of a link. */
 export const neighboursMax = 1_024;
 /** Who connects must prove membership, or be asking to be admitted, within this time. */
 export const unadmittedMs = 20_000;
@@ -100,3 +100,8 @@ export const controllerFactLifetimeMs = 400 * 86_400_000;
 export const controllerAddressesMax = 16;
 /** Where other nodes' workloads reach this node's; another port when it is taken. */
 export const tunnelPort = 7434;
+
+/** Messages of one link that wait for a slow reader; beyond, the link is ended and begun anew. */
+export const linkMessagesWaitingMax = 16_384;
+/** Nodes of which neighbours told where they are. */
+export const hintsMax = 4_096;

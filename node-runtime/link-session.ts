@@ -3,7 +3,7 @@
 
 import { z } from 'zod';
 import type { FrameStream } from '../mesh/mesh.ts';
-import { linkAnnouncementBytesMax, neighboursMax } from './limits.ts';
+import { linkAnnouncementBytesMax, linkMessagesWaitingMax, neighboursMax } from './limits.ts';
 
 export const linkProtocol = '/selvedge/link/1';
 
@@ -19,9 +19,10 @@ const nodeMessage = z.object({
   offer: z.object({ addresses: z.array(address).max(32), authorityKeySha256: z.string().max(64) }).optional(),
 });
 
-const announcementsMessage = z.object({
-  type: z.literal('announcements'),
-  list: z.array(z.string().max(linkAnnouncementBytesMax)).max(neighboursMax),
+/** One at a time: a list of them would not fit a frame. */
+const announcementMessage = z.object({
+  type: z.literal('announcement'),
+  jws: z.string().max(linkAnnouncementBytesMax),
 });
 
 const neighboursMessage = z.object({
@@ -38,7 +39,7 @@ const neighboursMessage = z.object({
     .max(neighboursMax),
 });
 
-const linkMessage = z.discriminatedUnion('type', [nodeMessage, announcementsMessage, neighboursMessage]);
+const linkMessage = z.discriminatedUnion('type', [nodeMessage, announcementMessage, neighboursMessage]);
 
 export type LinkMessage = z.infer<typeof linkMessage>;
 export type NodeMessage = z.infer<typeof nodeMessage>;
@@ -53,6 +54,7 @@ export interface LinkSession {
 /** Runs until either side ends it. A malformed message ends it. */
 export function runLinkSession(stream: FrameStream, onMessage: (message: LinkMessage) => void): LinkSession {
   const stop = new AbortController();
+  let waiting = 0;
 
   async function read(): Promise<string> {
     try {
@@ -70,7 +72,17 @@ export function runLinkSession(stream: FrameStream, onMessage: (message: LinkMes
   return {
     ended: read(),
     send(message) {
-      stream.send(Buffer.from(JSON.stringify(message))).catch((error) => stop.abort(error));
+      if (waiting >= linkMessagesWaitingMax) {
+        stop.abort(new Error('the other side reads too slowly'));
+        return;
+      }
+      waiting += 1;
+      stream
+        .send(Buffer.from(JSON.stringify(message)))
+        .catch((error) => stop.abort(error))
+        .finally(() => {
+          waiting -= 1;
+        });
     },
     end() {
       void stream.close().catch(() => undefined);

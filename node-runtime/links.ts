@@ -10,7 +10,7 @@ import type { Address, FrameStream, Mesh, PeerId } from '../mesh/mesh.ts';
 import type { Identity } from '../pki/identity.ts';
 import type { ActorSystem } from './actor-system.ts';
 import type { Clock } from './clock.ts';
-import { establishMs, unadmittedMs } from './limits.ts';
+import { establishMs, hintsMax, unadmittedMs } from './limits.ts';
 import { type LinkMessage, type LinkSession, linkProtocol, type NodeMessage, runLinkSession } from './link-session.ts';
 
 export interface LinkedPeer {
@@ -41,7 +41,7 @@ export interface LinksDependencies {
   onLinked(peer: LinkedPeer): void;
   onUnlinked(peer: LinkedPeer, reason: string): void;
   onNode(peer: LinkedPeer): void;
-  onAnnouncements(from: PeerId, list: string[]): void;
+  onAnnouncement(from: PeerId, jws: string): void;
 }
 
 export interface Links {
@@ -158,7 +158,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
     list.push({ peer, session });
     sessions.set(peerId, list);
     session.send(dependencies.describe());
-    session.send({ type: 'announcements', list: dependencies.announcements() });
+    for (const jws of dependencies.announcements()) session.send({ type: 'announcement', jws });
     if (router === 'interior') tellNeighbours();
     if (list.length === 1) dependencies.onLinked(peer);
     choose();
@@ -183,11 +183,12 @@ export function createLinks(dependencies: LinksDependencies): Links {
       dependencies.onNode(peer);
       if (router === 'interior') tellNeighbours();
       choose();
-    } else if (message.type === 'announcements') {
-      dependencies.onAnnouncements(peer.peerId, message.list);
+    } else if (message.type === 'announcement') {
+      dependencies.onAnnouncement(peer.peerId, message.jws);
     } else {
       for (const hint of message.list) {
-        if (hint.peerId !== mesh.peerId) hints.set(hint.peerId, { ...hint, roundTripMs: undefined });
+        if (hint.peerId === mesh.peerId || (hints.size >= hintsMax && !hints.has(hint.peerId))) continue;
+        hints.set(hint.peerId, { ...hint, roundTripMs: undefined });
       }
       choose();
     }

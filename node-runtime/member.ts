@@ -177,7 +177,7 @@ async function compose(
     sign: () => authority.sign(),
     verifySigned,
     served: () => instances.announced(),
-    send: (list, but) => links.broadcast({ type: 'announcements', list }, but),
+    send: (jws, but) => links.broadcast({ type: 'announcement', jws }, but),
     onEndpoints(endpoints) {
       serviceNetwork.setEndpoints(endpoints);
       instances.recheck();
@@ -277,7 +277,7 @@ async function compose(
       serviceNetwork.setOffer(peerId, said?.offer);
       observeNode();
     },
-    onAnnouncements: (from, list) => announcer.receive(from, list),
+    onAnnouncement: (from, jws) => announcer.receive(from, jws),
   });
 
   function replicatedWith({ identity }: LinkedPeer): Replicated[] {

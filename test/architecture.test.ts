@@ -58,7 +58,7 @@ function importsOf(file: string): Import[] {
   return [...statements].map((match) => {
     const target = match[3] ?? match[6] ?? match[9] ?? '';
     const names = match[2] ?? '';
-    const inner = /^\{([^]*)\}$/.exec(names.trim())?.[1];
+    const inner = /^\{([\s\S]*)\}$/.exec(names.trim())?.[1];
     const allTypes = inner?.split(',').every((name) => name.trim() === '' || name.trim().startsWith('type ')) ?? false;
     return {
       from: file,
@@ -101,12 +101,12 @@ test('a package is imported only where it belongs', (t) => {
 });
 
 test('time and chance are asked for at their ports alone', (t) => {
-  const adapters = /^(node-runtime\/system-|simulations\/sim-(clock|random))/;
+  const adapters = /(^|\/)system-|^simulations\/sim-(clock|random)|^node-runtime\/clock\.ts$/;
   const wrong = folders
     .flatMap(files)
     .filter((file) => !adapters.test(file))
     .filter((file) => {
-      const code = readFileSync(join(root, file), 'utf8').replace(/\/\/.*$|\/\*[^]*?\*\//gm, '');
+      const code = readFileSync(join(root, file), 'utf8').replace(/\/\/.*$|\/\*[\s\S]*?\*\//gm, '');
       return /\bDate\.now\(|\bMath\.random\(|(?<![.\w])set(Timeout|Interval)\(|\bnew Date\(\)/.test(code);
     });
   t.deepEqual(wrong, []);

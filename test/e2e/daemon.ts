@@ -10,15 +10,13 @@ import type { DaemonEvent } from '../../node-runtime/daemon.ts';
 import { eventually } from '../eventually.ts';
 
 export const program = fileURLToPath(new URL('../../bin/selvedge.js', import.meta.url));
-/** A busy box with two cores: no step may fail because of its load alone. */
+/** For a busy box with two cores: no step may fail because of its load alone. */
 export const deadlineMs = 60_000;
 
 export interface Daemon {
-  readonly name: string;
-  readonly dataFolder: string;
   readonly pid: number;
   readonly client: Client;
-  /** Undefined while it runs. */
+  /** How it ended; undefined while it runs. */
   readonly end: string | undefined;
   readonly ended: Promise<string>;
   readonly events: readonly DaemonEvent[];
@@ -28,7 +26,7 @@ export interface Daemon {
   event(type: DaemonEvent['type']): Promise<DaemonEvent>;
   /** Resolves when its socket answers; rejects when the daemon ends first. */
   answers(): Promise<void>;
-  /** Resolves once the process is gone. */
+  /** Resolves with how it ended, once the process is gone. */
   kill(signal: 'SIGKILL' | 'SIGTERM'): Promise<string>;
 }
 
@@ -57,10 +55,11 @@ export function startDaemon({ name, dataFolder, options = [], token }: DaemonSta
     cwd: '/',
     env: { ...env, ...(token !== undefined && { SELVEDGE_TOKEN: token }) },
   });
+  const client = createClient({ socketPath: join(dataFolder, 'selvedge.sock') });
   const events: DaemonEvent[] = [];
-  const chunks: string[] = [];
+  const lines: string[] = [];
   const hear = (line: string): void => {
-    chunks.push(line);
+    lines.push(line);
     const event = asEvent(line);
     if (event !== undefined) events.push(event);
   };
@@ -75,39 +74,29 @@ export function startDaemon({ name, dataFolder, options = [], token }: DaemonSta
     resolve(end);
   };
   child.on('error', (error) => finish(error.message));
-  // `close`, not `exit`: then all that it printed is here.
+  // `close`, not `exit`: by then all that it printed is here.
   child.on('close', (status, signal) => finish(signal ?? `status ${status}`));
 
-  const output = (): string => chunks.join('\n');
-  const alive = (): void => {
-    if (end !== undefined) throw new Error(`${name} ended: ${end}\n${output().slice(-2_000)}`);
-  };
-  /** Fails at once, and with its output, when the daemon is gone. */
-  async function whileAlive<T>(what: string, probe: () => T | Promise<T>): Promise<NonNullable<T>> {
-    const found = await eventually(async () => (end !== undefined ? { gone: true as const } : { gone: false as const, value: await probe() }).gone
-      ? { value: undefined }
-      : await wrapped(probe), { deadlineMs, what: `${name}: ${what}` });
-    alive();
-    return found.value as NonNullable<T>;
-  }
-  async function wrapped<T>(probe: () => T | Promise<T>): Promise<{ value: T } | undefined> {
-    const value = await probe();
-    return value ? { value } : undefined;
+  const output = (): string => lines.join('\n');
+
+  async function whileItRuns<T>(what: string, probe: () => T | Promise<T>): Promise<NonNullable<T>> {
+    const gone = ended.then((why) => {
+      throw new Error(`${name} ended (${why}) before ${what}\n${output().slice(-2_000)}`);
+    });
+    return await Promise.race([gone, eventually(probe, { deadlineMs, what: `${name}: ${what}` })]);
   }
 
   return {
-    name,
-    dataFolder,
     pid: child.pid ?? 0,
-    client: createClient({ socketPath: join(dataFolder, 'selvedge.sock') }),
+    client,
     get end() {
       return end;
     },
     ended,
     events,
     output,
-    event: (type) => whileAlive(`event ${type}`, () => events.find((event) => event.type === type)),
-    answers: async () => void (await whileAlive('an answer', () => false)),
+    event: (type) => whileItRuns(`the event ${type}`, () => events.find((event) => event.type === type)),
+    answers: async () => void (await whileItRuns('an answer', () => client.ping().then(() => true))),
     async kill(signal) {
       child.kill(signal);
       return await ended;

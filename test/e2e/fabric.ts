@@ -1,0 +1,160 @@
+// A real fabric for one end-to-end test: a controller and edge nodes, each a daemon of its own in a temporary folder, joined
+// by tokens and mDNS. Everything is ended and removed when the test ends, also when it fails. Many fabrics live side by side
+// on one box: a token pins its fabric.
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ExecutionContext } from 'ava';
+import { parseAllDocuments } from 'yaml';
+import { processesOf } from '../../control/cli/demo-folder.ts';
+import type { ApplicationView, InstanceView, StatusView } from '../../control/views.ts';
+import { eventually } from '../eventually.ts';
+import { type Daemon, deadlineMs, startDaemon } from './daemon.ts';
+
+/** A daemon and its workloads end within this, or are killed. */
+const endMs = 20_000;
+
+export interface FabricNode {
+  readonly name: string;
+  readonly dataFolder: string;
+  /** The one that was started last. */
+  readonly daemon: Daemon;
+  /** Of all its daemons so far. */
+  output(): string;
+  status(): Promise<StatusView>;
+  /** One of its own instances by the microservice's name; throws when it has none. */
+  instance(microservice: string): Promise<InstanceView>;
+  /** Starts a daemon again on the same folder, with no token; resolves when it answers. */
+  start(): Promise<void>;
+}
+
+export interface Fabric {
+  readonly control: FabricNode;
+  readonly edges: FabricNode[];
+  /** The tokens that the edge nodes joined with. */
+  readonly tokens: string[];
+  /** YAML text. */
+  apply(manifest: string): Promise<void>;
+  /** The application as the controller sees it, once `holds` does. */
+  application(name: string, holds: (application: ApplicationView) => boolean, what: string): Promise<ApplicationView>;
+  ready(name: string): Promise<ApplicationView>;
+}
+
+/** Waits for a condition, with the deadline of these tests. */
+export function waitFor<T>(what: string, probe: () => T | Promise<T>): Promise<NonNullable<T>> {
+  return eventually(probe, { deadlineMs, everyMs: 50, what });
+}
+
+export function instanceOf({ instances }: ApplicationView, microservice: string): InstanceView {
+  const found = instances.find((instance) => instance.microservice === microservice);
+  if (found === undefined) throw new Error(`there is no instance of ${microservice}`);
+  return found;
+}
+
+interface Starting extends FabricNode {
+  first(options: readonly string[], token?: string): void;
+}
+
+function createNode(name: string, dataFolder: string): Starting {
+  const daemons: Daemon[] = [];
+  const daemon = (): Daemon => {
+    const last = daemons.at(-1);
+    if (last === undefined) throw new Error(`${name} has not been started`);
+    return last;
+  };
+  return {
+    name,
+    dataFolder,
+    get daemon() {
+      return daemon();
+    },
+    output: () => daemons.map((one) => one.output()).join('\n'),
+    status: () => daemon().client.status(),
+    async instance(microservice) {
+      const { nodes } = await daemon().client.status();
+      const own = nodes.flatMap((node) => (node.name === name ? node.instances : []));
+      const found = own.find((instance) => instance.microservice === microservice);
+      if (found === undefined) throw new Error(`${name} has no instance of ${microservice}`);
+      return found;
+    },
+    first: (options, token) => void daemons.push(startDaemon({ name, dataFolder, options, token })),
+    async start() {
+      if (daemon().end === undefined) throw new Error(`${name} runs already`);
+      daemons.push(startDaemon({ name, dataFolder }));
+      await daemon().answers();
+    },
+  };
+}
+
+/** Ends a daemon with its workloads; by force when it does not do so by itself. */
+async function endNode({ daemon }: FabricNode): Promise<void> {
+  if (daemon.end !== undefined) return;
+  await daemon.client.down(true).catch(() => undefined);
+  const timer = setTimeout(() => void daemon.kill('SIGKILL'), endMs);
+  await daemon.ended;
+  clearTimeout(timer);
+}
+
+async function endAll(folder: string, nodes: readonly FabricNode[]): Promise<void> {
+  await Promise.all(nodes.map(endNode));
+  // Of daemons that a test killed the workloads are left; whatever names this folder belongs to it.
+  for (const pid of await processesOf(folder)) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // It ended by itself in between.
+    }
+  }
+  await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+}
+
+/** Resolves when all nodes are joined and linked. */
+export async function createFabric(t: ExecutionContext, { edges: count }: { edges: number }): Promise<Fabric> {
+  const folder = await mkdtemp(join(tmpdir(), 'selvedge-e2e-'));
+  const control = createNode('control', join(folder, 'control'));
+  const edges = Array.from({ length: count }, (_, index) =>
+    createNode(`edge-${index + 1}`, join(folder, `edge-${index + 1}`)),
+  );
+  const started: FabricNode[] = [];
+  t.teardown(async () => {
+    if (!t.passed) for (const node of started) t.log(`${node.name}:\n${node.output().slice(-4_000)}`);
+    await endAll(folder, started);
+  });
+
+  control.first(['--found', '--fabric', 'e2e']);
+  started.push(control);
+  await control.daemon.answers();
+  const { client } = control.daemon;
+  const tokens: string[] = [];
+  for (const edge of edges) {
+    const { token } = await client.createToken({ uses: 1, ttlMs: 600_000, labels: {}, router: 'edge' });
+    tokens.push(token);
+    edge.first([], token);
+    started.push(edge);
+  }
+  await Promise.all(edges.map((edge) => edge.daemon.event('joined')));
+  await waitFor('every node to be linked', async () => {
+    const { nodes } = await client.status();
+    return nodes.length === count + 1 && nodes.every(({ state, links }) => state === 'connected' && links.length > 0);
+  });
+
+  const application: Fabric['application'] = (name, holds, what) =>
+    waitFor(`${name}: ${what}`, async () => {
+      const view = await control.daemon.client.application('default', name);
+      if (!holds(view)) throw new Error(`${view.reason}; ${JSON.stringify(view.instances)}`);
+      return view;
+    });
+
+  return {
+    control,
+    edges,
+    tokens,
+    async apply(manifest) {
+      const documents = parseAllDocuments(manifest).map((document) => document.toJS() as unknown);
+      await control.daemon.client.apply(documents, documents.map(() => 'test.yaml'));
+    },
+    application,
+    ready: (name) => application(name, ({ ready }) => ready, 'ready'),
+  };
+}
