@@ -36,7 +36,8 @@ export function createDeniedCalls({ clock, onDenied }: DeniedCallsOptions): Tell
   return (event) => {
     const now = clock.now();
     const known = shares.get(event.kind) ?? { since: now, told: 0, leftOut: 0 };
-    const share = now - known.since >= minuteMs ? { ...known, since: now, told: 0 } : known;
+    // A clock that was set back begins a new minute as well.
+    const share = Math.abs(now - known.since) >= minuteMs ? { ...known, since: now, told: 0 } : known;
     const tell = share.told < deniedEventsPerMinuteMax;
     shares.set(event.kind, tell ? { ...share, told: share.told + 1, leftOut: 0 } : { ...share, leftOut: share.leftOut + 1 });
     if (tell) onDenied({ ...event, leftOut: share.leftOut });

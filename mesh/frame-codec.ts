@@ -35,10 +35,9 @@ export function createFrameDecoder(bytesMax: number): FrameDecoder {
     filled += chunk.length;
   }
 
-  /** Forgets the first `count` bytes; what is left moves to the front, and an empty decoder holds no memory. */
+  /** Forgets the first `count` bytes. What is left gets memory of its own size, so an idle decoder holds next to none. */
   function drop(count: number): void {
-    if (count === filled) buffer = new Uint8Array(0);
-    else buffer.copyWithin(0, count, filled);
+    buffer = buffer.slice(count, filled);
     filled -= count;
   }
 

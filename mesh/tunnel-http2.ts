@@ -2,7 +2,6 @@
 
 import type { Http2Session, SessionOptions } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
-import type { Clock } from '../node-runtime/clock.ts';
 import {
   tunnelFrameBytes,
   tunnelHeaderBytesMax,
@@ -13,6 +12,7 @@ import {
   tunnelSilenceMs,
   tunnelStreamsPerSessionMax,
   tunnelStreamWindowBytes,
+  tunnelSweepMs,
 } from './limits.ts';
 
 /** Names the called instance in a CONNECT; left out, any instance of the microservice on that node answers. */
@@ -34,14 +34,17 @@ export const sessionOptions: SessionOptions = {
 };
 
 export interface Liveness {
-  /** Asks for a sign of life after some silence; false once it has been silent for too long. */
+  /**
+   * Called every `tunnelSweepMs`. Asks for a sign of life after some silence; false once it has been silent for too long. Counts its
+   * calls instead of looking at the clock, which may jump by years on a box that has none of its own.
+   */
   check(): boolean;
   /** There is a reason to doubt: it has `tunnelHurryMs` to answer. */
   hurry(): void;
 }
 
-export function watchLiveness(clock: Clock, session: Http2Session, socket: TLSSocket): Liveness {
-  let heardAt = clock.now();
+export function watchLiveness(session: Http2Session, socket: TLSSocket): Liveness {
+  let silentMs = 0;
   let bytesRead = socket.bytesRead;
   let asked = false;
 
@@ -49,27 +52,26 @@ export function watchLiveness(clock: Clock, session: Http2Session, socket: TLSSo
     if (asked || session.closed || session.destroyed) return;
     asked = session.ping((error) => {
       asked = false;
-      if (error === null) heardAt = clock.now();
+      if (error === null) silentMs = 0;
     });
   }
 
-  function listen(): number {
-    const now = clock.now();
+  function listen(): void {
     // Behind a long queue the answer to a ping comes late, but what comes before it is a sign of life as well.
-    if (socket.bytesRead !== bytesRead) heardAt = now;
+    if (socket.bytesRead !== bytesRead) silentMs = 0;
     bytesRead = socket.bytesRead;
-    return now - heardAt;
   }
 
   return {
     check() {
-      const silentMs = listen();
+      silentMs += tunnelSweepMs;
+      listen();
       if (silentMs >= tunnelPingAfterMs) ask();
       return silentMs < tunnelSilenceMs;
     },
     hurry() {
       listen();
-      heardAt = Math.min(heardAt, clock.now() - tunnelSilenceMs + tunnelHurryMs);
+      silentMs = Math.max(silentMs, tunnelSilenceMs - tunnelHurryMs);
       ask();
     },
   };

@@ -83,7 +83,7 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
       caller,
       called: nameOf(called),
       credential: called.credential,
-      liveness: watchLiveness(clock, session, socket),
+      liveness: watchLiveness(session, socket),
       streams: new Set(),
       idleSince: clock.now(),
     };

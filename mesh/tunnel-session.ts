@@ -133,7 +133,7 @@ async function startSession(
     throw error;
   });
   http2.setLocalWindowSize(tunnelSessionWindowBytes);
-  return wrap(clock, http2, watchLiveness(clock, http2, socket), server, request);
+  return wrap(clock, http2, watchLiveness(http2, socket), server, request);
 }
 
 function wrap(

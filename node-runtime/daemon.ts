@@ -166,7 +166,8 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
 
   const end = (workloads: boolean, failure?: unknown): Promise<void> => {
     if (ending === undefined) {
-      ending = server.stop().then(() => node.stop({ workloads }));
+      // The socket goes last: who waits for its end knows that everything has ended.
+      ending = node.stop({ workloads }).finally(() => server.stop());
       ending.then(() => (failure === undefined ? resolve() : reject(failure)), reject);
     }
     return ending;

@@ -3,39 +3,29 @@
 // It never restarts anything, and never signals a process that it has not just recognised.
 
 import { constants } from 'node:fs';
-import { access, chmod, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { access, mkdir, readdir, rm } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import type { Clock } from './clock.ts';
-import type { Engine, EngineInstance, Exit, Launch } from './engine.ts';
+import type { Engine, EngineInstance } from './engine.ts';
 import {
   DiskError,
   EngineStoppedError,
   EngineUnavailableError,
   InstanceRunningError,
   InstanceUnknownError,
-  LaunchFailedError,
-  WorkingDirectoryError,
 } from './errors.ts';
 import { createKeyedQueue } from './keyed-queue.ts';
-import { checkFiles, checkLaunch, isInstanceName, workloadEnvironment } from './launch-check.ts';
-import {
-  EXIT_POLL_MS,
-  LAUNCH_GRACE_MS,
-  LAUNCH_RECORD_POLL_MS,
-  LAUNCH_RECORD_WAIT_MS,
-  LOG_CHECK_MS,
-  ORPHAN_POLL_MS,
-} from './limits.ts';
+import { checkFiles, checkLaunch, isInstanceName } from './launch-check.ts';
+import { LAUNCH_GRACE_MS, LAUNCH_RECORD_POLL_MS, LOG_CHECK_MS } from './limits.ts';
 import { askToEnd, killAll } from './process-end.ts';
-import { type InstanceFolder, type LaunchRecord, openInstanceFolder } from './process-folder.ts';
+import { type InstanceFolder, openInstanceFolder } from './process-folder.ts';
+import { createProcessLauncher, describeInstance, type ProcessLauncher } from './process-launch.ts';
 import { createProcessLog, type ProcessLog } from './process-log.ts';
-import { detectNames, hostsFile, type Names, type NamesKind } from './process-names.ts';
-import { type ShimTools, shimCommand } from './process-shim.ts';
-import { spawnShim } from './process-spawn.ts';
-import { LAUNCH_VARIABLE, readStanding, type Standing } from './process-standing.ts';
+import { detectNames, type Names, type NamesKind } from './process-names.ts';
+import { readStanding, type Standing } from './process-standing.ts';
 import { createProcessTable, type ProcessTable } from './process-table.ts';
 import { findCommand, findShimTools } from './process-tools.ts';
-import { watchFolder } from './process-watch.ts';
+import { createProcessWaits, type ProcessWaits } from './process-wait.ts';
 
 export interface ProcessEngineDependencies {
   /** Where the instances' folders are; made with mode 0700. */
@@ -57,9 +47,10 @@ export interface ProcessEngine extends Engine {
 }
 
 interface Started {
-  tools: ShimTools;
   table: ProcessTable;
   names: Names;
+  launcher: ProcessLauncher;
+  waits: ProcessWaits;
   stopping: AbortController;
   maintenance: Promise<void>;
 }
@@ -69,10 +60,8 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
   const root = resolve(dependencies.folder);
   const queue = createKeyedQueue();
   const logs = new Map<string, ProcessLog>();
-  const waiters = new Map<string, Set<Waiter>>();
   let starting: Promise<Started> | undefined;
   let started: Started | undefined;
-  let launches = 0;
 
   const running = (): Started => {
     if (started === undefined) throw new EngineStoppedError();
@@ -108,7 +97,9 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     const names = await detectNames(root, tools, findCommand);
     const stopping = new AbortController();
     for (const instance of await instancesOnDisk()) await logOf(instance).check();
-    return { tools, table, names, stopping, maintenance: maintain(stopping.signal) };
+    const waits = createProcessWaits({ clock, table, open, stopping: stopping.signal });
+    const launcher = createProcessLauncher({ clock, table, tools, names, nodeExecutableFolder, open, logOf, waits });
+    return { table, names, launcher, waits, stopping, maintenance: maintain(stopping.signal) };
   }
 
   async function instancesOnDisk(): Promise<string[]> {
@@ -130,119 +121,6 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
           failed.add(instance);
         }
       }
-    }
-  }
-
-  /** Wakes who waits for an instance; with an end, tells those who wait for that launch. */
-  function notify(instance: string, end?: { launchId: string; exit: Exit }): void {
-    for (const waiter of waiters.get(instance) ?? []) {
-      if (end !== undefined && end.launchId === waiter.launchId) waiter.exit = end.exit;
-      waiter.wake();
-    }
-  }
-
-  async function untilEnded(instance: string, signal: AbortSignal): Promise<Exit> {
-    const { table, stopping } = running();
-    const either = AbortSignal.any([signal, stopping.signal]);
-    const folder = open(instance);
-    // Before the first look, so that nothing falls between them.
-    const watch = watchFolder(folder.run, clock);
-    const waiter: Waiter = { launchId: undefined, exit: undefined, wake: watch.wake };
-    const others = waiters.get(instance) ?? new Set();
-    waiters.set(instance, others.add(waiter));
-    try {
-      for (;;) {
-        const standing: Standing = isInstanceName(instance)
-          ? await readStanding(folder, table, clock)
-          : { kind: 'absent' };
-        if (waiter.exit !== undefined) return waiter.exit;
-        if (standing.kind === 'absent') throw new InstanceUnknownError(instance);
-        if (standing.kind === 'ended') return standing.exit;
-        waiter.launchId ??= standing.launch.launchId;
-        // Ended and launched again between two looks, by another engine object: nobody can know how it ended.
-        if (waiter.launchId !== standing.launch.launchId)
-          return { status: undefined, signal: undefined, at: clock.now() };
-        await watch.changed(standing.shim === undefined ? ORPHAN_POLL_MS : EXIT_POLL_MS, either);
-      }
-    } catch (error) {
-      throw stopping.signal.aborted && !signal.aborted ? new EngineStoppedError() : error;
-    } finally {
-      watch.close();
-      others.delete(waiter);
-      if (others.size === 0 && waiters.get(instance) === others) waiters.delete(instance);
-    }
-  }
-
-  async function launchNow(launch: Launch): Promise<EngineInstance> {
-    const { tools, table, names } = running();
-    const { instance, spec } = launch;
-    const folder = open(instance);
-    const before = await readStanding(folder, table, clock);
-    if (before.kind === 'running') throw new InstanceRunningError(instance);
-    await checkWorkingDirectory(instance, spec.workingDirectory);
-    // Of an earlier launch something may be left whose shim was killed.
-    await killAll({ clock, table, folder, instance });
-    if (before.kind === 'ended') notify(instance, { launchId: before.launch.launchId, exit: before.exit });
-
-    const record: LaunchRecord = {
-      launchId: `${instance}.${clock.now().toString(36)}.${process.pid}.${launches++}`,
-      instance,
-      specHash: launch.specHash,
-      startedAt: clock.now(),
-      boot: table.boot,
-      env: { ...spec.env, ...launch.env },
-      files: launch.files.map(({ path }) => path),
-    };
-    const old = before.kind === 'ended' ? before.launch.files : [];
-    try {
-      await mkdir(folder.folder, { recursive: true, mode: 0o700 });
-      await chmod(folder.folder, 0o700);
-      await folder.resetRun();
-      await folder.removeFiles(old.filter((path) => !record.files.includes(path)));
-      await folder.layFiles(launch.files);
-      if (launch.hosts.length > 0) await writeFile(folder.hosts, await hostsFile(launch.hosts), { mode: 0o644 });
-      await folder.writeLaunch(record);
-      await logOf(instance).check();
-    } catch (error) {
-      await folder.resetRun().catch(() => undefined);
-      throw new DiskError('prepare', folder.folder, error);
-    }
-
-    const wrap = (command: string[]) => (launch.hosts.length > 0 ? names.wrap(folder.hosts, command) : command);
-    let ended = false;
-    const watch = watchFolder(folder.run, clock);
-    try {
-      const child = await spawnShim({
-        command: shimCommand(tools, folder.run, wrap, spec.command),
-        workingDirectory: spec.workingDirectory ?? folder.folder,
-        env: { ...workloadEnvironment(launch, process.env, nodeExecutableFolder), [LAUNCH_VARIABLE]: record.launchId },
-        stdout: folder.stdout,
-        stderr: folder.stderr,
-        onEnd: () => {
-          ended = true;
-          watch.wake();
-          notify(instance);
-        },
-      });
-      const deadline = clock.now() + LAUNCH_RECORD_WAIT_MS;
-      for (;;) {
-        const gone = ended;
-        const [workload, exit] = await Promise.all([folder.readIdentity('workload'), folder.readExit()]);
-        if (workload !== undefined || exit !== undefined) return describe(record, exit, workload?.pid);
-        if (gone) throw new LaunchFailedError(instance, (await folder.readNotice()) || 'its shim ended at once');
-        if (clock.now() > deadline) {
-          child.kill('SIGKILL');
-          throw new LaunchFailedError(instance, `it did not start within ${LAUNCH_RECORD_WAIT_MS} ms`);
-        }
-        await watch.changed(LAUNCH_RECORD_POLL_MS, new AbortController().signal);
-      }
-    } catch (error) {
-      await folder.resetRun().catch(() => undefined);
-      throw error instanceof LaunchFailedError
-        ? error
-        : new LaunchFailedError(instance, (error as Error).message, { cause: error });
-    } finally {
-      watch.close();
     }
   }
 
@@ -279,8 +157,9 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       const found: EngineInstance[] = [];
       for (const instance of await instancesOnDisk()) {
         const standing = await settled(() => standingOf(instance), clock);
-        if (standing.kind === 'ended') found.push(describe(standing.launch, standing.exit, undefined));
-        if (standing.kind === 'running') found.push(describe(standing.launch, undefined, standing.workload?.pid));
+        if (standing.kind === 'ended') found.push(describeInstance(standing.launch, standing.exit, undefined));
+        if (standing.kind === 'running')
+          found.push(describeInstance(standing.launch, undefined, standing.workload?.pid));
       }
       return found;
     },
@@ -288,15 +167,15 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     async launch(launch) {
       running();
       checkLaunch(launch);
-      return queue.run(launch.instance, () => launchNow(launch));
+      return queue.run(launch.instance, () => running().launcher.launch(launch));
     },
 
-    waitForExit: async (instance, signal) => untilEnded(instance, signal ?? new AbortController().signal),
+    waitForExit: async (instance, signal) => running().waits.untilEnded(instance, signal),
 
     async terminate(instance, timeoutMs) {
       // A launch that is under way comes first.
       await queue.run(instance, async () => undefined);
-      const { table } = running();
+      const { table, waits } = running();
       const standing = await standingOf(instance);
       if (standing.kind === 'absent') return undefined;
       const dependencies = { clock, table, folder: open(instance), instance };
@@ -305,7 +184,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
         const waiting = new AbortController();
         const late = clock.setTimeout(() => waiting.abort(), timeoutMs);
         try {
-          await untilEnded(instance, waiting.signal);
+          await waits.untilEnded(instance, waiting.signal);
         } catch (error) {
           if (!waiting.signal.aborted) throw error;
         } finally {
@@ -319,7 +198,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       running();
       if (!isInstanceName(instance)) return;
       await queue.run(instance, async () => {
-        const { table } = running();
+        const { table, waits } = running();
         const folder = open(instance);
         const standing = await standingOf(instance);
         if (standing.kind === 'running') throw new InstanceRunningError(instance);
@@ -330,10 +209,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
         } catch (error) {
           throw new DiskError('remove', folder.folder, error);
         }
-        notify(
-          instance,
-          standing.kind === 'ended' ? { launchId: standing.launch.launchId, exit: standing.exit } : undefined,
-        );
+        waits.notify(instance, standing.kind === 'ended' ? standing : undefined);
       });
     },
 
@@ -370,33 +246,11 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
   };
 }
 
-interface Waiter {
-  launchId: string | undefined;
-  exit: Exit | undefined;
-  wake(): void;
-}
-
-function describe(launch: LaunchRecord, exit: Exit | undefined, pid: number | undefined): EngineInstance {
-  const { instance, specHash, startedAt, env } = launch;
-  return { instance, specHash, pid: exit === undefined ? pid : undefined, startedAt, env, exit };
-}
-
 /** The standing once the shim has said who the workload is, or that it ended; what there is after a while. */
 async function settled(read: () => Promise<Standing>, clock: Clock): Promise<Standing> {
-  const deadline = clock.now() + LAUNCH_GRACE_MS;
-  for (;;) {
+  for (let waitedMs = 0; ; waitedMs += LAUNCH_RECORD_POLL_MS) {
     const standing = await read();
-    if (standing.kind !== 'running' || standing.workload !== undefined || clock.now() >= deadline) return standing;
+    if (standing.kind !== 'running' || standing.workload !== undefined || waitedMs >= LAUNCH_GRACE_MS) return standing;
     await clock.sleep(LAUNCH_RECORD_POLL_MS);
-  }
-}
-
-async function checkWorkingDirectory(instance: string, folder: string | undefined): Promise<void> {
-  if (folder === undefined) return;
-  try {
-    if (!(await stat(folder)).isDirectory()) throw Object.assign(new Error('not a folder'), { code: 'ENOTDIR' });
-    await access(folder, constants.X_OK);
-  } catch (error) {
-    throw new WorkingDirectoryError(instance, folder, error);
   }
 }

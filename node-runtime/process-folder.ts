@@ -11,7 +11,7 @@
 //
 // The records have a folder of their own because it is watched: output and the workload's own files must not wake anybody.
 
-import { mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Exit, Launch } from './engine.ts';
 import { LAUNCH_RECORD_BYTES_MAX } from './limits.ts';
@@ -46,8 +46,10 @@ export interface InstanceFolder {
   writeLost(): Promise<void>;
   /** The first line of what the shim's shell complained about. */
   readNotice(): Promise<string>;
-  /** Makes run/ empty, also of an earlier launch. */
-  resetRun(): Promise<void>;
+  /** Makes the folder, and run/ empty: what is known of an earlier launch is forgotten. */
+  reset(): Promise<void>;
+  /** Readable for all: the workload may become another user, and the folder around it is closed anyway. */
+  writeHosts(text: string): Promise<void>;
   layFiles(files: Launch['files']): Promise<void>;
   removeFiles(paths: string[]): Promise<void>;
 }
@@ -117,10 +119,14 @@ export function openInstanceFolder(root: string, instance: string): InstanceFold
       return ((await readText(inRun('notice'), 64 * 1024)) ?? '').split('\n')[0]?.slice(0, 200) ?? '';
     },
 
-    async resetRun() {
+    async reset() {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await chmod(folder, 0o700);
       await rm(run, { recursive: true, force: true });
       await mkdir(run, { recursive: true, mode: 0o700 });
     },
+
+    writeHosts: (text) => replace(inRun('hosts'), text, 0o644),
 
     async layFiles(files) {
       for (const { path, content, mode } of files) {

@@ -146,7 +146,7 @@ export function createProcessLog({
           const wanted = Math.max(0, Math.min(LOG_CHUNK_BYTES, positions[stream] - splitter.position()));
           const chunk = await streams[stream].read(splitter.position(), wanted);
           const pieces = splitter.push(chunk.position, chunk.bytes);
-          if (splitter.position() < positions[stream]) more = true;
+          if (chunk.bytes.byteLength > 0 && splitter.position() < positions[stream]) more = true;
           else if (over) pieces.push(...splitter.flush());
           for (const { text } of pieces) {
             if (signal.aborted) return;

@@ -1,0 +1,156 @@
+// One launch: the instance's folder, the shim, and the wait until the workload has said who it is. Called by
+// process-engine.ts, one launch of an instance at a time. A launch that fails leaves nothing running and no record.
+
+import type { ChildProcess } from 'node:child_process';
+import { constants } from 'node:fs';
+import { access, stat } from 'node:fs/promises';
+import type { Clock } from './clock.ts';
+import type { EngineInstance, Exit, Launch } from './engine.ts';
+import { DiskError, InstanceRunningError, LaunchFailedError, WorkingDirectoryError } from './errors.ts';
+import { workloadEnvironment } from './launch-check.ts';
+import { LAUNCH_RECORD_POLL_MS, LAUNCH_RECORD_WAIT_MS } from './limits.ts';
+import { killAll } from './process-end.ts';
+import type { InstanceFolder, LaunchRecord } from './process-folder.ts';
+import type { ProcessLog } from './process-log.ts';
+import { hostsFile, type Names } from './process-names.ts';
+import { type ShimTools, shimCommand } from './process-shim.ts';
+import { spawnShim } from './process-spawn.ts';
+import { LAUNCH_VARIABLE, readStanding } from './process-standing.ts';
+import { type ProcessTable, sendSignal } from './process-table.ts';
+import type { ProcessWaits } from './process-wait.ts';
+import { watchFolder } from './process-watch.ts';
+
+export interface ProcessLauncher {
+  launch(launch: Launch): Promise<EngineInstance>;
+}
+
+export interface ProcessLauncherDependencies {
+  clock: Clock;
+  table: ProcessTable;
+  tools: ShimTools;
+  names: Names;
+  nodeExecutableFolder: string;
+  open(instance: string): InstanceFolder;
+  logOf(instance: string): ProcessLog;
+  waits: ProcessWaits;
+}
+
+export function createProcessLauncher(dependencies: ProcessLauncherDependencies): ProcessLauncher {
+  const { clock, table, tools, names, nodeExecutableFolder, open, logOf, waits } = dependencies;
+  let launches = 0;
+
+  async function prepare(
+    folder: InstanceFolder,
+    launch: Launch,
+    record: LaunchRecord,
+    oldFiles: string[],
+  ): Promise<void> {
+    try {
+      await folder.reset();
+      await folder.removeFiles(oldFiles.filter((path) => !record.files.includes(path)));
+      await folder.layFiles(launch.files);
+      if (launch.hosts.length > 0) await folder.writeHosts(await hostsFile(launch.hosts));
+      await folder.writeLaunch(record);
+      // The first mark: what comes now came after it.
+      await logOf(launch.instance).check();
+    } catch (error) {
+      throw new DiskError('prepare', folder.folder, error);
+    }
+  }
+
+  async function begin(folder: InstanceFolder, launch: Launch, record: LaunchRecord): Promise<EngineInstance> {
+    const { instance, spec } = launch;
+    const wrap = (command: string[]) => (launch.hosts.length > 0 ? names.wrap(folder.hosts, command) : command);
+    const environment = workloadEnvironment(launch, process.env, nodeExecutableFolder);
+    const never = new AbortController().signal;
+    const watch = watchFolder(folder.run, clock);
+    let child: ChildProcess | undefined;
+    let ended = false;
+    let late = false;
+    // A timer, not a comparison of times: a box without a clock of its own sets it by years after its start.
+    const timer = clock.setTimeout(() => {
+      late = true;
+    }, LAUNCH_RECORD_WAIT_MS);
+    try {
+      child = await spawnShim({
+        command: shimCommand(tools, folder.run, wrap, spec.command),
+        workingDirectory: spec.workingDirectory ?? folder.folder,
+        env: { ...environment, [LAUNCH_VARIABLE]: record.launchId },
+        stdout: folder.stdout,
+        stderr: folder.stderr,
+        onEnd: () => {
+          ended = true;
+          watch.wake();
+          waits.notify(instance);
+        },
+      });
+      for (;;) {
+        // Before reading: what the shim wrote before its end is then read.
+        const gone = ended;
+        const [workload, exit] = await Promise.all([folder.readIdentity('workload'), folder.readExit()]);
+        if (workload !== undefined || exit !== undefined) return describeInstance(record, exit, workload?.pid);
+        if (gone) throw new LaunchFailedError(instance, (await folder.readNotice()) || 'its shim ended at once');
+        if (late) throw new LaunchFailedError(instance, `it did not start within ${LAUNCH_RECORD_WAIT_MS} ms`);
+        await watch.changed(LAUNCH_RECORD_POLL_MS, never);
+      }
+    } catch (error) {
+      if (child?.pid !== undefined && !ended) sendSignal(-child.pid, 'SIGKILL');
+      if (error instanceof LaunchFailedError) throw error;
+      throw new LaunchFailedError(instance, (error as Error).message, { cause: error });
+    } finally {
+      clock.clearTimeout(timer);
+      watch.close();
+    }
+  }
+
+  return {
+    async launch(launch) {
+      const { instance, spec } = launch;
+      const folder = open(instance);
+      const before = await readStanding(folder, table, clock);
+      if (before.kind === 'running') throw new InstanceRunningError(instance);
+      await checkWorkingDirectory(instance, spec.workingDirectory);
+      // Of an earlier launch something may be left whose shim was killed.
+      await killAll({ clock, table, folder, instance });
+      if (before.kind === 'ended') waits.notify(instance, before);
+
+      const startedAt = clock.now();
+      const record: LaunchRecord = {
+        launchId: `${instance}.${startedAt.toString(36)}.${process.pid}.${launches++}`,
+        instance,
+        specHash: launch.specHash,
+        startedAt,
+        boot: table.boot,
+        env: { ...spec.env, ...launch.env },
+        files: launch.files.map(({ path }) => path),
+      };
+      try {
+        await prepare(folder, launch, record, before.kind === 'ended' ? before.launch.files : []);
+        return await begin(folder, launch, record);
+      } catch (error) {
+        await folder.reset().catch(() => undefined);
+        throw error;
+      }
+    },
+  };
+}
+
+/** What the engine tells about an instance. */
+export function describeInstance(
+  { instance, specHash, startedAt, env }: LaunchRecord,
+  ended: Exit | undefined,
+  pid: number | undefined,
+): EngineInstance {
+  const exit = ended === undefined ? undefined : { status: ended.status, signal: ended.signal, at: ended.at };
+  return { instance, specHash, pid: exit === undefined ? pid : undefined, startedAt, env, exit };
+}
+
+async function checkWorkingDirectory(instance: string, folder: string | undefined): Promise<void> {
+  if (folder === undefined) return;
+  try {
+    if (!(await stat(folder)).isDirectory()) throw Object.assign(new Error('not a folder'), { code: 'ENOTDIR' });
+    await access(folder, constants.X_OK);
+  } catch (error) {
+    throw new WorkingDirectoryError(instance, folder, error);
+  }
+}
