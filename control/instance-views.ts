@@ -63,6 +63,7 @@ export function instanceView(facts: InstanceFacts): InstanceView {
     ...(observed !== undefined && { since: observed.since }),
     ...(observed?.pid !== undefined && { pid: observed.pid }),
     ...(observed?.nextTryAt !== undefined && { nextTryAt: observed.nextTryAt }),
+    ...(observed?.exit !== undefined && { exit: observed.exit }),
     ...(observed?.addresses !== undefined && { addresses: observed.addresses }),
   };
 }

@@ -1,6 +1,13 @@
 // What the API answers with: shapes that the CLI prints. Types only. Errors are RFC 9457 problem documents.
 
-import type { InstanceAddress, InstanceState, LedgerEvent, ObservedLink, RouterMode } from './fabric.ts';
+import type {
+  InstanceAddress,
+  InstanceState,
+  LedgerEvent,
+  ObservedInstance,
+  ObservedLink,
+  RouterMode,
+} from './fabric.ts';
 import type { PlanVersion, PortSpec } from './plan.ts';
 
 export interface InstanceView {
@@ -18,6 +25,8 @@ export interface InstanceView {
   pid?: number;
   restarts: number;
   nextTryAt?: number;
+  /** How it ended, while it does not run. */
+  exit?: NonNullable<ObservedInstance['exit']>;
   /** Where its ports listen on its own node: reachable from that box, not from others. */
   addresses?: InstanceAddress[];
 }

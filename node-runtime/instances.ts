@@ -34,6 +34,8 @@ export interface InstancesDependencies {
   probe: Probe;
   freePort: (taken: ReadonlySet<number>) => Promise<number>;
   bundlePem: string;
+  /** Restarts by instance, as an earlier daemon of this node counted them. */
+  restartCounts(): Promise<ReadonlyMap<string, number>>;
   /** Why the instance must wait (certificate cover, dependencies), or undefined. */
   heldBy(planned: PlannedInstance): string | undefined;
   /** Readiness of some instance changed. */
@@ -76,6 +78,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
   const supervised = new Map<string, Supervised>();
   let obeyed: ObeyedPlan | undefined;
   let found: Map<string, EngineInstance> | undefined;
+  let restartCounts: ReadonlyMap<string, number> = new Map();
   let stopped = false;
 
   const version = (): PlanVersion => {
@@ -167,7 +170,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       found: left,
       now: clock.now,
       jitter,
-      restarts: 0,
+      restarts: left === undefined ? 0 : (restartCounts.get(planned.name) ?? 0),
     });
     supervised.set(planned.name, { actor, hostPorts: {}, ready: false, observed: undefined });
     actor.subscribe((snapshot) => follow(planned.name, snapshot));
@@ -273,6 +276,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
 
   return {
     async start() {
+      restartCounts = await dependencies.restartCounts();
       found = new Map((await engine.list()).map((left) => [left.instance, left]));
       reconcile();
     },

@@ -198,6 +198,8 @@ async function compose(
     probe: ports.probe,
     freePort: ports.freePort,
     bundlePem,
+    restartCounts: async () =>
+      new Map((await readMailbox(mailbox)).instances.map(({ instance, restarts }) => [instance, restarts])),
     heldBy(planned) {
       if (!authority.covers(planned)) return 'waiting for an authority that covers it';
       const missing = planned.dependsOn.find((microservice) => !isReady(microserviceKey({ ...planned, microservice })));

@@ -152,7 +152,10 @@ export async function createFabric(t: ExecutionContext, { edges: count }: { edge
     tokens,
     async apply(manifest) {
       const documents = parseAllDocuments(manifest).map((document) => document.toJS() as unknown);
-      await control.daemon.client.apply(documents, documents.map(() => 'test.yaml'));
+      await control.daemon.client.apply(
+        documents,
+        documents.map(() => 'test.yaml'),
+      );
     },
     application,
     ready: (name) => application(name, ({ ready }) => ready, 'ready'),

@@ -1,0 +1,218 @@
+// The life of instances on the process engine under real daemons: crash, readiness, replacement and removal, and daemons that
+// die and come back while instances run on.
+
+import { access, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import test from 'ava';
+import type { InstanceView } from '../../control/views.ts';
+import { createFabric, type Fabric, type FabricNode, instanceOf, waitFor } from './fabric.ts';
+import { identityOf, isAlive } from './processes.ts';
+import { tell } from './story.ts';
+
+const gated = fileURLToPath(new URL('workloads/gated.js', import.meta.url));
+const probe = 'periodMs: 50, failureThreshold: 2';
+
+/** `version` is part of the spec of `web`: another one replaces it. */
+const manifest = (version: number, more = ''): string => `
+apiVersion: selvedge/v1
+kind: Application
+metadata: { name: lives }
+spec:
+  microservices:
+    - name: crasher
+      engine: process
+      command: [sh, -c, 'if [ -e crashed ]; then exec sleep 1000; fi; : > crashed; exit 3']
+      placement: { node: edge-1 }
+    - name: web
+      engine: process
+      command: [node, ${gated}]
+      env: { VERSION: '${version}' }
+      ports: [{ name: http, port: 8080 }]
+      placement: { node: edge-1 }
+      probes: { readiness: { http: { path: /health, port: http }, ${probe} } }
+    - name: socket
+      engine: process
+      command: [node, ${gated}]
+      env: { GATE: listen }
+      ports: [{ name: raw, port: 9000 }]
+      placement: { node: edge-1 }
+      probes: { readiness: { tcp: { port: raw }, ${probe} } }
+    - name: follower
+      engine: process
+      command: [sleep, '1000']
+      placement: { node: edge-1 }
+      dependsOn: [web]
+    - name: once
+      engine: process
+      command: [sh, -c, 'until [ -e finish ]; do sleep 0.05; done; exit 7']
+      restart: never
+      placement: { node: edge-1 }
+${more}`;
+
+const extra = `
+    - name: extra
+      engine: process
+      command: [sleep, '1000']
+      placement: { node: edge-1 }`;
+
+const isThere = (path: string): Promise<boolean> =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+/** What a test does to `lives` on `edge-1`. */
+function lives(fabric: Fabric) {
+  const edge = fabric.edges[0] as FabricNode;
+  const folder = (microservice: string): string =>
+    join(edge.dataFolder, 'instances', `default.lives.${microservice}.0`);
+  return {
+    edge,
+    folder,
+    file: (microservice: string, name: string) => join(folder(microservice), name),
+    /** As the controller sees it: what it shows has come by replication. */
+    until: async (microservice: string, what: string, holds: (instance: InstanceView) => boolean) =>
+      instanceOf(
+        await fabric.application('lives', (view) => holds(instanceOf(view, microservice)), `${microservice} ${what}`),
+        microservice,
+      ),
+    identities: async (microservices: readonly string[]) =>
+      Promise.all(microservices.map(async (name) => identityOf((await edge.instance(name)).pid))),
+    /** Each state that the daemon told of an instance, without repetitions. */
+    states: (microservice: string): string[] =>
+      edge.daemon.events
+        .filter((event) => event.type === 'instance' && event['instance'] === `default.lives.${microservice}.0`)
+        .map((event) => String(event['state']))
+        .filter((state, index, all) => state !== all[index - 1]),
+  };
+}
+
+const isReady = ({ ready }: InstanceView): boolean => ready;
+const isUnready = ({ state, ready }: InstanceView): boolean => state === 'running' && !ready;
+
+test('instances crash, wait for readiness, are replaced and removed, and outlive their daemon', async (t) => {
+  const step = tell(t);
+  const fabric = await step('a controller and an edge node', () => createFabric(t, { edges: 1 }));
+  const { edge, until, file, folder, states, identities } = lives(fabric);
+  const { peerId } = (await edge.status()).nodes[0] ?? {};
+
+  await step('what crashes backs off and runs again', async () => {
+    await fabric.apply(manifest(1));
+    const crasher = await until('crasher', 'runs again', ({ restarts, ready }) => restarts === 1 && ready);
+    t.true(await isAlive(crasher.pid as number));
+    t.deepEqual(states('crasher'), [
+      ...['waiting', 'creating', 'starting', 'running'],
+      ...['backingOff', 'waiting', 'creating', 'starting', 'running'],
+    ]);
+    const backingOff = edge.daemon.events.find((event) => event['state'] === 'backingOff');
+    t.regex(backingOff?.message ?? '', /it exited with status 3/);
+  });
+
+  await step('http readiness gates traffic and dependants, and is lost again', async () => {
+    const shut = await until('web', 'is not ready', (web) => isUnready(web) && /503/.test(web.reason));
+    t.true(await isAlive(shut.pid as number));
+    const held = await until('follower', 'waits', ({ state, reason }) => state === 'waiting' && /web/.test(reason));
+    t.is(held.pid, undefined);
+    await writeFile(file('web', 'open'), '');
+    await until('web', 'is ready', isReady);
+    const follower = await until('follower', 'runs', isReady);
+    await rm(file('web', 'open'));
+    await until('web', 'is unready again', isUnready);
+    await writeFile(file('web', 'open'), '');
+    await until('web', 'is ready again', isReady);
+    const [web, same] = [await edge.instance('web'), await edge.instance('follower')];
+    t.deepEqual([web.pid, web.restarts], [shut.pid, 0], 'an unready instance is not restarted');
+    t.deepEqual([same.pid, same.ready], [follower.pid, true], 'a dependant that runs goes on');
+  });
+
+  await step('tcp readiness waits for the port', async () => {
+    const shut = await until('socket', 'is not ready', (socket) => isUnready(socket) && socket.reason !== '');
+    await writeFile(file('socket', 'open'), '');
+    t.is((await until('socket', 'is ready', isReady)).pid, shut.pid);
+  });
+
+  await step('a changed spec replaces that instance and no other', async () => {
+    const others = ['crasher', 'socket', 'follower', 'once'];
+    const [before, old] = [await identities(others), await edge.instance('web')];
+    await fabric.apply(manifest(2, extra));
+    const web = await until('web', 'is replaced', ({ ready, pid }) => ready && pid !== old.pid);
+    t.true(await isAlive(web.pid as number));
+    t.false(await isAlive(old.pid as number));
+    await until('extra', 'runs', isReady);
+    t.deepEqual(await identities(others), before);
+  });
+
+  await step('what is no longer wanted is stopped, and nothing of it is left', async () => {
+    const { pid } = await edge.instance('extra');
+    t.true(await isThere(folder('extra')));
+    await fabric.apply(manifest(2));
+    await waitFor('extra to be gone', async () => !(await isThere(folder('extra'))));
+    t.false(await isAlive(pid as number));
+    await waitFor('its observation to be gone', async () =>
+      (await fabric.control.status()).nodes.every(({ instances }) =>
+        instances.every(({ microservice }) => microservice !== 'extra'),
+      ),
+    );
+  });
+
+  const running = ['crasher', 'web', 'socket', 'follower'];
+  const before = await identities(running);
+  const once = await edge.instance('once');
+
+  await step('the daemon is killed; instances go on, and one of them ends', async () => {
+    t.is(await edge.daemon.kill('SIGKILL'), 'SIGKILL');
+    await writeFile(file('once', 'finish'), '');
+    await waitFor('once to end', async () => !(await isAlive(once.pid as number)));
+    t.deepEqual(await Promise.all(before.map((identity) => identityOf(Number.parseInt(identity, 10)))), before);
+    await waitFor('the controller to notice', async () => !(await fabric.control.status()).ok);
+  });
+
+  await step('a new daemon is the same node, adopts what runs, and knows how the other one ended', async () => {
+    await edge.start();
+    for (const microservice of running) await until(microservice, 'is ready', isReady);
+    const done = await until('once', 'is completed', ({ state }) => state === 'completed');
+    t.is(done.exit?.status, 7);
+    t.deepEqual([done.restarts, done.pid], [0, undefined]);
+    t.deepEqual(await identities(running), before);
+    t.deepEqual(await Promise.all(running.map(async (name) => (await edge.instance(name)).restarts)), [1, 0, 0, 0]);
+    for (const microservice of running) t.deepEqual(states(microservice), ['running'], microservice);
+    t.is((await edge.status()).nodes[0]?.peerId, peerId);
+    t.true((await fabric.ready('lives')).ready);
+  });
+
+  await step(
+    'a daemon that is stopped leaves them running too; what died meanwhile is restarted by the next',
+    async () => {
+      t.is(await edge.daemon.kill('SIGTERM'), 'status 0');
+      t.deepEqual(await Promise.all(before.map((identity) => identityOf(Number.parseInt(identity, 10)))), before);
+      const [, web] = before.map((identity) => Number.parseInt(identity, 10));
+      process.kill(web as number, 'SIGKILL');
+      await waitFor('web to be gone', async () => !(await isAlive(web as number)));
+      await edge.start();
+      const again = await until('web', 'runs again', ({ ready, restarts }) => ready && restarts === 1);
+      t.not(again.pid, web);
+      const untouched = ['crasher', 'socket', 'follower'];
+      t.deepEqual(
+        await identities(untouched),
+        before.filter((_, index) => index !== 1),
+      );
+    },
+  );
+
+  await step('an application that is deleted while no daemon runs is stopped by the next', async () => {
+    const left = await Promise.all(running.map(async (name) => (await edge.instance(name)).pid as number));
+    await edge.daemon.kill('SIGKILL');
+    await fabric.control.daemon.client.deleteApplication('default', 'lives');
+    await edge.start();
+    for (const microservice of [...running, 'once']) {
+      await waitFor(`${microservice} to be gone`, async () => !(await isThere(folder(microservice))));
+    }
+    for (const pid of left) t.false(await isAlive(pid));
+    await waitFor('all to be well', async () => (await fabric.control.status()).ok);
+    t.deepEqual(
+      (await fabric.control.status()).nodes.flatMap(({ instances }) => instances),
+      [],
+    );
+  });
+});
