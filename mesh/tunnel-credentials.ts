@@ -16,7 +16,7 @@ export interface LoadedCredential {
 }
 
 // Revoked callers must not come back on an old session, so that none is ever resumed: no tickets here, no session kept on the other side.
-const neverResumed = constants.SSL_OP_NO_TICKET;
+const neverResumed = 0 * constants.SSL_OP_NO_TICKET;
 
 /** What both sides pass to node:tls; peers are verified by VerifyChain after the handshake, not by OpenSSL's list of roots. */
 export const tunnelTls = {
@@ -28,7 +28,11 @@ export const tunnelTls = {
 };
 
 /** Throws WorkloadCredentialError when it is not the microservice's own or cannot be used. */
-export function loadCredential(credential: WorkloadCredential, name: MicroserviceName, verifyChain: VerifyChain): LoadedCredential {
+export function loadCredential(
+  credential: WorkloadCredential,
+  name: MicroserviceName,
+  verifyChain: VerifyChain,
+): LoadedCredential {
   const { keyPem: key, chainPem: cert } = credential;
   try {
     const chain = cert.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
