@@ -121,14 +121,11 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
 
   /** An adopted workload holds its addresses and ports already: the same ones are served again. */
   async function adopt(planned: PlannedInstance, { env }: EngineInstance): Promise<void> {
-    const entry = supervised.get(planned.name);
-    const hostPorts = hostPortsOf(planned, env);
-    if (entry) entry.hostPorts = hostPorts;
     const credential = await certificates.issue(planned.name, planned);
     await serviceNetwork.attach({
       ...name(planned),
       credential,
-      listens: listensOf(planned, hostPorts),
+      listens: listensOf(planned, hostPortsOf(planned, env)),
       adoptedEnv: env,
     });
     await engine.writeFiles(planned.name, identityFiles(credential, dependencies.bundlePem));
@@ -172,7 +169,8 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       jitter,
       restarts: left === undefined ? 0 : (restartCounts.get(planned.name) ?? 0),
     });
-    supervised.set(planned.name, { actor, hostPorts: {}, ready: false, observed: undefined });
+    const hostPorts = left === undefined ? {} : hostPortsOf(planned, left.env);
+    supervised.set(planned.name, { actor, hostPorts, ready: false, observed: undefined });
     actor.subscribe((snapshot) => follow(planned.name, snapshot));
     follow(planned.name, actor.getSnapshot());
   }

@@ -284,10 +284,13 @@ async function compose(
 
   function replicatedWith({ identity }: LinkedPeer): Replicated[] {
     const guard = bulletinWrites((document) => bulletin.judge(document));
-    const all: Replicated[] = [{ database: bulletinDatabase, kind: 'bulletin', pushPrefix: undefined, guard }];
+    const all: Replicated[] = [
+      { database: bulletinDatabase, kind: 'bulletin', pushPrefix: undefined, pullPrefix: undefined, guard },
+    ];
     // A controller has its mailbox in its own store.
     if (identity.kind === 'controller' && controllerAuthority === undefined) {
-      all.push({ database: mailbox, kind: 'mailbox', pushPrefix: 'observed/', guard: controllerWrites });
+      const prefixes = { pushPrefix: 'observed/', pullPrefix: 'desired/' };
+      all.push({ database: mailbox, kind: 'mailbox', ...prefixes, guard: controllerWrites });
     }
     return all;
   }
