@@ -22,6 +22,7 @@ import {
   type PlannedFile,
   type PlanSite,
 } from './plan-world.ts';
+import { createSimFabric } from './sim-fabric.ts';
 
 const oldGeneration = 1;
 const newGeneration = 2;
@@ -232,4 +233,38 @@ test('a mailbox that a power cut set back in the middle of an update', async (t)
     t.deepEqual(await box.mailbox.leaves(id), await served.leaves(id), `${id} has come again`);
   }
   await box.stop();
+});
+
+test('after a mailbox was set back, the controller soon sees what the node says now', async (t) => {
+  const fabric = await createSimFabric(t, 'set back');
+  const box = await fabric.join('box2');
+  const own = await box.store.open('mailbox/box2');
+  const atController = await fabric.founder.store.open('mailbox/box2');
+  const content = async (mailbox: Database) => {
+    const { _rev, ...said } = (await mailbox.get('observed/node')) ?? { _id: '' };
+    return JSON.stringify(said);
+  };
+  const inStep = () =>
+    fabric.until('the controller sees what the node says', async () => {
+      return (await content(own)) === (await content(atController));
+    });
+  const linked = (count: number) =>
+    fabric.until(`${count} links`, async () => (await fabric.linkedTo(box)).length === count, 120_000);
+  await inStep();
+  const before = box.store.snapshot();
+  for (let round = 0; round < 4; round += 1) {
+    fabric.network.cut(fabric.peerId(fabric.founder), fabric.peerId(box));
+    await linked(0);
+    fabric.network.heal();
+    await linked(1);
+    await inStep();
+  }
+  box.crash();
+  box.store.restore(before);
+  await fabric.clock.advance(5_000);
+  await box.start();
+  await linked(1);
+  await fabric.clock.advance(10_000);
+  await inStep();
+  t.is((await atController.leaves('observed/node')).length, 1, 'and nothing is left over');
 });
