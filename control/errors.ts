@@ -97,9 +97,9 @@ export class NodeRefusedError extends ControlError {
 export class LeaseJournalError extends ControlError {
   override readonly name = 'LeaseJournalError';
   readonly id = 'lease-journal-damaged';
-  constructor(line: number) {
-    super(`line ${line} of lease.jsonl is damaged`, {
-      action: 'Restore lease.jsonl from a backup of the data folder; without it two holders of one term are possible.',
+  constructor(reason: string) {
+    super(`the file lease.jsonl of the data folder is damaged: ${reason}`, {
+      action: 'Put lease.jsonl back from a backup of this controller; without one, move it away: terms go on after those of the plans.',
     });
   }
 }

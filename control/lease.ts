@@ -52,7 +52,7 @@ export function readJournal(text: string): { newest: LeaseGrant | undefined; lin
   let newest: LeaseGrant | undefined;
   for (const [index, line] of lines.entries()) {
     const grant = asGrant(line);
-    if (grant === undefined) throw new LeaseJournalError(index + 1);
+    if (grant === undefined) throw new LeaseJournalError(`line ${index + 1} is no grant`);
     const newer =
       newest === undefined || grant.epoch > newest.epoch || (grant.epoch === newest.epoch && grant.term > newest.term);
     if (newer) newest = grant;
@@ -67,15 +67,30 @@ export function grantAtStart(newest: LeaseGrant | undefined, self: string, at: n
   return { epoch: newest?.epoch ?? 1, term: (newest?.term ?? 0) + 1, holder: self, controllers, at };
 }
 
+/** The newest grant, made up from the plans when the journal does not reach as far. */
+function atLeast(
+  newest: LeaseGrant | undefined,
+  used: { epoch: number; term: number } | undefined,
+  self: string,
+  at: number,
+): LeaseGrant | undefined {
+  if (used === undefined) return newest;
+  const reaches = newest !== undefined && (newest.epoch - used.epoch || newest.term - used.term) >= 0;
+  return reaches ? newest : { ...used, holder: self, controllers: newest?.controllers ?? [self], at };
+}
+
 export function createLease({
   disk,
   clock,
   self,
+  usedTerm = async () => undefined,
 }: {
   disk: Disk;
   clock: Clock;
   /** Peer id of this controller. */
   self: string;
+  /** The highest term that any plan was written with; asked when the journal has lost its end, so that no term is used twice. */
+  usedTerm?: () => Promise<{ epoch: number; term: number } | undefined>;
 }): Lease {
   let newest: LeaseGrant | undefined;
   let held: { epoch: number; term: number } | undefined;
@@ -91,6 +106,10 @@ export function createLease({
     const content = await disk.read(journalPath);
     const journal = readJournal(new TextDecoder().decode(content));
     newest = journal.newest;
+    if (newest !== undefined && !newest.controllers.includes(self)) {
+      throw new LeaseJournalError(`it is of another controller, ${newest.controllers.join(', ')}`);
+    }
+    if (newest === undefined || !journal.clean) newest = atLeast(newest, await usedTerm(), self, clock.now());
     if (!journal.clean || journal.lines > leaseJournalLinesMax) {
       // An append after a torn line would glue the two together; a long journal says nothing that its newest line does not.
       await disk.write(journalPath, newest === undefined ? '' : `${JSON.stringify(newest)}\n`);

@@ -28,6 +28,8 @@ export interface TunnelNetworkOptions {
   /** `0.0.0.0` and `::` for all; port 0 for any. */
   listen: { hosts: readonly string[]; port: number };
   verifyChain: VerifyChain;
+  /** For credentials of instances here; `verifyChain` when left out. */
+  verifyOwnChain?: VerifyChain;
   /** Asked for each new session and each call of a caller on another node. */
   isPeerAdmitted: (peerId: PeerId) => boolean;
   /** Asked every second for the peers of open sessions, which are closed at once when it says yes. Nobody when left out. */
@@ -43,6 +45,7 @@ export interface TunnelNetworkOptions {
 
 export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwork {
   const { clock, random, node, listen, verifyChain, isPeerAdmitted, localPeerId, advertisedHosts, onDenied } = options;
+  const { verifyOwnChain = verifyChain } = options;
   const { isPeerRevoked = () => false, authorize = sameApplication, onCall = () => undefined } = options;
   const instances = createLocalInstances();
   const openCalls = createOpenCalls();
@@ -99,7 +102,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     if (before === undefined && instances.size >= attachedInstancesMax) {
       throw new ServiceNetworkLimitError(`more than ${attachedInstancesMax} instances on one node`);
     }
-    const loaded = loadCredential(credential, attached, verifyChain);
+    const loaded = loadCredential(credential, attached, verifyOwnChain);
     const given = await addresses.give(attached);
     instances.put({ project, application, microservice, instance, calls: attached.calls, listens, credential: loaded });
     if (before !== undefined) {
@@ -146,7 +149,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     renew(name, credential) {
       const instance = instances.get(name);
       if (instance === undefined) return;
-      instances.renew(name, loadCredential(credential, instance, verifyChain));
+      instances.renew(name, loadCredential(credential, instance, verifyOwnChain));
       server.refresh(instance);
       client.refresh(instance, instances.byName(instance));
     },

@@ -3,13 +3,15 @@
 
 import type { MicroserviceName } from '../control/plan.ts';
 import { issueWorkload } from '../pki/certificates.ts';
-import type { NodeIdentity, SignPayload, VerifyChain } from '../pki/identity.ts';
+import { CertificateError } from '../pki/errors.ts';
+import type { Identity, NodeIdentity, SignPayload, VerifyChain } from '../pki/identity.ts';
 import type { Keys, PrivateKey } from '../pki/keys.ts';
 import { chainToPem } from '../pki/pem.ts';
 import { renewAt, validityOf } from '../pki/rotation.ts';
 import { createSigner } from '../pki/signature.ts';
 import type { Clock } from './clock.ts';
 import { DamagedFileError } from './errors.ts';
+import { unusableRetryMs } from './limits.ts';
 import type { Random } from './random.ts';
 import type { IssuedCredential } from './workload-certificates.ts';
 
@@ -19,6 +21,8 @@ export interface NodeAuthority {
   identity(): NodeIdentity;
   sign(): SignPayload;
   replace(chain: readonly string[]): void;
+  /** Its time has come and is not over. */
+  isUsable(): boolean;
   covers(name: MicroserviceName): boolean;
   /** A key and certificate for one workload. */
   issue(name: MicroserviceName): IssuedCredential;
@@ -32,15 +36,16 @@ export function createNodeAuthority(dependencies: {
   /** Base64 DER, as in the membership. */
   chain: readonly string[];
   verifyChain: VerifyChain;
+  verifyOwnChain: VerifyChain;
+  /** The chain at start is genuine and not valid now; says why and what to do. */
+  onUnusable(message: string): void;
 }): NodeAuthority {
-  const { clock, random, keys, key, verifyChain } = dependencies;
+  const { clock, random, keys, key, verifyChain, verifyOwnChain, onUnusable } = dependencies;
   let chain: Uint8Array[] = [];
   let identity: NodeIdentity;
   let sign: SignPayload;
 
-  function replace(base64: readonly string[]): void {
-    const next = base64.map((certificate): Uint8Array => Buffer.from(certificate, 'base64'));
-    const verified = verifyChain(next);
+  function take(next: Uint8Array[], verified: Identity): void {
     if (verified.kind !== 'node')
       throw new DamagedFileError('membership.json', `it holds the chain of a ${verified.kind}`);
     chain = next;
@@ -48,13 +53,53 @@ export function createNodeAuthority(dependencies: {
     sign = createSigner({ key, chain });
   }
 
-  replace(dependencies.chain);
+  const decode = (base64: readonly string[]): Uint8Array[] =>
+    base64.map((certificate): Uint8Array => Buffer.from(certificate, 'base64'));
+
+  /** When the chain is valid: milliseconds since 1970. */
+  const span = (): { beginMs: number; endMs: number } => ({
+    beginMs: Math.max(...chain.map((certificate) => validityOf(certificate).notBeforeMs)),
+    endMs: identity.notAfter,
+  });
+
+  /** The chain that this node has. One whose time is over ends calls and links, and nothing else. */
+  function takeOwn(own: Uint8Array[]): void {
+    try {
+      take(own, verifyOwnChain(own));
+    } catch (error) {
+      if (!(error instanceof CertificateError)) throw error;
+      throw new DamagedFileError('membership.json', error.message, { cause: error });
+    }
+    const { beginMs, endMs } = span();
+    const nowMs = clock.now();
+    const date = (at: number): string => new Date(at).toISOString();
+    if (nowMs > endMs) {
+      onUnusable(
+        `the certificate of this node expired on ${date(endMs)} (its clock says ${date(nowMs)}): what it runs goes on, but no other ` +
+          'node talks to it. Set the clock if it is wrong; else make a token on a controller and start this node with it (selvedge up --token)',
+      );
+    } else if (nowMs < beginMs) {
+      onUnusable(
+        `the clock of this box says ${date(nowMs)}, but the certificate of this node is valid from ${date(beginMs)} on: what it runs ` +
+          'goes on, but no other node talks to it until the clock is set',
+      );
+    }
+  }
+
+  takeOwn(decode(dependencies.chain));
 
   return {
     chain: () => chain,
     identity: () => identity,
     sign: () => sign,
-    replace,
+    replace(base64) {
+      const next = decode(base64);
+      take(next, verifyChain(next));
+    },
+    isUsable() {
+      const { beginMs, endMs } = span();
+      return clock.now() >= beginMs && clock.now() <= endMs;
+    },
     covers: ({ project, application, microservice }) =>
       identity.covers.some(
         (name) => name.project === project && name.application === application && name.microservice === microservice,
@@ -62,17 +107,21 @@ export function createNodeAuthority(dependencies: {
     issue(name) {
       const [certificate = new Uint8Array()] = chain;
       const workloadKey = keys.create('P-256');
+      // Outside its time the authority certifies as at the edge of it: workloads start, and who calls them sees that it is over.
+      const { beginMs, endMs } = span();
+      const nowMs = Math.min(Math.max(clock.now(), beginMs), endMs - 1000);
       const leaf = issueWorkload({
         issuer: { key, certificate },
         publicKey: workloadKey.publicKey,
         name,
         fabricId: identity.fabricId,
         random,
-        nowMs: clock.now(),
+        nowMs,
       });
+      const jitter = random.next();
       return {
         credential: { keyPem: workloadKey.toPem(), chainPem: chainToPem([leaf, ...chain]) },
-        renewAt: renewAt(validityOf(leaf), random.next()),
+        renewAt: nowMs === clock.now() ? renewAt(validityOf(leaf), jitter) : clock.now() + unusableRetryMs,
       };
     },
   };

@@ -7,7 +7,8 @@ import type { NodeRecord } from '../control/fabric.ts';
 import { createLease } from '../control/lease.ts';
 import { createLedger, type Ledger } from '../control/ledger.ts';
 import { checkLabels, createNodeRegistry } from '../control/nodes.ts';
-import type { MicroserviceName } from '../control/plan.ts';
+import type { MicroserviceName, Plan, PlanVersion } from '../control/plan.ts';
+import { asPlan, compareVersions, decodePayload } from '../control/plan-version.ts';
 import { createPlanner } from '../control/planner.ts';
 import { createStatusReader, type StatusReader } from '../control/status-reader.ts';
 import type { Database, Store } from '../control/store.ts';
@@ -21,6 +22,7 @@ import { createSigner } from '../pki/signature.ts';
 import { createTokenBook } from '../pki/token-book.ts';
 import type { Bulletin } from './bulletin.ts';
 import type { TimerId } from './clock.ts';
+import { StoreLostError } from './errors.ts';
 import type { ControllerAuthority } from './founding.ts';
 import { authorityCheckPeriodMs, controllerAddressesMax, controllerFactLifetimeMs } from './limits.ts';
 import type { Membership } from './membership.ts';
@@ -62,6 +64,8 @@ export async function createController(dependencies: {
   /** SubjectPublicKeyInfo of this node's own authority key. */
   authorityPublicKey: Uint8Array;
   issuing: ControllerAuthority;
+  /** The plan that this node obeyed when it started: what its store must know of. */
+  obeyed: PlanVersion | undefined;
   verifyChain: VerifyChain;
   verifySigned: VerifySigned;
   isLinked(peerId: PeerId): boolean;
@@ -78,8 +82,34 @@ export async function createController(dependencies: {
   const ledger = createLedger({ fabric, controller: self, clock });
   const registry = createNodeRegistry({ fabric, clock, ledger });
   const tokens = await createTokenBook({ disk, clock, random, fabricId });
-  const lease = createLease({ disk, clock, self: mesh.peerId });
+  const lease = createLease({ disk, clock, self: mesh.peerId, usedTerm });
   let authorityTimer: TimerId | undefined;
+
+  /** What was obeyed is synced, and the store is not: it may be behind after a power cut, and empty when its files are damaged. */
+  async function checkStore(): Promise<void> {
+    const { obeyed } = dependencies;
+    if (obeyed === undefined) return;
+    const text = `${obeyed.epoch}.${obeyed.term}.${obeyed.generation}`;
+    if ((await getRecord(fabric, 'node', self)) === undefined) throw new StoreLostError(self, text);
+    const jws = (await (await mailbox(self)).get('desired/plan'))?.['jws'];
+    const stored = typeof jws === 'string' ? asPlan(decodePayload(jws)) : undefined;
+    if (stored !== undefined && compareVersions(stored, obeyed) >= 0) return;
+    problem(`the store has lost its last writes (plan ${text} was obeyed already): apply again what was applied last`);
+  }
+
+  /** Over all mailboxes: a plan that would say the same is not written again, so no single one has the newest term for certain. */
+  async function usedTerm(): Promise<{ epoch: number; term: number } | undefined> {
+    let highest: Plan | undefined;
+    for (const { name } of await listRecords(fabric, 'node', problem)) {
+      const jws = (await (await mailbox(name)).get('desired/plan'))?.['jws'];
+      const plan = typeof jws === 'string' ? asPlan(decodePayload(jws)) : undefined;
+      if (plan !== undefined && (highest === undefined || compareVersions(plan, highest) > 0)) highest = plan;
+    }
+    if (highest !== undefined) {
+      problem('the file lease.jsonl of the data folder had lost its end; terms go on after those of the plans');
+    }
+    return highest && { epoch: highest.epoch, term: highest.term };
+  }
 
   function issueAuthority(node: NodeRecord, covers: MicroserviceName[], issueNumber: number): string[] {
     const certificate = issueNodeAuthority({
@@ -182,6 +212,7 @@ export async function createController(dependencies: {
     ledger,
 
     async start() {
+      await checkStore();
       await registry.admitNode({
         peerId: mesh.peerId,
         name: self,

@@ -13,6 +13,21 @@ export class DamagedFileError extends Error {
   }
 }
 
+/** The store of a controller opened, and what the controller knew is not in it: going on would end everything everywhere. */
+export class StoreLostError extends Error {
+  override readonly name = 'StoreLostError';
+  readonly id = 'store-lost';
+  readonly retryable = false;
+  readonly action =
+    'put the folder store of the data folder back from a backup of this controller; meanwhile every node runs on with the plan that it has';
+
+  constructor(node: string, plan: string) {
+    super(
+      `the folder store of the data folder has lost its documents: ${node} obeyed plan ${plan}, and not even its own record is there`,
+    );
+  }
+}
+
 /** `up --found` in a data folder that belongs to a fabric already. */
 export class AlreadyMemberError extends Error {
   override readonly name = 'AlreadyMemberError';

@@ -8,12 +8,12 @@ import { fabricIdOf } from '../pki/names.ts';
 import type { Clock } from './clock.ts';
 import type { Disk } from './disk.ts';
 import { DamagedFileError } from './errors.ts';
-import { type Membership, saveMembership } from './membership.ts';
+import { type Membership, readKeyFile, saveMembership } from './membership.ts';
 import type { Random } from './random.ts';
 
-const rootKeyFile = 'root.pem';
-const issuingKeyFile = 'issuing.pem';
-const controllerFile = 'controller.json';
+export const rootKeyFile = 'root.pem';
+export const issuingKeyFile = 'issuing.pem';
+export const controllerFile = 'controller.json';
 
 /** What a controller holds besides its membership. */
 export interface ControllerAuthority {
@@ -75,17 +75,17 @@ export async function foundFabric(input: {
   return membership;
 }
 
-/** Undefined on a node that is no controller. */
-export async function loadControllerAuthority(disk: Disk, keys: Keys): Promise<ControllerAuthority | undefined> {
+/** What the files say, each by itself. Undefined on a node that is no controller. Throws DamagedFileError. */
+export async function readControllerAuthority(disk: Disk, keys: Keys): Promise<ControllerAuthority | undefined> {
   const stored = await disk.read(controllerFile);
   if (stored === undefined) return undefined;
-  const keyPem = await disk.read(issuingKeyFile);
-  if (keyPem === undefined) throw new DamagedFileError(issuingKeyFile, 'it is missing, but this node is a controller');
+  const key = await readKeyFile(disk, keys, issuingKeyFile);
+  if (key === undefined) throw new DamagedFileError(issuingKeyFile, 'it is missing, but this node is a controller');
   try {
     const { chain } = JSON.parse(Buffer.from(stored).toString('utf8')) as { chain: unknown };
     if (!Array.isArray(chain) || !chain.every((one) => typeof one === 'string')) throw new Error('no chain');
-    return { key: keys.fromPem(Buffer.from(keyPem).toString('utf8')), chain };
+    return { key, chain };
   } catch (error) {
-    throw new DamagedFileError(controllerFile, 'it or the key beside it cannot be read', { cause: error });
+    throw new DamagedFileError(controllerFile, 'it holds no certificates', { cause: error });
   }
 }

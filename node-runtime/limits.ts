@@ -108,3 +108,6 @@ export const hintsMax = 4_096;
 
 /** New service names of a running instance are tried again after this. */
 export const renameRetryMs = 2_000;
+
+/** While the node's authority is outside its time, workload certificates are made again this often: a clock that was set is noticed. */
+export const unusableRetryMs = 600_000;

@@ -16,15 +16,17 @@ import { certificateToPem } from '../pki/pem.ts';
 import type { ActorSystem } from './actor-system.ts';
 import { createAnnouncer } from './announcer.ts';
 import { createNodeAuthority } from './authority.ts';
+import { nextBootCounter } from './boot-counter.ts';
 import { type Controller, createController } from './controller.ts';
+import { createDeliveredPlans } from './delivered-plan.ts';
 import type { ControllerAuthority } from './founding.ts';
 import { createInstances, microserviceKey } from './instances.ts';
 import { problemsMax } from './limits.ts';
 import { createLinks, type LinkedPeer } from './links.ts';
-import { type Membership, nextBootCounter, saveMembership } from './membership.ts';
+import { type Membership, saveMembership } from './membership.ts';
 import { observedNode } from './node-observation.ts';
 import type { NodePorts, Report } from './node-ports.ts';
-import { loadObeyedPlan } from './obeyed-plan.ts';
+import { loadObeyedAtStart, recoverObeyedPlan } from './obeyed-recovery.ts';
 import { createObserver } from './observer.ts';
 import { createPlanFollower } from './plan-follower.ts';
 import { serveProtocols } from './protocols.ts';
@@ -82,8 +84,12 @@ async function compose(
   const { fabricId, fabricName, node, router } = membership;
   const root = decodeChain(membership.chain).at(-1) ?? new Uint8Array();
   const bundlePem = certificateToPem(root);
-  const obeyedAtStart = await loadObeyedPlan(disk);
-  let obeyed: Plan | undefined = obeyedAtStart?.plan;
+  const owner = { fabricId, node, peerId: mesh.peerId };
+  /** What was mended before there is anybody to tell. */
+  const mended: string[] = [];
+  const onMended = (message: string): void => void mended.push(message);
+  const stored = await loadObeyedAtStart(disk, owner, onMended);
+  let obeyed: Plan | undefined = stored.obeyed?.plan;
   const problems: ObservedNode['problems'] = [];
 
   const store = await ports.openStore();
@@ -116,7 +122,7 @@ async function compose(
     });
   const observeNode = (): void => observer.observe(observation());
 
-  const { bulletin, verifyChain, verifySigned } = createTrust({
+  const { bulletin, verifyChain, verifyOwnChain, verifySigned } = createTrust({
     clock,
     fabricId,
     root,
@@ -134,6 +140,20 @@ async function compose(
     }
   }
 
+  const { damage, atLeast } = stored;
+  const obeyedAtStart =
+    damage === undefined
+      ? stored.obeyed
+      : await recoverObeyedPlan({
+          ...{ disk, damage, atLeast, onMended },
+          delivered: createDeliveredPlans({ ...owner, mailbox, verifySigned, onIgnored: () => undefined }),
+        });
+  obeyed = obeyedAtStart?.plan;
+  const bootCounter = await nextBootCounter({
+    ...{ disk, peerId: mesh.peerId, nowMs: clock.now(), onRebuilt: onMended },
+    expected: obeyedAtStart !== undefined,
+  });
+
   const authority = createNodeAuthority({
     clock,
     random,
@@ -141,6 +161,8 @@ async function compose(
     key: authorityKey,
     chain: membership.chain,
     verifyChain,
+    verifyOwnChain,
+    onUnusable: onMended,
   });
 
   const serviceNetwork = ports.createServiceNetwork({
@@ -148,6 +170,7 @@ async function compose(
     localPeerId: mesh.peerId,
     advertisedAddresses: () => mesh.addresses(),
     verifyChain,
+    verifyOwnChain,
     isPeerAdmitted: (peerId) => mesh.isAdmitted(peerId) && !bulletin.isRevoked(peerId),
     isPeerRevoked: (peerId) => bulletin.isRevoked(peerId),
     onDenied: ({ caller, called, reason }) => {
@@ -168,7 +191,7 @@ async function compose(
     fabricId,
     peerId: mesh.peerId,
     node,
-    bootCounter: await nextBootCounter(disk),
+    bootCounter,
     forwards: router === 'interior',
     sign: () => authority.sign(),
     verifySigned,
@@ -319,7 +342,9 @@ async function compose(
     async onAuthority(chain, { issueNumber }) {
       membership = { ...membership, chain: [...chain] };
       await saveMembership(disk, membership);
+      const wasUsable = authority.isUsable();
       authority.replace(chain);
+      if (!wasUsable) certificates.renewAll();
       actors.report('authority', 'replaced', `issue ${issueNumber}`);
       announcer.announce();
       instances.recheck();
@@ -337,6 +362,7 @@ async function compose(
       membership,
       authorityPublicKey: authorityKey.publicKey,
       issuing: controllerAuthority,
+      obeyed: obeyedAtStart?.plan,
       verifyChain,
       verifySigned,
       isLinked: (peerId) => peerId === mesh.peerId || links.linked().some((peer) => peer.peerId === peerId),
@@ -379,6 +405,7 @@ async function compose(
   stops.push(() => controller?.stop());
   mesh.advertise(fabricId);
   announcer.announce();
+  for (const message of mended) problem(message);
   observeNode();
 
   return {

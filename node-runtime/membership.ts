@@ -1,8 +1,8 @@
-// What a node keeps on disk of who it is: identity key, authority key, membership. Used by enrolling.ts, founding.ts and
-// node.ts. A damaged file is an error that names it: never a silent new identity.
+// The files that say who a node is: keys and membership, each read and written by itself. Used by own-files.ts, enrolling.ts and
+// founding.ts. A damaged file is an error that names it: never a silent new identity.
 
 import type { RouterMode } from '../control/fabric.ts';
-import type { Keys, PrivateKey } from '../pki/keys.ts';
+import type { KeyAlgorithm, Keys, PrivateKey } from '../pki/keys.ts';
 import type { Disk } from './disk.ts';
 import { DamagedFileError } from './errors.ts';
 
@@ -23,25 +23,16 @@ export interface Membership {
   controllers: KnownController[];
 }
 
-const identityFile = 'identity.pem';
-const authorityFile = 'authority.pem';
-const membershipFile = 'membership.json';
+export const identityFile = 'identity.pem';
+export const authorityFile = 'authority.pem';
+export const membershipFile = 'membership.json';
 
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('utf8');
 
-/** Reads a key, or makes and stores it when `missing` says so. */
-async function keyFile(
-  disk: Disk,
-  keys: Keys,
-  path: string,
-  missing: () => PrivateKey | undefined,
-): Promise<PrivateKey | undefined> {
+/** The key of a file; undefined when there is none. Throws DamagedFileError. */
+export async function readKeyFile(disk: Disk, keys: Keys, path: string): Promise<PrivateKey | undefined> {
   const stored = await disk.read(path);
-  if (stored === undefined) {
-    const made = missing();
-    if (made !== undefined) await disk.write(path, made.toPem());
-    return made;
-  }
+  if (stored === undefined) return undefined;
   try {
     return keys.fromPem(text(stored));
   } catch (error) {
@@ -49,37 +40,36 @@ async function keyFile(
   }
 }
 
-/**
- * The node's identity key (Ed25519); made at the first start. When it is missing although the node is a member, that is an
- * error: a new identity would be another node.
- */
-export async function loadIdentityKey(disk: Disk, keys: Keys): Promise<PrivateKey> {
-  const isMember = (await disk.read(membershipFile)) !== undefined;
-  const key = await keyFile(disk, keys, identityFile, () => (isMember ? undefined : keys.create('Ed25519')));
-  if (key === undefined)
-    throw new DamagedFileError(identityFile, 'it is missing, but this node is a member of a fabric');
+/** Makes a key; it is durable when this resolves. Only for a file that is not there: a key is never replaced. */
+export async function createKeyFile(
+  disk: Disk,
+  keys: Keys,
+  path: string,
+  algorithm: KeyAlgorithm,
+): Promise<PrivateKey> {
+  const key = keys.create(algorithm);
+  await disk.write(path, key.toPem());
   return key;
 }
 
-/** The key of the node's authority (P-256); made before the first request to be admitted, and kept for good. */
-export async function loadAuthorityKey(disk: Disk, keys: Keys): Promise<PrivateKey> {
-  const isMember = (await disk.read(membershipFile)) !== undefined;
-  const key = await keyFile(disk, keys, authorityFile, () => (isMember ? undefined : keys.create('P-256')));
-  if (key === undefined)
-    throw new DamagedFileError(authorityFile, 'it is missing, but this node is a member of a fabric');
-  return key;
-}
+const isText = (value: unknown): value is string => typeof value === 'string';
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 function isMembership(value: unknown): value is Membership {
-  if (typeof value !== 'object' || value === null) return false;
-  const candidate = value as Partial<Membership>;
+  if (!isRecord(value)) return false;
+  const { fabricId, fabricName, node, router, labels, chain, controllers } = value;
+  const isController = (one: unknown): boolean =>
+    isRecord(one) && isText(one['peerId']) && Array.isArray(one['addresses']) && one['addresses'].every(isText);
   return (
-    typeof candidate.fabricId === 'string' &&
-    typeof candidate.node === 'string' &&
-    (candidate.router === 'interior' || candidate.router === 'edge') &&
-    Array.isArray(candidate.chain) &&
-    candidate.chain.every((certificate) => typeof certificate === 'string') &&
-    Array.isArray(candidate.controllers)
+    [fabricId, fabricName, node].every(isText) &&
+    (router === 'interior' || router === 'edge') &&
+    isRecord(labels) &&
+    Object.values(labels).every(isText) &&
+    Array.isArray(chain) &&
+    chain.every(isText) &&
+    Array.isArray(controllers) &&
+    controllers.every(isController)
   );
 }
 
@@ -100,13 +90,4 @@ export async function loadMembership(disk: Disk): Promise<Membership | undefined
 /** Durable when it resolves. */
 export async function saveMembership(disk: Disk, membership: Membership): Promise<void> {
   await disk.write(membershipFile, JSON.stringify(membership));
-}
-
-/** Counts the starts of this node; durable, so that announcements of an earlier start can never be replayed as newer. */
-export async function nextBootCounter(disk: Disk): Promise<number> {
-  const stored = await disk.read('boot-counter');
-  const last = stored === undefined ? 0 : Number.parseInt(text(stored), 10);
-  if (!Number.isSafeInteger(last)) throw new DamagedFileError('boot-counter', 'it holds no number');
-  await disk.write('boot-counter', String(last + 1));
-  return last + 1;
 }

@@ -20,6 +20,8 @@ export interface ServiceNetworkNeeds {
   /** Of the mesh: where others reach this node. */
   advertisedAddresses(): Address[];
   verifyChain: VerifyChain;
+  /** For the credentials of instances here: their time aside, which only the other end judges. */
+  verifyOwnChain: VerifyChain;
   isPeerAdmitted(peerId: PeerId): boolean;
   isPeerRevoked(peerId: PeerId): boolean;
   onDenied(denied: {

@@ -5,13 +5,15 @@ import { toDnsLabel } from '../control/names.ts';
 import type { StatusView } from '../control/views.ts';
 import type { Mesh } from '../mesh/mesh.ts';
 import { peerIdOf } from '../pki/peer-id.ts';
+import { validityOf } from '../pki/rotation.ts';
 import { createActorSystem } from './actor-system.ts';
 import { enroll } from './enrolling.ts';
 import { AlreadyMemberError } from './errors.ts';
-import { foundFabric, loadControllerAuthority } from './founding.ts';
+import { foundFabric, readControllerAuthority } from './founding.ts';
 import { type Member, startMember } from './member.ts';
-import { loadAuthorityKey, loadIdentityKey, loadMembership, type Membership } from './membership.ts';
+import { authorityFile, createKeyFile, identityFile, type Membership } from './membership.ts';
 import type { NodePorts, NodeSettings, Report } from './node-ports.ts';
+import { readOwnFiles } from './own-files.ts';
 
 export interface SelvedgeNode {
   readonly peerId: string;
@@ -27,19 +29,23 @@ export interface SelvedgeNode {
 
 /** Whether this data folder is, or is about to become, a controller's. */
 export async function isController(ports: Pick<NodePorts, 'disk' | 'keys'>, settings: NodeSettings): Promise<boolean> {
-  return settings.found || (await loadControllerAuthority(ports.disk, ports.keys)) !== undefined;
+  return settings.found || (await readControllerAuthority(ports.disk, ports.keys)) !== undefined;
+}
+
+function isExpired({ chain }: Membership, nowMs: number): boolean {
+  return chain.some((certificate) => validityOf(Buffer.from(certificate, 'base64')).notAfterMs < nowMs);
 }
 
 /** Resolves once the node is on the network; `joined` tells how it goes on. */
 export async function startNode(ports: NodePorts, settings: NodeSettings, report: Report): Promise<SelvedgeNode> {
   const { clock, random, keys, disk } = ports;
-  const identityKey = await loadIdentityKey(disk, keys);
-  const authorityKey = await loadAuthorityKey(disk, keys);
-  const stored = await loadMembership(disk);
-  const controllerAuthority = await loadControllerAuthority(disk, keys);
+  const own = await readOwnFiles(disk, keys);
+  const { membership: stored, controllerAuthority } = own;
   if (stored !== undefined && settings.found && controllerAuthority === undefined) {
     throw new AlreadyMemberError(stored.fabricName, stored.node);
   }
+  const identityKey = own.identityKey ?? (await createKeyFile(disk, keys, identityFile, 'Ed25519'));
+  const authorityKey = own.authorityKey ?? (await createKeyFile(disk, keys, authorityFile, 'P-256'));
   const wishedName = settings.name ?? toDnsLabel(ports.hostName) ?? 'node';
   const peerId = peerIdOf(identityKey.publicKey);
   const jitter = (): number => random.next();
@@ -49,6 +55,7 @@ export async function startNode(ports: NodePorts, settings: NodeSettings, report
   const mesh: Mesh = await ports.createMesh(identityKey);
   const stopping = new AbortController();
   await mesh.start();
+  for (const warning of own.warnings) report('problem', warning);
   report('listening', `this is ${name()}, peer ${peerId}`, { node: name(), peerId, addresses: mesh.addresses() });
 
   /** Nothing to join with: says what there is and what to do, until the node is stopped. */
@@ -76,7 +83,9 @@ export async function startNode(ports: NodePorts, settings: NodeSettings, report
   }
 
   async function becomeMember(): Promise<Membership> {
-    if (stored !== undefined) {
+    // Whose certificate has expired is admitted again with the same keys: nobody else could renew it.
+    const again = stored !== undefined && settings.token !== undefined && isExpired(stored, clock.now());
+    if (stored !== undefined && !again) {
       if (settings.token !== undefined)
         report('joined', `this box is a member of ${stored.fabricName} already; the token was not used`);
       return stored;
@@ -124,7 +133,7 @@ export async function startNode(ports: NodePorts, settings: NodeSettings, report
       ports,
       membership,
       authorityKey,
-      controllerAuthority: await loadControllerAuthority(disk, keys),
+      controllerAuthority: await readControllerAuthority(disk, keys),
       mesh,
       actors,
       jitter,

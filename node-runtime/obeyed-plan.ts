@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import type { Plan, PlanVersion } from '../control/plan.ts';
 import type { Disk } from './disk.ts';
 import { DamagedFileError } from './errors.ts';
+import { readPlan } from './plan-schema.ts';
 
 export interface ObeyedPlan {
   plan: Plan;
@@ -15,6 +16,9 @@ export interface ObeyedPlan {
 }
 
 const pointerFile = 'obeyed/current';
+const folderPattern = /^obeyed\/\d+-\d+-\d+$/;
+/** 64 bytes in base64url: ES256 and EdDSA alike. */
+const signatureCharacters = 86;
 
 /** Negative when `one` is older. Order: epoch, term, generation. */
 export function compareVersions(one: PlanVersion, other: PlanVersion): number {
@@ -47,20 +51,31 @@ export async function saveObeyedPlan(disk: Disk, obeyed: ObeyedPlan): Promise<vo
   await removeOthers(disk, folder).catch(() => undefined);
 }
 
-/** The plan to run at start; undefined when none was ever obeyed. Every file is held against its hash. */
-export async function loadObeyedPlan(disk: Disk): Promise<ObeyedPlan | undefined> {
-  const pointer = await disk.read(pointerFile);
-  if (pointer === undefined) return undefined;
-  const folder = Buffer.from(pointer).toString('utf8');
-  if (!/^obeyed\/\d+-\d+-\d+$/.test(folder)) throw new DamagedFileError(pointerFile, 'it names no plan');
-  const stored = await disk.read(`${folder}/plan.jws`);
-  if (stored === undefined) throw new DamagedFileError(`${folder}/plan.jws`, 'it is missing');
+/** Whose plan it must be. */
+export interface PlanOwner {
+  fabricId: string;
+  node: string;
+  peerId: string;
+}
+
+async function loadFolder(disk: Disk, folder: string, owner: PlanOwner | undefined): Promise<ObeyedPlan> {
+  const path = `${folder}/plan.jws`;
+  const stored = await disk.read(path);
+  if (stored === undefined) throw new DamagedFileError(path, 'it is missing');
   const jws = Buffer.from(stored).toString('utf8');
   let plan: Plan;
   try {
     plan = payloadOf(jws);
   } catch (error) {
-    throw new DamagedFileError(`${folder}/plan.jws`, 'it holds no plan', { cause: error });
+    throw new DamagedFileError(path, 'it holds no plan', { cause: error });
+  }
+  const read = readPlan(plan);
+  if ('malformed' in read) throw new DamagedFileError(path, `the plan is malformed at ${read.malformed}`);
+  if (folderOf(plan) !== folder) throw new DamagedFileError(path, 'it holds a plan of another version');
+  // A signature's length is fixed: what is shorter was cut.
+  if ((jws.split('.')[2]?.length ?? 0) < signatureCharacters) throw new DamagedFileError(path, 'its end is missing');
+  if (owner !== undefined && (plan.fabricId !== owner.fabricId || plan.peerId !== owner.peerId)) {
+    throw new DamagedFileError(path, `it is the plan of another node: ${plan.node}, peer ${plan.peerId}`);
   }
   const files = new Map<string, Uint8Array>();
   for (const { sha256 } of plan.files) {
@@ -71,4 +86,38 @@ export async function loadObeyedPlan(disk: Disk): Promise<ObeyedPlan | undefined
     files.set(sha256, content);
   }
   return { plan, jws, files };
+}
+
+/**
+ * The plan to run at start; undefined when none was ever obeyed. Every file is held against its hash, and the plan against the
+ * node that it must be for. Throws DamagedFileError, or DiskError for a file that cannot be read.
+ */
+export async function loadObeyedPlan(disk: Disk, owner?: PlanOwner): Promise<ObeyedPlan | undefined> {
+  const pointer = await disk.read(pointerFile);
+  if (pointer === undefined) return undefined;
+  const folder = Buffer.from(pointer).toString('utf8');
+  if (!folderPattern.test(folder)) throw new DamagedFileError(pointerFile, 'it names no plan');
+  return loadFolder(disk, folder, owner);
+}
+
+/** Versions of the plans that lie here, the newest first: what was obeyed, or was about to be. */
+export async function storedVersions(disk: Disk): Promise<PlanVersion[]> {
+  const versions = (await disk.list('obeyed')).flatMap((name): PlanVersion[] => {
+    if (!folderPattern.test(`obeyed/${name}`)) return [];
+    const [epoch = 0, term = 0, generation = 0] = name.split('-').map(Number);
+    return [{ epoch, term, generation }];
+  });
+  return versions.sort((one, other) => compareVersions(other, one));
+}
+
+/**
+ * The newest plan that is whole, when the pointer to it is damaged or missing. Older ones are removed as soon as a newer one counts,
+ * so of two the newer was being saved.
+ */
+export async function findStoredPlan(disk: Disk, owner: PlanOwner): Promise<ObeyedPlan | undefined> {
+  for (const version of await storedVersions(disk)) {
+    const found = await loadFolder(disk, folderOf(version), owner).catch(() => undefined);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }

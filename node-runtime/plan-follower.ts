@@ -1,15 +1,15 @@
 // Reads what the mailbox delivers and decides what the node obeys: the newest plan that is genuine, meant for this node and
-// whose files have all arrived, and the newest authority. Reads every leaf of the revision tree, never the winner alone.
+// whose files have all arrived (delivered-plan.ts), and the newest authority. Reads every leaf, never the winner alone.
 // Called by node.ts; tells it through `onPlan` and `onAuthority`. It never writes to the mailbox.
 
-import type { AuthorityDocument, FileDocument, Plan, PlanDocument } from '../control/plan.ts';
+import type { AuthorityDocument } from '../control/plan.ts';
 import type { Database, StoredDocument } from '../control/store.ts';
 import type { NodeIdentity, VerifyChain, VerifySigned } from '../pki/identity.ts';
+import { createDeliveredPlans, planType } from './delivered-plan.ts';
 import type { Disk } from './disk.ts';
-import { compareVersions, type ObeyedPlan, saveObeyedPlan, sha256Hex } from './obeyed-plan.ts';
-import { readPlan } from './plan-schema.ts';
+import { type ObeyedPlan, saveObeyedPlan } from './obeyed-plan.ts';
 
-export const planType = 'selvedge-plan+jws';
+export { planType };
 
 export interface PlanFollowerDependencies {
   mailbox: Database;
@@ -37,7 +37,7 @@ export interface PlanFollower {
 }
 
 export function createPlanFollower(dependencies: PlanFollowerDependencies): PlanFollower {
-  const { mailbox, disk, verifySigned, verifyChain, onPlan, onAuthority, onIgnored } = dependencies;
+  const { mailbox, disk, verifyChain, onPlan, onAuthority, onIgnored } = dependencies;
   let obeyed = dependencies.obeyed;
   let issueNumber = dependencies.issueNumber;
   let unsubscribe: (() => void) | undefined;
@@ -54,65 +54,14 @@ export function createPlanFollower(dependencies: PlanFollowerDependencies): Plan
     onIgnored(`${leaf._id} (revision ${leaf._rev}) is ignored: ${reason}`);
   }
 
-  /** The plan of a leaf when it is genuine, for this node, and newer than what is obeyed. */
-  function judge(leaf: StoredDocument): { plan: Plan; jws: string } | undefined {
-    if (leaf._deleted === true) return void ignore(leaf, 'a plan is never deleted');
-    const { jws } = leaf as unknown as Partial<PlanDocument>;
-    if (typeof jws !== 'string') return void ignore(leaf, 'it holds no signed plan');
-    if (jws === obeyed?.jws) return undefined;
-    try {
-      const { payload, signer } = verifySigned(jws, planType);
-      if (signer.kind !== 'controller') return void ignore(leaf, `a ${signer.kind} may not sign plans`);
-      const read = readPlan(payload);
-      if ('malformed' in read) return void ignore(leaf, `the plan is malformed at ${read.malformed}`);
-      const { plan } = read;
-      if (plan.fabricId !== dependencies.fabricId) return void ignore(leaf, 'it is for another fabric');
-      if (plan.node !== dependencies.node || plan.peerId !== dependencies.peerId) {
-        return void ignore(leaf, 'it is for another node');
-      }
-      if (obeyed !== undefined && compareVersions(plan, obeyed.plan) <= 0) {
-        return void ignore(leaf, 'it is not newer than the plan that is obeyed');
-      }
-      return { plan, jws };
-    } catch (error) {
-      return void ignore(leaf, error instanceof Error ? error.message : String(error));
-    }
-  }
-
-  /** All files of the plan, or undefined while one has not arrived. */
-  async function collectFiles(plan: Plan): Promise<Map<string, Uint8Array> | undefined> {
-    const files = new Map<string, Uint8Array>();
-    for (const { slot, sha256 } of plan.files) {
-      const known = obeyed?.files.get(sha256);
-      const content = known ?? (await fileOf(slot, sha256));
-      if (content === undefined) return undefined;
-      files.set(sha256, content);
-    }
-    return files;
-  }
-
-  async function fileOf(slot: string, sha256: string): Promise<Uint8Array | undefined> {
-    for (const leaf of await mailbox.leaves(`desired/file/${slot}`)) {
-      const { contentBase64 } = leaf as unknown as Partial<FileDocument>;
-      if (typeof contentBase64 !== 'string') continue;
-      const content = Buffer.from(contentBase64, 'base64');
-      if (sha256Hex(content) === sha256) return content;
-    }
-    return undefined;
-  }
+  const delivered = createDeliveredPlans({ ...dependencies, onIgnored: ignore });
 
   async function lookForPlan(): Promise<void> {
-    const candidates = (await mailbox.leaves('desired/plan')).map(judge).filter((plan) => plan !== undefined);
-    candidates.sort((one, other) => compareVersions(other.plan, one.plan));
-    for (const { plan, jws } of candidates) {
-      const files = await collectFiles(plan);
-      if (files === undefined) continue;
-      const next = { plan, jws, files };
-      await saveObeyedPlan(disk, next);
-      obeyed = next;
-      onPlan(next);
-      return;
-    }
+    const next = await delivered.newerThan(obeyed);
+    if (next === undefined) return;
+    await saveObeyedPlan(disk, next);
+    obeyed = next;
+    onPlan(next);
   }
 
   async function lookForAuthority(): Promise<void> {

@@ -14,6 +14,7 @@
 import { chmod, mkdir, open, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Exit, Launch } from './engine.ts';
+import { DiskError } from './errors.ts';
 import { LAUNCH_RECORD_BYTES_MAX } from './limits.ts';
 import { readEnd } from './process-shim.ts';
 import { type ProcessIdentity, parseIdentity } from './process-table.ts';
@@ -157,8 +158,9 @@ async function readText(path: string, bytesMax: number): Promise<string | undefi
     return bytes.byteLength > bytesMax ? '' : bytes.toString('utf8');
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
-    throw error;
+    // A folder where a record belongs is none; the next launch clears it away.
+    if (code === 'ENOENT' || code === 'ENOTDIR' || code === 'EISDIR') return undefined;
+    throw new DiskError('read', path, error);
   }
 }
 
@@ -167,14 +169,16 @@ async function readStamped(path: string): Promise<{ text: string; at: number } |
   try {
     const file = await open(path, 'r');
     try {
-      const { mtimeMs } = await file.stat();
+      const stats = await file.stat();
+      const { mtimeMs } = stats;
+      if (stats.isDirectory()) return { text: '', at: Math.round(mtimeMs) };
       return { text: await file.readFile('utf8'), at: Math.round(mtimeMs) };
     } finally {
       await file.close();
     }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
+    throw new DiskError('read', path, error);
   }
 }
 

@@ -5,7 +5,7 @@ import { constants } from 'node:fs';
 import { access, mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { EngineUnavailableError } from './errors.ts';
+import { DiskError, EngineUnavailableError } from './errors.ts';
 import { DETECTION_MS } from './limits.ts';
 import { SCRIPTS, type ShimTools } from './process-shim.ts';
 
@@ -64,10 +64,15 @@ async function findCloser(shell: string): Promise<string[] | undefined> {
 
 /** Renamed into place: shims of an earlier version go on reading the file that they opened. */
 async function writeScripts(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
   for (const [name, text] of Object.entries(SCRIPTS)) {
+    const path = join(folder, name);
     const temporary = join(folder, `.${name}.${process.pid}.tmp`);
-    await writeFile(temporary, text, { mode: 0o600 });
-    await rename(temporary, join(folder, name));
+    try {
+      await mkdir(folder, { recursive: true, mode: 0o700 });
+      await writeFile(temporary, text, { mode: 0o600 });
+      await rename(temporary, path);
+    } catch (error) {
+      throw new DiskError('write', path, error);
+    }
   }
 }

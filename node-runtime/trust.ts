@@ -3,6 +3,7 @@
 
 import type { Database } from '../control/store.ts';
 import type { VerifyChain, VerifySigned } from '../pki/identity.ts';
+import { validityOf } from '../pki/rotation.ts';
 import { createSignatureVerifier } from '../pki/signature.ts';
 import { createChainVerifier } from '../pki/verify-chain.ts';
 import { type Bulletin, createBulletin } from './bulletin.ts';
@@ -11,6 +12,8 @@ import type { Clock } from './clock.ts';
 export interface Trust {
   bulletin: Bulletin;
   verifyChain: VerifyChain;
+  /** For this node's own certificates alone: that their time is over, or has not come, makes them no less its own. */
+  verifyOwnChain: VerifyChain;
   verifySigned: VerifySigned;
 }
 
@@ -24,14 +27,21 @@ export function createTrust(dependencies: {
   onIgnored(message: string): void;
 }): Trust {
   const { clock, fabricId, root } = dependencies;
-  const verifyChain = createChainVerifier({
+  const rules = {
     fabricId,
-    clock,
     root,
-    revoked: (peerId) => bulletin.isRevoked(peerId),
-    authorityFloor: (peerId) => bulletin.authorityFloor(peerId),
-  });
+    revoked: (peerId: string) => bulletin.isRevoked(peerId),
+    authorityFloor: (peerId: string) => bulletin.authorityFloor(peerId),
+  };
+  const verifyChain = createChainVerifier({ ...rules, clock });
+  const verifyOwnChain: VerifyChain = (chain) => {
+    const validities = chain.map(validityOf);
+    const beginMs = Math.max(...validities.map(({ notBeforeMs }) => notBeforeMs));
+    const endMs = Math.min(...validities.map(({ notAfterMs }) => notAfterMs));
+    const now = (): number => Math.min(Math.max(clock.now(), beginMs), endMs);
+    return createChainVerifier({ ...rules, clock: { ...clock, now } })(chain);
+  };
   const verifySigned = createSignatureVerifier({ verifyChain });
   const bulletin: Bulletin = createBulletin({ ...dependencies, verifySigned });
-  return { bulletin, verifyChain, verifySigned };
+  return { bulletin, verifyChain, verifyOwnChain, verifySigned };
 }

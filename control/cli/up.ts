@@ -13,6 +13,7 @@ import { collect, labelOption, routerOption, wholeNumber } from './options.ts';
 import { subcommand } from './subcommand.ts';
 import { printable } from './table.ts';
 import { startDetached } from './up-detach.ts';
+import { asStartFailure } from './up-failure.ts';
 import { readToken } from './up-token.ts';
 
 export interface UpOptions {
@@ -117,7 +118,11 @@ async function up(options: UpOptions, context: Context): Promise<void> {
     ...(token !== undefined && { token }),
     onEvent: (event) => host.out(json ? JSON.stringify(event) : eventText(host, event)),
   };
-  await runDaemon(context, daemonOptions, options.exitWithParent === true);
+  try {
+    await runDaemon(context, daemonOptions, options.exitWithParent === true);
+  } catch (error) {
+    throw asStartFailure(error);
+  }
 }
 
 export function addUp(program: Command, host: Host): void {

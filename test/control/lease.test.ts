@@ -94,3 +94,33 @@ test('an epoch counts before a term, and a foreign set grants nothing', (t) => {
   t.is(grantAtStart(newest, 'me', 0), undefined);
   t.is(grantAtStart({ ...newest, controllers: ['me'] }, 'me', 0)?.term, 4);
 });
+
+test('a journal that lost its end goes on after the terms that plans were written with', async (t) => {
+  for (const [journal, used, term] of [
+    ['', 7, 8],
+    [`${line(3)}{"epoch":1,"te`, 7, 8],
+    [`${line(9)}{"epoch":1,"te`, 7, 10],
+    [undefined, 7, 8],
+    ['', undefined, 1],
+  ] as const) {
+    const disk = memoryDisk(journal === undefined ? undefined : new Map([['lease.jsonl', journal]]));
+    const usedTerm = async () => (used === undefined ? undefined : { epoch: 1, term: used });
+    const lease = createLease({ disk, clock: createSimClock(), self: 'me', usedTerm });
+    await lease.start();
+    t.deepEqual(lease.current(), { epoch: 1, term }, JSON.stringify(journal));
+  }
+});
+
+test('a whole journal is believed without asking', async (t) => {
+  const disk = memoryDisk(new Map([['lease.jsonl', line(4)]]));
+  const usedTerm = () => Promise.reject(new Error('asked'));
+  const lease = createLease({ disk, clock: createSimClock(), self: 'me', usedTerm });
+  await lease.start();
+  t.deepEqual(lease.current(), { epoch: 1, term: 5 });
+});
+
+test('the journal of another controller is refused', async (t) => {
+  const disk = memoryDisk(new Map([['lease.jsonl', line(4, ['somebody else'])]]));
+  const lease = createLease({ disk, clock: createSimClock(), self: 'me' });
+  await t.throwsAsync(lease.start(), { name: 'LeaseJournalError', message: /another controller, somebody else/ });
+});
