@@ -111,3 +111,25 @@ export const renameRetryMs = 2_000;
 
 /** While the node's authority is outside its time, workload certificates are made again this often: a clock that was set is noticed. */
 export const unusableRetryMs = 600_000;
+
+// --- Doctor ---
+/** Where other nodes reach this one unless `up --port` says otherwise. */
+export const defaultMeshPort = 7433;
+/** One question to a socket, a command or an address: a LAN answers in milliseconds. */
+export const doctorProbeMs = 2_000;
+/** One check with all its questions; a busy small box needs seconds to start a process. */
+export const doctorCheckMs = 10_000;
+/** A packet that a box sends to itself comes back at once, or never. */
+export const multicastEchoMs = 500;
+/** The clock may be this much behind what the data folder has seen: clocks are set back a little when they are synchronised. */
+export const clockBehindMs = 300_000;
+/** Less free than this cannot take a plan and its files (32 MiB each, written beside the old ones). */
+export const diskBytesFreeFail = 64 * 1024 * 1024;
+/** A few instances with full logs (16 MiB each) and a store. */
+export const diskBytesFreeWarn = 1024 * 1024 * 1024;
+/** Part of all inodes. */
+export const inodesFreePartWarn = 0.02;
+/** A node's authority is renewed 15 days before its end; with less than a week left something is wrong. */
+export const authorityWarnMs = 7 * 86_400_000;
+/** An issuing authority is signed by the root key, which may be far away (design: 90 days). */
+export const issuingAuthorityWarnMs = 90 * 86_400_000;

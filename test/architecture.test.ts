@@ -19,8 +19,11 @@ const mayImport: Record<Folder, readonly Folder[]> = {
   simulations: ['actors', 'control', 'mesh', 'node-runtime', 'pki'],
 };
 
-/** The command line is the program's entry: `up` starts the daemon. */
-const exceptions = new Set(['control/cli/up.ts -> node-runtime/daemon.ts']);
+/** The command line is the program's entry: `up` starts the daemon, `doctor` examines the box that it would run on. */
+const exceptions = new Set([
+  'control/cli/up.ts -> node-runtime/daemon.ts',
+  'control/cli/doctor.ts -> node-runtime/doctor/doctor.ts',
+]);
 
 /** Packages that belong to one folder (and to simulations and tests where named). */
 const packageHome: [RegExp, RegExp][] = [
@@ -113,7 +116,7 @@ test('time and chance are asked for at their ports alone', (t) => {
 });
 
 test('each folder has a README that names each of its files', (t) => {
-  for (const folder of [...folders, 'control/cli']) {
+  for (const folder of [...folders, 'control/cli', 'node-runtime/doctor']) {
     const readme = readFileSync(join(root, folder, 'README.md'), 'utf8');
     const missing = readdirSync(join(root, folder))
       .filter((name) => name.endsWith('.ts'))

@@ -96,6 +96,15 @@ export class DaemonFailedError extends CliError {
   readonly id = 'daemon-failed';
 }
 
+/** `doctor` found something that fails; its findings, which are printed already, say what. */
+export class DoctorFoundError extends CliError {
+  override readonly name = 'DoctorFoundError';
+  readonly id = 'doctor-found';
+  constructor() {
+    super('', { action: '' });
+  }
+}
+
 /** A signal came while a command was at work. */
 export class InterruptedError extends CliError {
   override readonly name = 'InterruptedError';

@@ -16,9 +16,13 @@ export interface Host {
   readonly workingFolder: string;
   /** Columns of the terminal on stdout; undefined when it is none. */
   readonly columns: number | undefined;
+  /** Rows of it. */
+  readonly rows: number | undefined;
   /** Text for stdout or stderr, without its last newline. */
   out(text: string): void;
   error(text: string): void;
+  /** Writes to stderr as it is, for a line that moves; undefined where stdout or stderr is no terminal. */
+  readonly progress: ((text: string) => void) | undefined;
   /** Coloured where stdout is a terminal and NO_COLOR is not set; as it is elsewhere. */
   style(format: Style, text: string): string;
   /** All of stdin; rejects beyond `bytesMax`. */

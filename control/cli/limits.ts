@@ -39,6 +39,9 @@ export const detachedLogLinesShown = 20;
 export const downMs = 60_000;
 /** Signals within this of the first one are the same Ctrl-C: a terminal sends it to the whole group, and npm passes it on. */
 export const sameSignalMs = 1_000;
+/** Waiting shorter than this needs no words; then a line says what is waited for, and moves. */
+export const progressAfterMs = 400;
+export const progressEveryMs = 100;
 /** The longest duration an option may give: 10 years. */
 export const durationMsMax = 10 * 365 * 86_400_000;
 

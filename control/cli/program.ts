@@ -7,6 +7,7 @@ import { addApply } from './apply.ts';
 import { addDelete } from './delete.ts';
 import { addDemo } from './demo.ts';
 import { addDescribe } from './describe.ts';
+import { addDoctor } from './doctor.ts';
 import { addDown } from './down.ts';
 import { addEvents } from './events.ts';
 import type { Host } from './host.ts';
@@ -52,6 +53,6 @@ export function createProgram(host: Host): Command {
     .showHelpAfterError('(selvedge help shows the commands, selvedge <command> --help one of them)')
     .exitOverride();
   const add = [addUp, addDown, addDemo, addStatus, addToken, addNodes, addApply, addDelete, addApplications];
-  for (const addCommand of [...add, addDescribe, addWait, addLogs, addEvents]) addCommand(program, host);
+  for (const addCommand of [...add, addDescribe, addWait, addLogs, addEvents, addDoctor]) addCommand(program, host);
   return program;
 }

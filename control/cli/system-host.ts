@@ -44,6 +44,7 @@ export function createSystemHost(): Host {
   process.stderr.on('error', broken);
 
   const coloured = process.stdout.isTTY === true && (process.env['NO_COLOR'] ?? '') === '';
+  const visible = process.stdout.isTTY === true && process.stderr.isTTY === true && process.env['TERM'] !== 'dumb';
   return {
     clock,
     env: process.env,
@@ -53,6 +54,10 @@ export function createSystemHost(): Host {
     get columns() {
       return process.stdout.isTTY === true ? process.stdout.columns : undefined;
     },
+    get rows() {
+      return process.stdout.isTTY === true ? process.stdout.rows : undefined;
+    },
+    progress: visible ? (text) => void process.stderr.write(text) : undefined,
     out: (text) => void process.stdout.write(`${text}\n`),
     error: (text) => void process.stderr.write(`${text}\n`),
     style: (format, text) => (coloured ? styleText(format, text, { validateStream: false }) : text),

@@ -51,3 +51,17 @@ export function table(host: Host, headings: string[], rows: string[][]): string 
     .map((line) => line.trimEnd())
     .join('\n');
 }
+
+/** Text in lines that fit the terminal, each indented, broken between words. */
+export function indented(host: Host, text: string, indent: number): string {
+  const width = Math.max(columnCharactersMin, (host.columns ?? Number.POSITIVE_INFINITY) - indent);
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(/ +/)) {
+    if (line !== '' && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = word;
+    } else line = line === '' ? word : `${line} ${word}`;
+  }
+  return [...lines, line].map((one) => `${' '.repeat(indent)}${one}`).join('\n');
+}

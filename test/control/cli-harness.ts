@@ -34,6 +34,8 @@ export function testHost(
     homeFolder: '/home/somebody',
     workingFolder: facts.workingFolder ?? tmpdir(),
     columns: facts.columns,
+    rows: undefined,
+    progress: undefined,
     printed,
     out: (text) => void printed.out.push(text),
     error: (text) => void printed.error.push(text),
