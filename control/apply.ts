@@ -7,6 +7,7 @@ import { listRecords } from './documents.ts';
 import { NotFoundError } from './errors.ts';
 import type { ApplicationRecord, ConfigRecord } from './fabric.ts';
 import type { Ledger } from './ledger.ts';
+import { nodesShownMax } from './limits.ts';
 import {
   type ManifestApplication,
   type ManifestConfig,
@@ -88,21 +89,49 @@ export function createApply({
     return done;
   };
 
+  /** A misspelt name would wait for ever: a node must be known before work is pinned to it. */
+  const nodeIssues = async (
+    applications: readonly ManifestApplication[],
+    source: readonly string[] | undefined,
+  ): Promise<ManifestIssue[]> => {
+    const pins = applications.flatMap(({ document, microservices }) =>
+      microservices.flatMap(({ placement }, index) =>
+        placement.node === undefined ? [] : [{ document, index, node: placement.node }],
+      ),
+    );
+    if (pins.length === 0) return [];
+    const nodes = (await listRecords(fabric, 'node')).map(({ name }) => name).sort();
+    const shown = nodes.slice(0, nodesShownMax).join(', ') + (nodes.length > nodesShownMax ? ', …' : '');
+    return pins
+      .filter(({ node }) => !nodes.includes(node))
+      .map(({ document, index, node }) => {
+        const [guess, from] = [didYouMean(node, nodes), source?.[document]];
+        return {
+          document,
+          ...(from !== undefined && { source: from }),
+          path: `spec.microservices[${index}].placement.node`,
+          reason: `there is no node ${JSON.stringify(node)} in this fabric`,
+          accepted: nodes.length === 0 ? 'the name of a node' : `the name of a node: ${shown}`,
+          ...(guess !== undefined && { didYouMean: guess }),
+        };
+      });
+  };
+
   const checkReferences = async (
     applications: readonly ManifestApplication[],
     configs: readonly ManifestConfig[],
     source: readonly string[] | undefined,
   ): Promise<void> => {
+    const issues = await nodeIssues(applications, source);
     const needed = applications.some(({ microservices }) =>
       microservices.some((microservice) => microservice.configs.length > 0),
     );
-    if (!needed) return;
+    if (!needed) return refuseIssues(issues);
     const inBatch = configs.map(({ project, name }) => `${project}/${name}`);
     const known = new Set([
       ...inBatch,
       ...(await listRecords(fabric, 'config')).map(({ project, name }) => `${project}/${name}`),
     ]);
-    const issues: ManifestIssue[] = [];
     for (const { document, project, microservices } of applications) {
       for (const [index, microservice] of microservices.entries()) {
         for (const [place, config] of microservice.configs.entries()) {

@@ -9,6 +9,8 @@ export const manifestDepthMax = 16;
 export const manifestValuesMax = 50_000;
 /** Reasons listed in one refusal: more than an operator reads at once. */
 export const manifestIssuesMax = 50;
+/** Names of nodes in a refusal: more than fit a line or two help nobody. */
+export const nodesShownMax = 20;
 /** Microservices in one application. */
 export const microservicesMax = 100;
 /** Replicas of one microservice. */

@@ -1,11 +1,13 @@
 // `selvedge apply`: declares what is to run. Also called by the demo.
 
 import type { Command } from 'commander';
+import { issueText } from '../manifest-issues.ts';
 import type { ApplyView } from '../views.ts';
 import type { Client } from './client.ts';
 import { contextOf, print } from './context.ts';
-import { UsageError } from './errors.ts';
+import { RefusedError, UsageError } from './errors.ts';
 import type { Host } from './host.ts';
+import type { LoadedDocument } from './manifest-files.ts';
 import { collect } from './options.ts';
 import { subcommand } from './subcommand.ts';
 import { printable } from './table.ts';
@@ -18,10 +20,24 @@ export async function applyFiles(
   // The YAML parser is loaded when it is needed: every other command starts sooner.
   const { loadManifests } = await import('./manifest-files.ts');
   const documents = await loadManifests(paths, host);
-  return await client.apply(
-    documents.map(({ value }) => value),
-    documents.map(({ source }) => source),
-  );
+  try {
+    return await client.apply(
+      documents.map(({ value }) => value),
+      documents.map(({ source }) => source),
+    );
+  } catch (error) {
+    throw error instanceof RefusedError ? located(error, documents) : error;
+  }
+}
+
+/** The same refusal with the line and column of each field: the daemon knows the document, not its text. */
+function located(error: RefusedError, documents: readonly LoadedDocument[]): RefusedError {
+  const { issues, type, status, action } = error;
+  const lines = issues.map((issue) => {
+    const source = documents[issue.document]?.placeOf(issue.path);
+    return issueText({ ...issue, ...(source !== undefined && { source }) });
+  });
+  return lines.length === 0 ? error : new RefusedError(lines.join('\n'), { type, status, action, issues });
 }
 
 function appliedText(view: ApplyView): string {

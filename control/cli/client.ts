@@ -173,6 +173,7 @@ function refusal({
     type: type ?? 'about:blank',
     status,
     action: action ?? 'Look at the output of the daemon.',
+    ...(issues !== undefined && { issues }),
   });
 }
 

@@ -10,7 +10,8 @@ import { configBytesMax, configFileBytesMax } from './limits.ts';
 
 export interface ConfigDocument {
   value: unknown;
-  source: string;
+  /** Where a field stands, for errors. */
+  placeOf: (path: string) => string;
   folder: string;
   /** Bytes that may still be read in this apply. */
   budget: { bytes: number };
@@ -23,14 +24,15 @@ function isFields(value: unknown): value is Fields {
 }
 
 /** The document with its files read; documents that are no Config, and malformed ones, come back as they are. */
-export async function readConfigFiles({ value, source, folder, budget }: ConfigDocument): Promise<unknown> {
+export async function readConfigFiles({ value, placeOf, folder, budget }: ConfigDocument): Promise<unknown> {
   if (!isFields(value) || value['kind'] !== 'Config' || !isFields(value['spec'])) return value;
   const files = value['spec']['files'];
   if (!isFields(files)) return value;
   const read: Fields = {};
   for (const [path, file] of Object.entries(files)) {
     const fromFile = isFields(file) ? file['fromFile'] : undefined;
-    const place = `${source}: spec.files[${JSON.stringify(path)}]`;
+    const field = `spec.files[${JSON.stringify(path)}]`;
+    const place = `${placeOf(field)}: ${field}`;
     if (isFields(file) && fromFile !== undefined && Object.keys(file).length > 1) {
       throw new ManifestFileError(`${place} has fromFile and something else`, {
         action: 'Give one of fromFile, text and base64.',

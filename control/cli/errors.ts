@@ -1,5 +1,7 @@
 // The errors of the command line, one class per cause. main.ts prints each as its message and what to do next.
 
+import type { Problem } from '../views.ts';
+
 interface ErrorFacts {
   action: string;
   retryable?: boolean;
@@ -71,10 +73,16 @@ export class RefusedError extends CliError {
   readonly id = 'refused';
   readonly type: string;
   readonly status: number;
-  constructor(message: string, { type, status, action }: { type: string; status: number; action: string }) {
+  /** Of refused manifests: every issue. */
+  readonly issues: NonNullable<Problem['issues']>;
+  constructor(
+    message: string,
+    { type, status, action, issues = [] }: Pick<Problem, 'type' | 'status' | 'action' | 'issues'>,
+  ) {
     super(message, { action });
     this.type = type;
     this.status = status;
+    this.issues = issues;
   }
 }
 

@@ -6,6 +6,8 @@ export const manifestBytesMax = 4 * 1024 * 1024;
 export const documentsMax = 200;
 /** Aliases that a YAML document may resolve: a shared probe in each of a hundred microservices; ten levels of an alias bomb are 10^10. */
 export const yamlAliasesMax = 200;
+/** Levels of flow collections and of dashes on one line: far beyond any manifest (8), far below what overflows the parser's stack. */
+export const yamlDepthMax = 64;
 /** Bytes of one file that `fromFile` names: the API takes no larger one. */
 export const configFileBytesMax = 1024 * 1024;
 /** Bytes of all files of one `apply`: with base64 (4/3) they fit one request of 8 MiB. */

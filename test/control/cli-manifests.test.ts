@@ -27,12 +27,55 @@ test('several documents of several files come in order, each with its file and l
   await writeFile(join(folder, 'a.yaml'), '# comment\nkind: A\n---\n---\n\nkind: B\n');
   await writeFile(join(folder, 'b.json'), '{"kind": "C"}');
   const loaded = await loadManifests(['a.yaml', 'b.json', '-'], testHost({ workingFolder: folder, input: 'kind: D' }));
-  t.deepEqual(loaded, [
-    { value: { kind: 'A' }, source: 'a.yaml:2' },
-    { value: { kind: 'B' }, source: 'a.yaml:6' },
-    { value: { kind: 'C' }, source: 'b.json:1' },
-    { value: { kind: 'D' }, source: 'stdin:1' },
-  ]);
+  t.deepEqual(
+    loaded.map(({ value, source }) => ({ value, source })),
+    [
+      { value: { kind: 'A' }, source: 'a.yaml:2' },
+      { value: { kind: 'B' }, source: 'a.yaml:6' },
+      { value: { kind: 'C' }, source: 'b.json:1' },
+      { value: { kind: 'D' }, source: 'stdin:1' },
+    ],
+  );
+});
+
+test('a field is found by its path, at its line and column', async (t) => {
+  const folder = await temporaryFolder(t);
+  const text = '---\nkind: A\n---\na: &x\n  - b\n  - c: {d: 1}\n"e f": *x\ng-h:\n  i: 1\n';
+  await writeFile(join(folder, 'a.yaml'), text);
+  const [, document] = await loadManifests(['a.yaml'], testHost({ workingFolder: folder }));
+  for (const [path, place] of [
+    ['', '4:1'],
+    ['a', '4:1'],
+    ['a[1]', '6:5'],
+    ['a[1].c.d', '6:9'],
+    ['["e f"][0]', '5:5'],
+    ['g-h.i', '9:3'],
+    ['g-h.missing', '8:1'],
+    ['a[7].x', '4:1'],
+    ['no[path', '4'],
+  ] as const) {
+    t.is(document?.placeOf(path), `a.yaml:${place}`, path);
+  }
+});
+
+test('deep nesting is refused before the parser follows it', async (t) => {
+  const many = 1_000_000;
+  const cases: [string, RegExp][] = [
+    ['['.repeat(many), /^app\.yaml:1:65: it is nested deeper than 64 levels$/],
+    [`a: b\n# [[[[[[\nc: ${'{a: '.repeat(many)}`, /^app\.yaml:3:\d+: it is nested deeper than 64 levels$/],
+    [`${'- '.repeat(many)}x`, /^app\.yaml:1:\d+: it is nested deeper than 64 levels$/],
+    [Array.from({ length: 2_500 }, (_, level) => `${' '.repeat(level)}a:`).join('\n'), /nested deeper than|levels/],
+  ];
+  for (const [text, message] of cases) {
+    const startedAt = performance.now();
+    const error = await t.throwsAsync(
+      load(t, text).then((documents) => validateManifests(documents.map((one) => (one as { value: unknown }).value))),
+      { message },
+    );
+    t.truthy(error);
+    t.true(performance.now() - startedAt < 10_000, `${performance.now() - startedAt} ms`);
+  }
+  await t.notThrowsAsync(load(t, `a: ${'['.repeat(60)}${']'.repeat(60)}\n`));
 });
 
 test('wrong YAML is refused with file, line and column', async (t) => {
@@ -80,7 +123,7 @@ test('fromFile reads nothing outside the folder of the manifest, also not throug
     const loading = loadManifests(['app/app.yaml'], testHost({ workingFolder: folder }));
     await t.throwsAsync(
       loading,
-      { message: /^app\.yaml:1: spec\.files\["a"\]: .*outside the manifest's folder/ },
+      { message: /^app\.yaml:6:5: spec\.files\["a"\]: .*outside the manifest's folder/ },
       path,
     );
   }

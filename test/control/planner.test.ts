@@ -184,7 +184,7 @@ test('writes nothing without the lease', async (t) => {
   const fixture = await createPlannerFixture();
   fixture.disk.files.set(
     'lease.jsonl',
-    `${JSON.stringify({ epoch: 1, term: 1, holder: 'a', controllers: ['a', 'b'], at: 0 })}\n`,
+    `${JSON.stringify({ epoch: 1, term: 1, holder: 'a', controllers: ['a', 'peer-controller'], at: 0 })}\n`,
   );
   await fixture.write(nodeRecord('box1'), applicationRecord('app', [microservice('web')]));
   const { planner } = await fixture.boot();
