@@ -9,6 +9,7 @@ import { RefusedError, UsageError } from './errors.ts';
 import type { Host } from './host.ts';
 import type { LoadedDocument } from './manifest-files.ts';
 import { collect } from './options.ts';
+import { withProgress } from './progress.ts';
 import { subcommand } from './subcommand.ts';
 import { printable } from './table.ts';
 
@@ -65,7 +66,7 @@ export function addApply(program: Command, host: Host): void {
       if (paths.length === 0)
         throw new UsageError('there is no file to apply', { action: 'Write `selvedge apply FILE`.' });
       const context = contextOf(host, command);
-      const view = await applyFiles(paths, context);
+      const view = await withProgress(host, 'applying', () => applyFiles(paths, context));
       print(context, view, () => appliedText(view));
     });
 }

@@ -5,6 +5,7 @@ import { type Context, contextOf } from './context.ts';
 import { DaemonFailedError, NoDaemonError } from './errors.ts';
 import type { Host } from './host.ts';
 import { downMs, waitEveryMs } from './limits.ts';
+import { withProgress } from './progress.ts';
 import { subcommand } from './subcommand.ts';
 
 async function gone({ client, host }: Context): Promise<void> {
@@ -27,8 +28,10 @@ export function addDown(program: Command, host: Host): void {
     .option('--workloads', 'end what it runs too')
     .action(async (options: { workloads?: boolean }, command: Command) => {
       const context = contextOf(host, command);
-      await context.client.down(options.workloads === true);
-      await gone(context);
+      await withProgress(host, 'ending the daemon', async () => {
+        await context.client.down(options.workloads === true);
+        await gone(context);
+      });
       host.out(
         options.workloads === true
           ? 'The daemon and its workloads have ended.'

@@ -31,6 +31,8 @@ export const waitEveryMs = 50;
 /** How often `events --follow` and `status --watch` look. */
 export const followEveryMs = 500;
 export const watchEveryMs = 1_000;
+/** A terminal with fewer rows scrolls: below this a status says nothing. */
+export const screenRowsMin = 20;
 /** `up --detach` waits this long for the socket to answer: a small box loads the program in some seconds. */
 export const detachMs = 30_000;
 /** A log of a detached daemon that is larger at the start is moved aside, and replaces the one moved before. */

@@ -23,9 +23,16 @@ function report(error: unknown, host: Host): number {
   if (!(error instanceof Error)) throw error;
   const { action, exitStatus } = error as { action?: unknown; exitStatus?: unknown };
   if (error.message !== '') host.error(`${host.style('red', 'error:')} ${error.message}`);
-  if (typeof action === 'string' && action !== '') host.error(action);
+  if (typeof action === 'string' && action !== '') host.error(`${action}${idText(error, host)}`);
   if (typeof action !== 'string') host.error(error.stack ?? '');
   return typeof exitStatus === 'number' ? exitStatus : 1;
+}
+
+/** Under which the error is found in docs/troubleshooting.md; for people alone, who look it up. */
+function idText(error: Error, host: Host): string {
+  const { id, type } = error as { id?: unknown; type?: unknown };
+  const shown = typeof type === 'string' && type.startsWith('urn:') ? type.split(':').at(-1) : id;
+  return host.columns === undefined || typeof shown !== 'string' ? '' : host.style('dim', ` [${shown}]`);
 }
 
 /** The process's whole life. Ends it: a daemon's left-over handles must not keep it. */

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { addApplications } from './applications.ts';
 import { addApply } from './apply.ts';
+import { addCompletion } from './completion.ts';
 import { addDelete } from './delete.ts';
 import { addDemo } from './demo.ts';
 import { addDescribe } from './describe.ts';
@@ -53,6 +54,7 @@ export function createProgram(host: Host): Command {
     .showHelpAfterError('(selvedge help shows the commands, selvedge <command> --help one of them)')
     .exitOverride();
   const add = [addUp, addDown, addDemo, addStatus, addToken, addNodes, addApply, addDelete, addApplications];
-  for (const addCommand of [...add, addDescribe, addWait, addLogs, addEvents, addDoctor]) addCommand(program, host);
+  for (const addCommand of [...add, addDescribe, addWait, addLogs, addEvents, addDoctor, addCompletion])
+    addCommand(program, host);
   return program;
 }

@@ -34,7 +34,8 @@ export function nodesTable(host: Host, nodes: NodeView[]): string {
     node.upToDate ? 'yes' : host.style('yellow', 'no'),
     age(host, node.lastSeenAt),
   ]);
-  return table(host, ['NODE', 'STATE', 'ROUTER', 'LINKS', 'INSTANCES', 'UP TO DATE', 'SEEN AGO'], rows);
+  const columns = [...['NODE', 'STATE', 'ROUTER', 'LINKS', 'INSTANCES', 'UP TO DATE'], { title: 'SEEN AGO', drop: 1 }];
+  return table(host, columns, rows);
 }
 
 export function instancesTable(host: Host, instances: InstanceView[]): string {
@@ -49,7 +50,16 @@ export function instancesTable(host: Host, instances: InstanceView[]): string {
     age(host, instance.since),
     reasonText(host, instance),
   ]);
-  return table(host, ['INSTANCE', 'NODE', 'ENGINE', 'STATE', 'READY', 'PID', 'RESTARTS', 'FOR', 'REASON'], rows);
+  const columns = [
+    ...['INSTANCE', 'NODE'],
+    { title: 'ENGINE', drop: 2 },
+    ...['STATE', 'READY'],
+    { title: 'PID', drop: 1 },
+    { title: 'RESTARTS', drop: 3 },
+    { title: 'FOR', drop: 4 },
+    { title: 'REASON', drop: 9 },
+  ];
+  return table(host, columns, rows);
 }
 
 function reasonText(host: Host, instance: InstanceView): string {
@@ -68,7 +78,14 @@ export function applicationsTable(host: Host, applications: ApplicationView[]): 
     age(host, application.appliedAt),
     printable(application.reason),
   ]);
-  return table(host, ['APPLICATION', 'PROJECT', 'STATE', 'GENERATION', 'READY', 'APPLIED AGO', 'REASON'], rows);
+  const columns = [
+    ...['APPLICATION', 'PROJECT', 'STATE'],
+    { title: 'GENERATION', drop: 2 },
+    'READY',
+    { title: 'APPLIED AGO', drop: 1 },
+    { title: 'REASON', drop: 9 },
+  ];
+  return table(host, columns, rows);
 }
 
 /** `name  value` lines; nothing for values that are not there. */

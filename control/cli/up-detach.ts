@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import type { Context } from './context.ts';
 import { DaemonFailedError } from './errors.ts';
 import { detachedLogBytesMax, detachedLogLinesShown, detachMs, waitEveryMs } from './limits.ts';
+import { withProgress } from './progress.ts';
 import type { UpOptions } from './up.ts';
 
 /** The program's own script: what another process of it is started with. */
@@ -76,7 +77,7 @@ export async function startDetached(start: {
   child.unref();
   closeSync(log.descriptor);
 
-  const outcome = await answers(context, child);
+  const outcome = await withProgress(host, 'starting the daemon', () => answers(context, child));
   if (outcome !== 'answers') {
     const what = outcome === 'ended' ? 'ended at once' : 'does not answer yet';
     const lines = lastLines(log.path, from);

@@ -9,6 +9,7 @@ import { WaitedInVainError } from './errors.ts';
 import type { Host } from './host.ts';
 import { waitEveryMs } from './limits.ts';
 import { durationOption, projectOption } from './options.ts';
+import { withProgress } from './progress.ts';
 import { subcommand } from './subcommand.ts';
 import { printable } from './table.ts';
 
@@ -56,6 +57,12 @@ export async function waitReady({
   }
 }
 
+function waiting(name: string, application: ApplicationView | undefined): string {
+  if (application === undefined) return `waiting for ${name}`;
+  const ready = application.instances.filter((instance) => instance.ready).length;
+  return `${name}: ${ready} of ${application.instances.length} instances ready; ${printable(application.reason)}`;
+}
+
 export function addWait(program: Command, host: Host): void {
   subcommand(program, 'wait', 'Wait until an application is ready.', '$ selvedge wait cold-chain --timeout 2m')
     .argument('<application>', 'its name')
@@ -65,7 +72,19 @@ export function addWait(program: Command, host: Host): void {
     .action(async (name: string, options: { project: string; timeout: number }, command: Command) => {
       const context = contextOf(host, command);
       const { project, timeout: timeoutMs } = options;
-      const application = await waitReady({ client: context.client, host, project, name, timeoutMs });
+      let last: ApplicationView | undefined;
+      const client: Client = {
+        ...context.client,
+        application: async (...asked) => {
+          last = await context.client.application(...asked);
+          return last;
+        },
+      };
+      const application = await withProgress(
+        host,
+        () => waiting(name, last),
+        () => waitReady({ client, host, project, name, timeoutMs }),
+      );
       print(context, application, () => `${name} is ready: ${application.instances.length} instances.`);
     });
 }

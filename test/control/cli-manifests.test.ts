@@ -123,7 +123,7 @@ test('fromFile reads nothing outside the folder of the manifest, also not throug
     const loading = loadManifests(['app/app.yaml'], testHost({ workingFolder: folder }));
     await t.throwsAsync(
       loading,
-      { message: /^app\.yaml:6:5: spec\.files\["a"\]: .*outside the manifest's folder/ },
+      { message: /^app\/app\.yaml:6:5: spec\.files\["a"\]: .*outside the manifest's folder/ },
       path,
     );
   }
