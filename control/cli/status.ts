@@ -2,7 +2,7 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import type { Command } from 'commander';
-import type { InstanceView, NodeView, StatusView } from '../views.ts';
+import type { ApplicationView, InstanceView, NodeView, StatusView } from '../views.ts';
 import { type Context, contextOf, untilSignal } from './context.ts';
 import { formatTime } from './durations.ts';
 import type { Host } from './host.ts';
@@ -39,70 +39,75 @@ function summary({ nodes, applications, scope }: StatusView, instances: readonly
   return parts.join(' · ');
 }
 
-/** What is not well first; then of the rest as many as there is room for. Says how many are left out. */
-function section<T>(
-  host: Host,
-  items: readonly T[],
-  isGood: (item: T) => boolean,
-  room: number,
-  show: (items: T[]) => string,
-): { text: string; lines: number } {
-  if (items.length === 0) return { text: '', lines: 0 };
-  const chosen = new Set(
-    [...items.filter((item) => !isGood(item)), ...items.filter(isGood)].slice(0, Math.max(room, 1)),
-  );
-  const shown = items.filter((item) => chosen.has(item));
-  const left = items.filter((item) => !chosen.has(item));
-  const bad = left.filter((item) => !isGood(item)).length;
-  const more = `and ${left.length} more${bad === 0 ? ', all well' : `, ${bad} of them not well`} (--all shows them)`;
-  const text = show(shown) + (left.length === 0 ? '' : `\n${host.style('dim', more)}`);
-  return { text, lines: text.split('\n').length + 1 };
+interface Section<T> {
+  items: readonly T[];
+  isGood: (item: T) => boolean;
+  show: (items: T[]) => string;
 }
+
+/** Of the section as much as fits so many lines, what is not well first, and how many are left out; at least one item. */
+function fitting<T>(host: Host, { items, isGood, show }: Section<T>, lines: number): string {
+  const ranked = [...items.filter((item) => !isGood(item)), ...items.filter(isGood)];
+  for (let count = Math.min(items.length, Math.max(1, lines)); ; count -= 1) {
+    const chosen = new Set(ranked.slice(0, count));
+    const left = items.length - count;
+    const bad = ranked.slice(count).filter((item) => !isGood(item)).length;
+    const word = bad === 0 ? ', all well' : bad === left ? '' : `, ${bad} of them not well`;
+    const more = left === 0 ? '' : `\n${host.style('dim', `and ${left} more${word} (--all shows them)`)}`;
+    const text = show(items.filter((item) => chosen.has(item))) + more;
+    if (count <= 1 || text.split('\n').length <= lines) return text;
+  }
+}
+
+/** A heading, one row, how many are left out, and an empty line. */
+const sectionLinesMin = 4;
 
 /** Is all well, and if not, what and why: on one screen, unless `all` is asked for or there is no screen. */
 export function statusText(host: Host, status: StatusView, { all = false }: { all?: boolean } = {}): string {
-  const fabric = `fabric ${printable(status.fabric.name)} (${printable(status.fabric.id)})`;
-  const scope = status.scope === 'fabric' ? fabric : `node ${printable(status.node)} of ${fabric}`;
-  const well = status.ok ? host.style('green', 'all is well') : host.style('red', 'not all is well');
+  const fabric = `fabric ${printable(status.fabric.name)}`;
+  const where = status.scope === 'fabric' ? fabric : `node ${printable(status.node)} of ${fabric}`;
+  const verdict = status.ok ? 'all is well' : 'not all is well';
+  const withId = `${where} (${printable(status.fabric.id)})`;
+  const scope = `${withId}: ${verdict}`.length <= (host.columns ?? Number.POSITIVE_INFINITY) ? withId : where;
+  const well = host.style(status.ok ? 'green' : 'red', verdict);
   const instances = allInstances(status);
-  const head = [`${scope}: ${well}`, host.style('dim', summary(status, instances))];
+  const said = (style: 'dim' | 'yellow', text: string): string[] =>
+    indented(host, text, 0)
+      .split('\n')
+      .map((line) => host.style(style, line));
+  const head = [`${scope}: ${well}`, ...said('dim', summary(status, instances))];
   if (!status.controllerReachable) {
-    head.push(host.style('yellow', 'No controller is reachable; this node goes on with the plan that it has.'));
+    head.push(...said('yellow', 'No controller is reachable; this node goes on with the plan that it has.'));
   }
-  const limited = !all && host.rows !== undefined;
-  // The prompt takes a line, and so does the end of the last table.
-  let room = limited ? Math.max(screenRowsMin, host.rows ?? 0) - head.length - 2 : Number.POSITIVE_INFINITY;
-  const take = (part: number): number =>
-    limited ? Math.max(2, Math.floor(room * part) - 3) : Number.POSITIVE_INFINITY;
-  const parts = [head.map((line) => indented(host, line, 0)).join('\n')];
-  const add = ({ text, lines }: { text: string; lines: number }): void => {
-    if (text !== '') parts.push(text);
-    room -= lines;
-  };
-  add(
-    section(
-      host,
-      status.problems,
-      () => false,
-      take(1 / 2),
-      (problems) =>
-        problems
+  const sections = [
+    {
+      items: status.problems,
+      isGood: () => false,
+      show: (some: string[]) =>
+        some
           .map((problem) => `${host.style('red', '-')} ${indented(host, printable(problem), 2).trimStart()}`)
           .join('\n'),
-    ),
-  );
-  const isNodeWell = (node: NodeView): boolean => node.state === 'connected' && node.upToDate;
-  add(section(host, status.nodes, isNodeWell, take(1 / 3), (nodes) => nodesTable(host, nodes)));
-  add(
-    section(
-      host,
-      status.applications,
-      ({ ready }) => ready,
-      take(1 / 2),
-      (some) => applicationsTable(host, some),
-    ),
-  );
-  add(section(host, instances, isWell, take(1), (some) => instancesTable(host, some)));
+    } satisfies Section<string>,
+    {
+      items: status.nodes,
+      isGood: (node) => node.state === 'connected' && node.upToDate,
+      show: (some) => nodesTable(host, some),
+    } satisfies Section<NodeView>,
+    {
+      items: status.applications,
+      isGood: ({ ready }) => ready,
+      show: (some) => applicationsTable(host, some),
+    } satisfies Section<ApplicationView>,
+    { items: instances, isGood: isWell, show: (some) => instancesTable(host, some) } satisfies Section<InstanceView>,
+  ].filter(({ items }) => items.length > 0) as Section<unknown>[];
+  const parts = [head.join('\n')];
+  // The prompt takes a line.
+  const rows = all || host.rows === undefined ? Number.POSITIVE_INFINITY : Math.max(screenRowsMin, host.rows) - 1;
+  for (const [index, section] of sections.entries()) {
+    const used = parts.join('\n\n').split('\n').length + 1;
+    const later = (sections.length - 1 - index) * sectionLinesMin;
+    parts.push(fitting(host, section, rows - used - later));
+  }
   return parts.join('\n\n');
 }
 
