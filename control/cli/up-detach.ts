@@ -12,6 +12,12 @@ import type { UpOptions } from './up.ts';
 /** The program's own script: what another process of it is started with. */
 export const scriptPath = fileURLToPath(new URL('../../bin/selvedge.js', import.meta.url));
 
+/**
+ * Of Node.js, for a daemon: V8's young generation may grow to 3 × 16 MiB, which a daemon that is mostly idle never gives back.
+ * Measured: 7 MB less.
+ */
+export const daemonNodeOptions = ['--max-semi-space-size=1'];
+
 /** The arguments that say the same as `options`, without the token: it travels by the environment. */
 export function upArguments(options: UpOptions, dataFolder: string): string[] {
   const given: [string, string | undefined][] = [
@@ -66,7 +72,7 @@ export async function startDetached(start: {
   const log = openLog(dataFolder);
   const from = statSync(log.path).size;
   const env = { ...host.env, ...(token !== undefined && { SELVEDGE_TOKEN: token }) };
-  const child = spawn(process.execPath, [scriptPath, ...upArguments(options, dataFolder)], {
+  const child = spawn(process.execPath, [...daemonNodeOptions, scriptPath, ...upArguments(options, dataFolder)], {
     detached: true,
     stdio: ['ignore', log.descriptor, log.descriptor],
     cwd: '/',

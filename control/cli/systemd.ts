@@ -1,0 +1,101 @@
+// systemd of this box, by its own commands. Called by install.ts and uninstall.ts; the only file that writes a unit or calls systemctl.
+
+import { execFile } from 'node:child_process';
+import { chmod, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { SystemdError } from './errors.ts';
+import { journalLinesShown, systemctlMs } from './limits.ts';
+import { unitName } from './systemd-unit.ts';
+
+export interface Systemd {
+  readonly unitPath: string;
+  /** Whether systemd runs this box: sd_booted(3). */
+  runsThisBox(): Promise<boolean>;
+  readUnit(): Promise<string | undefined>;
+  /** Renamed into place, then told to systemd. */
+  writeUnit(text: string): Promise<void>;
+  /** Removes the unit, its enablement and what systemd remembers of its failures. */
+  removeUnit(): Promise<void>;
+  /** Starts it now and at each boot. */
+  enable(): Promise<void>;
+  start(): Promise<void>;
+  /** Ends the daemon; workloads go on. */
+  stop(): Promise<void>;
+  /** systemd's word: `active`, `activating`, `inactive`, `failed`, … */
+  state(): Promise<string>;
+  /** The end of what the daemon said since `since` (milliseconds since 1970). */
+  journal(since: number): Promise<string>;
+}
+
+export function createSystemd({ root = '/', systemctl = 'systemctl', journalctl = 'journalctl' } = {}): Systemd {
+  const unitPath = join(root, 'etc/systemd/system', unitName);
+
+  async function run(...args: string[]): Promise<string> {
+    try {
+      const { stdout } = await promisify(execFile)(systemctl, args, { timeout: systemctlMs, encoding: 'utf8' });
+      return stdout.trim();
+    } catch (error) {
+      const { stderr, message } = error as Error & { stderr?: string };
+      const why = stderr?.trim() || message;
+      throw new SystemdError(`systemctl ${args.join(' ')}: ${why}`, {
+        action: `See \`systemctl status ${unitName}\` and \`journalctl -u ${unitName}\`.`,
+        cause: error,
+      });
+    }
+  }
+
+  return {
+    unitPath,
+    runsThisBox: () =>
+      stat(join(root, 'run/systemd/system')).then(
+        (found) => found.isDirectory(),
+        () => false,
+      ),
+    readUnit: () =>
+      readFile(unitPath, 'utf8').catch((error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOENT') return undefined;
+        throw error;
+      }),
+    async writeUnit(text) {
+      const temporary = `${unitPath}.new`;
+      await writeSynced(temporary, text, 0o644);
+      await rename(temporary, unitPath);
+      await run('daemon-reload');
+    },
+    async removeUnit() {
+      await run('disable', unitName);
+      await rm(unitPath, { force: true });
+      await run('daemon-reload');
+      // Nothing to forget is no failure.
+      await run('reset-failed', unitName).catch(() => undefined);
+    },
+    enable: async () => void (await run('enable', unitName)),
+    start: async () => void (await run('start', unitName)),
+    stop: async () => void (await run('stop', unitName)),
+    state: () => run('show', '--property=ActiveState', '--value', unitName),
+    async journal(since) {
+      const args = ['--unit', unitName, '--output', 'cat', '--lines', String(journalLinesShown), '--no-pager'];
+      return await promisify(execFile)(journalctl, [...args, '--since', `@${Math.floor(since / 1_000)}`], {
+        timeout: systemctlMs,
+        encoding: 'utf8',
+      }).then(
+        ({ stdout }) => stdout.trim(),
+        () => '',
+      );
+    },
+  };
+}
+
+/** Writes a file with exactly this mode; it is on disk when this resolves. */
+export async function writeSynced(file: string, text: string, mode: number): Promise<void> {
+  const handle = await open(file, 'w', mode);
+  try {
+    // The mode given to open is cut by the umask, and is not that of a file that was there.
+    await chmod(file, mode);
+    await handle.writeFile(text);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
