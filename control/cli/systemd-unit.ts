@@ -70,6 +70,7 @@ Type=exec
 ExecStart=${command.map(quoteArgument).join(' ')}
 ${user === undefined ? '' : `User=${user}\n`}# Is there until the box has joined. Read by systemd, so that the token is in no argument and no unit.
 EnvironmentFile=-${path(tokenFileOf(dataFolder))}
+SyslogIdentifier=selvedge
 Restart=always
 RestartSec=1
 # 2: wrong usage, which starting again does not mend. ${downStatus}: ended by \`selvedge down\`.
