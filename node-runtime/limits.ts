@@ -105,3 +105,6 @@ export const tunnelPort = 7434;
 export const linkMessagesWaitingMax = 16_384;
 /** Nodes of which neighbours told where they are. */
 export const hintsMax = 4_096;
+
+/** New service names of a running instance are tried again after this. */
+export const renameRetryMs = 2_000;

@@ -31,8 +31,10 @@ export async function pack(folder: string, version: string): Promise<string> {
   await mkdir(copy, { recursive: true });
   for (const name of sources) await cp(join(checkout, name), join(copy, name), { recursive: true });
   await symlink(join(checkout, 'node_modules'), join(copy, 'node_modules'));
-  const manifest = JSON.parse(await readFile(join(copy, 'package.json'), 'utf8')) as Record<string, unknown>;
-  await writeFile(join(copy, 'package.json'), JSON.stringify({ ...manifest, version }, undefined, 2));
+  const manifest = JSON.parse(await readFile(join(copy, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
+  // Packages are there already: nothing may install into the checkout's folder while tests run on it.
+  const scripts = { ...manifest.scripts, prepack: 'node scripts/build.ts' };
+  await writeFile(join(copy, 'package.json'), JSON.stringify({ ...manifest, version, scripts }, undefined, 2));
   await run('npm', ['pack', '--silent', '--pack-destination', folder], { cwd: copy, env: npmEnvironment });
   return join(folder, `selvedge-${version}.tgz`);
 }
