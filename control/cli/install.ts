@@ -9,7 +9,7 @@ import { InstallError, NoDaemonError, UsageError } from './errors.ts';
 import type { Host } from './host.ts';
 import { foundOnce } from './install-founding.ts';
 import { type Account, accountOf } from './install-user.ts';
-import { installJoinMs, installStartMs, waitEveryMs } from './limits.ts';
+import { installJoinMs, installRestartsMax, installStartMs, waitEveryMs } from './limits.ts';
 import { collect, labelOption, routerOption, wholeNumber } from './options.ts';
 import { subcommand } from './subcommand.ts';
 import { createSystemd, type Systemd, writeSynced } from './systemd.ts';
@@ -114,7 +114,7 @@ export async function untilItAnswers(context: Context, systemd: Systemd): Promis
   const startedAt = clock.now();
   while (clock.now() < startedAt + installStartMs) {
     if (await answers(context).catch(() => false)) return;
-    if ((await systemd.state()) === 'failed') break;
+    if ((await systemd.state()) === 'failed' || (await systemd.restarts()) >= installRestartsMax) break;
     await clock.sleep(waitEveryMs);
   }
   const said = await systemd.journal(startedAt);

@@ -49,11 +49,13 @@ export const systemctlMs = 60_000;
 export const journalLinesShown = 20;
 /** `install` waits this long for the daemon's socket, and for a fabric to be founded. */
 export const installStartMs = 60_000;
+/** A daemon that has been started again this often before it answered will not answer. */
+export const installRestartsMax = 3;
 /** `install` with a token waits this long for the box to be admitted; later it happens without it. */
 export const installJoinMs = 20_000;
 /** `uninstall` waits this long for workloads to end: a spec may give one an hour. */
 export const uninstallWorkloadsMs = 3_660_000;
-/** Lines of a foreground daemon that are kept to explain why it could not found a fabric. */
+/** Output of the founding daemon that is kept to explain why it could not found a fabric. */
 export const foundingOutputBytesMax = 64 * 1024;
 
 // --- Demo ---

@@ -24,6 +24,8 @@ export interface Systemd {
   stop(): Promise<void>;
   /** systemd's word: `active`, `activating`, `inactive`, `failed`, … */
   state(): Promise<string>;
+  /** How often it was started again by itself since it was started. */
+  restarts(): Promise<number>;
   /** The end of what the daemon said since `since` (milliseconds since 1970). */
   journal(since: number): Promise<string>;
 }
@@ -74,6 +76,7 @@ export function createSystemd({ root = '/', systemctl = 'systemctl', journalctl 
     start: async () => void (await run('start', unitName)),
     stop: async () => void (await run('stop', unitName)),
     state: () => run('show', '--property=ActiveState', '--value', unitName),
+    restarts: async () => Number(await run('show', '--property=NRestarts', '--value', unitName)),
     async journal(since) {
       const args = ['--unit', unitName, '--output', 'cat', '--lines', String(journalLinesShown), '--no-pager'];
       return await promisify(execFile)(journalctl, [...args, '--since', `@${Math.floor(since / 1_000)}`], {

@@ -12,7 +12,7 @@ const checkout = fileURLToPath(new URL('../..', import.meta.url));
 
 /** What packing needs; not the tests, not what is ignored. */
 const sources = [
-  ...['actors', 'bin', 'control', 'examples', 'mesh', 'node-runtime', 'pki', 'scripts', 'types'],
+  ...['actors', 'bin', 'control', 'docs', 'examples', 'mesh', 'node-runtime', 'pki', 'scripts', 'types'],
   ...['package.json', 'package-lock.json', '.npmrc', 'README.md', 'LICENSE', 'CHANGELOG.md', 'tsconfig.json'],
 ];
 
@@ -31,7 +31,9 @@ export async function pack(folder: string, version: string): Promise<string> {
   await mkdir(copy, { recursive: true });
   for (const name of sources) await cp(join(checkout, name), join(copy, name), { recursive: true });
   await symlink(join(checkout, 'node_modules'), join(copy, 'node_modules'));
-  const manifest = JSON.parse(await readFile(join(copy, 'package.json'), 'utf8')) as { scripts: Record<string, string> };
+  const manifest = JSON.parse(await readFile(join(copy, 'package.json'), 'utf8')) as {
+    scripts: Record<string, string>;
+  };
   // Packages are there already: nothing may install into the checkout's folder while tests run on it.
   const scripts = { ...manifest.scripts, prepack: 'node scripts/build.ts' };
   await writeFile(join(copy, 'package.json'), JSON.stringify({ ...manifest, version, scripts }, undefined, 2));
