@@ -4,6 +4,7 @@ ARG BASE=node:24-slim
 FROM ${BASE}
 COPY image/ /usr/local/
 VOLUME /var/lib/selvedge
-# A small young generation: a daemon is mostly idle.
+# A small young generation and one arena: a daemon is mostly idle.
+ENV MALLOC_ARENA_MAX=1
 ENTRYPOINT ["node", "--max-semi-space-size=1", "/usr/local/lib/node_modules/selvedge/bin/selvedge.js"]
 CMD ["up"]

@@ -1,7 +1,7 @@
 // `selvedge install`: this box's daemon as a systemd unit, enabled and running. It writes the unit, the data folder and the token's
 // file, founds the fabric if told to, and takes back what it wrote when the daemon does not come up.
 
-import { chown, lstat, mkdir, rm } from 'node:fs/promises';
+import { chown, lstat, mkdir } from 'node:fs/promises';
 import type { Command } from 'commander';
 import type { StatusView } from '../views.ts';
 import { type Context, contextOf, print } from './context.ts';
@@ -12,10 +12,10 @@ import { type Account, accountOf } from './install-user.ts';
 import { installJoinMs, installRestartsMax, installStartMs, waitEveryMs } from './limits.ts';
 import { collect, labelOption, routerOption, wholeNumber } from './options.ts';
 import { subcommand } from './subcommand.ts';
-import { createSystemd, type Systemd, writeSynced } from './systemd.ts';
-import { settingsDifferences, settingsOf, tokenFileOf, type UnitSettings, unitName, unitText } from './systemd-unit.ts';
+import { createSystemd, type Systemd } from './systemd.ts';
+import { settingsDifferences, settingsOf, type UnitSettings, unitName, unitText } from './systemd-unit.ts';
 import { checkUpOptions, defaultPort, type UpOptions } from './up.ts';
-import { daemonNodeOptions, scriptPath, upArguments } from './up-detach.ts';
+import { daemonEnvironment, daemonNodeOptions, scriptPath, upArguments } from './up-detach.ts';
 import { readToken } from './up-token.ts';
 
 export interface InstallOptions extends Omit<UpOptions, 'detach' | 'exitWithParent' | 'supervised'> {
@@ -55,7 +55,12 @@ function settingsFor(options: InstallOptions, dataFolder: string): UnitSettings 
   if (odd !== undefined) {
     throw new UsageError(`a control character in ${JSON.stringify(odd)}`, { action: 'Leave it out.' });
   }
-  return { command, ...(options.user !== undefined && options.user !== 'root' && { user: options.user }), dataFolder };
+  return {
+    command,
+    ...(options.user !== undefined && options.user !== 'root' && { user: options.user }),
+    dataFolder,
+    environment: daemonEnvironment,
+  };
 }
 
 async function compare(systemd: Systemd, settings: UnitSettings): Promise<Before> {
@@ -88,14 +93,6 @@ async function prepareFolder(dataFolder: string, { name, uid, gid }: Account): P
       action: `Choose another folder, another --user, or \`chown -R ${name} ${dataFolder}\`.`,
     });
   }
-}
-
-/** systemd reads the file (systemd.exec(5), EnvironmentFile): no character of a token has a meaning there. */
-async function layToken(dataFolder: string, token: string): Promise<void> {
-  if (!/^[\w.:+/=-]+$/.test(token)) {
-    throw new UsageError('that is no token', { action: 'Make one with `selvedge token create`.' });
-  }
-  await writeSynced(tokenFileOf(dataFolder), `SELVEDGE_TOKEN=${token}\n`, 0o600);
 }
 
 async function answers({ client }: Context): Promise<boolean> {
@@ -139,6 +136,9 @@ export async function install(options: InstallOptions, context: Context, systemd
   checkUpOptions(options);
   await requireSystemd(host, systemd, 'installing');
   const token = await readToken(options, host);
+  if (token !== undefined && !/^[\w.:+/=-]+$/.test(token)) {
+    throw new UsageError('that is no token', { action: 'Make one with `selvedge token create`.' });
+  }
   const settings = settingsFor(options, dataFolder);
   const account = await accountOf(options.user ?? 'root');
   const before = await compare(systemd, settings);
@@ -151,7 +151,7 @@ export async function install(options: InstallOptions, context: Context, systemd
   await prepareFolder(dataFolder, account);
   if (options.found === true && !running) await foundOnce(context, upArguments(options, dataFolder), account);
   try {
-    if (token !== undefined) await layToken(dataFolder, token);
+    if (token !== undefined) await systemd.writeToken(token);
     if (before !== 'same') await systemd.writeUnit(unitText(settings));
     await systemd.enable();
     // A token is read at the start.
@@ -159,20 +159,20 @@ export async function install(options: InstallOptions, context: Context, systemd
     await systemd.start();
     await untilItAnswers(context, systemd);
   } catch (error) {
-    if (before === 'nothing') await takeBack(systemd, dataFolder);
+    if (before === 'nothing') await takeBack(systemd);
     throw error;
   }
   const status = await untilJoined(context, token !== undefined);
   const joined = status.fabric.id !== '';
   // Used up: nothing of it needs to stay.
-  if (joined) await rm(tokenFileOf(dataFolder), { force: true });
+  if (joined) await systemd.removeToken();
   report(context, { systemd, before, status, joined });
 }
 
-async function takeBack(systemd: Systemd, dataFolder: string): Promise<void> {
+async function takeBack(systemd: Systemd): Promise<void> {
   await systemd.stop().catch(() => undefined);
   await systemd.removeUnit().catch(() => undefined);
-  await rm(tokenFileOf(dataFolder), { force: true });
+  await systemd.removeToken();
 }
 
 function report(

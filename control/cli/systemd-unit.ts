@@ -2,7 +2,7 @@
 // workloads too: they are the daemon's children, and must be able to do their work and to outlive it.
 
 /** What `install` was told, as far as the unit depends on it. */
-export interface UnitSettings {
+export interface ToldSettings {
   /** Absolute paths of Node.js and of the program's script, and the script's arguments. */
   command: string[];
   /** The user that the daemon runs as; undefined is root. */
@@ -10,13 +10,22 @@ export interface UnitSettings {
   dataFolder: string;
 }
 
+/** All that the unit's text depends on. */
+export interface UnitSettings extends ToldSettings {
+  /** Variables of the daemon's environment; workloads do not get them. */
+  environment: Record<string, string>;
+}
+
 export const unitName = 'selvedge.service';
 
 /** The daemon's status after `selvedge down`: systemd must not start it again then, whatever else it restarts for. */
 export const downStatus = 77;
 
-/** Where the token waits until the box has joined. */
-export const tokenFileOf = (dataFolder: string): string => `${dataFolder}/install-token.env`;
+/**
+ * Where the token waits until the box has joined. Not in the data folder: systemd reads it as root, so it must not be in the hands of
+ * the user that the daemon runs as.
+ */
+export const tokenFile = '/etc/selvedge/token.env';
 
 /** systemd.service(5), "Command lines": quoted, with % and $ doubled. */
 function quoteArgument(text: string): string {
@@ -54,7 +63,8 @@ RestrictNamespaces=user mnt
 
 /** The unit's text. The same settings give the same text. */
 export function unitText(settings: UnitSettings): string {
-  const { command, user, dataFolder } = settings;
+  const { command, user, dataFolder, environment } = settings;
+  const variables = Object.entries(environment).map(([name, value]) => `Environment=${name}=${value}\n`);
   return `# Written by \`selvedge install\`; \`selvedge uninstall\` removes it. Put changes of your own into a drop-in: systemctl edit selvedge
 
 [Unit]
@@ -68,8 +78,8 @@ StartLimitIntervalSec=0
 [Service]
 Type=exec
 ExecStart=${command.map(quoteArgument).join(' ')}
-${user === undefined ? '' : `User=${user}\n`}# Is there until the box has joined. Read by systemd, so that the token is in no argument and no unit.
-EnvironmentFile=-${path(tokenFileOf(dataFolder))}
+${user === undefined ? '' : `User=${user}\n`}${variables.join('')}# Is there until the box has joined. Read by systemd, so that the token is in no argument and no unit.
+EnvironmentFile=-${tokenFile}
 SyslogIdentifier=selvedge
 Restart=always
 RestartSec=1
@@ -109,16 +119,16 @@ WantedBy=multi-user.target
 
 [X-Selvedge]
 # systemd reads no section with X-: what \`install\` was told, to compare with.
-Settings=${JSON.stringify(settings)}
+Settings=${JSON.stringify({ command, user, dataFolder })}
 `;
 }
 
 /** The settings in a unit's text; undefined when `install` did not write it. */
-export function settingsOf(text: string): UnitSettings | undefined {
+export function settingsOf(text: string): ToldSettings | undefined {
   const line = /^\[X-Selvedge\]$[\s\S]*?^Settings=(.*)$/m.exec(text)?.[1];
   if (line === undefined) return undefined;
   try {
-    const { command, user, dataFolder } = JSON.parse(line) as Partial<UnitSettings>;
+    const { command, user, dataFolder } = JSON.parse(line) as Partial<ToldSettings>;
     if (!Array.isArray(command) || typeof dataFolder !== 'string') return undefined;
     return { command, ...(user !== undefined && { user }), dataFolder };
   } catch {
@@ -127,7 +137,7 @@ export function settingsOf(text: string): UnitSettings | undefined {
 }
 
 /** Which settings differ, in words; empty when none does. */
-export function settingsDifferences(before: UnitSettings, after: UnitSettings): string[] {
+export function settingsDifferences(before: ToldSettings, after: ToldSettings): string[] {
   const rows: [string, string, string][] = [
     ['data folder', before.dataFolder, after.dataFolder],
     ['user', before.user ?? 'root', after.user ?? 'root'],

@@ -1,12 +1,13 @@
-// systemd of this box, by its own commands. Called by install.ts and uninstall.ts; the only file that writes a unit or calls systemctl.
+// systemd of this box, by its own commands. Called by install.ts and uninstall.ts; the only file that writes the unit and the
+// token's file, and calls systemctl.
 
 import { execFile } from 'node:child_process';
-import { chmod, open, readFile, rename, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, open, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { SystemdError } from './errors.ts';
 import { journalLinesShown, systemctlMs } from './limits.ts';
-import { unitName } from './systemd-unit.ts';
+import { tokenFile, unitName } from './systemd-unit.ts';
 
 export interface Systemd {
   readonly unitPath: string;
@@ -17,7 +18,10 @@ export interface Systemd {
   writeUnit(text: string): Promise<void>;
   /** Removes the unit, its enablement and what systemd remembers of its failures. */
   removeUnit(): Promise<void>;
-  /** Starts it now and at each boot. */
+  /** Lays the token where the unit finds it, for root alone. */
+  writeToken(token: string): Promise<void>;
+  removeToken(): Promise<void>;
+  /** Lets it start at each boot. */
   enable(): Promise<void>;
   start(): Promise<void>;
   /** Ends the daemon; workloads go on. */
@@ -32,6 +36,7 @@ export interface Systemd {
 
 export function createSystemd({ root = '/', systemctl = 'systemctl', journalctl = 'journalctl' } = {}): Systemd {
   const unitPath = join(root, 'etc/systemd/system', unitName);
+  const tokenPath = join(root, tokenFile);
 
   async function run(...args: string[]): Promise<string> {
     try {
@@ -60,10 +65,18 @@ export function createSystemd({ root = '/', systemctl = 'systemctl', journalctl 
         throw error;
       }),
     async writeUnit(text) {
-      const temporary = `${unitPath}.new`;
-      await writeSynced(temporary, text, 0o644);
-      await rename(temporary, unitPath);
+      await replaceFile(unitPath, text, 0o644);
       await run('daemon-reload');
+    },
+    async writeToken(token) {
+      await mkdir(dirname(tokenPath), { recursive: true, mode: 0o700 });
+      // systemd.exec(5), EnvironmentFile: no character of a token has a meaning there.
+      await replaceFile(tokenPath, `SELVEDGE_TOKEN=${token}\n`, 0o600);
+    },
+    async removeToken() {
+      await rm(tokenPath, { force: true });
+      // Somebody may keep other things there.
+      await rmdir(dirname(tokenPath)).catch(() => undefined);
     },
     async removeUnit() {
       await run('disable', unitName);
@@ -90,15 +103,18 @@ export function createSystemd({ root = '/', systemctl = 'systemctl', journalctl 
   };
 }
 
-/** Writes a file with exactly this mode; it is on disk when this resolves. */
-export async function writeSynced(file: string, text: string, mode: number): Promise<void> {
-  const handle = await open(file, 'w', mode);
+/** Renamed into place, so that a reader never sees half of it; it is on disk when this resolves. */
+async function replaceFile(file: string, text: string, mode: number): Promise<void> {
+  const temporary = `${file}.new`;
+  await rm(temporary, { force: true });
+  const handle = await open(temporary, 'wx', mode);
   try {
-    // The mode given to open is cut by the umask, and is not that of a file that was there.
-    await chmod(file, mode);
+    // The mode given to open is cut by the umask.
+    await handle.chmod(mode);
     await handle.writeFile(text);
     await handle.sync();
   } finally {
     await handle.close();
   }
+  await rename(temporary, file);
 }

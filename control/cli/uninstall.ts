@@ -12,7 +12,7 @@ import { requireSystemd, untilItAnswers } from './install.ts';
 import { uninstallWorkloadsMs, waitEveryMs } from './limits.ts';
 import { subcommand } from './subcommand.ts';
 import { createSystemd, type Systemd } from './systemd.ts';
-import { settingsOf, tokenFileOf, unitName } from './systemd-unit.ts';
+import { settingsOf, unitName } from './systemd-unit.ts';
 
 export interface UninstallOptions {
   purge?: boolean;
@@ -106,7 +106,7 @@ export async function uninstall(
     if (!keepWorkloads) await endWorkloads(context, systemd);
     await systemd.stop();
     await systemd.removeUnit();
-    await rm(tokenFileOf(dataFolder), { force: true });
+    await systemd.removeToken();
   }
   if (purges) await rm(dataFolder, { recursive: true, force: true, maxRetries: 5 });
   print(context, { removed: settings !== undefined, purged: purges, dataFolder }, () =>

@@ -251,7 +251,7 @@ test('a box with systemd: install, crash, restart, upgrade, reboot, uninstall', 
     const secret = token.slice(-20);
     t.false((await readFile(join(machine.root, unit), 'utf8')).includes(secret));
     t.false((await machine.out('cat', `/proc/${daemon}/cmdline`)).includes(secret));
-    const waiting = join(machine.root, 'var/lib/edge/selvedge/install-token.env');
+    const waiting = join(machine.root, 'etc/selvedge');
     await t.throwsAsync(stat(waiting), { code: 'ENOENT' }, 'it is used up, and gone');
     await box.selvedge('uninstall', '--purge');
     await box.selvedge('down', ...controller, '--workloads');
