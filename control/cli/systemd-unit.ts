@@ -78,7 +78,8 @@ StartLimitIntervalSec=0
 [Service]
 Type=exec
 ExecStart=${command.map(quoteArgument).join(' ')}
-${user === undefined ? '' : `User=${user}\n`}${variables.join('')}# Is there until the box has joined. Read by systemd, so that the token is in no argument and no unit.
+${user === undefined ? '' : `User=${user}\n`}# Of the daemon alone: workloads do not get it. Saves memory.
+${variables.join('')}# Is there until the box has joined. Read by systemd, so that the token is in no argument and no unit.
 EnvironmentFile=-${tokenFile}
 SyslogIdentifier=selvedge
 Restart=always
@@ -94,8 +95,7 @@ TimeoutStopSec=30
 OOMPolicy=continue
 # Workloads count here too; theirs is the box's own limit.
 TasksMax=infinity
-# Keys and secrets are nobody else's.
-UMask=0077
+# No UMask: workloads would inherit it. The daemon gives each of its files its mode.
 
 # --- Confinement ---
 # Nothing here may give the unit a mount namespace of its own: files that this daemon mounts for a workload must be seen by the

@@ -21,6 +21,7 @@ const isRoot = process.getuid?.() === 0;
 const settings: UnitSettings = {
   command: ['/usr/bin/node', '/opt/selvedge.js', 'up'],
   dataFolder: '/var/lib/selvedge',
+  environment: { MALLOC_ARENA_MAX: '1' },
 };
 
 /** A box with a systemd that notes what it is told, and in which every unit is in the state `state`. */
