@@ -56,13 +56,22 @@ function section(title: string, folder: string, manifest: Manifest): string {
 function textOf(license: string, { name, author }: Manifest): string {
   if (license.includes('Apache-2.0'))
     return 'Used under the Apache License 2.0: its text is in the file LICENSE of Selvedge.';
-  if (license !== 'MIT') throw new Error(`${name} comes without the text of its licence, ${license}`);
+  const text = standardTexts[license];
+  if (text === undefined) throw new Error(`${name} comes without the text of its licence, ${license}`);
   const holder = typeof author === 'string' ? author : (author?.name ?? `the authors of ${name}`);
-  return `Copyright (c) ${holder}\n\n${mitText}`;
+  return `Copyright (c) ${holder}\n\n${text}`;
 }
 
-/** https://spdx.org/licenses/MIT */
-const mitText = `Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation files
+/** https://spdx.org/licenses/ */
+const standardTexts: Record<string, string> = {
+  ISC: `Permission to use, copy, modify, and/or distribute this software for any purpose with or without fee is hereby granted,
+provided that the above copyright notice and this permission notice appear in all copies.
+
+THE SOFTWARE IS PROVIDED "AS IS" AND THE AUTHOR DISCLAIMS ALL WARRANTIES WITH REGARD TO THIS SOFTWARE INCLUDING ALL IMPLIED WARRANTIES
+OF MERCHANTABILITY AND FITNESS. IN NO EVENT SHALL THE AUTHOR BE LIABLE FOR ANY SPECIAL, DIRECT, INDIRECT, OR CONSEQUENTIAL DAMAGES OR
+ANY DAMAGES WHATSOEVER RESULTING FROM LOSS OF USE, DATA OR PROFITS, WHETHER IN AN ACTION OF CONTRACT, NEGLIGENCE OR OTHER TORTIOUS
+ACTION, ARISING OUT OF OR IN CONNECTION WITH THE USE OR PERFORMANCE OF THIS SOFTWARE.`,
+  MIT: `Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation files
 (the "Software"), to deal in the Software without restriction, including without limitation the rights to use, copy, modify, merge,
 publish, distribute, sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is furnished to do
 so, subject to the following conditions:
@@ -72,4 +81,5 @@ The above copyright notice and this permission notice shall be included in all c
 THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF
 MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE
 FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN
-CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.`;
+CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.`,
+};
