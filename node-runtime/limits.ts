@@ -105,3 +105,18 @@ export const tunnelPort = 7434;
 export const linkMessagesWaitingMax = 16_384;
 /** Nodes of which neighbours told where they are. */
 export const hintsMax = 4_096;
+
+// --- Approval by code (admissions.ts, approving.ts) ---
+/** Forged answers to approvals that reach the ledger in a window: whoever makes peer ids must not fill it. */
+export const forgeriesReportedMax = 60;
+export const forgeriesWindowMs = 60_000;
+/** Controllers that a box registers with at the same time: with their share of checks (pki/limits.ts) nobody starves another. */
+export const registrationsMax = 16;
+/** Answers on the LAN that are remembered; more are not fabrics but noise. */
+export const registrationCandidatesMax = 64;
+/** When more answer than may be registered with, the others get their turn after this. */
+export const registrationTurnMs = 60_000;
+/** With --trust-lan: how long a second fabric gets to answer after the first one was seen. mDNS answers within a second. */
+export const trustLanWaitMs = 5_000;
+/** Wrong proofs that a box reports in a minute. */
+export const wrongProofsReportedMax = 20;

@@ -36,6 +36,8 @@ export interface LinksDependencies {
   describe(): NodeMessage;
   /** Peers that local instances call. */
   called(): ReadonlySet<PeerId>;
+  /** It asked to be approved, and waits for an operator. */
+  isWaiting(peerId: PeerId): boolean;
   /** Signed announcements to send to a new link. */
   announcements(): string[];
   onLinked(peer: LinkedPeer): void;
@@ -262,7 +264,9 @@ export function createLinks(dependencies: LinksDependencies): Links {
 
   function limitUnadmitted(peerId: PeerId): void {
     clock.setTimeout(() => {
-      if (!stopped && !mesh.isAdmitted(peerId)) void mesh.disconnect(peerId);
+      if (stopped || mesh.isAdmitted(peerId)) return;
+      if (dependencies.isWaiting(peerId)) limitUnadmitted(peerId);
+      else void mesh.disconnect(peerId);
     }, unadmittedMs);
   }
 }

@@ -152,7 +152,9 @@ export function createPlanFollower(dependencies: PlanFollowerDependencies): Plan
           await lookForAuthority();
           await lookForPlan();
         } catch (error) {
-          onIgnored(`what the mailbox holds cannot be taken over: ${error instanceof Error ? error.message : String(error)}`);
+          onIgnored(
+            `what the mailbox holds cannot be taken over: ${error instanceof Error ? error.message : String(error)}`,
+          );
         }
       }
       running = undefined;

@@ -59,7 +59,10 @@ const plan = z.looseObject({
   instances: z
     .array(instance)
     .max(planInstancesMax)
-    .refine((instances) => new Set(instances.map((one) => one.name)).size === instances.length, 'a name is there twice'),
+    .refine(
+      (instances) => new Set(instances.map((one) => one.name)).size === instances.length,
+      'a name is there twice',
+    ),
   files: z.array(z.looseObject({ slot: name, sha256 })).max(planFilesMax),
 });
 

@@ -98,6 +98,18 @@ async function options(
       if (labels.fault === 'described') throw new NameTakenError('x');
       return { token: 't', id: 'i', uses, expiresAt: ttlMs, labels, router };
     },
+    pending: async () => [],
+    approve: async (request) => {
+      calls.push(request);
+      return { node: request.name ?? 'box2', peerId: 'p', router: request.router };
+    },
+    deny: async (who) => {
+      calls.push({ who });
+      return [];
+    },
+    window: async () => ({ open: false }),
+    openWindow: async (request) => ({ open: true, ...request }),
+    closeWindow: async () => ({ open: false }),
     events: (query) => ledger.list(query),
   };
 }
