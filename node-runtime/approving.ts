@@ -45,7 +45,8 @@ interface Candidate {
 
 interface Registration {
   candidate: Candidate;
-  actor: Actor<typeof registrationMachine>;
+  /** Undefined for the moment in which it starts. */
+  actor: Actor<typeof registrationMachine> | undefined;
   /** Who Noise says is there, once connected. */
   peerId: string | undefined;
   waitingAt: { fabricId: string; fabricName: string; peerId: string } | undefined;
@@ -110,7 +111,7 @@ export function startApproving(dependencies: {
     }
   }
 
-  const tell = ({ actor }: Registration, event: RegistrationEvent): void => actor.send(event);
+  const tell = ({ actor }: Registration, event: RegistrationEvent): void => actor?.send(event);
 
   // --- one registration
 
@@ -194,9 +195,17 @@ export function startApproving(dependencies: {
     const machine = registrationMachine.provide({
       actors: { register: fromPromise<unknown, undefined>(({ signal: abort }) => register(registration, abort)) },
     });
-    const actor = actors.spawn(`registration/${candidate.key}`, machine, { jitter });
-    const registration: Registration = { candidate, actor, peerId: undefined, waitingAt: undefined, run: undefined };
+    // Before the actor: it runs its effect while it starts.
+    const registration: Registration = {
+      candidate,
+      actor: undefined,
+      peerId: undefined,
+      waitingAt: undefined,
+      run: undefined,
+    };
     registrations.set(candidate.key, registration);
+    const actor = actors.spawn(`registration/${candidate.key}`, machine, { jitter });
+    registration.actor = actor;
     let told = '';
     actor.subscribe(({ value, context }) => {
       if (value === 'joined') finish(context.membership as Membership);
@@ -218,7 +227,7 @@ export function startApproving(dependencies: {
     const wanted = new Set(ordered.slice(0, registrationsMax).map(({ key }) => key));
     for (const [key, registration] of registrations) {
       if (wanted.has(key) || registration === deciding) continue;
-      registration.actor.stop();
+      registration.actor?.stop();
       registrations.delete(key);
     }
     for (const key of wanted) {
@@ -281,7 +290,7 @@ export function startApproving(dependencies: {
       unsubscribe();
       clock.clearTimeout(turnTimer);
       desk.stop();
-      for (const { actor } of registrations.values()) actor.stop();
+      for (const { actor } of registrations.values()) actor?.stop();
     }
   }
 
