@@ -52,6 +52,8 @@ interface Registration {
   waitingAt: { fabricId: string; fabricName: string; peerId: string } | undefined;
   /** The newest run of its effect. */
   run: symbol | undefined;
+  /** It is no controller, or denied us: it takes no place while that lasts. */
+  resting: boolean;
 }
 
 export function startApproving(dependencies: {
@@ -93,6 +95,7 @@ export function startApproving(dependencies: {
   /** The one that has the word: its proof was right, or its invitation was accepted. */
   let deciding: Registration | undefined;
   let toldDistrust = false;
+  let over = false;
 
   function sawFabric(fabricId: string): void {
     fabricSeenAt ??= clock.now();
@@ -202,6 +205,7 @@ export function startApproving(dependencies: {
       peerId: undefined,
       waitingAt: undefined,
       run: undefined,
+      resting: false,
     };
     registrations.set(candidate.key, registration);
     const actor = actors.spawn(`registration/${candidate.key}`, machine, { jitter });
@@ -214,6 +218,10 @@ export function startApproving(dependencies: {
         report('problem', `${candidate.key}: ${context.reason}`);
       }
       told = context.reason;
+      if ((value === 'resting') === registration.resting) return;
+      registration.resting = value === 'resting';
+      // Later: this actor may be one that is stopped.
+      void Promise.resolve().then(choose);
     });
   }
 
@@ -221,12 +229,12 @@ export function startApproving(dependencies: {
 
   /** The first of the list; with more candidates than places the list turns. */
   function choose(): void {
-    if (signal.aborted || shown === undefined) return;
-    const list = [...candidates.values()];
+    if (over || shown === undefined) return;
+    const list = [...candidates.values()].filter(({ key }) => registrations.get(key)?.resting !== true);
     const ordered = [...list.filter(({ given }) => given), ...list.filter(({ given }) => !given)];
     const wanted = new Set(ordered.slice(0, registrationsMax).map(({ key }) => key));
     for (const [key, registration] of registrations) {
-      if (wanted.has(key) || registration === deciding) continue;
+      if (wanted.has(key) || registration === deciding || registration.resting) continue;
       registration.actor?.stop();
       registrations.delete(key);
     }
@@ -238,11 +246,9 @@ export function startApproving(dependencies: {
 
   function turn(): void {
     turnTimer = clock.setTimeout(turn, registrationTurnMs);
-    if (candidates.size <= registrationsMax) return;
     // To the back of the list; given addresses come first all the same.
     for (const [key, { candidate }] of registrations) {
-      if (candidate.given) continue;
-      candidates.delete(key);
+      if (candidate.given || !candidates.delete(key)) continue;
       candidates.set(key, candidate);
     }
     choose();
@@ -261,9 +267,13 @@ export function startApproving(dependencies: {
       return;
     }
     if (candidates.size >= registrationCandidatesMax) {
-      const idle = [...candidates.values()].find(({ key, given }) => !given && !registrations.has(key));
+      const idle = [...candidates.values()].find(
+        ({ key, given }) => !given && registrations.get(key)?.resting !== false,
+      );
       if (idle === undefined) return;
       candidates.delete(idle.key);
+      registrations.get(idle.key)?.actor?.stop();
+      registrations.delete(idle.key);
     }
     report('found', `found ${peerId} of a fabric`, { peerId, addresses, fabricId: found.fabricId });
     candidates.set(peerId, { key: peerId, peerId, addresses, given: false });
@@ -286,6 +296,7 @@ export function startApproving(dependencies: {
       choose();
       return await done;
     } finally {
+      over = true;
       signal.removeEventListener('abort', abort);
       unsubscribe();
       clock.clearTimeout(turnTimer);

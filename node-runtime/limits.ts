@@ -112,8 +112,8 @@ export const forgeriesReportedMax = 60;
 export const forgeriesWindowMs = 60_000;
 /** Controllers that a box registers with at the same time: with their share of checks (pki/limits.ts) nobody starves another. */
 export const registrationsMax = 16;
-/** Answers on the LAN that are remembered; more are not fabrics but noise. */
-export const registrationCandidatesMax = 64;
+/** Answers on the LAN that are remembered: most are nodes that are no controllers, and are asked once a minute. */
+export const registrationCandidatesMax = 1_024;
 /** When more answer than may be registered with, the others get their turn after this. */
 export const registrationTurnMs = 60_000;
 /** With --trust-lan: how long a second fabric gets to answer after the first one was seen. mDNS answers within a second. */

@@ -82,6 +82,8 @@ function addApproval(nodes: Command, host: Host): void {
     .addOption(routerOption('place in the mesh that it may have').default('edge'))
     .action(async (code: string, { name, label, router }: ApproveOptions, command: Command) => {
       const context = contextOf(host, command);
+      // Every box that claims the handle is tried; one that was pushed out of the list gets time to come back.
+      if (!context.json) host.error(host.style('dim', 'Asking the boxes that wait under this handle …'));
       const approved = await context.client.approve({
         code,
         labels: label,
