@@ -5,8 +5,11 @@ import test, { type ExecutionContext } from 'ava';
 import type { StatusView } from '../../control/views.ts';
 import type { Controller } from '../../node-runtime/controller.ts';
 import type { SelvedgeNode } from '../../node-runtime/node.ts';
+import { peerIdOf } from '../../pki/peer-id.ts';
 import { runScenario, type Scenario, type World } from '../../simulations/scenario.ts';
+import { createSimKeys } from '../../simulations/sim-keys.ts';
 import type { SimBox } from '../../simulations/sim-node.ts';
+import { createSimRandom } from '../../simulations/sim-random.ts';
 
 const limitMs = 60_000;
 const minuteMs = 60_000;
@@ -236,6 +239,27 @@ test('an address given with --join is asked, also when it is found on the LAN as
     const controller = await founder(world, 'one', 'acme');
     const two = await world.box('two').start({ join: ['10.0.0.1:7433'] });
     await world.clock.advance(5 * minuteMs);
+    t.is(controller.admissions.pending().length, 1);
+    await settled(world, controller.admissions.approve({ code: await codeOf(two), ...wish }));
+    await world.until('it is a member', () => two.member() !== undefined, limitMs);
+  });
+});
+
+test('a crowd that answers and is nothing does not keep a box from its controller', async (t) => {
+  await play(t, async (world) => {
+    const keys = createSimKeys(createSimRandom('crowd'));
+    for (let index = 0; index < 40; index += 1) {
+      const peerId = peerIdOf(keys.create('Ed25519').publicKey);
+      const mesh = world.network.createMesh({ peerId, name: `nothing ${index}` });
+      await mesh.start();
+      mesh.advertise('a'.repeat(52));
+    }
+    const two = await world.box('two').start();
+    await world.clock.advance(2_000);
+    const controller = await founder(world, 'one', 'acme');
+    for (let minute = 0; minute < 6 && controller.admissions.pending().length === 0; minute += 1) {
+      await world.clock.advance(minuteMs);
+    }
     t.is(controller.admissions.pending().length, 1);
     await settled(world, controller.admissions.approve({ code: await codeOf(two), ...wish }));
     await world.until('it is a member', () => two.member() !== undefined, limitMs);
