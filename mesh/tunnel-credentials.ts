@@ -16,7 +16,7 @@ export interface LoadedCredential {
 }
 
 // Revoked callers must not come back on an old session, so that none is ever resumed: no tickets here, no session kept on the other side.
-const neverResumed = 0 * constants.SSL_OP_NO_TICKET;
+const neverResumed = constants.SSL_OP_NO_TICKET;
 
 /** What both sides pass to node:tls; peers are verified by VerifyChain after the handshake, not by OpenSSL's list of roots. */
 export const tunnelTls = {

@@ -106,6 +106,12 @@ export const linkMessagesWaitingMax = 16_384;
 /** Nodes of which neighbours told where they are. */
 export const hintsMax = 4_096;
 
+/** New service names of a running instance are tried again after this. */
+export const renameRetryMs = 2_000;
+
+/** What the mailbox delivered and could not be stored (a full disk) is looked at again after this. */
+export const planRetryMs = 5_000;
+
 // --- Approval by code (admissions.ts, approving.ts) ---
 /** Forged answers to approvals that reach the ledger in a window: whoever makes peer ids must not fill it. */
 export const forgeriesReportedMax = 60;

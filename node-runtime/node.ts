@@ -162,11 +162,11 @@ export async function startNode(ports: NodePorts, settings: NodeSettings, report
         return { ...(await controller.status.status()), ...(notices.length > 0 && { notices }) };
       }
       if (member !== undefined) return member.status();
-      const problem = 'this box belongs to no fabric yet';
+      const problem = stored === undefined ? 'this box belongs to no fabric yet' : 'this node is starting';
       const approval = approving?.view();
       return {
         scope: 'node',
-        fabric: { id: '', name: '' },
+        fabric: { id: stored?.fabricId ?? '', name: stored?.fabricName ?? '' },
         node: name(),
         ok: false,
         problems: [problem],

@@ -95,8 +95,6 @@ export const addressCharactersMax = 200;
 export const factBytesMax = 32 * 1024;
 /** A fact about a controller must outlive its authority (1 year), with a month to spare. */
 export const factLifetimeMsMax = 400 * dayMs;
-/** Facts issued this far in the future come from a clock that is wrong. */
-export const factClockSkewMsMax = dayMs;
 
 // --- Approval by code and open window (approval-*.ts, pending-requests.ts, enroll-window.ts) ---
 /** A nonce is the salt of a code's key, too. */

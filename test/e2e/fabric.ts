@@ -41,15 +41,36 @@ export interface Fabric {
   ready(name: string): Promise<ApplicationView>;
 }
 
-/** Waits for a condition, with the deadline of these tests. */
-export function waitFor<T>(what: string, probe: () => T | Promise<T>): Promise<NonNullable<T>> {
-  return eventually(probe, { deadlineMs, everyMs: 50, what });
+/** Waits for a condition, with the deadline of these tests; a failure says what the last look threw. */
+export async function waitFor<T>(what: string, probe: () => T | Promise<T>): Promise<NonNullable<T>> {
+  try {
+    return await eventually(probe, { deadlineMs, everyMs: 50, what });
+  } catch (error) {
+    const { message, cause } = error as Error;
+    throw new Error(cause instanceof Error ? `${message}: ${cause.message}` : message, { cause });
+  }
 }
 
 export function instanceOf({ instances }: ApplicationView, microservice: string): InstanceView {
   const found = instances.find((instance) => instance.microservice === microservice);
   if (found === undefined) throw new Error(`there is no instance of ${microservice}`);
   return found;
+}
+
+/** Problems that the daemon which runs now has told of. */
+export const problemsOf = ({ daemon }: FabricNode): string[] =>
+  daemon.events.filter(({ type }) => type === 'problem').map(({ message }) => message);
+
+/** Ready by the word of the daemon that runs now: a status may still show what its predecessor wrote, until that is replaced. */
+export async function toldReady(node: FabricNode, microservice: string): Promise<void> {
+  const { events } = node.daemon;
+  const told = await waitFor(`${microservice} to be ready`, () =>
+    events.findLast(({ instance, ready }) => ready === true && String(instance).split('.')[2] === microservice),
+  );
+  await waitFor(`the status of ${node.name} to say so`, async () => {
+    const { ready, pid } = await node.instance(microservice);
+    return ready && pid === told['pid'];
+  });
 }
 
 interface Starting extends FabricNode {

@@ -20,12 +20,20 @@ function chosen(input: Partial<LinkChoiceInput>): string[] {
 }
 
 test('an edge node takes two uplinks, the closest first', (t) => {
-  const known = [interior('a', { roundTripMs: 9 }), interior('b', { roundTripMs: 1 }), interior('c', { roundTripMs: 5 })];
+  const known = [
+    interior('a', { roundTripMs: 9 }),
+    interior('b', { roundTripMs: 1 }),
+    interior('c', { roundTripMs: 5 }),
+  ];
   t.deepEqual(chosen({ known }), ['b', 'c']);
 });
 
 test('a standing uplink is kept although another one is closer', (t) => {
-  const known = [interior('a', { roundTripMs: 9 }), interior('b', { roundTripMs: 1 }), interior('c', { roundTripMs: 5 })];
+  const known = [
+    interior('a', { roundTripMs: 9 }),
+    interior('b', { roundTripMs: 1 }),
+    interior('c', { roundTripMs: 5 }),
+  ];
   t.deepEqual(chosen({ known, linked: new Set(['a']) }), ['a', 'b']);
 });
 
@@ -44,6 +52,11 @@ test('without an uplink an edge node links to whom it finds, but not to everybod
 test('an interior router links to every interior router and controller, and waits for edge nodes to come', (t) => {
   const known = [interior('a'), interior('b'), interior('c'), peer('k', { controller: true }), peer('x')];
   t.deepEqual(chosen({ router: 'interior', known }), ['a', 'b', 'c', 'k']);
+});
+
+test('interior routers that know nothing of each other yet still find each other', (t) => {
+  const known = [peer('x'), peer('y', { router: undefined })];
+  t.deepEqual(chosen({ router: 'interior', known }), ['y']);
 });
 
 test('nobody links to itself, or to whom it has no address of', (t) => {

@@ -206,8 +206,9 @@ test('no TLS session is resumed', async (t) => {
     const socket = secureSocket(t, node, credential, session === undefined ? {} : { session });
     socket.on('session', (ticket) => tickets.push(ticket));
     const http2 = connectHttp2('https://sensor', { createConnection: () => socket });
-    await once(http2, 'remoteSettings');
+    await once(socket, 'secureConnect');
     t.false(socket.isSessionReused());
+    await once(http2, 'remoteSettings');
     http2.destroy();
   }
 });

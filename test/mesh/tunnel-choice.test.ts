@@ -224,6 +224,35 @@ test('sessions of a revoked node are closed within seconds', async (t) => {
   t.is(await broken, 'ECONNRESET');
 });
 
+test('calls to a node that has vanished are reset soon after its link is gone', async (t) => {
+  const node1 = await startNode(t, fabric, fabric.node('one', [monitor]));
+  const node2 = await startNode(t, fabric, fabric.node('two', [sensor]));
+  const caller = await node1.attach(monitor, { calls: [callable('sensor')] });
+  await node2.attach(sensor, { listens: { 8080: await serve(t, echo) } });
+  const tunnelPort = Number(node2.network.offer()?.addresses[0]?.split(':')[1]);
+  const cables: Socket[] = [];
+  const cable = await serve(t, (socket) => {
+    const onward = connect(tunnelPort, '127.0.0.1');
+    onward.on('error', () => undefined);
+    socket.pipe(onward).pipe(socket);
+    cables.push(socket, onward);
+    t.teardown(() => onward.destroy());
+  });
+  link(node1, node2, { addresses: [`127.0.0.1:${cable}`] });
+  node1.network.setEndpoints([node2.endpoint(sensor)]);
+  const socket = await dial(t, caller.address('sensor'));
+  socket.write('hello');
+  await once(socket, 'data');
+  const broken = brokenWith(socket);
+  node1.network.setOffer(node2.peerId, undefined);
+  await createSystemClock().sleep(1_500);
+  t.false(socket.destroyed, 'a lost link alone breaks no call');
+  for (const cut of cables) cut.unpipe();
+  node1.network.setOffer(node2.peerId, undefined);
+  await eventually(() => socket.destroyed, { deadlineMs: 10_000, what: 'the reset, sooner than silence alone would' });
+  t.is(await broken, 'ECONNRESET');
+});
+
 test('idle sessions are closed, and a call after that makes a new one', async (t) => {
   const clock = createSystemClock();
   let aheadMs = 0;

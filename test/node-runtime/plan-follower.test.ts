@@ -15,8 +15,8 @@ import {
   createPlanSite,
   hashOf,
   type PlanBox,
-  type PlanSite,
   type PlannedFile,
+  type PlanSite,
   plannedInstance,
   signerOf,
 } from './plan-world.ts';
@@ -59,8 +59,16 @@ const badDocuments: BadDocument[] = [
     document: plan({ generation: 5, instances: [plannedInstance('default.app.evil.0')] }),
     reason: /not newer/,
   },
-  { title: 'a plan that a stranger signed', document: signedBy(() => createFabric().controller), reason: /signer is not accepted/ },
-  { title: 'a plan that this node’s own authority signed', document: signedBy(({ node }) => node), reason: /may not sign/ },
+  {
+    title: 'a plan that a stranger signed',
+    document: signedBy(() => createFabric().controller),
+    reason: /signer is not accepted/,
+  },
+  {
+    title: 'a plan that this node’s own authority signed',
+    document: signedBy(({ node }) => node),
+    reason: /may not sign/,
+  },
   {
     title: 'a plan that another node’s authority signed',
     document: signedBy(({ fabric }) => fabric.addNode('box3')),
@@ -424,15 +432,21 @@ for (const cut of ['before', 'after', 'within'] as const) {
     const old = asObeyed(site, 5, [one, two]);
     const next = asObeyed(site, 6, [{ ...one, content: 'changed' }, two, { slot: 'more', content: 'more' }]);
     const seen = new Set<string>();
-    const changes = await cutEverywhere(cut, async () => createSimDisk(), old, next, async (loaded, where, disk) => {
-      const whole = sameAs(loaded, old) ? 'old' : sameAs(loaded, next) ? 'new' : 'neither';
-      t.not(whole, 'neither', where);
-      seen.add(whole);
-      // The next life takes the plan up again, and leaves nothing of the interrupted one behind.
-      await saveObeyedPlan(disk, next);
-      t.true(sameAs(await loadObeyedPlan(disk), next), where);
-      t.deepEqual(await disk.list('obeyed'), ['1-1-6', 'current'], where);
-    });
+    const changes = await cutEverywhere(
+      cut,
+      async () => createSimDisk(),
+      old,
+      next,
+      async (loaded, where, disk) => {
+        const whole = sameAs(loaded, old) ? 'old' : sameAs(loaded, next) ? 'new' : 'neither';
+        t.not(whole, 'neither', where);
+        seen.add(whole);
+        // The next life takes the plan up again, and leaves nothing of the interrupted one behind.
+        await saveObeyedPlan(disk, next);
+        t.true(sameAs(await loadObeyedPlan(disk), next), where);
+        t.deepEqual(await disk.list('obeyed'), ['1-1-6', 'current'], where);
+      },
+    );
     t.deepEqual([...seen].sort(), ['new', 'old']);
     t.true(changes >= 6, `only ${changes} changes were cut`);
   });
@@ -441,10 +455,16 @@ for (const cut of ['before', 'after', 'within'] as const) {
     const site = createPlanSite();
     const next = asObeyed(site, 1, [one, two]);
     const seen = new Set<boolean>();
-    await cutEverywhere(cut, async () => createSimDisk(), undefined, next, async (loaded, where) => {
-      t.true(loaded === undefined || sameAs(loaded, next), where);
-      seen.add(loaded === undefined);
-    });
+    await cutEverywhere(
+      cut,
+      async () => createSimDisk(),
+      undefined,
+      next,
+      async (loaded, where) => {
+        t.true(loaded === undefined || sameAs(loaded, next), where);
+        seen.add(loaded === undefined);
+      },
+    );
     t.is(seen.size, 2);
   });
 }
@@ -456,7 +476,10 @@ test('the same on a real file system', async (t) => {
   const old = asObeyed(site, 5, [one]);
   const next = asObeyed(site, 6, [two]);
   let folders = 0;
-  const makeDisk = async () => createFileDisk(join(root, String((folders += 1))));
+  const makeDisk = async () => {
+    folders += 1;
+    return createFileDisk(join(root, String(folders)));
+  };
   const changes = await cutEverywhere('before', makeDisk, old, next, async (loaded, where) => {
     t.true(sameAs(loaded, old) || sameAs(loaded, next), where);
   });
