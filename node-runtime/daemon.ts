@@ -11,6 +11,7 @@ import { replicate } from '../control/replicate.ts';
 import { createLibp2pMesh } from '../mesh/libp2p-mesh.ts';
 import { createTunnelNetwork } from '../mesh/tunnel-network.ts';
 import { createNodeKeys } from '../pki/node-keys.ts';
+import { deriveApprovalKey } from '../pki/scrypt.ts';
 import type { Trace } from './actor-system.ts';
 import { createFileDisk } from './file-disk.ts';
 import { pickFreePort, portIfFree } from './free-port.ts';
@@ -67,6 +68,7 @@ async function realPorts({
     clock,
     random,
     keys: createNodeKeys(),
+    deriveKey: deriveApprovalKey,
     disk: createFileDisk(dataFolder),
     engine: createProcessEngine({ folder: join(dataFolder, 'instances'), clock }),
     probe: runProbe,
@@ -149,6 +151,12 @@ function apiOptions(input: {
     deleteApplication: (project, name) => controller().apply.deleteApplication(project, name),
     apply: (documents, options) => controller().apply.apply(documents, options),
     createToken: (request) => controller().createToken(request),
+    pending: async () => controller().admissions.pending(),
+    approve: (request) => controller().admissions.approve(request),
+    deny: (who) => controller().admissions.deny(who),
+    window: async () => controller().admissions.window(),
+    openWindow: (request) => controller().admissions.openWindow(request),
+    closeWindow: async () => controller().admissions.closeWindow(),
     events: (options) => controller().ledger.list(options),
   };
 }

@@ -191,3 +191,15 @@ export class EnrollmentEndedError extends Error {
     super(`the fabric did not admit this box: ${reason}`);
   }
 }
+
+/** The controller at a given address is one that was found on the LAN as well. */
+export class AlreadyAskedError extends Error {
+  override readonly name = 'AlreadyAskedError';
+  readonly id = 'already-asked';
+  readonly retryable = true;
+  readonly action = 'nothing: one request to a controller is enough';
+
+  constructor(peerId: string) {
+    super(`${peerId} holds a request of this box already`);
+  }
+}

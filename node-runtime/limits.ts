@@ -111,3 +111,18 @@ export const renameRetryMs = 2_000;
 
 /** What the mailbox delivered and could not be stored (a full disk) is looked at again after this. */
 export const planRetryMs = 5_000;
+
+// --- Approval by code (admissions.ts, approving.ts) ---
+/** Forged answers to approvals that reach the ledger in a window: whoever makes peer ids must not fill it. */
+export const forgeriesReportedMax = 60;
+export const forgeriesWindowMs = 60_000;
+/** Controllers that a box registers with at the same time: with their share of checks (pki/limits.ts) nobody starves another. */
+export const registrationsMax = 16;
+/** Answers on the LAN that are remembered: most are nodes that are no controllers, and are asked once a minute. */
+export const registrationCandidatesMax = 1_024;
+/** When more answer than may be registered with, the others get their turn after this. */
+export const registrationTurnMs = 60_000;
+/** With --trust-lan: how long a second fabric gets to answer after the first one was seen. mDNS answers within a second. */
+export const trustLanWaitMs = 5_000;
+/** Wrong proofs that a box reports in a minute. */
+export const wrongProofsReportedMax = 20;

@@ -260,6 +260,7 @@ async function compose(
       const endpoints = announcer.endpoints().filter((endpoint) => called.has(microserviceKey(endpoint)));
       return new Set(endpoints.map(({ peerId }) => peerId));
     },
+    isWaiting: (peerId) => controller?.admissions.requests.has(peerId) === true,
     announcements: () => announcer.current(),
     onLinked(peer) {
       report('linked', `linked to ${peer.identity.node}`, { peerId: peer.peerId, node: peer.identity.node });

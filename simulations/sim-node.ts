@@ -13,6 +13,7 @@ import { createSimEngine, type SimEngine } from './sim-engine.ts';
 import { createSimKeys } from './sim-keys.ts';
 import type { SimNetwork } from './sim-mesh.ts';
 import type { SimRandom } from './sim-random.ts';
+import { simDeriveKey } from './sim-scrypt.ts';
 import { createSimServiceNetwork } from './sim-service-network.ts';
 import { createSimStore, type SimStore } from './sim-store.ts';
 
@@ -118,6 +119,7 @@ export function createSimBox({ name, clock, random, network, trace }: SimBoxOpti
         clock,
         random: chance,
         keys,
+        deriveKey: simDeriveKey,
         disk,
         engine,
         replicate,

@@ -33,7 +33,8 @@ export function upArguments(options: UpOptions, dataFolder: string): string[] {
     ['--data', dataFolder],
   ];
   const values = given.flatMap(([option, value]) => (value === undefined ? [] : [`${option}=${value}`]));
-  return ['up', ...(options.found === true ? ['--found'] : []), ...values];
+  const flags = [...(options.found === true ? ['--found'] : []), ...(options.trustLan === true ? ['--trust-lan'] : [])];
+  return ['up', ...flags, ...values];
 }
 
 /** Opens the log for appending, mode 0600; a large one is moved aside first. */

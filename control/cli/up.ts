@@ -27,6 +27,7 @@ export interface UpOptions {
   router?: RouterMode;
   port: number;
   detach?: boolean;
+  trustLan?: boolean;
   exitWithParent?: boolean;
   supervised?: boolean;
 }
@@ -45,6 +46,12 @@ export function checkUpOptions(options: UpOptions): void {
   const joins = options.token !== undefined || options.tokenFile !== undefined || options.join.length > 0;
   if (options.found === true && joins) {
     wrong('--found makes a new fabric; --join and --token join one', 'Leave one of them out.');
+  }
+  if (
+    options.trustLan === true &&
+    (options.found === true || options.token !== undefined || options.tokenFile !== undefined)
+  ) {
+    wrong('--trust-lan joins a fabric without token', 'Leave it out, or --found and --token.');
   }
   if (options.token !== undefined && options.tokenFile !== undefined) {
     wrong('there is a token in --token and another in --token-file', 'Leave one of them out.');
@@ -132,6 +139,7 @@ async function up(options: UpOptions, context: Context): Promise<void> {
     ...(options.router !== undefined && { router: options.router }),
     ...(options.fabric !== undefined && { fabricName: options.fabric }),
     ...(token !== undefined && { token }),
+    ...(options.trustLan === true && { trustLan: true }),
     onEvent: (event) => host.out(json ? JSON.stringify(event) : eventText(host, event)),
   };
   const bySignal = await runDaemon(context, daemonOptions, options.exitWithParent === true);
@@ -143,9 +151,10 @@ export function addUp(program: Command, host: Host): void {
   subcommand(
     program,
     'up',
-    'Run the daemon of this box. Without options it goes on as before, or looks for a fabric on the LAN.',
+    'Run the daemon of this box. Without options it goes on as before, or shows a code by which a fabric on the LAN can approve it.',
     '$ selvedge up --found                              # the first box\n' +
-      '$ selvedge up --token-file token --name press-4    # the others\n' +
+      '$ selvedge up --name press-4                       # the others: `selvedge nodes approve CODE` on the first\n' +
+      '$ selvedge up --token-file token --name press-4    # … or with a token\n' +
       '$ selvedge up --join 192.0.2.7:7433 --token-file token --detach',
   )
     .option('--found', 'found a new fabric; this box is its first controller')
@@ -156,6 +165,10 @@ export function addUp(program: Command, host: Host): void {
       'token to join with; other users of this box can see it: prefer SELVEDGE_TOKEN or --token-file',
     )
     .option('--token-file <file>', 'file that holds the token')
+    .option(
+      '--trust-lan',
+      'join without code or token when exactly one fabric answers and its operator has opened a window',
+    )
     .option('--name <name>', 'name of this node (default: the host name)')
     .addOption(labelOption('label of this node'))
     .addOption(routerOption('place in the mesh (default: interior for a controller, else what the token says)'))

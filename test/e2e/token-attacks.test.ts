@@ -21,6 +21,7 @@ import { createNodeKeys } from '../../pki/node-keys.ts';
 import { parseToken } from '../../pki/tokens.ts';
 import { createSimDisk } from '../../simulations/sim-disk.ts';
 import { createSimEngine } from '../../simulations/sim-engine.ts';
+import { simDeriveKey } from '../../simulations/sim-scrypt.ts';
 import { createSimServiceNetwork } from '../../simulations/sim-service-network.ts';
 import { createSimStore } from '../../simulations/sim-store.ts';
 import { eventually } from '../eventually.ts';
@@ -48,7 +49,7 @@ async function runNode(t: ExecutionContext, settings: Partial<NodeSettings>): Pr
   const said: string[] = [];
   let mesh: Mesh | undefined;
   const ports: NodePorts = {
-    ...{ clock: shifted, random, keys, replicate, disk: createSimDisk() },
+    ...{ clock: shifted, random, keys, replicate, deriveKey: simDeriveKey, disk: createSimDisk() },
     engine: createSimEngine({ clock, random }),
     probe: async () => ({ ok: true }),
     freePort: async () => 20_000,
