@@ -152,6 +152,11 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       logs.clear();
     },
 
+    // Nothing of it comes or goes while a box runs.
+    unavailable: () => undefined,
+    subscribe: () => () => undefined,
+    network: async () => undefined,
+
     async list() {
       running();
       const found: EngineInstance[] = [];

@@ -155,6 +155,10 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
     crashDaemon: stopDaemon,
     file: (instance, path) => instances.get(instance)?.files.get(path),
 
+    unavailable: () => undefined,
+    subscribe: () => () => undefined,
+    network: async () => undefined,
+
     async list() {
       running();
       return [...instances.keys()].sort().map((name) => describe(instances.get(name) as SimInstance));
@@ -167,10 +171,10 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
       const before = instances.get(name);
       if (launching.has(name) || (before !== undefined && before.exit === undefined))
         throw new InstanceRunningError(name);
-      if (launch.spec.command[0] === 'sim' && workloadSteps(launch.spec.command, 0) === undefined) {
+      if (commandOf(launch)[0] === 'sim' && workloadSteps(commandOf(launch), 0) === undefined) {
         throw new LaunchRefusedError(
           name,
-          `command: ${launch.spec.command.join(' ')} is no behaviour of the simulation`,
+          `command: ${commandOf(launch).join(' ')} is no behaviour of the simulation`,
         );
       }
       const delayMs = LAUNCH_MS_MIN + Math.floor(random.next() * (LAUNCH_MS_MAX - LAUNCH_MS_MIN));
@@ -200,9 +204,9 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
         watchers: before?.watchers ?? new Set(),
       };
       instances.set(name, instance);
-      const steps = workloadSteps(launch.spec.command, instance.launches - 1);
+      const steps = workloadSteps(commandOf(launch), instance.launches - 1);
       if (steps === undefined) {
-        emit(instance, 'stderr', `${launch.spec.command[0]}: not found`);
+        emit(instance, 'stderr', `${commandOf(launch)[0]}: not found`);
         end(instance, 127, undefined);
       } else {
         take(instance, steps);
@@ -284,4 +288,9 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
       }
     },
   };
+}
+
+/** What the image would run is not simulated: a container says its behaviour too. */
+function commandOf({ spec }: Launch): string[] {
+  return spec.engine === 'docker' ? [...(spec.command ?? []), ...(spec.args ?? [])] : spec.command;
 }

@@ -1,0 +1,393 @@
+// The engine of containers, on the box's own Docker Engine. Called by engines.ts. Docker and the containers' labels are the record:
+// what is in memory only wakes waiters. It restarts nothing, and touches nothing that does not carry this node's labels.
+
+import { mkdir } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { Clock } from './clock.ts';
+import { type ContainerFacts, type DockerClient, dockerSocket, openDocker } from './docker-client.ts';
+import {
+  type AskedToEnd,
+  containerName,
+  containerOptions,
+  describeContainer,
+  exitOf,
+  standingOf,
+} from './docker-container.ts';
+import { openDockerFolder } from './docker-folder.ts';
+import { labelsOf, ownerLabels, ownsLabels } from './docker-labels.ts';
+import { createFrameReader, readDockerLog } from './docker-log.ts';
+import { addressIn, type DockerNetwork, defaultContainerRange, openDockerNetwork } from './docker-network.ts';
+import { createDockerWatch, type DockerWatch } from './docker-watch.ts';
+import type { Engine, EngineInstance, EngineOwner, Exit, Launch, LogLine } from './engine.ts';
+import {
+  ContainerNameTakenError,
+  DockerRefusedError,
+  DockerUnavailableError,
+  EngineStoppedError,
+  InstanceRunningError,
+  InstanceUnkillableError,
+  InstanceUnknownError,
+} from './errors.ts';
+import { createKeyedQueue } from './keyed-queue.ts';
+import { checkFiles, checkLaunch, isInstanceName } from './launch-check.ts';
+import { DOCKER_EXIT_POLL_MS, DOCKER_KEPT_LINES_MAX, KILL_WAIT_MS } from './limits.ts';
+
+export interface DockerEngineDependencies {
+  /** Where the instances' folders are; Docker mounts from there. */
+  folder: string;
+  clock: Clock;
+  /** The variable DOCKER_HOST. */
+  dockerHost?: string | undefined;
+  /** CIDR of which this node takes a part for containers and the services that they call. */
+  range?: string;
+}
+
+interface Started {
+  owner: EngineOwner;
+  watch: DockerWatch;
+  stopping: AbortController;
+}
+
+export function createDockerEngine(dependencies: DockerEngineDependencies): Engine {
+  const { clock, dockerHost, range = defaultContainerRange } = dependencies;
+  const root = resolve(dependencies.folder);
+  const queue = createKeyedQueue();
+  const listeners = new Set<() => void>();
+  /** Wakers by instance; of all instances when Docker comes or goes. */
+  const waiting = new Map<string, Set<() => void>>();
+  /** Who waits for an end, and must hear of it also when the next run has begun. */
+  const exits = new Map<string, Set<(exit: Exit) => void>>();
+  const pulls = new Map<string, AbortController>();
+  let started: Started | undefined;
+  let network: DockerNetwork | undefined;
+  /** This Docker has no init to put before a container's process. */
+  let withoutInit = false;
+
+  const running = (): Started => {
+    if (started === undefined) throw new EngineStoppedError();
+    return started;
+  };
+  const unavailable = (): string | undefined => (started === undefined ? 'the engine is not started' : started.watch.unavailable());
+  function connected(): { docker: DockerClient; network: DockerNetwork } {
+    const docker = running().watch.client();
+    if (docker === undefined || network === undefined) throw new DockerUnavailableError(unavailable());
+    return { docker, network };
+  }
+  const folderOf = (instance: string) => openDockerFolder(root, instance);
+
+  function wake(instance?: string): void {
+    for (const [name, wakers] of waiting) if (instance === undefined || name === instance) for (const one of wakers) one();
+  }
+
+  /** Resolves at the next change of the instance or of Docker, and when the signal aborts. */
+  function changed(instance: string, signal: AbortSignal): Promise<void> {
+    const { promise, resolve: done } = Promise.withResolvers<void>();
+    const wakers = waiting.get(instance) ?? new Set();
+    waiting.set(instance, wakers.add(done));
+    signal.addEventListener('abort', () => done(), { once: true });
+    if (signal.aborted) done();
+    return promise.finally(() => {
+      wakers.delete(done);
+      if (wakers.size === 0 && waiting.get(instance) === wakers) waiting.delete(instance);
+    });
+  }
+
+  /** By its name, since the container of an instance has one. Undefined when there is none, or none was ever started. */
+  async function find(instance: string): Promise<ContainerFacts | undefined> {
+    if (!isInstanceName(instance)) return undefined;
+    const facts = await look(instance);
+    return facts === undefined || standingOf(facts) === 'created' ? undefined : facts;
+  }
+
+  async function look(instance: string): Promise<ContainerFacts | undefined> {
+    const { owner } = running();
+    const name = containerName(owner, instance);
+    const facts = await connected().docker.inspect(name);
+    if (facts !== undefined && !ownsLabels(facts.Config.Labels, owner)) throw new ContainerNameTakenError('container', name);
+    return facts;
+  }
+
+  async function exitOfEnded(instance: string, facts: ContainerFacts): Promise<Exit> {
+    return exitOf(facts, await folderOf(instance).readAsked());
+  }
+
+  function tellExit(instance: string, exit: Exit): void {
+    for (const tell of exits.get(instance) ?? []) tell(exit);
+    exits.delete(instance);
+    wake(instance);
+  }
+
+  /** After each connection: the network, the addresses in use, and nothing left of launches that a daemon did not finish. */
+  async function prepare(owner: EngineOwner, docker: DockerClient): Promise<void> {
+    const opened = await openDockerNetwork({ docker, owner, range });
+    for (const id of await docker.containers(ownerLabels(owner))) {
+      const facts = await docker.inspect(id);
+      const instance = facts?.Config.Labels[labelsOf.instance];
+      if (facts === undefined || instance === undefined) continue;
+      const address = addressIn(opened.name, facts);
+      if (address !== undefined) opened.hold(instance, address);
+    }
+    network = opened;
+  }
+
+  async function say(instance: string, lines: readonly LogLine[]): Promise<void> {
+    const folder = folderOf(instance);
+    await folder.writeSaid([...(await folder.readSaid()), ...lines].slice(-DOCKER_KEPT_LINES_MAX));
+  }
+
+  async function imageOf(docker: DockerClient, instance: string, reference: string): Promise<string> {
+    const there = await docker.image(reference);
+    if (there !== undefined) return there;
+    const abort = new AbortController();
+    pulls.set(instance, abort);
+    try {
+      await docker.pull(reference, abort.signal);
+    } finally {
+      pulls.delete(instance);
+    }
+    const pulled = await docker.image(reference);
+    if (pulled === undefined) throw new DockerRefusedError(`pull ${reference}`, 'it is not there afterwards');
+    return pulled;
+  }
+
+  /** The container of the launch: the ended one when it is made from the same, so that it keeps what it wrote; else a new one. */
+  async function containerFor(launch: Launch, imageId: string): Promise<string> {
+    const { docker, network: bridge } = connected();
+    const { owner } = running();
+    const { instance } = launch;
+    const { address } = bridge.of(instance);
+    const folder = folderOf(instance);
+    const place = { owner, network: bridge.name, address, filesFolder: folder.files, imageId, init: !withoutInit };
+    const options = containerOptions(launch, place);
+    const before = await look(instance);
+    if (before !== undefined) {
+      if (standingOf(before) === 'running') throw new InstanceRunningError(instance);
+      if (standingOf(before) === 'ended') tellExit(instance, await exitOfEnded(instance, before));
+    }
+    await folder.resetFiles(launch.files);
+    const same = before?.Config.Labels[labelsOf.launch] === options.Labels?.[labelsOf.launch];
+    if (before !== undefined && same && standingOf(before) === 'ended') return before.Id;
+    if (before !== undefined) {
+      const kept = createFrameReader()(await docker.logs(before.Id, { tail: DOCKER_KEPT_LINES_MAX }));
+      await say(instance, kept.map(({ at, stream, text }) => ({ at, stream, text })));
+      await docker.remove(before.Id);
+    }
+    return docker.create(options);
+  }
+
+  async function launchNow(launch: Launch): Promise<EngineInstance> {
+    const { docker } = connected();
+    const { instance, spec } = launch;
+    const imageId = await imageOf(docker, instance, spec.engine === 'docker' ? spec.image : '');
+    const id = await containerFor(launch, imageId);
+    try {
+      await docker.start(id);
+    } catch (error) {
+      if (!(error instanceof DockerRefusedError)) throw error;
+      if (!withoutInit && /docker-init|catatonit/.test(error.message)) {
+        withoutInit = true;
+        return launchNow(launch);
+      }
+      const facts = await docker.inspect(id);
+      // The program cannot be run: that is how the workload ended, as for any other engine.
+      if (facts === undefined || ![126, 127].includes(facts.State.ExitCode)) throw error;
+      await say(instance, [{ at: clock.now(), stream: 'stderr', text: `selvedge: ${error.message}` }]);
+    }
+    wake(instance);
+    const facts = await docker.inspect(id);
+    if (facts === undefined) throw new InstanceUnknownError(instance);
+    return describeContainer(facts, await folderOf(instance).readAsked());
+  }
+
+  /** Resolves with the exit, or undefined once `waitMs` have passed. */
+  async function endWithin(instance: string, waitMs: number): Promise<Exit | undefined> {
+    const late = new AbortController();
+    const timer = clock.setTimeout(() => late.abort(), waitMs);
+    try {
+      return await untilEnded(instance, late.signal);
+    } catch (error) {
+      if (late.signal.aborted) return undefined;
+      throw error;
+    } finally {
+      clock.clearTimeout(timer);
+    }
+  }
+
+  /** While Docker is away it waits: what ends then is heard of when Docker is back. */
+  async function untilEnded(instance: string, signal?: AbortSignal): Promise<Exit> {
+    const { stopping } = running();
+    const either = signal === undefined ? stopping.signal : AbortSignal.any([signal, stopping.signal]);
+    let told: Exit | undefined;
+    const tell = (exit: Exit): void => {
+      told = exit;
+    };
+    const tellers = exits.get(instance) ?? new Set();
+    exits.set(instance, tellers.add(tell));
+    try {
+      for (;;) {
+        either.throwIfAborted();
+        const wait = new AbortController();
+        const change = changed(instance, AbortSignal.any([either, wait.signal]));
+        const timer = clock.setTimeout(() => wait.abort(), DOCKER_EXIT_POLL_MS);
+        try {
+          if (told !== undefined) return told;
+          const facts = await find(instance).catch((error: unknown) => {
+            if (error instanceof DockerUnavailableError) return 'away' as const;
+            throw error;
+          });
+          if (told !== undefined) return told;
+          if (facts === undefined) throw new InstanceUnknownError(instance);
+          if (facts !== 'away' && standingOf(facts) === 'ended') return await exitOfEnded(instance, facts);
+          await change;
+        } finally {
+          clock.clearTimeout(timer);
+          wait.abort();
+        }
+      }
+    } finally {
+      tellers.delete(tell);
+      if (tellers.size === 0 && exits.get(instance) === tellers) exits.delete(instance);
+    }
+  }
+
+  async function signalRun(instance: string, facts: ContainerFacts, name: string): Promise<void> {
+    const folder = folderOf(instance);
+    const { StartedAt: startedAt } = facts.State;
+    const before = await folder.readAsked();
+    const signals = before?.startedAt === startedAt ? before.signals : [];
+    const asked: AskedToEnd = { startedAt, signals: [...new Set([...signals, name])] };
+    await folder.writeAsked(asked);
+    await connected().docker.kill(facts.Id, name);
+  }
+
+  return {
+    name: 'docker',
+    unavailable,
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+
+    async start(owner) {
+      if (started !== undefined) return;
+      await mkdir(root, { recursive: true, mode: 0o700 });
+      const socket = dockerSocket(dockerHost);
+      const watch = createDockerWatch({
+        clock,
+        async connect() {
+          if (socket !== undefined) return openDocker(socket, clock);
+          throw new DockerUnavailableError('DOCKER_HOST is no unix:// address; the engine must be on this box');
+        },
+        prepare: (docker) => prepare(owner, docker),
+        labels: ownerLabels(owner),
+        onEvent: ({ Actor }) => wake(Actor?.Attributes?.[labelsOf.instance]),
+        onChange() {
+          wake();
+          for (const listener of listeners) listener();
+        },
+      });
+      started = { owner, watch, stopping: new AbortController() };
+      await watch.start();
+    },
+
+    async stop() {
+      const ending = started;
+      started = undefined;
+      for (const pull of pulls.values()) pull.abort();
+      ending?.stopping.abort(new EngineStoppedError());
+      await ending?.watch.stop();
+      network = undefined;
+    },
+
+    network: async (instance) => connected().network.of(instance),
+
+    async list() {
+      const { owner } = running();
+      const { docker } = connected();
+      const found: EngineInstance[] = [];
+      for (const id of await docker.containers(ownerLabels(owner))) {
+        const facts = await docker.inspect(id);
+        const instance = facts?.Config.Labels[labelsOf.instance] ?? '';
+        if (facts === undefined || !isInstanceName(instance) || !ownsLabels(facts.Config.Labels, owner)) continue;
+        // A launch that nobody finished: the next one makes its own.
+        if (standingOf(facts) === 'created') await queue.run(instance, () => removeUnstarted(docker, id));
+        else found.push(describeContainer(facts, await folderOf(instance).readAsked()));
+      }
+      return found.sort((one, other) => (one.instance < other.instance ? -1 : 1));
+    },
+
+    async launch(launch) {
+      running();
+      checkLaunch(launch);
+      return queue.run(launch.instance, () => launchNow(launch));
+    },
+
+    waitForExit: async (instance, signal) => untilEnded(instance, signal),
+
+    async terminate(instance, timeoutMs) {
+      running();
+      pulls.get(instance)?.abort();
+      // A launch that is under way comes first.
+      await queue.run(instance, async () => undefined);
+      const facts = await find(instance);
+      if (facts === undefined) return undefined;
+      if (standingOf(facts) === 'ended') return exitOfEnded(instance, facts);
+      if (timeoutMs > 0) {
+        await signalRun(instance, facts, stopSignalOf(facts) || 'SIGTERM');
+        const exit = await endWithin(instance, timeoutMs);
+        if (exit !== undefined) return exit;
+      }
+      await signalRun(instance, facts, 'SIGKILL');
+      const killed = await endWithin(instance, KILL_WAIT_MS);
+      if (killed === undefined) throw new InstanceUnkillableError(instance, [facts.State.Pid]);
+      return killed;
+    },
+
+    async remove(instance) {
+      running();
+      if (!isInstanceName(instance)) return;
+      await queue.run(instance, async () => {
+        const { docker, network: bridge } = connected();
+        const facts = await look(instance);
+        if (facts !== undefined && standingOf(facts) === 'running') throw new InstanceRunningError(instance);
+        if (facts !== undefined && standingOf(facts) === 'ended') tellExit(instance, await exitOfEnded(instance, facts));
+        if (facts !== undefined) await docker.remove(facts.Id);
+        bridge.release(instance);
+        await folderOf(instance).remove();
+        wake(instance);
+      });
+    },
+
+    async writeFiles(instance, files) {
+      running();
+      checkFiles(instance, files);
+      await queue.run(instance, async () => {
+        if ((await find(instance)) === undefined) throw new InstanceUnknownError(instance);
+        await folderOf(instance).layFiles(files);
+      });
+    },
+
+    async *logs(instance, options, signal) {
+      const { stopping } = running();
+      const source = {
+        instance,
+        clock,
+        docker: () => connected().docker,
+        find: () => queue.run(instance, () => find(instance)),
+        said: () => folderOf(instance).readSaid(),
+        changed: (until: AbortSignal) => changed(instance, until),
+      };
+      yield* readDockerLog(source, options, AbortSignal.any([stopping.signal, ...(signal === undefined ? [] : [signal])]));
+    },
+  };
+
+  async function removeUnstarted(docker: DockerClient, id: string): Promise<void> {
+    const facts = await docker.inspect(id);
+    if (facts !== undefined && standingOf(facts) === 'created') await docker.remove(id);
+  }
+}
+
+/** STOPSIGNAL of the image; dockerode's types leave it out. */
+function stopSignalOf({ Config }: ContainerFacts): string | undefined {
+  return (Config as { StopSignal?: string }).StopSignal;
+}
