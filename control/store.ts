@@ -67,4 +67,8 @@ export interface ReplicationResult {
 }
 
 /** Runs PouchDB's replicator once from source to target, without retries. */
-export type Replicate = (source: ReplicationPeer, target: ReplicationPeer, signal?: AbortSignal) => Promise<ReplicationResult>;
+export type Replicate = (
+  source: ReplicationPeer,
+  target: ReplicationPeer,
+  signal?: AbortSignal,
+) => Promise<ReplicationResult>;

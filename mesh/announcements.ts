@@ -4,7 +4,14 @@
 import { createHash } from 'node:crypto';
 import type { PlanVersion, Ticket } from '../control/plan.ts';
 import type { VerifySigned } from '../pki/identity.ts';
-import { type Announcement, announcementType, peekPayload, readAnnouncement, readTicket, ticketType } from './announcement-format.ts';
+import {
+  type Announcement,
+  announcementType,
+  peekPayload,
+  readAnnouncement,
+  readTicket,
+  ticketType,
+} from './announcement-format.ts';
 import { createBoundedMap } from './bounded-map.ts';
 import { announcementBytesMax, announcingPeersMax, rememberedMarksMax, verifiedTicketsMax } from './limits.ts';
 import type { PeerId } from './mesh.ts';
@@ -107,14 +114,16 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
 
   return {
     accept(jws) {
-      if (Buffer.byteLength(jws) > announcementBytesMax) return { refused: 'larger than an announcement may be', stale: false };
+      if (Buffer.byteLength(jws) > announcementBytesMax)
+        return { refused: 'larger than an announcement may be', stale: false };
       const claimed = readAnnouncement(peekPayload(jws));
       if (claimed === undefined) return { refused: 'malformed', stale: false };
       // The same one comes over several links: it is known without any verification.
       if (held.get(claimed.peerId)?.jws === jws) return { changed: false, forward: false, dropped: [] };
       const early = staleReason(claimed.peerId, claimed);
       if (early !== undefined) return { refused: early, stale: true };
-      if (!held.has(claimed.peerId) && held.size >= announcingPeersMax) return { refused: 'too many peers are held', stale: false };
+      if (!held.has(claimed.peerId) && held.size >= announcingPeersMax)
+        return { refused: 'too many peers are held', stale: false };
 
       let announcement: Announcement | undefined;
       try {
@@ -122,8 +131,10 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
         announcement = readAnnouncement(payload);
         if (announcement === undefined) return { refused: 'malformed', stale: false };
         if (signer.kind !== 'node') return { refused: 'not signed by the authority of a node', stale: false };
-        if (signer.fabricId !== fabricId || announcement.fabricId !== fabricId) return { refused: 'of another fabric', stale: false };
-        if (signer.peerId !== announcement.peerId) return { refused: 'signed by another peer than the one it is about', stale: false };
+        if (signer.fabricId !== fabricId || announcement.fabricId !== fabricId)
+          return { refused: 'of another fabric', stale: false };
+        if (signer.peerId !== announcement.peerId)
+          return { refused: 'signed by another peer than the one it is about', stale: false };
         if (signer.node !== announcement.node) return { refused: 'names another node than its signer', stale: false };
       } catch (error) {
         return { refused: messageOf(error), stale: false };
@@ -168,7 +179,11 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
   };
 }
 
-function endpointOf({ project, application, microservice, instance, peerId }: Ticket, port: number, ready: boolean): Endpoint {
+function endpointOf(
+  { project, application, microservice, instance, peerId }: Ticket,
+  port: number,
+  ready: boolean,
+): Endpoint {
   return { project, application, microservice, instance, port, peerId, ready };
 }
 

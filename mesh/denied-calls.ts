@@ -39,7 +39,10 @@ export function createDeniedCalls({ clock, onDenied }: DeniedCallsOptions): Tell
     // A clock that was set back begins a new minute as well.
     const share = Math.abs(now - known.since) >= minuteMs ? { ...known, since: now, told: 0 } : known;
     const tell = share.told < deniedEventsPerMinuteMax;
-    shares.set(event.kind, tell ? { ...share, told: share.told + 1, leftOut: 0 } : { ...share, leftOut: share.leftOut + 1 });
+    shares.set(
+      event.kind,
+      tell ? { ...share, told: share.told + 1, leftOut: 0 } : { ...share, leftOut: share.leftOut + 1 },
+    );
     if (tell) onDenied({ ...event, leftOut: share.leftOut });
   };
 }

@@ -58,7 +58,8 @@ export class WorkloadCredentialError extends Error {
   override readonly name = 'WorkloadCredentialError';
   readonly id = 'workload-credential';
   readonly retryable = true;
-  readonly action = 'Wait for the node to get an authority that covers the service; if it does not, see `selvedge describe`.';
+  readonly action =
+    'Wait for the node to get an authority that covers the service; if it does not, see `selvedge describe`.';
 }
 
 /** The tunnel's server has no address to listen on. */

@@ -89,6 +89,8 @@ export const unadmittedFrameBytesMax = 256 * 1024;
 export const unreadBytesMax = 256 * 1024;
 /** Most that the far end may send ahead. yamux breaks under load when this exceeds the stream's read buffer (libp2p's is 4 MiB). */
 export const streamWindowBytesMax = 2 * 1024 * 1024;
+/** Bytes that a stream holds for a far end that is slow, before `send` waits: enough to keep a socket busy meanwhile. */
+export const unsentBufferBytesMax = 256 * 1024;
 /** Bytes that callers may have handed to `send` of one stream without waiting for it; beyond, `send` rejects. */
 export const unsentBytesMax = 32 * 1024 * 1024;
 /** Open streams of one protocol and direction on one connection. */

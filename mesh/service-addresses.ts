@@ -6,7 +6,14 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { CallableService, MicroserviceName } from '../control/plan.ts';
 import { ServiceAddressError, ServiceAddressTakenError, ServicePortNotPermittedError } from './errors.ts';
 import { serviceAddressCandidatesMax } from './limits.ts';
-import { addressesOfEnvironment, candidateAddress, isServiceAddress, type NamedService, nameServices, serviceEnvironment } from './service-names.ts';
+import {
+  addressesOfEnvironment,
+  candidateAddress,
+  isServiceAddress,
+  type NamedService,
+  nameServices,
+  serviceEnvironment,
+} from './service-names.ts';
 
 export interface ServiceAddressesRequest extends MicroserviceName {
   instance: string;
@@ -49,7 +56,12 @@ export function createServiceAddresses({ seed, onConnection }: ServiceAddressesO
   const inUse = new Set<string>();
 
   /** Listens on the ports that are not in `servers` yet; all of them or none. */
-  async function listenAt(address: string, service: NamedService, instance: string, servers = new Map<number, Server>()) {
+  async function listenAt(
+    address: string,
+    service: NamedService,
+    instance: string,
+    servers = new Map<number, Server>(),
+  ) {
     const { project, application, microservice } = service;
     const added = new Map<number, Server>();
     for (const port of service.ports.filter((port) => !servers.has(port))) {
@@ -67,7 +79,11 @@ export function createServiceAddresses({ seed, onConnection }: ServiceAddressesO
     return added;
   }
 
-  async function listenAnywhere(service: NamedService, instance: string, before: string | undefined): Promise<Listening> {
+  async function listenAnywhere(
+    service: NamedService,
+    instance: string,
+    before: string | undefined,
+  ): Promise<Listening> {
     if (before !== undefined) {
       const free = isServiceAddress(before) && !inUse.has(before);
       const servers = free ? await listenAt(before, service, instance) : undefined;
@@ -100,7 +116,9 @@ export function createServiceAddresses({ seed, onConnection }: ServiceAddressesO
         for (const service of services) {
           const known = current.get(service.key);
           const before = held.get(service.key);
-          const listening = await (known ? listenFurther(known, service, instance) : listenAnywhere(service, instance, before));
+          const listening = await (known
+            ? listenFurther(known, service, instance)
+            : listenAnywhere(service, instance, before));
           next.set(service.key, listening);
           inUse.add(listening.address);
         }

@@ -11,7 +11,13 @@ import type { TellDenied } from './denied-calls.ts';
 import { chooseEndpoint, serves } from './endpoint-choice.ts';
 import { TunnelRefusedError, TunnelUnreachableError } from './errors.ts';
 import { connectInstance } from './instance-connect.ts';
-import { avoidedEndpointsMax, callAttemptsMax, callAttemptsMs, callsPerInstanceMax, endpointAvoidedMs } from './limits.ts';
+import {
+  avoidedEndpointsMax,
+  callAttemptsMax,
+  callAttemptsMs,
+  callsPerInstanceMax,
+  endpointAvoidedMs,
+} from './limits.ts';
 import type { LocalInstance, LocalInstances } from './local-instances.ts';
 import type { PeerId } from './mesh.ts';
 import type { OpenCalls } from './open-calls.ts';
@@ -73,7 +79,9 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
     const key = portKey(wanted, wanted.port);
     const endpoints = byService.get(key) ?? [];
     const now = clock.now();
-    const avoided = new Set(endpoints.map(({ instance }) => instance).filter((name) => (avoidedUntil.get(name) ?? 0) > now));
+    const avoided = new Set(
+      endpoints.map(({ instance }) => instance).filter((name) => (avoidedUntil.get(name) ?? 0) > now),
+    );
     const turns = lastOf.get(caller.instance) ?? new Map<string, string>();
     lastOf.set(caller.instance, turns);
     // Callers begin at different places, so that many callers with one call each do not all meet the first instance.
@@ -117,7 +125,8 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
       } catch (error) {
         reason = error instanceof Error ? error.message : 'unknown';
         // What policy denies here it denies everywhere: asking on would only make more events.
-        if (error instanceof TunnelRefusedError && error.status === 403) return { far: undefined, endpoint, attempts: attempts + 1, reason };
+        if (error instanceof TunnelRefusedError && error.status === 403)
+          return { far: undefined, endpoint, attempts: attempts + 1, reason };
         avoidedUntil.set(endpoint.instance, clock.now() + endpointAvoidedMs);
       }
     }
@@ -129,8 +138,14 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
     const onEarlyClose = () => abort.abort(new Error('the caller is gone'));
     socket.on('error', () => undefined);
     socket.once('close', onEarlyClose);
-    const pending = openCalls.add([caller.instance], { reset: () => resetSocket(socket), destroy: () => socket.destroy() });
-    const timer = clock.setTimeout(() => abort.abort(new TunnelUnreachableError('no instance answered in time')), callAttemptsMs);
+    const pending = openCalls.add([caller.instance], {
+      reset: () => resetSocket(socket),
+      destroy: () => socket.destroy(),
+    });
+    const timer = clock.setTimeout(
+      () => abort.abort(new TunnelUnreachableError('no instance answered in time')),
+      callAttemptsMs,
+    );
     const { far, endpoint, attempts, reason } = await attempt(caller, wanted, abort.signal);
     clock.clearTimeout(timer);
     socket.off('close', onEarlyClose);
@@ -162,7 +177,9 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
 
     accept(socket, instance, wanted) {
       const caller = instances.get(instance);
-      const mayCall = caller?.calls.some((call) => serves({ ...call, instance, peerId: localPeerId, ready: true }, wanted));
+      const mayCall = caller?.calls.some((call) =>
+        serves({ ...call, instance, peerId: localPeerId, ready: true }, wanted),
+      );
       if (caller === undefined || !mayCall || openCalls.count(instance) >= callsPerInstanceMax) {
         socket.on('error', () => undefined);
         resetSocket(socket);

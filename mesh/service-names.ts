@@ -71,7 +71,10 @@ const addressesVariable = 'SELVEDGE_ADDRESSES';
  * service's shortest name in upper case, everything but letters and digits as `_`. `PORT` and `URL` are of the first port called.
  * `SELVEDGE_ADDRESSES` has `<service>.<app>.<project>=<address>` for each, separated by spaces.
  */
-export function serviceEnvironment(services: readonly NamedService[], addresses: ReadonlyMap<string, string>): Record<string, string> {
+export function serviceEnvironment(
+  services: readonly NamedService[],
+  addresses: ReadonlyMap<string, string>,
+): Record<string, string> {
   const env: Record<string, string> = {};
   const known: string[] = [];
   for (const service of services) {
@@ -105,7 +108,9 @@ const blocks = 64 * 256;
 
 /** The address to try at the `attempt`th time: a hash of all three, then one further each time (linear probing). */
 export function candidateAddress(seed: string, instance: string, service: string, attempt: number): string {
-  const digest = createHash('sha256').update(JSON.stringify([seed, instance, service])).digest();
+  const digest = createHash('sha256')
+    .update(JSON.stringify([seed, instance, service]))
+    .digest();
   const index = (digest.readUInt32BE(0) + attempt) % (blocks * hostsPerBlock);
   const block = Math.floor(index / hostsPerBlock);
   return `127.${64 + Math.floor(block / 256)}.${block % 256}.${1 + (index % hostsPerBlock)}`;

@@ -50,7 +50,9 @@ export interface ServiceNetwork {
    * replaces calls, ports and credential. Rejects with ServicePortNotPermittedError, ServiceAddressTakenError, ServiceAddressError,
    * WorkloadCredentialError, ServiceNetworkLimitError or ServiceNetworkStoppedError; what was attached before is then unchanged.
    */
-  attach(instance: AttachedInstance): Promise<{ env: Record<string, string>; hosts: { address: string; names: string[] }[] }>;
+  attach(
+    instance: AttachedInstance,
+  ): Promise<{ env: Record<string, string>; hosts: { address: string; names: string[] }[] }>;
   /** New credential for an attached instance (no error when there is none); open connections live on. Throws WorkloadCredentialError. */
   renew(instance: string, credential: WorkloadCredential): void;
   /** Closes its addresses and connections. No error when there is none. */

@@ -5,7 +5,7 @@ import { FrameTooLargeError, ProtocolRefusedError, StreamResetError } from './er
 import { createFrameDecoder, encodeFrame } from './frame-codec.ts';
 import { createFrameQueue } from './frame-queue.ts';
 import type { Stream } from './libp2p-node.ts';
-import { frameBytesMax, unreadBytesMax, unsentBytesMax } from './limits.ts';
+import { frameBytesMax, unreadBytesMax, unsentBufferBytesMax, unsentBytesMax } from './limits.ts';
 import type { FrameStream } from './mesh.ts';
 
 /** What the serving side sends first. A stream that is refused is reset before it. */
@@ -133,11 +133,10 @@ export function createLinkStream(
     if (failure !== undefined) throw failure;
     try {
       // One piece: two would be sealed and sent one by one. The copy also lets the caller use its buffer again.
-      let goesOn = stream.send(encodeFrame(frame));
-      // A drained socket is no sign that this stream's window has room: only an empty buffer is.
-      while (!goesOn || stream.writeBufferLength > 0) {
+      stream.send(encodeFrame(frame));
+      // A drained socket is no sign that this stream's window has room: only its own buffer tells.
+      while (stream.writeBufferLength > unsentBufferBytesMax) {
         await moved.promise;
-        goesOn = true;
         if (failure !== undefined || gone) throw failure ?? new Error('the stream has closed');
       }
     } catch (cause) {

@@ -79,7 +79,8 @@ export function createTunnelAdmission(options: TunnelAdmissionOptions): TunnelAd
     call(caller, called, headers) {
       if (headers[':method'] !== 'CONNECT') return { status: 405, reason: 'only CONNECT is served' };
       const [, service, portText] = /^([^:]+):(\d{1,5})$/.exec(headers[':authority'] ?? '') ?? [];
-      if (service !== called.microservice) return { status: 404, reason: 'the authority is not <service>:<port> of what is called' };
+      if (service !== called.microservice)
+        return { status: 404, reason: 'the authority is not <service>:<port> of what is called' };
       const reason = denial(caller, called);
       if (reason !== undefined) {
         tellDenied({ kind: 'call-denied', caller: nameOf(caller), callerPeerId: caller.peerId, called, reason });

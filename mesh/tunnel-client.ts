@@ -35,7 +35,12 @@ export interface TunnelClient {
   close(): void;
 }
 
-export function createTunnelClient({ clock, verifyChain, isPeerRevoked, tellDenied }: TunnelClientOptions): TunnelClient {
+export function createTunnelClient({
+  clock,
+  verifyChain,
+  isPeerRevoked,
+  tellDenied,
+}: TunnelClientOptions): TunnelClient {
   const offers = new Map<PeerId, TunnelOffer>();
   const sessions = new Set<TunnelSession>();
   const connecting = new Map<string, Promise<TunnelSession>>();

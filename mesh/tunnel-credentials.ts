@@ -28,7 +28,11 @@ export const tunnelTls = {
 };
 
 /** Throws WorkloadCredentialError when it is not the microservice's own or cannot be used. */
-export function loadCredential(credential: WorkloadCredential, name: MicroserviceName, verifyChain: VerifyChain): LoadedCredential {
+export function loadCredential(
+  credential: WorkloadCredential,
+  name: MicroserviceName,
+  verifyChain: VerifyChain,
+): LoadedCredential {
   const { keyPem: key, chainPem: cert } = credential;
   try {
     const chain = cert.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];

@@ -88,7 +88,9 @@ export function createTunnelListener({ contextFor, onConnection }: TunnelListene
       const taken = failures.find(({ code }) => code === 'EADDRINUSE');
       if (taken === undefined && servers.length > 0) return;
       await close();
-      throw new TunnelListenError(`the tunnel cannot listen on port ${port} of ${hosts.join(', ')}`, { cause: taken ?? failures[0] });
+      throw new TunnelListenError(`the tunnel cannot listen on port ${port} of ${hosts.join(', ')}`, {
+        cause: taken ?? failures[0],
+      });
     },
     listening: () => servers.map(({ host, server }) => ({ host, port: (server.address() as AddressInfo).port })),
     close,

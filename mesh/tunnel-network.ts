@@ -50,7 +50,17 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
   const admission = createTunnelAdmission({ instances, openCalls, verifyChain, isPeerAdmitted, authorize, tellDenied });
   const server = createTunnelServer({ clock, instances, openCalls, admission, isPeerRevoked, authorize });
   const client = createTunnelClient({ clock, verifyChain, isPeerRevoked, tellDenied });
-  const calls = createServiceCalls({ clock, random, localPeerId, instances, openCalls, client, authorize, tellDenied, onCall });
+  const calls = createServiceCalls({
+    clock,
+    random,
+    localPeerId,
+    instances,
+    openCalls,
+    client,
+    authorize,
+    tellDenied,
+    onCall,
+  });
   const addresses = createServiceAddresses({ seed: node, onConnection: calls.accept });
   let running = false;
   let sweepTimer: unknown;

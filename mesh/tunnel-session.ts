@@ -8,7 +8,13 @@ import type { Clock } from '../node-runtime/clock.ts';
 import type { VerifyChain, WorkloadIdentity } from '../pki/identity.ts';
 import { raceAddresses } from './address-race.ts';
 import { TunnelPeerError, TunnelRefusedError, TunnelUnreachableError } from './errors.ts';
-import { offerAddressesMax, tunnelAnswerMs, tunnelHandshakeMs, tunnelSessionWindowBytes, tunnelStreamsPerSessionMax } from './limits.ts';
+import {
+  offerAddressesMax,
+  tunnelAnswerMs,
+  tunnelHandshakeMs,
+  tunnelSessionWindowBytes,
+  tunnelStreamsPerSessionMax,
+} from './limits.ts';
 import type { PeerId } from './mesh.ts';
 import { serviceKey, tunnelServerName } from './service-names.ts';
 import type { TunnelOffer } from './service-network.ts';
@@ -70,7 +76,9 @@ export async function connectTunnel(
     return await raceAddresses(clock, request.offer.addresses.slice(0, offerAddressesMax), connectOne, signal);
   } catch (error) {
     if (error instanceof TunnelPeerError || signal.aborted) throw error;
-    throw new TunnelUnreachableError(`no tunnel to ${serviceKey(request.called)} on ${request.peerId}`, { cause: error });
+    throw new TunnelUnreachableError(`no tunnel to ${serviceKey(request.called)} on ${request.peerId}`, {
+      cause: error,
+    });
   }
 }
 
@@ -80,7 +88,12 @@ function splitAddress(address: string): { host: string; port: number } {
   return { host: address.slice(0, colon).replace(/^\[(.*)\]$/, '$1'), port: Number(address.slice(colon + 1)) };
 }
 
-function handshake(clock: Clock, address: string, request: TunnelSessionRequest, signal: AbortSignal): Promise<TLSSocket> {
+function handshake(
+  clock: Clock,
+  address: string,
+  request: TunnelSessionRequest,
+  signal: AbortSignal,
+): Promise<TLSSocket> {
   const { credential, called } = request;
   const servername = tunnelServerName(called, credential.identity.fabricId);
   const { host, port } = splitAddress(address);
@@ -99,7 +112,11 @@ function handshake(clock: Clock, address: string, request: TunnelSessionRequest,
 }
 
 /** Who answered; throws TunnelPeerError unless it is the wanted workload, on the wanted peer, certified by the offered authority. */
-function proveServer(socket: TLSSocket, { called, peerId, offer }: TunnelSessionRequest, verifyChain: VerifyChain): WorkloadIdentity {
+function proveServer(
+  socket: TLSSocket,
+  { called, peerId, offer }: TunnelSessionRequest,
+  verifyChain: VerifyChain,
+): WorkloadIdentity {
   const wrong = (reason: string, options?: ErrorOptions) =>
     new TunnelPeerError(`what answered for ${serviceKey(called)} on ${peerId} ${reason}`, options);
   let server: ReturnType<VerifyChain>;
@@ -110,7 +127,8 @@ function proveServer(socket: TLSSocket, { called, peerId, offer }: TunnelSession
   }
   if (server.kind !== 'workload' || serviceKey(server) !== serviceKey(called)) throw wrong('is another workload');
   if (server.peerId !== peerId) throw wrong(`runs on another node (${server.peerId})`);
-  if (server.authorityKeySha256 !== offer.authorityKeySha256) throw wrong('has a certificate of another authority than that of the link');
+  if (server.authorityKeySha256 !== offer.authorityKeySha256)
+    throw wrong('has a certificate of another authority than that of the link');
   return server;
 }
 
@@ -121,7 +139,10 @@ async function startSession(
   request: TunnelSessionRequest,
   signal: AbortSignal,
 ): Promise<TunnelSession> {
-  const http2 = connectHttp2(`https://${request.called.microservice}`, { ...sessionOptions, createConnection: () => socket });
+  const http2 = connectHttp2(`https://${request.called.microservice}`, {
+    ...sessionOptions,
+    createConnection: () => socket,
+  });
   http2.on('error', () => undefined);
   http2.once('close', () => socket.destroy());
   // The server's settings are its first word, and it says nothing before it has accepted our certificate.
@@ -143,7 +164,10 @@ function wrap(
   server: WorkloadIdentity,
   request: TunnelSessionRequest,
 ): TunnelSession {
-  const streamsMax = Math.min(tunnelStreamsPerSessionMax, http2.remoteSettings.maxConcurrentStreams ?? tunnelStreamsPerSessionMax);
+  const streamsMax = Math.min(
+    tunnelStreamsPerSessionMax,
+    http2.remoteSettings.maxConcurrentStreams ?? tunnelStreamsPerSessionMax,
+  );
   const streams = new Set<ClientHttp2Stream>();
   let idleSince = clock.now();
 
@@ -176,13 +200,20 @@ function wrap(
         idleSince = clock.now();
       });
       try {
-        const answer = await waitFor<{ status: number; reason: string }>(clock, tunnelAnswerMs, signal, (resolve, reject) => {
-          stream.once('response', (headers) => {
-            resolve({ status: headers[':status'] ?? 0, reason: `${headers[reasonHeader] ?? ''}` });
-          });
-          stream.once('error', reject);
-          stream.once('close', () => reject(new TunnelUnreachableError('the session ended before the call was answered')));
-        });
+        const answer = await waitFor<{ status: number; reason: string }>(
+          clock,
+          tunnelAnswerMs,
+          signal,
+          (resolve, reject) => {
+            stream.once('response', (headers) => {
+              resolve({ status: headers[':status'] ?? 0, reason: `${headers[reasonHeader] ?? ''}` });
+            });
+            stream.once('error', reject);
+            stream.once('close', () =>
+              reject(new TunnelUnreachableError('the session ended before the call was answered')),
+            );
+          },
+        );
         if (answer.status !== 200) throw new TunnelRefusedError(answer.status, answer.reason);
         return stream;
       } catch (error) {
@@ -214,7 +245,10 @@ function waitFor<T>(
 ): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const onAbort = () => settle(() => reject(signal.reason));
-    const timer = clock.setTimeout(() => settle(() => reject(new TunnelUnreachableError('no answer in time'))), timeoutMs);
+    const timer = clock.setTimeout(
+      () => settle(() => reject(new TunnelUnreachableError('no answer in time'))),
+      timeoutMs,
+    );
     const settle = (finish: () => void) => {
       clock.clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);

@@ -83,6 +83,11 @@ export interface Engine {
   remove(instance: string): Promise<void>;
   /** Writes or replaces files of a running or ended instance, each by atomic rename. */
   writeFiles(instance: string, files: Launch['files']): Promise<void>;
+  /**
+   * Replaces the names that a known instance resolves, in place: a running one sees them at once. Nothing happens where it was
+   * launched without names, or the kernel gave it none.
+   */
+  writeHosts(instance: string, hosts: Launch['hosts']): Promise<void>;
   /** The last `tail` lines, then new ones while `follow`; ends when the signal aborts. */
   logs(instance: string, options: { tail: number; follow: boolean }, signal?: AbortSignal): AsyncIterable<LogLine>;
 }

@@ -87,7 +87,8 @@ export class EngineUnavailableError extends Error {
   override readonly name = 'EngineUnavailableError';
   readonly id = 'engine-unavailable';
   readonly retryable = true;
-  readonly action = 'the process engine needs Linux with /proc, a POSIX shell as sh, mv, cat, and a data folder it can write';
+  readonly action =
+    'the process engine needs Linux with /proc, a POSIX shell as sh, mv, cat, and a data folder it can write';
 }
 
 /** The engine was used before `start` or after `stop`. */
@@ -133,7 +134,8 @@ export class LaunchFailedError extends Error {
   override readonly name = 'LaunchFailedError';
   readonly id = 'launch-failed';
   readonly retryable = true;
-  readonly action = 'see memory, disk space and the limit on processes of that node; the instance is tried again by itself';
+  readonly action =
+    'see memory, disk space and the limit on processes of that node; the instance is tried again by itself';
 
   constructor(instance: string, reason: string, options?: ErrorOptions) {
     super(`instance ${instance} could not be started: ${reason}`, options);
@@ -169,7 +171,8 @@ export class InstanceUnkillableError extends Error {
   override readonly name = 'InstanceUnkillableError';
   readonly id = 'instance-unkillable';
   readonly retryable = true;
-  readonly action = 'look for hanging mounts or devices of that node (state D in ps); only a reboot ends such processes';
+  readonly action =
+    'look for hanging mounts or devices of that node (state D in ps); only a reboot ends such processes';
 
   constructor(instance: string, pids: number[]) {
     super(`instance ${instance}: process ${pids.join(', ')} did not end after SIGKILL`);

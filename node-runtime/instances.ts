@@ -6,12 +6,12 @@ import { type Actor, fromPromise, type SnapshotFrom } from 'xstate';
 import { instanceMachine, instanceState, type ProbeOutcome } from '../actors/instance.ts';
 import type { ObservedInstance } from '../control/fabric.ts';
 import type { MicroserviceName, PlannedInstance, PlanVersion, ProbeSpec } from '../control/plan.ts';
-import type { ServiceNetwork } from '../mesh/service-network.ts';
+import type { ServiceNetwork, WorkloadCredential } from '../mesh/service-network.ts';
 import type { ActorSystem } from './actor-system.ts';
 import type { Clock } from './clock.ts';
 import type { Engine, EngineInstance, Exit, Launch } from './engine.ts';
 import { type HostPorts, hostPortsOf, identityFiles, launchOf, listenHost, listensOf } from './launch.ts';
-import { stopKillMarginMs } from './limits.ts';
+import { renameRetryMs, stopKillMarginMs } from './limits.ts';
 import type { ObeyedPlan } from './obeyed-plan.ts';
 import type { Observer } from './observer.ts';
 import type { WorkloadCertificates } from './workload-certificates.ts';
@@ -41,6 +41,7 @@ export interface InstancesDependencies {
   /** Readiness of some instance changed. */
   onReadiness(): void;
   onChanged(observed: ObservedInstance): void;
+  onProblem(message: string): void;
 }
 
 export interface Instances {
@@ -53,6 +54,8 @@ export interface Instances {
   announced(): { instance: string; ready: boolean; ticket: string }[];
   /** Microservices that have a ready instance here: `<project>.<application>.<microservice>`. */
   readyHere(): Set<string>;
+  /** A new credential was made for it. */
+  renewed(instance: string, credential: WorkloadCredential): Promise<void>;
   /** Microservices that instances here call, as `<project>.<application>.<microservice>`. */
   calledHere(): Set<string>;
   /** Leaves every workload running. */
@@ -69,6 +72,7 @@ interface Supervised {
   actor: Actor<typeof instanceMachine>;
   hostPorts: HostPorts;
   ready: boolean;
+  credential: WorkloadCredential | undefined;
   /** As last told. */
   observed: ObservedInstance | undefined;
 }
@@ -90,7 +94,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     const credential = await certificates.issue(planned.name, planned);
     const hostPorts: HostPorts = {};
     const entry = supervised.get(planned.name);
-    if (entry) entry.hostPorts = hostPorts;
+    if (entry) Object.assign(entry, { hostPorts, credential });
     for (const { name: port } of planned.spec.ports) {
       const taken = new Set([...supervised.values()].flatMap((one) => Object.values(one.hostPorts)));
       hostPorts[port] = await dependencies.freePort(taken);
@@ -121,16 +125,16 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
 
   /** An adopted workload holds its addresses and ports already: the same ones are served again. */
   async function adopt(planned: PlannedInstance, { env }: EngineInstance): Promise<void> {
-    const entry = supervised.get(planned.name);
-    const hostPorts = hostPortsOf(planned, env);
-    if (entry) entry.hostPorts = hostPorts;
     const credential = await certificates.issue(planned.name, planned);
-    await serviceNetwork.attach({
+    const entry = supervised.get(planned.name);
+    if (entry) entry.credential = credential;
+    const { hosts } = await serviceNetwork.attach({
       ...name(planned),
       credential,
-      listens: listensOf(planned, hostPorts),
+      listens: listensOf(planned, hostPortsOf(planned, env)),
       adoptedEnv: env,
     });
+    await engine.writeHosts(planned.name, hosts);
     await engine.writeFiles(planned.name, identityFiles(credential, dependencies.bundlePem));
   }
 
@@ -172,7 +176,8 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       jitter,
       restarts: left === undefined ? 0 : (restartCounts.get(planned.name) ?? 0),
     });
-    supervised.set(planned.name, { actor, hostPorts: {}, ready: false, observed: undefined });
+    const hostPorts = left === undefined ? {} : hostPortsOf(planned, left.env);
+    supervised.set(planned.name, { actor, hostPorts, ready: false, credential: undefined, observed: undefined });
     actor.subscribe((snapshot) => follow(planned.name, snapshot));
     follow(planned.name, actor.getSnapshot());
   }
@@ -247,14 +252,36 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     });
   }
 
+  /** A service that it may call has come or gone: its names change while it runs. */
+  async function renameServices(instance: string): Promise<void> {
+    const entry = supervised.get(instance);
+    if (entry?.credential === undefined || stopped) return;
+    const { actor, credential, hostPorts } = entry;
+    const { planned } = actor.getSnapshot().context;
+    try {
+      const attached = { ...name(planned), credential, listens: listensOf(planned, hostPorts) };
+      const { hosts } = await serviceNetwork.attach(attached);
+      await engine.writeHosts(instance, hosts);
+    } catch (error) {
+      dependencies.onProblem(`${instance} does not have its new service names yet: ${String(error)}`);
+      clock.setTimeout(() => void renameServices(instance), renameRetryMs);
+    }
+  }
+
   /** Brings the set of actors in line with plan and findings. */
   function reconcile(): void {
     if (found === undefined || obeyed === undefined || stopped) return;
     const planned = new Map(obeyed.plan.instances.map((instance) => [instance.name, instance]));
     for (const [instance, { actor }] of supervised) {
       const next = planned.get(instance);
-      if (next === undefined) actor.send({ type: 'DELETE' });
-      else actor.send({ type: 'UPDATE', planned: next });
+      if (next === undefined) {
+        actor.send({ type: 'DELETE' });
+        continue;
+      }
+      const before = actor.getSnapshot();
+      actor.send({ type: 'UPDATE', planned: next });
+      const renamed = JSON.stringify(before.context.planned.calls) !== JSON.stringify(next.calls);
+      if (renamed && before.matches('running') && actor.getSnapshot().matches('running')) void renameServices(instance);
     }
     for (const [instance, next] of planned) {
       if (supervised.has(instance)) continue;
@@ -300,6 +327,12 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
           ready ? [microserviceKey(actor.getSnapshot().context.planned)] : [],
         ),
       ),
+    async renewed(instance, credential) {
+      const entry = supervised.get(instance);
+      if (entry) entry.credential = credential;
+      serviceNetwork.renew(instance, credential);
+      await engine.writeFiles(instance, identityFiles(credential, dependencies.bundlePem));
+    },
     calledHere: () => new Set(obeyed?.plan.instances.flatMap(({ calls }) => calls.map(microserviceKey))),
     async stop() {
       stopped = true;

@@ -123,3 +123,5 @@ export const DOCKER_EVENT_BYTES_MAX = 1024 * 1024;
 export const DOCKER_LOG_FILE_BYTES_MAX = 4 * 1024 * 1024;
 /** Lines kept of a container that was replaced, and of what the engine itself says about an instance. */
 export const DOCKER_KEPT_LINES_MAX = 1_000;
+/** New service names of a running instance are tried again after this. */
+export const renameRetryMs = 2_000;

@@ -19,7 +19,6 @@ import { createNodeAuthority } from './authority.ts';
 import { type Controller, createController } from './controller.ts';
 import type { ControllerAuthority } from './founding.ts';
 import { createInstances, microserviceKey } from './instances.ts';
-import { identityFiles } from './launch.ts';
 import { problemsMax } from './limits.ts';
 import { createLinks, type LinkedPeer } from './links.ts';
 import { type Membership, nextBootCounter, saveMembership } from './membership.ts';
@@ -162,10 +161,7 @@ async function compose(
     actors,
     jitter,
     issue: (name) => authority.issue(name),
-    async onRenewed(instance, credential) {
-      serviceNetwork.renew(instance, credential);
-      await engine.writeFiles(instance, identityFiles(credential, bundlePem));
-    },
+    onRenewed: (instance, credential) => instances.renewed(instance, credential),
   });
 
   const announcer = createAnnouncer({
@@ -209,6 +205,7 @@ async function compose(
       announcer.announce();
       instances.recheck();
     },
+    onProblem: problem,
     onChanged: ({ instance, state, ready, reason, pid }) =>
       report('instance', `${instance} is ${state}${ready ? ', ready' : ''}${reason === '' ? '' : `: ${reason}`}`, {
         instance,
@@ -284,10 +281,13 @@ async function compose(
 
   function replicatedWith({ identity }: LinkedPeer): Replicated[] {
     const guard = bulletinWrites((document) => bulletin.judge(document));
-    const all: Replicated[] = [{ database: bulletinDatabase, kind: 'bulletin', pushPrefix: undefined, guard }];
+    const all: Replicated[] = [
+      { database: bulletinDatabase, kind: 'bulletin', pushPrefix: undefined, pullPrefix: undefined, guard },
+    ];
     // A controller has its mailbox in its own store.
     if (identity.kind === 'controller' && controllerAuthority === undefined) {
-      all.push({ database: mailbox, kind: 'mailbox', pushPrefix: 'observed/', guard: controllerWrites });
+      const prefixes = { pushPrefix: 'observed/', pullPrefix: 'desired/' };
+      all.push({ database: mailbox, kind: 'mailbox', ...prefixes, guard: controllerWrites });
     }
     return all;
   }

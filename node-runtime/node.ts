@@ -156,10 +156,10 @@ export async function startNode(ports: NodePorts, settings: NodeSettings, report
     joined,
     async status() {
       if (member !== undefined) return member.controller ? member.controller.status.status() : member.status();
-      const problem = 'this box belongs to no fabric yet';
+      const problem = stored === undefined ? 'this box belongs to no fabric yet' : 'this node is starting';
       return {
         scope: 'node',
-        fabric: { id: '', name: '' },
+        fabric: { id: stored?.fabricId ?? '', name: stored?.fabricName ?? '' },
         node: name(),
         ok: false,
         problems: [problem],

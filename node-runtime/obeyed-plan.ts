@@ -30,15 +30,21 @@ function payloadOf(jws: string): Plan {
   return JSON.parse(Buffer.from(jws.split('.')[1] ?? '', 'base64url').toString('utf8')) as Plan;
 }
 
+/** What is left of other plans, and of saving that a power cut ended. */
+async function removeOthers(disk: Disk, folder: string): Promise<void> {
+  for (const name of await disk.list('obeyed')) {
+    if (name !== 'current' && `obeyed/${name}` !== folder) await disk.remove(`obeyed/${name}`);
+  }
+}
+
 /** Stores plan and files, syncs them, then switches the pointer. When it resolves, the next boot runs this plan. */
 export async function saveObeyedPlan(disk: Disk, obeyed: ObeyedPlan): Promise<void> {
   const folder = folderOf(obeyed.plan);
   for (const [sha256, content] of obeyed.files) await disk.write(`${folder}/files/${sha256}`, content);
   await disk.write(`${folder}/plan.jws`, obeyed.jws);
   await disk.write(pointerFile, folder);
-  for (const name of await disk.list('obeyed')) {
-    if (name !== 'current' && `obeyed/${name}` !== folder) await disk.remove(`obeyed/${name}`);
-  }
+  // This plan counts from here on, whatever becomes of the old ones: they are in nobody's way, and the next plan tries again.
+  await removeOthers(disk, folder).catch(() => undefined);
 }
 
 /** The plan to run at start; undefined when none was ever obeyed. Every file is held against its hash. */

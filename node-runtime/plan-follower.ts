@@ -6,8 +6,8 @@ import type { AuthorityDocument, FileDocument, Plan, PlanDocument } from '../con
 import type { Database, StoredDocument } from '../control/store.ts';
 import type { NodeIdentity, VerifyChain, VerifySigned } from '../pki/identity.ts';
 import type { Disk } from './disk.ts';
-import { planFilesMax, planInstancesMax } from './limits.ts';
 import { compareVersions, type ObeyedPlan, saveObeyedPlan, sha256Hex } from './obeyed-plan.ts';
+import { readPlan } from './plan-schema.ts';
 
 export const planType = 'selvedge-plan+jws';
 
@@ -36,19 +36,6 @@ export interface PlanFollower {
   stop(): Promise<void>;
 }
 
-function isPlan(value: unknown): value is Plan {
-  const plan = value as Partial<Plan> | null;
-  return (
-    typeof plan === 'object' &&
-    plan !== null &&
-    [plan.epoch, plan.term, plan.generation].every(Number.isSafeInteger) &&
-    Array.isArray(plan.instances) &&
-    plan.instances.length <= planInstancesMax &&
-    Array.isArray(plan.files) &&
-    plan.files.length <= planFilesMax
-  );
-}
-
 export function createPlanFollower(dependencies: PlanFollowerDependencies): PlanFollower {
   const { mailbox, disk, verifySigned, verifyChain, onPlan, onAuthority, onIgnored } = dependencies;
   let obeyed = dependencies.obeyed;
@@ -68,7 +55,7 @@ export function createPlanFollower(dependencies: PlanFollowerDependencies): Plan
   }
 
   /** The plan of a leaf when it is genuine, for this node, and newer than what is obeyed. */
-  function readPlan(leaf: StoredDocument): { plan: Plan; jws: string } | undefined {
+  function judge(leaf: StoredDocument): { plan: Plan; jws: string } | undefined {
     if (leaf._deleted === true) return void ignore(leaf, 'a plan is never deleted');
     const { jws } = leaf as unknown as Partial<PlanDocument>;
     if (typeof jws !== 'string') return void ignore(leaf, 'it holds no signed plan');
@@ -76,15 +63,17 @@ export function createPlanFollower(dependencies: PlanFollowerDependencies): Plan
     try {
       const { payload, signer } = verifySigned(jws, planType);
       if (signer.kind !== 'controller') return void ignore(leaf, `a ${signer.kind} may not sign plans`);
-      if (!isPlan(payload)) return void ignore(leaf, 'the plan is malformed');
-      if (payload.fabricId !== dependencies.fabricId) return void ignore(leaf, 'it is for another fabric');
-      if (payload.node !== dependencies.node || payload.peerId !== dependencies.peerId) {
+      const read = readPlan(payload);
+      if ('malformed' in read) return void ignore(leaf, `the plan is malformed at ${read.malformed}`);
+      const { plan } = read;
+      if (plan.fabricId !== dependencies.fabricId) return void ignore(leaf, 'it is for another fabric');
+      if (plan.node !== dependencies.node || plan.peerId !== dependencies.peerId) {
         return void ignore(leaf, 'it is for another node');
       }
-      if (obeyed !== undefined && compareVersions(payload, obeyed.plan) <= 0) {
-        return void ignore(leaf, 'it is older than the plan that is obeyed');
+      if (obeyed !== undefined && compareVersions(plan, obeyed.plan) <= 0) {
+        return void ignore(leaf, 'it is not newer than the plan that is obeyed');
       }
-      return { plan: payload, jws };
+      return { plan, jws };
     } catch (error) {
       return void ignore(leaf, error instanceof Error ? error.message : String(error));
     }
@@ -113,7 +102,7 @@ export function createPlanFollower(dependencies: PlanFollowerDependencies): Plan
   }
 
   async function lookForPlan(): Promise<void> {
-    const candidates = (await mailbox.leaves('desired/plan')).map(readPlan).filter((plan) => plan !== undefined);
+    const candidates = (await mailbox.leaves('desired/plan')).map(judge).filter((plan) => plan !== undefined);
     candidates.sort((one, other) => compareVersions(other.plan, one.plan));
     for (const { plan, jws } of candidates) {
       const files = await collectFiles(plan);
@@ -129,7 +118,14 @@ export function createPlanFollower(dependencies: PlanFollowerDependencies): Plan
   async function lookForAuthority(): Promise<void> {
     for (const leaf of await mailbox.leaves('desired/authority')) {
       const { chain } = leaf as unknown as Partial<AuthorityDocument>;
-      if (leaf._deleted === true || !Array.isArray(chain)) continue;
+      if (leaf._deleted === true) {
+        ignore(leaf, 'an authority is never deleted');
+        continue;
+      }
+      if (!Array.isArray(chain) || !chain.every((certificate) => typeof certificate === 'string')) {
+        ignore(leaf, 'it holds no chain of certificates');
+        continue;
+      }
       try {
         const identity = verifyChain(chain.map((certificate) => Buffer.from(certificate, 'base64')));
         if (identity.kind !== 'node' || identity.peerId !== dependencies.peerId) {
@@ -150,17 +146,18 @@ export function createPlanFollower(dependencies: PlanFollowerDependencies): Plan
   function look(): Promise<void> {
     again = true;
     running ??= (async () => {
-      try {
-        while (again && unsubscribe !== undefined) {
-          again = false;
+      while (again && unsubscribe !== undefined) {
+        again = false;
+        try {
           await lookForAuthority();
           await lookForPlan();
+        } catch (error) {
+          onIgnored(
+            `what the mailbox holds cannot be taken over: ${error instanceof Error ? error.message : String(error)}`,
+          );
         }
-      } catch (error) {
-        onIgnored(`the mailbox cannot be read: ${error instanceof Error ? error.message : String(error)}`);
-      } finally {
-        running = undefined;
       }
+      running = undefined;
     })();
     return running;
   }

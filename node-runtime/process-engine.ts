@@ -21,7 +21,7 @@ import { askToEnd, killAll } from './process-end.ts';
 import { type InstanceFolder, openInstanceFolder } from './process-folder.ts';
 import { createProcessLauncher, describeInstance, type ProcessLauncher } from './process-launch.ts';
 import { createProcessLog, type ProcessLog } from './process-log.ts';
-import { detectNames, type Names, type NamesKind } from './process-names.ts';
+import { detectNames, hostsFile, type Names, type NamesKind } from './process-names.ts';
 import { readStanding, type Standing } from './process-standing.ts';
 import { createProcessTable, type ProcessTable } from './process-table.ts';
 import { findCommand, findShimTools } from './process-tools.ts';
@@ -231,6 +231,20 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
           if (all.length > standing.launch.files.length) await folder.writeLaunch({ ...standing.launch, files: all });
         } catch (error) {
           throw new DiskError('write files of', folder.folder, error);
+        }
+      });
+    },
+
+    async writeHosts(instance, hosts) {
+      running();
+      await queue.run(instance, async () => {
+        const standing = await standingOf(instance);
+        if (standing.kind === 'absent') throw new InstanceUnknownError(instance);
+        const folder = open(instance);
+        try {
+          await folder.overwriteHosts(await hostsFile(hosts));
+        } catch (error) {
+          throw new DiskError('write names of', folder.folder, error);
         }
       });
     },

@@ -11,7 +11,7 @@
 //
 // The records have a folder of their own because it is watched: output and the workload's own files must not wake anybody.
 
-import { chmod, mkdir, open, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, open, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Exit, Launch } from './engine.ts';
 import { LAUNCH_RECORD_BYTES_MAX } from './limits.ts';
@@ -50,6 +50,8 @@ export interface InstanceFolder {
   reset(): Promise<void>;
   /** Readable for all: the workload may become another user, and the folder around it is closed anyway. */
   writeHosts(text: string): Promise<void>;
+  /** In the same file, for a workload that has it mounted; nothing when it was launched without one. */
+  overwriteHosts(text: string): Promise<void>;
   layFiles(files: Launch['files']): Promise<void>;
   removeFiles(paths: string[]): Promise<void>;
 }
@@ -127,6 +129,13 @@ export function openInstanceFolder(root: string, instance: string): InstanceFold
     },
 
     writeHosts: (text) => replace(inRun('hosts'), text, 0o644),
+
+    async overwriteHosts(text) {
+      // The mount holds this very file: another one under its name would never be seen.
+      if ((await readText(inRun('hosts'), 64 * 1024)) === undefined) return;
+      await writeFile(inRun('hosts'), text, { flag: 'r+' });
+      await truncate(inRun('hosts'), Buffer.byteLength(text));
+    },
 
     async layFiles(files) {
       for (const { path, content, mode } of files) {

@@ -5,7 +5,7 @@
 import { type Actor, fromPromise } from 'xstate';
 import { type ReplicaWork, replicaMachine } from '../actors/replica.ts';
 import { createRemotePeer } from '../control/remote-peer.ts';
-import type { Database, Replicate } from '../control/store.ts';
+import type { Database, Replicate, ReplicationPeer } from '../control/store.ts';
 import { guardedPeer, type WriteGuard } from '../control/write-guard.ts';
 import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import type { ActorSystem } from './actor-system.ts';
@@ -17,6 +17,8 @@ export interface Replicated {
   kind: 'mailbox' | 'bulletin';
   /** Only local documents with this prefix are pushed; none when undefined. */
   pushPrefix: string | undefined;
+  /** Only documents of the peer with this prefix are pulled; all when undefined. */
+  pullPrefix: string | undefined;
   /** What may be stored of what the peer has. */
   guard: WriteGuard;
 }
@@ -26,6 +28,21 @@ export interface Replicas {
   follow(peerId: PeerId, replicated: readonly Replicated[]): void;
   unfollow(peerId: PeerId): void;
   stop(): void;
+}
+
+/**
+ * The target, asking for documents with the prefix alone. PouchDB counts a compacted revision as missing: without this each side
+ * would be offered older revisions of its own documents by the other, and would refuse them as forbidden.
+ */
+function asking(target: ReplicationPeer, prefix: string | undefined): ReplicationPeer {
+  if (prefix === undefined) return target;
+  return {
+    ...target,
+    async revsDiff(diff) {
+      const asked = Object.entries(diff).filter(([id]) => id.startsWith(prefix));
+      return asked.length === 0 ? {} : await target.revsDiff(Object.fromEntries(asked));
+    },
+  };
 }
 
 interface Followed {
@@ -42,7 +59,7 @@ export function createReplicas(dependencies: {
   const { mesh, actors, jitter, replicate, onRefused } = dependencies;
   const followed = new Map<PeerId, Followed[]>();
 
-  function followOne(peerId: PeerId, { database, kind, pushPrefix, guard }: Replicated): Followed {
+  function followOne(peerId: PeerId, { database, kind, pushPrefix, pullPrefix, guard }: Replicated): Followed {
     let remote: ReturnType<typeof createRemotePeer> | undefined;
 
     /** One stream per link; a new one after a failure. */
@@ -64,8 +81,8 @@ export function createReplicas(dependencies: {
             const local = guardedPeer(database.peer, guard, ({ id, reason }) =>
               onRefused(`${id} from ${peerId} was refused: ${reason}`),
             );
-            if (input.pull) await replicate(peer, local, signal);
-            if (input.push) await replicate(database.peer, peer, signal);
+            if (input.pull) await replicate(peer, asking(local, pullPrefix), signal);
+            if (input.push) await replicate(database.peer, asking(peer, pushPrefix), signal);
           } catch (error) {
             remote?.close();
             remote = undefined;

@@ -3,7 +3,7 @@
 // of that only what verifyChain accepts; it knows two algorithms and takes the one of the key.
 
 import { verify } from 'node:crypto';
-import { canonicalJson } from './canonical-json.ts';
+import { stringify } from 'safe-stable-stringify';
 import { readCertificate } from './certificate-reader.ts';
 import { isRawSignature, toRawSignature } from './ecdsa-form.ts';
 import { CertificateError, SignatureError } from './errors.ts';
@@ -25,7 +25,7 @@ export function createSigner({ key, chain }: SignerDependencies): SignPayload {
   const x5c = chain.map((der) => Buffer.from(der).toString('base64'));
   const alg = jwsAlgorithms[key.algorithm];
   return (typ, payload) => {
-    const json = canonicalJson(payload);
+    const json = stringify(payload);
     if (json === undefined) throw new SignatureError('payload', 'only JSON can be signed');
     const header = Buffer.from(JSON.stringify({ alg, typ, x5c })).toString('base64url');
     const signed = `${header}.${Buffer.from(json).toString('base64url')}`;

@@ -260,6 +260,13 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
       for (const { path, content } of files) instance.files.set(path, content.slice());
     },
 
+    async writeHosts(name, hosts) {
+      running();
+      const instance = instances.get(name);
+      if (instance === undefined) throw new InstanceUnknownError(name);
+      instance.launch = { ...instance.launch, hosts };
+    },
+
     async *logs(name, { tail, follow }, signal) {
       const alive = running();
       const either = signal === undefined ? alive : AbortSignal.any([alive, signal]);

@@ -4,7 +4,13 @@
 import { ServiceNetworkStoppedError } from '../mesh/errors.ts';
 import type { PeerId } from '../mesh/mesh.ts';
 import { addressesOfEnvironment, candidateAddress, nameServices, serviceEnvironment } from '../mesh/service-names.ts';
-import type { AttachedInstance, Endpoint, ServiceNetwork, TunnelOffer, WorkloadCredential } from '../mesh/service-network.ts';
+import type {
+  AttachedInstance,
+  Endpoint,
+  ServiceNetwork,
+  TunnelOffer,
+  WorkloadCredential,
+} from '../mesh/service-network.ts';
 
 export interface SimServiceNetworkOptions {
   /** What addresses are derived from, as in the real one. */

@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import test from 'ava';
 import { eventually } from '../eventually.ts';
+import { skip } from '../skip.ts';
 import {
   applicationView,
   cli,
@@ -312,8 +313,7 @@ test('a socket that nobody listens on is told from one that is not there', async
 
 test("another user's socket is refused with its owner's name", async (t) => {
   if (process.getuid?.() !== 0) {
-    t.log('skipped: only root can become another user here');
-    t.pass();
+    skip(t, 'only root can become another user here');
     return;
   }
   const folder = await temporaryFolder(t);

@@ -52,6 +52,20 @@ export function instanceOf({ instances }: ApplicationView, microservice: string)
   return found;
 }
 
+/** Problems that the daemon which runs now has told of. */
+export const problemsOf = ({ daemon }: FabricNode): string[] =>
+  daemon.events.filter(({ type }) => type === 'problem').map(({ message }) => message);
+
+/** Told by the daemon that runs now: a status may still show what its predecessor wrote. */
+export async function toldReady({ daemon }: FabricNode, microservice: string): Promise<void> {
+  await waitFor(`${microservice} to be ready`, () =>
+    daemon.events.some(
+      ({ type, instance, ready }) =>
+        type === 'instance' && ready === true && String(instance).split('.')[2] === microservice,
+    ),
+  );
+}
+
 interface Starting extends FabricNode {
   first(options: readonly string[], token?: string): void;
 }

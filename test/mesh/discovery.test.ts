@@ -4,6 +4,7 @@ import { parseAddress, readRecords, recordsOf, SERVICE } from '../../mesh/discov
 import { createFoundTable } from '../../mesh/found-table.ts';
 import { foundExpiryMs, foundPeersMax } from '../../mesh/limits.ts';
 import { eventually } from '../eventually.ts';
+import { skip } from '../skip.ts';
 import { createNamespaces, type Namespaces, namespacesMissing } from './namespaces.ts';
 import { type Peer, type PeerLine, startPeer } from './start-peer.ts';
 
@@ -16,8 +17,7 @@ function networkTest(title: string, run: (t: ExecutionContext, namespaces: Names
   test(title, async (t) => {
     t.timeout(110_000);
     if (missing !== undefined) {
-      t.log(`skipped: ${missing}`);
-      t.pass();
+      skip(t, missing);
       return;
     }
     await run(t, createNamespaces(t));

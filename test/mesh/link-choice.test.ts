@@ -20,12 +20,20 @@ function chosen(input: Partial<LinkChoiceInput>): string[] {
 }
 
 test('an edge node takes two uplinks, the closest first', (t) => {
-  const known = [interior('a', { roundTripMs: 9 }), interior('b', { roundTripMs: 1 }), interior('c', { roundTripMs: 5 })];
+  const known = [
+    interior('a', { roundTripMs: 9 }),
+    interior('b', { roundTripMs: 1 }),
+    interior('c', { roundTripMs: 5 }),
+  ];
   t.deepEqual(chosen({ known }), ['b', 'c']);
 });
 
 test('a standing uplink is kept although another one is closer', (t) => {
-  const known = [interior('a', { roundTripMs: 9 }), interior('b', { roundTripMs: 1 }), interior('c', { roundTripMs: 5 })];
+  const known = [
+    interior('a', { roundTripMs: 9 }),
+    interior('b', { roundTripMs: 1 }),
+    interior('c', { roundTripMs: 5 }),
+  ];
   t.deepEqual(chosen({ known, linked: new Set(['a']) }), ['a', 'b']);
 });
 

@@ -172,3 +172,14 @@ export const answering = (name: string) => (socket: Socket) => {
   socket.resume();
   socket.on('end', () => socket.end(name));
 };
+
+/** Resolves with the code of the error that ends the socket, also while it still connects. */
+export function brokenWith(socket: Socket): Promise<string> {
+  socket.resume();
+  return new Promise((resolve) => {
+    socket.once('error', (error: Error & { code?: string }) => resolve(error.code ?? error.message));
+    socket.once('close', (hadError) => {
+      if (!hadError) resolve('a clean end');
+    });
+  });
+}

@@ -56,7 +56,12 @@ export interface PlanSite {
   /** Base64 DER of a new authority of the node. */
   authority(issueNumber: number): string[];
   revoke(peerId: string): void;
-  follow(place: { mailbox: Database; disk: Disk; obeyed: ObeyedPlan | undefined; events: FollowerEvents }): PlanFollower;
+  follow(place: {
+    mailbox: Database;
+    disk: Disk;
+    obeyed: ObeyedPlan | undefined;
+    events: FollowerEvents;
+  }): PlanFollower;
 }
 
 export interface FollowerEvents {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { launchOf } from '../conformance/engine.ts';
+import { skip } from '../skip.ts';
 import { createProcessWorld, isInstalled } from './process-world.ts';
 
 const INSTANCE = 'default.app.web.0';
@@ -16,8 +17,8 @@ test('a workload resolves its own names, and the box does not', async (t) => {
   const world = await createProcessWorld();
   t.teardown(world.close);
   if (world.engine.names === 'none') {
-    t.log(`skipped: ${world.engine.namesReason}`);
     t.not(world.engine.namesReason, '');
+    skip(t, world.engine.namesReason);
     return;
   }
   const resolve = `const { lookup } = await import('node:dns/promises'); console.log((await lookup('monitor')).address);`;
@@ -32,6 +33,20 @@ test('a workload resolves its own names, and the box does not', async (t) => {
   t.notRegex(await readFile('/proc/self/mountinfo', 'utf8'), new RegExp(`${world.folder}.*/etc/hosts`));
 });
 
+test('a running workload sees names that are written later', async (t) => {
+  const world = await createProcessWorld();
+  t.teardown(world.close);
+  const script = 'until grep -q 127.45.9.9 /etc/hosts; do sleep 0.05; done; cat /etc/hosts';
+  await world.engine.launch(launchOf(['/bin/sh', '-c', script], { hosts: HOSTS }));
+  await world.engine.writeHosts(INSTANCE, [{ address: '127.45.9.9', names: ['added'] }]);
+  if (world.engine.names === 'none') return skip(t, world.engine.namesReason);
+  await world.engine.waitForExit(INSTANCE);
+  const printed = await world.text(INSTANCE, 'stdout.log');
+  t.regex(printed, /^127\.45\.9\.9\tadded$/m);
+  t.notRegex(printed, /127\.45\.6\.7/, 'names that are gone are gone');
+  t.true(printed.includes(await readFile('/etc/hosts', 'utf8')));
+});
+
 test('a workload without names to resolve is in no namespace of its own', async (t) => {
   const world = await createProcessWorld();
   t.teardown(world.close);
@@ -44,8 +59,7 @@ test('a workload without names to resolve is in no namespace of its own', async 
 test('an ordinary user’s workload has names, its own user id, no capability, and can be ended', async (t) => {
   const root = process.getuid?.() === 0;
   if (!root || !(await isInstalled('/usr/bin/setpriv'))) {
-    t.log('skipped: becoming an ordinary user needs root and setpriv');
-    t.pass();
+    skip(t, 'becoming an ordinary user needs root and setpriv');
     return;
   }
   const world = await createProcessWorld();

@@ -9,6 +9,7 @@ import test from 'ava';
 import { InstanceRunningError, LaunchFailedError, WorkingDirectoryError } from '../../node-runtime/errors.ts';
 import { launchOf } from '../conformance/engine.ts';
 import { eventually } from '../eventually.ts';
+import { skip } from '../skip.ts';
 import { createProcessWorld, gone, isInstalled, lives, pidsWith } from './process-world.ts';
 
 const INSTANCE = 'default.app.web.0';
@@ -213,8 +214,7 @@ for (const [shell, available] of [
 ] as const) {
   test(`the shim works under ${shell}`, async (t) => {
     if (!(await isInstalled(available))) {
-      t.log(`skipped: ${available} is not installed`);
-      t.pass();
+      skip(t, `${available} is not installed`);
       return;
     }
     const world = await createProcessWorld();

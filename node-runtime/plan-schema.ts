@@ -1,0 +1,76 @@
+// The form of a plan's payload. Called by plan-follower.ts before a plan is obeyed: what is stored as obeyed is started at
+// every boot, so nothing may get there that a later reader stumbles over. Fields that this version does not know are let be.
+
+import { z } from 'zod';
+import type { Plan } from '../control/plan.ts';
+import { planFilesMax, planInstancesMax } from './limits.ts';
+
+const count = z.number().int().nonnegative();
+const duration = z.number().nonnegative();
+const text = z.string();
+const name = text.min(1);
+const sha256 = text.regex(/^[0-9a-f]{64}$/);
+const microservice = { project: name, application: name, microservice: name };
+
+const readiness = z.intersection(
+  z.looseObject({
+    periodMs: duration,
+    timeoutMs: duration,
+    failureThreshold: count,
+    successThreshold: count,
+    initialDelayMs: duration,
+  }),
+  z.union([
+    z.looseObject({ http: z.looseObject({ path: text, port: name }) }),
+    z.looseObject({ tcp: z.looseObject({ port: name }) }),
+  ]),
+);
+
+const spec = z.looseObject({
+  engine: name,
+  command: z.array(text).min(1),
+  env: z.record(text, text),
+  workingDirectory: text.optional(),
+  ports: z.array(z.looseObject({ name, port: count })),
+  configs: z.array(z.looseObject({ name, files: z.array(z.looseObject({ path: name, slot: name, sha256 })) })),
+  readiness: readiness.optional(),
+  restart: z.enum(['always', 'on-failure', 'never']),
+  stopTimeoutMs: duration,
+});
+
+const instance = z.looseObject({
+  ...microservice,
+  name,
+  index: count,
+  spec,
+  specHash: text,
+  calls: z.array(z.looseObject({ ...microservice, port: count })),
+  dependsOn: z.array(name),
+  ticket: text,
+});
+
+const plan = z.looseObject({
+  epoch: count,
+  term: count,
+  generation: count,
+  fabricId: text,
+  node: text,
+  peerId: text,
+  instances: z
+    .array(instance)
+    .max(planInstancesMax)
+    .refine(
+      (instances) => new Set(instances.map((one) => one.name)).size === instances.length,
+      'a name is there twice',
+    ),
+  files: z.array(z.looseObject({ slot: name, sha256 })).max(planFilesMax),
+});
+
+/** The payload as a plan, or where it has not the form of one. */
+export function readPlan(payload: unknown): { plan: Plan } | { malformed: string } {
+  const parsed = plan.safeParse(payload);
+  // The payload itself, not zod's copy: its fields keep their order and what is unknown.
+  if (parsed.success) return { plan: payload as Plan };
+  const [issue] = parsed.error.issues;
+  return { malformed: `${issue?.path.join('.') || 'its top'}: ${issue?.message ?? 'malformed'}` };
+}
