@@ -147,21 +147,35 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
           docker.getContainer(id).logs({ stdout: true, stderr: true, timestamps: true, tail, follow: false }),
         ),
       ),
-    followLogs: async (id, { since }, abortSignal) =>
-      (await ask(
-        'follow the log',
-        docker.getContainer(id).logs({
-          ...{ stdout: true, stderr: true, timestamps: true, follow: true, abortSignal },
-          // dockerode's types want a number, which cannot hold nanoseconds.
-          since: since as unknown as number,
-        }),
-      )) as unknown as Readable,
-    events: async (labels, abortSignal) =>
-      (await ask(
-        'tell events',
-        docker.getEvents({ filters: { type: ['container'], label: labelFilter(labels) }, abortSignal }),
-      )) as Readable,
+    followLogs: async (id, { since }, signal) =>
+      untilAborted(
+        await ask(
+          'follow the log',
+          docker.getContainer(id).logs({
+            ...{ stdout: true, stderr: true, timestamps: true, follow: true },
+            // dockerode's types want a number, which cannot hold nanoseconds.
+            since: since as unknown as number,
+          }),
+        ),
+        signal,
+      ),
+    events: async (labels, signal) =>
+      untilAborted(
+        await ask('tell events', docker.getEvents({ filters: { type: ['container'], label: labelFilter(labels) } })),
+        signal,
+      ),
   };
+}
+
+/** dockerode's own way to abort reports an error that nobody can catch while the stream is not being read. */
+function untilAborted(stream: NodeJS.ReadableStream, signal: AbortSignal): Readable {
+  const readable = stream as Readable;
+  const end = (): void => void readable.destroy();
+  readable.on('error', () => undefined);
+  readable.once('close', () => signal.removeEventListener('abort', end));
+  signal.addEventListener('abort', end, { once: true });
+  if (signal.aborted) end();
+  return readable;
 }
 
 /** dockerode gives parsed JSON when a body happens to be JSON; frames with their binary head never are. */

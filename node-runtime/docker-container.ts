@@ -14,8 +14,9 @@ export interface ContainerPlace {
   owner: EngineOwner;
   network: string;
   address: string;
-  /** The folder on this box that is mounted. */
+  /** On this box, mounted: the folder of files, and the file over /etc/hosts. */
   filesFolder: string;
+  hostsFile: string;
   /** Id of the image, so that a moved tag makes another container. */
   imageId: string;
   /** A small init as process 1: forwards signals and reaps. Off where this Docker has none. */
@@ -28,11 +29,12 @@ export function containerName({ fabricId, node }: EngineOwner, instance: string)
 
 /** Throws LaunchRefusedError for the spec of another engine. */
 export function containerOptions(launch: Launch, place: ContainerPlace): ContainerOptions {
-  const { spec, instance, hosts } = launch;
+  const { spec, instance } = launch;
   if (spec.engine !== 'docker') throw new LaunchRefusedError(instance, `engine: it is for engine ${spec.engine}`);
   const env = { ...spec.env, ...launch.env };
   const options: ContainerOptions = {
     name: containerName(place.owner, instance),
+    Hostname: hostNameOf(instance),
     Image: spec.image,
     ...(spec.command && { Entrypoint: spec.command, Cmd: spec.args ?? [] }),
     ...(spec.command === undefined && spec.args && { Cmd: spec.args }),
@@ -45,8 +47,10 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
       CapDrop: ['NET_RAW'],
       SecurityOpt: ['no-new-privileges'],
       NetworkMode: place.network,
-      ExtraHosts: hosts.flatMap(({ address, names }) => names.map((name) => `${name}:${address}`)),
-      Mounts: [{ Type: 'bind', Source: place.filesFolder, Target: containerFilesFolder, ReadOnly: true }],
+      Mounts: [
+        { Type: 'bind', Source: place.filesFolder, Target: containerFilesFolder, ReadOnly: true },
+        { Type: 'bind', Source: place.hostsFile, Target: '/etc/hosts', ReadOnly: true },
+      ],
       LogConfig: { Type: 'json-file', Config: { 'max-size': `${DOCKER_LOG_FILE_BYTES_MAX}`, 'max-file': '2' } },
     },
     NetworkingConfig: { EndpointsConfig: { [place.network]: { IPAMConfig: { IPv4Address: place.address } } } },
@@ -59,6 +63,16 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
   };
   const made = createHash('sha256').update(JSON.stringify([options, labels, place.imageId])).digest('hex');
   return { ...options, Labels: { ...labels, [labelsOf.launch]: made } };
+}
+
+/** `web-0` of `default.shop.web.0`. */
+const hostNameOf = (instance: string): string => instance.split('.').slice(-2).join('-').slice(-63).replace(/^-+/, '');
+
+/** The whole of a container's /etc/hosts. Names that are not in it are asked of the box's resolvers, as Docker arranges. */
+export function containerHosts(instance: string, address: string, hosts: Launch['hosts']): string {
+  const lines = hosts.map((line) => `${line.address}\t${line.names.join(' ')}\n`);
+  const own = ['127.0.0.1\tlocalhost\n', '::1\tlocalhost ip6-localhost ip6-loopback\n', `${address}\t${hostNameOf(instance)}\n`];
+  return [...lines, ...own].join('');
 }
 
 export type Standing = 'created' | 'running' | 'ended';

@@ -7,6 +7,8 @@ import type { Clock } from './clock.ts';
 import { type ContainerFacts, type DockerClient, dockerSocket, openDocker } from './docker-client.ts';
 import {
   type AskedToEnd,
+  type ContainerPlace,
+  containerHosts,
   containerName,
   containerOptions,
   describeContainer,
@@ -157,7 +159,10 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     const { instance } = launch;
     const { address } = bridge.of(instance);
     const folder = folderOf(instance);
-    const place = { owner, network: bridge.name, address, filesFolder: folder.files, imageId, init: !withoutInit };
+    const place: ContainerPlace = {
+      ...{ owner, network: bridge.name, address, imageId, init: !withoutInit },
+      ...{ filesFolder: folder.files, hostsFile: folder.hosts },
+    };
     const options = containerOptions(launch, place);
     const before = await look(instance);
     if (before !== undefined) {
@@ -165,6 +170,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       if (standingOf(before) === 'ended') tellExit(instance, await exitOfEnded(instance, before));
     }
     await folder.resetFiles(launch.files);
+    await folder.writeHosts(containerHosts(instance, address, launch.hosts));
     const same = before?.Config.Labels[labelsOf.launch] === options.Labels?.[labelsOf.launch];
     if (before !== undefined && same && standingOf(before) === 'ended') return before.Id;
     if (before !== undefined) {
@@ -295,6 +301,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       started = undefined;
       for (const pull of pulls.values()) pull.abort();
       ending?.stopping.abort(new EngineStoppedError());
+      if (ending !== undefined) await leaveNothing(ending).catch(() => undefined);
       await ending?.watch.stop();
       network = undefined;
     },
@@ -367,6 +374,15 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       });
     },
 
+    async writeHosts(instance, hosts) {
+      running();
+      await queue.run(instance, async () => {
+        if ((await find(instance)) === undefined) throw new InstanceUnknownError(instance);
+        const { address } = connected().network.of(instance);
+        await folderOf(instance).writeHosts(containerHosts(instance, address, hosts));
+      });
+    },
+
     async *logs(instance, options, signal) {
       const { stopping } = running();
       const source = {
@@ -380,6 +396,13 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       yield* readDockerLog(source, options, AbortSignal.any([stopping.signal, ...(signal === undefined ? [] : [signal])]));
     },
   };
+
+  /** A network without containers is not left on the box. */
+  async function leaveNothing({ owner, watch }: Started): Promise<void> {
+    const docker = watch.client();
+    if (docker === undefined || network === undefined) return;
+    if ((await docker.containers(ownerLabels(owner))).length === 0) await docker.removeNetwork(network.name);
+  }
 
   async function removeUnstarted(docker: DockerClient, id: string): Promise<void> {
     const facts = await docker.inspect(id);

@@ -27,7 +27,7 @@ export function joinAddress(text: string): string {
 }
 
 export async function enroll(dependencies: {
-  ports: Pick<NodePorts, 'platform' | 'software' | 'hostName' | 'engine'>;
+  ports: Pick<NodePorts, 'platform' | 'software' | 'hostName' | 'engines'>;
   settings: NodeSettings & { token: string };
   clock: Clock;
   jitter: () => number;
@@ -61,7 +61,7 @@ export async function enroll(dependencies: {
         nameChosen: settings.name !== undefined,
         key: authorityKey,
         labels: settings.labels,
-        engines: [ports.engine.name],
+        engines: ports.engines.offered(),
         platform: { ...ports.platform, software: ports.software },
       });
       const addresses = [

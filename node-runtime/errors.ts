@@ -236,3 +236,15 @@ export class NoFreeRangeError extends Error {
     super(`no part of ${range} is free for containers on this box`);
   }
 }
+
+/** A plan names an engine that this program does not have: it was written by a newer controller. */
+export class EngineMissingError extends Error {
+  override readonly name = 'EngineMissingError';
+  readonly id = 'engine-missing';
+  readonly retryable = false;
+  readonly action = 'upgrade selvedge on that node, or change the microservice’s engine';
+
+  constructor(engine: string) {
+    super(`this node has no engine ${JSON.stringify(engine.slice(0, 64))}`);
+  }
+}

@@ -40,6 +40,8 @@ export interface ProcessEngineDependencies {
 }
 
 export interface ProcessEngine extends Engine {
+  /** Its folder says whose the instances are. */
+  start(): Promise<void>;
   /** How workloads get names; known after `start`, `none` before. */
   readonly names: NamesKind;
   /** Why names are not better; empty when they are as good as they get. */

@@ -22,6 +22,8 @@ const OBEY_MS_MAX = 20;
 const LINES_MAX = 10_000;
 
 export interface SimEngine extends Engine {
+  /** A simulated box has one node. */
+  start(): Promise<void>;
   /** `kill -9` of the daemon: whoever waits gets an error, workloads live on; `start` is the next daemon. */
   crashDaemon(): void;
   /** A file of an instance as the workload would read it; undefined when there is none. */

@@ -3,6 +3,7 @@
 
 import { replicate } from '../control/replicate.ts';
 import type { Database, Store } from '../control/store.ts';
+import { createEngines } from '../node-runtime/engines.ts';
 import type { TraceRecord } from '../node-runtime/actor-system.ts';
 import { type SelvedgeNode, startNode } from '../node-runtime/node.ts';
 import type { NodePorts, NodeSettings } from '../node-runtime/node-ports.ts';
@@ -99,7 +100,7 @@ export function createSimBox({ name, clock, random, network, trace }: SimBoxOpti
         random: chance,
         keys,
         disk,
-        engine,
+        engines: createEngines([engine]),
         replicate,
         // Simulated workloads are as ready as they run.
         probe: async () => ({ ok: true }),

@@ -3,11 +3,11 @@
 import test from 'ava';
 import { createActor, fromPromise } from 'xstate';
 import { type InstanceInput, instanceMachine, instanceState, type ProbeOutcome } from '../../actors/instance.ts';
-import type { PlannedInstance } from '../../control/plan.ts';
+import type { PlannedInstance, WorkloadSpec } from '../../control/plan.ts';
 import type { EngineInstance, Exit, Launch } from '../../node-runtime/engine.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
 
-function planned(changes: Partial<PlannedInstance['spec']> = {}, specHash = 'first'): PlannedInstance {
+function planned(changes: Partial<Extract<WorkloadSpec, { engine: 'process' }>> = {}, specHash = 'first'): PlannedInstance {
   return {
     name: 'default.app.web.0',
     project: 'default',

@@ -33,7 +33,7 @@ function drawn(seed: number): {
   return { nodes, applications, pick };
 }
 
-function allowed(node: NodeRecord | undefined, spec: ReturnType<typeof microservice>): boolean {
+function allowed(node: NodeRecord | undefined, spec: MicroserviceSpec): boolean {
   if (node === undefined || !node.engines.includes('process')) return false;
   if (spec.placement.node !== undefined && spec.placement.node !== node.name) return false;
   return Object.entries(spec.placement.labels ?? {}).every(([key, value]) => node.labels[key] === value);

@@ -61,7 +61,7 @@ test('an address is the same after each start, and another one for each instance
   const third = await others.give({ calls, instance: 'default.cold-chain.monitor.1' });
   const fourth = await others.give({ calls: [callable('store', port)], instance: 'default.cold-chain.monitor.2' });
   t.is(new Set([first, second, third, fourth].map(addressOf)).size, 4);
-  t.true([first, second, third, fourth].map(addressOf).every(isServiceAddress));
+  t.true([first, second, third, fourth].map(addressOf).every((address) => isServiceAddress(address)));
 });
 
 test('a connection says which instance called which service and port', async (t) => {
