@@ -1,7 +1,7 @@
 // Placement: what holds for any input (seeded random ones), and what an operator expects of simple ones.
 
 import test from 'ava';
-import type { ApplicationRecord, NodeRecord } from '../../control/fabric.ts';
+import type { ApplicationRecord, MicroserviceSpec, NodeRecord } from '../../control/fabric.ts';
 import { nodeInstancesMax } from '../../control/limits.ts';
 import { place } from '../../control/placement.ts';
 import { createSimRandom } from '../../simulations/sim-random.ts';
