@@ -18,7 +18,13 @@ import {
 import { openDockerFolder } from './docker-folder.ts';
 import { labelsOf, ownerLabels, ownsLabels } from './docker-labels.ts';
 import { createFrameReader, readDockerLog } from './docker-log.ts';
-import { addressIn, type DockerNetwork, defaultContainerRange, openDockerNetwork } from './docker-network.ts';
+import {
+  addressIn,
+  type DockerNetwork,
+  defaultContainerRange,
+  findDockerNetwork,
+  makeDockerNetwork,
+} from './docker-network.ts';
 import { createDockerWatch, type DockerWatch } from './docker-watch.ts';
 import type { Engine, EngineInstance, EngineOwner, Exit, Launch, LogLine } from './engine.ts';
 import {
@@ -70,11 +76,17 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     return started;
   };
   const unavailable = (): string | undefined => (started === undefined ? 'the engine is not started' : started.watch.unavailable());
-  function connected(): { docker: DockerClient; network: DockerNetwork } {
+  function connected(): DockerClient {
     const docker = running().watch.client();
-    if (docker === undefined || network === undefined) throw new DockerUnavailableError(unavailable());
-    return { docker, network };
+    if (docker === undefined) throw new DockerUnavailableError(unavailable());
+    return docker;
   }
+  /** Made for the first container: a box whose Docker the fabric does not use gets no bridge. */
+  const bridgeOf = (): Promise<DockerNetwork> =>
+    queue.run('', async () => {
+      network ??= await makeDockerNetwork(connected(), running().owner, range);
+      return network;
+    });
   const folderOf = (instance: string) => openDockerFolder(root, instance);
 
   function wake(instance?: string): void {
@@ -104,7 +116,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
   async function look(instance: string): Promise<ContainerFacts | undefined> {
     const { owner } = running();
     const name = containerName(owner, instance);
-    const facts = await connected().docker.inspect(name);
+    const facts = await connected().inspect(name);
     if (facts !== undefined && !ownsLabels(facts.Config.Labels, owner)) throw new ContainerNameTakenError('container', name);
     return facts;
   }
@@ -121,7 +133,9 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
 
   /** After each connection: the network, the addresses in use, and nothing left of launches that a daemon did not finish. */
   async function prepare(owner: EngineOwner, docker: DockerClient): Promise<void> {
-    const opened = await openDockerNetwork({ docker, owner, range });
+    const opened = await findDockerNetwork(docker, owner);
+    network = opened;
+    if (opened === undefined) return;
     for (const id of await docker.containers(ownerLabels(owner))) {
       const facts = await docker.inspect(id);
       const instance = facts?.Config.Labels[labelsOf.instance];
@@ -129,7 +143,6 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       const address = addressIn(opened.name, facts);
       if (address !== undefined) opened.hold(instance, address);
     }
-    network = opened;
   }
 
   async function say(instance: string, lines: readonly LogLine[]): Promise<void> {
@@ -154,7 +167,8 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
 
   /** The container of the launch: the ended one when it is made from the same, so that it keeps what it wrote; else a new one. */
   async function containerFor(launch: Launch, imageId: string): Promise<string> {
-    const { docker, network: bridge } = connected();
+    const docker = connected();
+    const bridge = await bridgeOf();
     const { owner } = running();
     const { instance } = launch;
     const { address } = bridge.of(instance);
@@ -182,7 +196,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
   }
 
   async function launchNow(launch: Launch): Promise<EngineInstance> {
-    const { docker } = connected();
+    const docker = connected();
     const { instance, spec } = launch;
     const imageId = await imageOf(docker, instance, spec.engine === 'docker' ? spec.image : '');
     const id = await containerFor(launch, imageId);
@@ -263,7 +277,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     const signals = before?.startedAt === startedAt ? before.signals : [];
     const asked: AskedToEnd = { startedAt, signals: [...new Set([...signals, name])] };
     await folder.writeAsked(asked);
-    await connected().docker.kill(facts.Id, name);
+    await connected().kill(facts.Id, name);
   }
 
   return {
@@ -306,11 +320,11 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       network = undefined;
     },
 
-    network: async (instance) => connected().network.of(instance),
+    network: async (instance) => (await bridgeOf()).of(instance),
 
     async list() {
       const { owner } = running();
-      const { docker } = connected();
+      const docker = connected();
       const found: EngineInstance[] = [];
       for (const id of await docker.containers(ownerLabels(owner))) {
         const facts = await docker.inspect(id);
@@ -354,12 +368,12 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       running();
       if (!isInstanceName(instance)) return;
       await queue.run(instance, async () => {
-        const { docker, network: bridge } = connected();
+        const docker = connected();
         const facts = await look(instance);
         if (facts !== undefined && standingOf(facts) === 'running') throw new InstanceRunningError(instance);
         if (facts !== undefined && standingOf(facts) === 'ended') tellExit(instance, await exitOfEnded(instance, facts));
         if (facts !== undefined) await docker.remove(facts.Id);
-        bridge.release(instance);
+        network?.release(instance);
         await folderOf(instance).remove();
         wake(instance);
       });
@@ -378,7 +392,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       running();
       await queue.run(instance, async () => {
         if ((await find(instance)) === undefined) throw new InstanceUnknownError(instance);
-        const { address } = connected().network.of(instance);
+        const { address } = (await bridgeOf()).of(instance);
         await folderOf(instance).writeHosts(containerHosts(instance, address, hosts));
       });
     },
@@ -388,7 +402,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       const source = {
         instance,
         clock,
-        docker: () => connected().docker,
+        docker: connected,
         find: () => queue.run(instance, () => find(instance)),
         said: () => folderOf(instance).readSaid(),
         changed: (until: AbortSignal) => changed(instance, until),

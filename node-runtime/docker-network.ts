@@ -52,16 +52,21 @@ export function addressIn(network: string, { NetworkSettings }: ContainerFacts):
   return settings?.IPAMConfig?.IPv4Address || settings?.IPAddress || undefined;
 }
 
-/** Finds the node's network, or makes it in a part of the range that no route of this box overlaps. */
-export async function openDockerNetwork(input: {
-  docker: DockerClient;
-  owner: EngineOwner;
-  /** CIDR of at most 20 bits. */
-  range: string;
-}): Promise<DockerNetwork> {
-  const { docker, owner } = input;
-  const name = `selvedge-${owner.fabricId.slice(0, 12)}-${owner.node}`;
-  const found = (await docker.network(name)) ?? (await make(docker, owner, name, input.range));
+const nameOf = ({ fabricId, node }: EngineOwner): string => `selvedge-${fabricId.slice(0, 12)}-${node}`;
+
+/** The node's network; undefined when there is none yet. */
+export async function findDockerNetwork(docker: DockerClient, owner: EngineOwner): Promise<DockerNetwork | undefined> {
+  const found = await docker.network(nameOf(owner));
+  return found && read(found, owner);
+}
+
+/** Makes the node's network in a part of the range (CIDR of at most 20 bits) that no route of this box overlaps. */
+export async function makeDockerNetwork(docker: DockerClient, owner: EngineOwner, range: string): Promise<DockerNetwork> {
+  return read(await make(docker, owner, nameOf(owner), range), owner);
+}
+
+function read(found: NetworkFacts, owner: EngineOwner): DockerNetwork {
+  const name = nameOf(owner);
   if (!ownsLabels(found.Labels, owner)) throw new ContainerNameTakenError('network', name);
   const subnet = parseRange(found.IPAM?.Config?.[0]?.Subnet ?? '');
   const serviceRange = found.Labels?.[labelsOf.services];

@@ -9,7 +9,7 @@ import { formatTime } from './durations.ts';
 import { DaemonFailedError, NoDaemonError, UsageError } from './errors.ts';
 import type { Host } from './host.ts';
 import { sameSignalMs } from './limits.ts';
-import { collect, labelOption, routerOption, wholeNumber } from './options.ts';
+import { cidr, collect, labelOption, routerOption, wholeNumber } from './options.ts';
 import { subcommand } from './subcommand.ts';
 import { printable } from './table.ts';
 import { startDetached } from './up-detach.ts';
@@ -25,6 +25,7 @@ export interface UpOptions {
   label: Record<string, string>;
   router?: RouterMode;
   port: number;
+  containerRange?: string;
   detach?: boolean;
   exitWithParent?: boolean;
 }
@@ -111,6 +112,7 @@ async function up(options: UpOptions, context: Context): Promise<void> {
     found: options.found === true,
     join: options.join,
     port: options.port,
+    ...(options.containerRange !== undefined && { containerRange: options.containerRange }),
     ...(options.name !== undefined && { name: options.name }),
     ...(options.router !== undefined && { router: options.router }),
     ...(options.fabric !== undefined && { fabricName: options.fabric }),
@@ -146,6 +148,7 @@ export function addUp(program: Command, host: Host): void {
       wholeNumber(0, 65_535),
       defaultPort,
     )
+    .option('--container-range <cidr>', 'addresses for containers and what they call (default: 198.18.0.0/15)', cidr)
     .option('--detach', 'go on in the background; its output goes to selvedge.log in the data folder')
     .addOption(program.createOption('--exit-with-parent', 'end with all workloads when stdin ends').hideHelp())
     .action(async (options: UpOptions, command: Command) => await up(options, contextOf(host, command)));
