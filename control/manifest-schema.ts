@@ -74,7 +74,11 @@ const probe = z
 
 const words = z
   .array(
-    z.string().max(commandWordCharactersMax).regex(withoutNul).describe('a string; put numbers and true/false in quotes'),
+    z
+      .string()
+      .max(commandWordCharactersMax)
+      .regex(withoutNul)
+      .describe('a string; put numbers and true/false in quotes'),
   )
   .min(1)
   .max(commandWordsMax);

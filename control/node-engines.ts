@@ -3,7 +3,7 @@
 
 import { canonicalJson } from './canonical-json.ts';
 import type { NodeRecord, ObservedEngine } from './fabric.ts';
-import { enginesMax, engineReasonCharactersMax } from './limits.ts';
+import { engineReasonCharactersMax, enginesMax } from './limits.ts';
 import type { Database, StoredDocument } from './store.ts';
 
 type Offered = Required<Pick<NodeRecord, 'engines' | 'unavailableEngines'>>;
@@ -32,7 +32,9 @@ export function offeredEngines(
   const gone = known.filter((name) => !usable.includes(name));
   const next: Offered = {
     engines: known,
-    unavailableEngines: Object.fromEntries(gone.map((name) => [name, reasons.get(name) ?? 'the node no longer has it'])),
+    unavailableEngines: Object.fromEntries(
+      gone.map((name) => [name, reasons.get(name) ?? 'the node no longer has it']),
+    ),
   };
   return canonicalJson(next) === canonicalJson({ engines, unavailableEngines }) ? undefined : next;
 }

@@ -180,7 +180,7 @@ export class LocalRangeError extends Error {
     'Run the node as root or with CAP_NET_ADMIN and install iproute2 (`ip`): containers that call services need a local route.';
   constructor(range: string, cause: unknown) {
     const { code, stderr, message } = cause as { code?: unknown; stderr?: string; message?: string };
-    const reason = code === 'ENOENT' ? 'the command ip is not installed' : (stderr?.trim() || message || 'unknown');
+    const reason = code === 'ENOENT' ? 'the command ip is not installed' : stderr?.trim() || message || 'unknown';
     super(`the addresses ${range} could not be made this box's own: ${reason}`, { cause });
   }
 }

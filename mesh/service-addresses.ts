@@ -78,9 +78,11 @@ export function createServiceAddresses({ seed, onConnection }: ServiceAddressesO
     for (const port of service.ports.filter((port) => !servers.has(port))) {
       const wanted = { project, application, microservice, port };
       const accept = (socket: Socket): void => {
-        if (from === undefined || socket.remoteAddress === from) return onConnection(socket, instance, wanted);
-        socket.on('error', () => undefined);
-        resetSocket(socket);
+        if (from === undefined || socket.remoteAddress === from) onConnection(socket, instance, wanted);
+        else {
+          socket.on('error', () => undefined);
+          resetSocket(socket);
+        }
       };
       try {
         added.set(port, await listen(address, port, accept));
@@ -95,11 +97,7 @@ export function createServiceAddresses({ seed, onConnection }: ServiceAddressesO
     return added;
   }
 
-  async function listenAnywhere(
-    service: NamedService,
-    caller: Caller,
-    before: string | undefined,
-  ): Promise<Listening> {
+  async function listenAnywhere(service: NamedService, caller: Caller, before: string | undefined): Promise<Listening> {
     const { instance, range } = caller;
     if (before !== undefined) {
       const free = isServiceAddress(before, range) && !inUse.has(before);

@@ -61,7 +61,9 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
     [labelsOf.spec]: launch.specHash,
     [labelsOf.variables]: Object.keys(env).join(' '),
   };
-  const made = createHash('sha256').update(JSON.stringify([options, labels, place.imageId])).digest('hex');
+  const made = createHash('sha256')
+    .update(JSON.stringify([options, labels, place.imageId]))
+    .digest('hex');
   return { ...options, Labels: { ...labels, [labelsOf.launch]: made } };
 }
 
@@ -71,7 +73,11 @@ const hostNameOf = (instance: string): string => instance.split('.').slice(-2).j
 /** The whole of a container's /etc/hosts. Names that are not in it are asked of the box's resolvers, as Docker arranges. */
 export function containerHosts(instance: string, address: string, hosts: Launch['hosts']): string {
   const lines = hosts.map((line) => `${line.address}\t${line.names.join(' ')}\n`);
-  const own = ['127.0.0.1\tlocalhost\n', '::1\tlocalhost ip6-localhost ip6-loopback\n', `${address}\t${hostNameOf(instance)}\n`];
+  const own = [
+    '127.0.0.1\tlocalhost\n',
+    '::1\tlocalhost ip6-localhost ip6-loopback\n',
+    `${address}\t${hostNameOf(instance)}\n`,
+  ];
   return [...lines, ...own].join('');
 }
 

@@ -75,7 +75,8 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     if (started === undefined) throw new EngineStoppedError();
     return started;
   };
-  const unavailable = (): string | undefined => (started === undefined ? 'the engine is not started' : started.watch.unavailable());
+  const unavailable = (): string | undefined =>
+    started === undefined ? 'the engine is not started' : started.watch.unavailable();
   function connected(): DockerClient {
     const docker = running().watch.client();
     if (docker === undefined) throw new DockerUnavailableError(unavailable());
@@ -90,7 +91,8 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
   const folderOf = (instance: string) => openDockerFolder(root, instance);
 
   function wake(instance?: string): void {
-    for (const [name, wakers] of waiting) if (instance === undefined || name === instance) for (const one of wakers) one();
+    for (const [name, wakers] of waiting)
+      if (instance === undefined || name === instance) for (const one of wakers) one();
   }
 
   /** Resolves at the next change of the instance or of Docker, and when the signal aborts. */
@@ -117,7 +119,8 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     const { owner } = running();
     const name = containerName(owner, instance);
     const facts = await connected().inspect(name);
-    if (facts !== undefined && !ownsLabels(facts.Config.Labels, owner)) throw new ContainerNameTakenError('container', name);
+    if (facts !== undefined && !ownsLabels(facts.Config.Labels, owner))
+      throw new ContainerNameTakenError('container', name);
     return facts;
   }
 
@@ -189,7 +192,10 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     if (before !== undefined && same && standingOf(before) === 'ended') return before.Id;
     if (before !== undefined) {
       const kept = createFrameReader()(await docker.logs(before.Id, { tail: DOCKER_KEPT_LINES_MAX }));
-      await say(instance, kept.map(({ at, stream, text }) => ({ at, stream, text })));
+      await say(
+        instance,
+        kept.map(({ at, stream, text }) => ({ at, stream, text })),
+      );
       await docker.remove(before.Id);
     }
     return docker.create(options);
@@ -371,7 +377,8 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
         const docker = connected();
         const facts = await look(instance);
         if (facts !== undefined && standingOf(facts) === 'running') throw new InstanceRunningError(instance);
-        if (facts !== undefined && standingOf(facts) === 'ended') tellExit(instance, await exitOfEnded(instance, facts));
+        if (facts !== undefined && standingOf(facts) === 'ended')
+          tellExit(instance, await exitOfEnded(instance, facts));
         if (facts !== undefined) await docker.remove(facts.Id);
         network?.release(instance);
         await folderOf(instance).remove();
@@ -407,7 +414,11 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
         said: () => folderOf(instance).readSaid(),
         changed: (until: AbortSignal) => changed(instance, until),
       };
-      yield* readDockerLog(source, options, AbortSignal.any([stopping.signal, ...(signal === undefined ? [] : [signal])]));
+      yield* readDockerLog(
+        source,
+        options,
+        AbortSignal.any([stopping.signal, ...(signal === undefined ? [] : [signal])]),
+      );
     },
   };
 

@@ -6,7 +6,7 @@
 
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { type ContainerFacts, type DockerClient, type NetworkFacts } from './docker-client.ts';
+import type { ContainerFacts, DockerClient, NetworkFacts } from './docker-client.ts';
 import { labelsOf, ownerLabels, ownsLabels } from './docker-labels.ts';
 import type { EngineOwner, InstanceNetwork } from './engine.ts';
 import { ContainerNameTakenError, DockerRefusedError, NoFreeRangeError } from './errors.ts';
@@ -43,8 +43,7 @@ export interface DockerNetwork {
   release(instance: string): void;
 }
 
-const number = (seed: unknown): number =>
-  createHash('sha256').update(JSON.stringify(seed)).digest().readUInt32BE(0);
+const number = (seed: unknown): number => createHash('sha256').update(JSON.stringify(seed)).digest().readUInt32BE(0);
 
 /** The address of a container on the network, also of one that has ended. */
 export function addressIn(network: string, { NetworkSettings }: ContainerFacts): string | undefined {
@@ -61,7 +60,11 @@ export async function findDockerNetwork(docker: DockerClient, owner: EngineOwner
 }
 
 /** Makes the node's network in a part of the range (CIDR of at most 20 bits) that no route of this box overlaps. */
-export async function makeDockerNetwork(docker: DockerClient, owner: EngineOwner, range: string): Promise<DockerNetwork> {
+export async function makeDockerNetwork(
+  docker: DockerClient,
+  owner: EngineOwner,
+  range: string,
+): Promise<DockerNetwork> {
   return read(await make(docker, owner, nameOf(owner), range), owner);
 }
 

@@ -206,10 +206,17 @@ export class DockerRefusedError extends Error {
   override readonly name = 'DockerRefusedError';
   readonly id = 'docker-refused';
   readonly retryable = true;
-  readonly action = 'the message is Docker’s own: look at the image, its name, and the space of that node; it is tried again by itself';
+  readonly action =
+    'the message is Docker’s own: look at the image, its name, and the space of that node; it is tried again by itself';
 
   constructor(what: string, reason: string, options?: ErrorOptions) {
-    super(`Docker refused to ${what}: ${reason.replace(/^\(HTTP code \d+\) /, '').trim().slice(0, 500)}`, options);
+    super(
+      `Docker refused to ${what}: ${reason
+        .replace(/^\(HTTP code \d+\) /, '')
+        .trim()
+        .slice(0, 500)}`,
+      options,
+    );
   }
 }
 

@@ -329,7 +329,12 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     const { planned } = actor.getSnapshot().context;
     try {
       const listens = listensOf(planned, hostPorts, network);
-      const { hosts } = await serviceNetwork.attach({ ...name(planned), credential, listens, ...(network && { network }) });
+      const { hosts } = await serviceNetwork.attach({
+        ...name(planned),
+        credential,
+        listens,
+        ...(network && { network }),
+      });
       await engines.writeHosts(instance, hosts);
     } catch (error) {
       dependencies.onProblem(`${instance} does not have its new service names yet: ${String(error)}`);

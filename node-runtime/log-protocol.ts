@@ -20,7 +20,10 @@ const line = z.object({ at: z.number().optional(), stream: z.enum(['stdout', 'st
 const encode = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value));
 const decode = (frame: Uint8Array): unknown => JSON.parse(Buffer.from(frame).toString('utf8'));
 
-export function serveLogs(dependencies: { engines: Pick<Engines, 'logs'>; isController(peerId: PeerId): boolean }): StreamHandler {
+export function serveLogs(dependencies: {
+  engines: Pick<Engines, 'logs'>;
+  isController(peerId: PeerId): boolean;
+}): StreamHandler {
   const { engines, isController } = dependencies;
   return async (stream, from) => {
     if (!isController(from)) throw new Error(`${from} is no controller: logs are not for it`);

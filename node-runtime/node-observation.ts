@@ -3,8 +3,8 @@
 import type { ObservedLink, ObservedNode } from '../control/fabric.ts';
 import type { PlanVersion } from '../control/plan.ts';
 import type { Mesh } from '../mesh/mesh.ts';
-import { controllerAddressesMax } from './limits.ts';
 import type { EngineState } from './engines.ts';
+import { controllerAddressesMax } from './limits.ts';
 import type { LinkedPeer } from './links.ts';
 
 function observedLink({ peerId, identity, direction, node }: LinkedPeer, mesh: Mesh): ObservedLink {
@@ -36,7 +36,9 @@ export function observedNode(facts: {
     peerId: mesh.peerId,
     software,
     startedAt,
-    engines: facts.engines.map(({ name, unavailable }) => (unavailable === undefined ? { name } : { name, unavailable })),
+    engines: facts.engines.map(({ name, unavailable }) =>
+      unavailable === undefined ? { name } : { name, unavailable },
+    ),
     ...(version && { version: { epoch: version.epoch, term: version.term, generation: version.generation } }),
     controllerReachable,
     links: links.map((peer) => observedLink(peer, mesh)),

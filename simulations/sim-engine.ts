@@ -174,10 +174,7 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
       if (launching.has(name) || (before !== undefined && before.exit === undefined))
         throw new InstanceRunningError(name);
       if (commandOf(launch)[0] === 'sim' && workloadSteps(commandOf(launch), 0) === undefined) {
-        throw new LaunchRefusedError(
-          name,
-          `command: ${commandOf(launch).join(' ')} is no behaviour of the simulation`,
-        );
+        throw new LaunchRefusedError(name, `command: ${commandOf(launch).join(' ')} is no behaviour of the simulation`);
       }
       const delayMs = LAUNCH_MS_MIN + Math.floor(random.next() * (LAUNCH_MS_MAX - LAUNCH_MS_MIN));
       const delay = clock.sleep(delayMs, alive);

@@ -3,8 +3,8 @@
 
 import { replicate } from '../control/replicate.ts';
 import type { Database, Store } from '../control/store.ts';
-import { createEngines } from '../node-runtime/engines.ts';
 import type { TraceRecord } from '../node-runtime/actor-system.ts';
+import { createEngines } from '../node-runtime/engines.ts';
 import { type SelvedgeNode, startNode } from '../node-runtime/node.ts';
 import type { NodePorts, NodeSettings } from '../node-runtime/node-ports.ts';
 import { peerIdOf } from '../pki/peer-id.ts';

@@ -245,7 +245,11 @@ export function testEngine(test: Test, name: string, make: () => Promise<EngineU
     await run(engine.launch(launchOf(['selvedge-no-such-program'])));
     t.is((await run(engine.waitForExit(INSTANCE))).status, 127);
     const lines = await run(allLines(engine));
-    t.true(lines.some(({ stream, text }) => stream === 'stderr' && /selvedge-no-such-program.*(not found|No such file)/.test(text)));
+    t.true(
+      lines.some(
+        ({ stream, text }) => stream === 'stderr' && /selvedge-no-such-program.*(not found|No such file)/.test(text),
+      ),
+    );
   });
 
   on('files are written and replaced while it runs', async (t, { engine, command, run, file: read }) => {

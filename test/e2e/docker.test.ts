@@ -22,6 +22,10 @@ const ask = async () => {
 };
 ask();`;
 
+/** Of busybox: its wget is of no use without the C library's files. */
+const get = (host: string): string =>
+  `(printf "GET / HTTP/1.0\\r\\n\\r\\n"; sleep 0.1) | nc -w 2 ${host} 8080 | tail -n 1`;
+
 /** `server` is a container; `caller`, a process, and `prober`, a container, call it by name from two other nodes. */
 const manifest = (version: number): string => `
 apiVersion: selvedge/v1
@@ -47,7 +51,7 @@ spec:
       command:
         - sh
         - -c
-        - 'cat /selvedge/configs/greeting/text; while :; do wget -q -T 2 -O - http://server:8080/ || echo failed; sleep 0.2; done'
+        - 'cat /selvedge/configs/greeting/text; echo; while :; do ${get('server')} || echo failed; sleep 0.2; done'
       configs: [greeting]
       placement: { node: control }
 ---
@@ -65,7 +69,17 @@ test('containers call and are called by name, outlive daemons, and follow their 
   const dockerd = await step('a Docker Engine', () => startDockerd());
   t.teardown(() => dockerd.close());
   const { docker } = dockerd;
-  const bystander = await docker('run', '--detach', '--network', 'none', busyboxImage, 'sleep', '1000');
+  const bystander = await docker(
+    'run',
+    '--detach',
+    '--restart',
+    'always',
+    '--network',
+    'none',
+    busyboxImage,
+    'sleep',
+    '1000',
+  );
 
   const fabric = await step('three nodes, two of them with Docker', async () => {
     const made = await createFabric(t, {
@@ -106,11 +120,7 @@ test('containers call and are called by name, outlive daemons, and follow their 
   /** A line that a workload has printed, or prints. */
   const said = async (microservice: string, wanted: RegExp): Promise<string> => {
     const late = AbortSignal.timeout(30_000);
-    for await (const { text } of client.logs(
-      `default.mixed.${microservice}.0`,
-      { tail: 3, follow: true },
-      late,
-    )) {
+    for await (const { text } of client.logs(`default.mixed.${microservice}.0`, { tail: 3, follow: true }, late)) {
       if (wanted.test(text)) return text;
     }
     throw new Error(`${microservice} did not say ${wanted}`);
@@ -157,18 +167,24 @@ test('containers call and are called by name, outlive daemons, and follow their 
     t.regex(facts.Name, /^\/selvedge-[a-z2-7]{12}-control-default\.mixed\.prober\.0$/);
     t.true(facts.Config.Env.includes('SELVEDGE_MICROSERVICE=prober'));
     await t.throwsAsync(docker('exec', id, 'touch', '/selvedge/configs/x'), { message: /Read-only/ });
-    await t.throwsAsync(docker('exec', id, 'ping', '-c', '1', '127.0.0.1'), { message: /permission denied|not permitted/i });
+    await t.throwsAsync(docker('exec', id, 'ping', '-c', '1', '127.0.0.1'), {
+      message: /permission denied|not permitted/i,
+    });
     t.regex(await docker('exec', id, 'cat', '/selvedge/identity/certificate.pem'), /BEGIN CERTIFICATE/);
   });
 
   await step('nobody else may use its service addresses, nor reach it past the service network', async () => {
     const prober = await containerOf('prober');
-    const [network = ''] = (await docker('inspect', '--format', '{{range $k, $v := .NetworkSettings.Networks}}{{$k}}{{end}}', prober)).split('\n');
+    const [network = ''] = (
+      await docker('inspect', '--format', '{{range $k, $v := .NetworkSettings.Networks}}{{$k}}{{end}}', prober)
+    ).split('\n');
     const address = /^(\S+)\s+server\b/m.exec(await docker('exec', prober, 'cat', '/etc/hosts'))?.[1] ?? '';
-    const call = ['wget', '-q', '-T', '2', '-O', '-', `http://${address}:8080/`];
+    const call = ['sh', '-c', get(address)];
     t.is(await docker('exec', prober, ...call), 'version 1');
-    await t.throwsAsync(docker('run', '--rm', '--network', network, busyboxImage, ...call), { message: /reset|error getting/i });
-    await t.throwsAsync(fetch(`http://${address}:8080/`));
+    t.is(await docker('run', '--rm', '--network', network, busyboxImage, ...call), '', 'another container');
+    await t.throwsAsync(fetch(`http://${address}:8080/`), undefined, 'the node itself');
+    const server = instanceOf(await client.application('default', 'mixed'), 'server').addresses?.[0]?.host ?? '';
+    t.is(await docker('exec', prober, 'sh', '-c', get(server)), '', 'past the service network');
   });
 
   const first = await containerOf('server');
@@ -192,10 +208,11 @@ test('containers call and are called by name, outlive daemons, and follow their 
   });
 
   await step('a container that crashes is started again, with back-off', async () => {
-    await docker('kill', '--signal', 'SEGV', await containerOf('server'));
-    const { restarts, exit } = await isReady('server', 'runs again', (view) => view.restarts > 0);
+    const before = await containerOf('server');
+    await docker('kill', before);
+    const { restarts } = await isReady('server', 'runs again', (view) => view.restarts > 0);
     t.is(restarts, 1);
-    void exit;
+    t.is(await containerOf('server'), before, 'with what it had written');
     await said('caller', /^version 2$/);
   });
 
@@ -219,7 +236,11 @@ test('containers call and are called by name, outlive daemons, and follow their 
     await waitFor('its containers to be gone', async () => {
       return (await docker('ps', '--all', '--quiet', '--filter', 'label=io.selvedge.fabric')) === '';
     });
-    t.is((await docker('inspect', '--format', '{{.State.Running}}', bystander)).trim(), 'true', 'others are not touched');
+    t.is(
+      (await docker('inspect', '--format', '{{.State.Running}}', bystander)).trim(),
+      'true',
+      'others are not touched',
+    );
   });
 
   await step('nothing is left on the box', async () => {

@@ -231,3 +231,30 @@ test('the simulated network hands out what the real one would, and keeps what an
   await sim.detach(attached.instance);
   t.deepEqual(sim.attached(), []);
 });
+
+test('an address for an instance with a network of its own is from its range, and answers that instance alone', async (t) => {
+  const port = await closedPort();
+  const calls = [callable('sensor', port)];
+  let accepted = 0;
+  const addresses = newAddresses(t, 'node-n', (socket) => {
+    accepted += 1;
+    socket.destroy();
+  });
+  const network = { address: '127.0.0.9', serviceRange: '127.32.8.0/21' };
+  const given = await addresses.give({ calls, network });
+  const host = addressOf(given);
+  t.true(isServiceAddress(host, network.serviceRange));
+  t.false(isServiceAddress(host));
+  const ends = (localAddress: string) =>
+    new Promise<void>((resolve) => {
+      const socket = connect({ host, port, localAddress });
+      socket.on('error', () => undefined);
+      socket.once('close', () => resolve());
+    });
+  await ends('127.0.0.1');
+  t.is(accepted, 0, 'a stranger is reset');
+  await ends(network.address);
+  t.is(accepted, 1);
+  const again = await addresses.give({ calls, network, adoptedEnv: given.env });
+  t.is(addressOf(again), host);
+});

@@ -18,7 +18,12 @@ export const busyboxImage = 'selvedge-test/busybox';
 async function found(command: string): Promise<boolean> {
   const folders = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
   const there = await Promise.all(
-    folders.map((folder) => access(join(folder, command)).then(() => true, () => false)),
+    folders.map((folder) =>
+      access(join(folder, command)).then(
+        () => true,
+        () => false,
+      ),
+    ),
   );
   return there.includes(true);
 }
@@ -27,7 +32,8 @@ async function found(command: string): Promise<boolean> {
 export async function dockerMissing(): Promise<string | undefined> {
   if (process.getuid?.() !== 0) return 'a dockerd of its own needs root';
   for (const command of ['dockerd', 'docker', 'iptables', 'busybox', 'ip', 'setpriv']) {
-    if (!(await found(command))) return `${command} is not installed (apt-get install docker.io iptables busybox-static)`;
+    if (!(await found(command)))
+      return `${command} is not installed (apt-get install docker.io iptables busybox-static)`;
   }
   return undefined;
 }
