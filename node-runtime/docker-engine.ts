@@ -25,6 +25,7 @@ import {
   findDockerNetwork,
   makeDockerNetwork,
 } from './docker-network.ts';
+import { createDockerWaits } from './docker-waits.ts';
 import { createDockerWatch, type DockerWatch } from './docker-watch.ts';
 import type { Engine, EngineInstance, EngineOwner, Exit, Launch, LogLine } from './engine.ts';
 import {
@@ -38,7 +39,7 @@ import {
 } from './errors.ts';
 import { createKeyedQueue } from './keyed-queue.ts';
 import { checkFiles, checkLaunch, isInstanceName } from './launch-check.ts';
-import { DOCKER_EXIT_POLL_MS, DOCKER_KEPT_LINES_MAX, KILL_WAIT_MS } from './limits.ts';
+import { DOCKER_KEPT_LINES_MAX, KILL_WAIT_MS } from './limits.ts';
 
 export interface DockerEngineDependencies {
   /** Where the instances' folders are; Docker mounts from there. */
@@ -61,10 +62,6 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
   const root = resolve(dependencies.folder);
   const queue = createKeyedQueue();
   const listeners = new Set<() => void>();
-  /** Wakers by instance; of all instances when Docker comes or goes. */
-  const waiting = new Map<string, Set<() => void>>();
-  /** Who waits for an end, and must hear of it also when the next run has begun. */
-  const exits = new Map<string, Set<(exit: Exit) => void>>();
   const pulls = new Map<string, AbortController>();
   let started: Started | undefined;
   let network: DockerNetwork | undefined;
@@ -89,24 +86,15 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       return network;
     });
   const folderOf = (instance: string) => openDockerFolder(root, instance);
-
-  function wake(instance?: string): void {
-    for (const [name, wakers] of waiting)
-      if (instance === undefined || name === instance) for (const one of wakers) one();
-  }
-
-  /** Resolves at the next change of the instance or of Docker, and when the signal aborts. */
-  function changed(instance: string, signal: AbortSignal): Promise<void> {
-    const { promise, resolve: done } = Promise.withResolvers<void>();
-    const wakers = waiting.get(instance) ?? new Set();
-    waiting.set(instance, wakers.add(done));
-    signal.addEventListener('abort', () => done(), { once: true });
-    if (signal.aborted) done();
-    return promise.finally(() => {
-      wakers.delete(done);
-      if (wakers.size === 0 && waiting.get(instance) === wakers) waiting.delete(instance);
-    });
-  }
+  const waits = createDockerWaits({
+    clock,
+    stopping: () => running().stopping.signal,
+    async look(instance) {
+      const facts = await find(instance);
+      if (facts === undefined) throw new InstanceUnknownError(instance);
+      return standingOf(facts) === 'ended' ? exitOfEnded(instance, facts) : undefined;
+    },
+  });
 
   /** By its name, since the container of an instance has one. Undefined when there is none, or none was ever started. */
   async function find(instance: string): Promise<ContainerFacts | undefined> {
@@ -126,12 +114,6 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
 
   async function exitOfEnded(instance: string, facts: ContainerFacts): Promise<Exit> {
     return exitOf(facts, await folderOf(instance).readAsked());
-  }
-
-  function tellExit(instance: string, exit: Exit): void {
-    for (const tell of exits.get(instance) ?? []) tell(exit);
-    exits.delete(instance);
-    wake(instance);
   }
 
   /** After each connection: the network, the addresses in use, and nothing left of launches that a daemon did not finish. */
@@ -184,7 +166,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     const before = await look(instance);
     if (before !== undefined) {
       if (standingOf(before) === 'running') throw new InstanceRunningError(instance);
-      if (standingOf(before) === 'ended') tellExit(instance, await exitOfEnded(instance, before));
+      if (standingOf(before) === 'ended') waits.tell(instance, await exitOfEnded(instance, before));
     }
     await folder.resetFiles(launch.files);
     await folder.writeHosts(containerHosts(instance, address, launch.hosts));
@@ -219,61 +201,10 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       if (facts === undefined || ![126, 127].includes(facts.State.ExitCode)) throw error;
       await say(instance, [{ at: clock.now(), stream: 'stderr', text: `selvedge: ${error.message}` }]);
     }
-    wake(instance);
+    waits.wake(instance);
     const facts = await docker.inspect(id);
     if (facts === undefined) throw new InstanceUnknownError(instance);
     return describeContainer(facts, await folderOf(instance).readAsked());
-  }
-
-  /** Resolves with the exit, or undefined once `waitMs` have passed. */
-  async function endWithin(instance: string, waitMs: number): Promise<Exit | undefined> {
-    const late = new AbortController();
-    const timer = clock.setTimeout(() => late.abort(), waitMs);
-    try {
-      return await untilEnded(instance, late.signal);
-    } catch (error) {
-      if (late.signal.aborted) return undefined;
-      throw error;
-    } finally {
-      clock.clearTimeout(timer);
-    }
-  }
-
-  /** While Docker is away it waits: what ends then is heard of when Docker is back. */
-  async function untilEnded(instance: string, signal?: AbortSignal): Promise<Exit> {
-    const { stopping } = running();
-    const either = signal === undefined ? stopping.signal : AbortSignal.any([signal, stopping.signal]);
-    let told: Exit | undefined;
-    const tell = (exit: Exit): void => {
-      told = exit;
-    };
-    const tellers = exits.get(instance) ?? new Set();
-    exits.set(instance, tellers.add(tell));
-    try {
-      for (;;) {
-        either.throwIfAborted();
-        const wait = new AbortController();
-        const change = changed(instance, AbortSignal.any([either, wait.signal]));
-        const timer = clock.setTimeout(() => wait.abort(), DOCKER_EXIT_POLL_MS);
-        try {
-          if (told !== undefined) return told;
-          const facts = await find(instance).catch((error: unknown) => {
-            if (error instanceof DockerUnavailableError) return 'away' as const;
-            throw error;
-          });
-          if (told !== undefined) return told;
-          if (facts === undefined) throw new InstanceUnknownError(instance);
-          if (facts !== 'away' && standingOf(facts) === 'ended') return await exitOfEnded(instance, facts);
-          await change;
-        } finally {
-          clock.clearTimeout(timer);
-          wait.abort();
-        }
-      }
-    } finally {
-      tellers.delete(tell);
-      if (tellers.size === 0 && exits.get(instance) === tellers) exits.delete(instance);
-    }
   }
 
   async function signalRun(instance: string, facts: ContainerFacts, name: string): Promise<void> {
@@ -306,9 +237,9 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
         },
         prepare: (docker) => prepare(owner, docker),
         labels: ownerLabels(owner),
-        onEvent: ({ Actor }) => wake(Actor?.Attributes?.[labelsOf.instance]),
+        onEvent: ({ Actor }) => waits.wake(Actor?.Attributes?.[labelsOf.instance]),
         onChange() {
-          wake();
+          waits.wake();
           for (const listener of listeners) listener();
         },
       });
@@ -349,7 +280,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       return queue.run(launch.instance, () => launchNow(launch));
     },
 
-    waitForExit: async (instance, signal) => untilEnded(instance, signal),
+    waitForExit: async (instance, signal) => waits.untilEnded(instance, signal),
 
     async terminate(instance, timeoutMs) {
       running();
@@ -361,11 +292,11 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       if (standingOf(facts) === 'ended') return exitOfEnded(instance, facts);
       if (timeoutMs > 0) {
         await signalRun(instance, facts, stopSignalOf(facts) || 'SIGTERM');
-        const exit = await endWithin(instance, timeoutMs);
+        const exit = await waits.endWithin(instance, timeoutMs);
         if (exit !== undefined) return exit;
       }
       await signalRun(instance, facts, 'SIGKILL');
-      const killed = await endWithin(instance, KILL_WAIT_MS);
+      const killed = await waits.endWithin(instance, KILL_WAIT_MS);
       if (killed === undefined) throw new InstanceUnkillableError(instance, [facts.State.Pid]);
       return killed;
     },
@@ -378,11 +309,11 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
         const facts = await look(instance);
         if (facts !== undefined && standingOf(facts) === 'running') throw new InstanceRunningError(instance);
         if (facts !== undefined && standingOf(facts) === 'ended')
-          tellExit(instance, await exitOfEnded(instance, facts));
+          waits.tell(instance, await exitOfEnded(instance, facts));
         if (facts !== undefined) await docker.remove(facts.Id);
         network?.release(instance);
         await folderOf(instance).remove();
-        wake(instance);
+        waits.wake(instance);
       });
     },
 
@@ -412,7 +343,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
         docker: connected,
         find: () => queue.run(instance, () => find(instance)),
         said: () => folderOf(instance).readSaid(),
-        changed: (until: AbortSignal) => changed(instance, until),
+        changed: (until: AbortSignal) => waits.changed(instance, until),
       };
       yield* readDockerLog(
         source,

@@ -426,9 +426,14 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       for (const { actor } of supervised.values()) actor.stop();
       await Promise.all(
         planned.map(async ({ name: instance, spec }) => {
-          await engines.terminate(instance, spec.stopTimeoutMs);
-          await serviceNetwork.detach(instance);
-          await engines.remove(instance);
+          try {
+            await engines.terminate(instance, spec.stopTimeoutMs);
+            await serviceNetwork.detach(instance);
+            await engines.remove(instance);
+          } catch (error) {
+            // The others end all the same; the next start finds this one.
+            dependencies.onProblem(`${instance} was not ended: ${String(error)}`);
+          }
         }),
       );
     },
