@@ -125,3 +125,6 @@ export const DOCKER_LOG_FILE_BYTES_MAX = 4 * 1024 * 1024;
 export const DOCKER_KEPT_LINES_MAX = 1_000;
 /** New service names of a running instance are tried again after this. */
 export const renameRetryMs = 2_000;
+
+/** What the mailbox delivered and could not be stored (a full disk) is looked at again after this. */
+export const planRetryMs = 5_000;

@@ -128,8 +128,9 @@ async function compose(
 
   /** Ends what runs with a peer as soon as the bulletin says so. */
   function enforceTrust(): void {
-    for (const { peerId } of links.linked()) {
-      if (!bulletin.isRevoked(peerId)) continue;
+    // Everybody who proved membership, also those who hold streams but no link session.
+    for (const peerId of mesh.connected()) {
+      if (!mesh.isAdmitted(peerId) || !bulletin.isRevoked(peerId)) continue;
       announcer.forget(peerId);
       links.drop(peerId);
     }
@@ -195,8 +196,7 @@ async function compose(
     probe: ports.probe,
     freePort: ports.freePort,
     bundlePem,
-    restartCounts: async () =>
-      new Map((await readMailbox(mailbox)).instances.map(({ instance, restarts }) => [instance, restarts])),
+    observedBefore: async () => (await readMailbox(mailbox)).instances,
     heldBy(planned) {
       if (!authority.covers(planned)) return 'waiting for an authority that covers it';
       const missing = planned.dependsOn.find((microservice) => !isReady(microserviceKey({ ...planned, microservice })));
@@ -294,6 +294,7 @@ async function compose(
   }
 
   const follower = createPlanFollower({
+    clock,
     mailbox,
     disk,
     fabricId,

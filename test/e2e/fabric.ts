@@ -41,9 +41,14 @@ export interface Fabric {
   ready(name: string): Promise<ApplicationView>;
 }
 
-/** Waits for a condition, with the deadline of these tests. */
-export function waitFor<T>(what: string, probe: () => T | Promise<T>): Promise<NonNullable<T>> {
-  return eventually(probe, { deadlineMs, everyMs: 50, what });
+/** Waits for a condition, with the deadline of these tests; a failure says what the last look threw. */
+export async function waitFor<T>(what: string, probe: () => T | Promise<T>): Promise<NonNullable<T>> {
+  try {
+    return await eventually(probe, { deadlineMs, everyMs: 50, what });
+  } catch (error) {
+    const { message, cause } = error as Error;
+    throw new Error(cause instanceof Error ? `${message}: ${cause.message}` : message, { cause });
+  }
 }
 
 export function instanceOf({ instances }: ApplicationView, microservice: string): InstanceView {
@@ -56,14 +61,16 @@ export function instanceOf({ instances }: ApplicationView, microservice: string)
 export const problemsOf = ({ daemon }: FabricNode): string[] =>
   daemon.events.filter(({ type }) => type === 'problem').map(({ message }) => message);
 
-/** Told by the daemon that runs now: a status may still show what its predecessor wrote. */
-export async function toldReady({ daemon }: FabricNode, microservice: string): Promise<void> {
-  await waitFor(`${microservice} to be ready`, () =>
-    daemon.events.some(
-      ({ type, instance, ready }) =>
-        type === 'instance' && ready === true && String(instance).split('.')[2] === microservice,
-    ),
+/** Ready by the word of the daemon that runs now: a status may still show what its predecessor wrote, until that is replaced. */
+export async function toldReady(node: FabricNode, microservice: string): Promise<void> {
+  const { events } = node.daemon;
+  const told = await waitFor(`${microservice} to be ready`, () =>
+    events.findLast(({ instance, ready }) => ready === true && String(instance).split('.')[2] === microservice),
   );
+  await waitFor(`the status of ${node.name} to say so`, async () => {
+    const { ready, pid } = await node.instance(microservice);
+    return ready && pid === told['pid'];
+  });
 }
 
 interface Starting extends FabricNode {
