@@ -38,6 +38,8 @@ export interface NodeView {
   controller: boolean;
   labels: Record<string, string>;
   engines: string[];
+  /** Those of them that cannot be used now, and why. */
+  unavailableEngines?: Record<string, string>;
   state: 'connected' | 'unreachable';
   admittedAt?: number;
   lastSeenAt?: number;

@@ -57,7 +57,7 @@ interface Registration {
 }
 
 export function startApproving(dependencies: {
-  ports: Pick<NodePorts, 'clock' | 'random' | 'deriveKey' | 'platform' | 'software' | 'engine'>;
+  ports: Pick<NodePorts, 'clock' | 'random' | 'deriveKey' | 'platform' | 'software' | 'engines'>;
   settings: NodeSettings;
   jitter: () => number;
   disk: Disk;
@@ -161,7 +161,7 @@ export function startApproving(dependencies: {
         nameChosen: settings.name !== undefined,
         key: authorityKey,
         labels: settings.labels,
-        engines: [ports.engine.name],
+        engines: ports.engines.offered(),
         platform: { ...ports.platform, software: ports.software },
         trustLan,
         onWaiting(fabric) {

@@ -57,7 +57,7 @@ const base64 = (der: Uint8Array): string => Buffer.from(der).toString('base64');
 const fromBase64 = (text: string): Uint8Array => Buffer.from(text, 'base64');
 
 export async function createController(dependencies: {
-  ports: Pick<NodePorts, 'clock' | 'random' | 'deriveKey' | 'disk' | 'platform' | 'engine'>;
+  ports: Pick<NodePorts, 'clock' | 'random' | 'deriveKey' | 'disk' | 'platform' | 'engines'>;
   store: Store;
   bulletin: Bulletin;
   mesh: Mesh;
@@ -205,7 +205,7 @@ export async function createController(dependencies: {
         router: membership.router,
         controller: true,
         labels: membership.labels,
-        engines: [ports.engine.name],
+        engines: ports.engines.offered(),
         authorityPublicKey: base64(dependencies.authorityPublicKey),
         admittedBy: 'founding',
         arch: ports.platform.arch,

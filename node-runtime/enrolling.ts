@@ -48,7 +48,7 @@ export function membershipOf(
 }
 
 export async function enroll(dependencies: {
-  ports: Pick<NodePorts, 'platform' | 'software' | 'hostName' | 'engine'>;
+  ports: Pick<NodePorts, 'platform' | 'software' | 'hostName' | 'engines'>;
   settings: NodeSettings & { token: string };
   clock: Clock;
   jitter: () => number;
@@ -82,7 +82,7 @@ export async function enroll(dependencies: {
         nameChosen: settings.name !== undefined,
         key: authorityKey,
         labels: settings.labels,
-        engines: [ports.engine.name],
+        engines: ports.engines.offered(),
         platform: { ...ports.platform, software: ports.software },
       });
       const membership = membershipOf(enrolled, { peerId, addresses: candidate.addresses }, settings);

@@ -76,7 +76,7 @@ async function compose(
   stopAll: () => Promise<void>,
 ): Promise<Member> {
   const { ports, authorityKey, controllerAuthority, mesh, actors, jitter, report } = dependencies;
-  const { clock, random, keys, disk, engine } = ports;
+  const { clock, random, keys, disk, engines } = ports;
   const startedAt = clock.now();
   let membership = dependencies.membership;
   const { fabricId, fabricName, node, router } = membership;
@@ -109,6 +109,7 @@ async function compose(
       software: ports.software,
       startedAt,
       version: obeyed,
+      engines: engines.states(),
       controllerReachable: controllerReachable(),
       mesh,
       links: links.linked(),
@@ -188,7 +189,7 @@ async function compose(
     clock,
     jitter,
     actors,
-    engine,
+    engines,
     serviceNetwork,
     certificates,
     observer,
@@ -347,8 +348,11 @@ async function compose(
 
   await bulletin.start();
   stops.push(() => bulletin.stop());
-  await engine.start();
-  stops.push(() => engine.stop());
+  await engines.start({ fabricId, node });
+  stops.push(
+    () => engines.stop(),
+    engines.subscribe(() => observeNode()),
+  );
   await serviceNetwork.start();
   stops.push(
     () => serviceNetwork.stop(),
@@ -367,7 +371,7 @@ async function compose(
     presented,
     verifyChain,
     links,
-    engine,
+    engines,
     bulletin: bulletinDatabase,
     controller,
     problem,
@@ -396,7 +400,7 @@ async function compose(
           router,
           controller: controller !== undefined,
           labels: membership.labels,
-          engines: [engine.name],
+          engines: engines.offered(),
           links: linked,
           addresses,
           problems: lately,

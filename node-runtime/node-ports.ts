@@ -10,7 +10,7 @@ import type { Keys, PrivateKey } from '../pki/keys.ts';
 import type { Trace } from './actor-system.ts';
 import type { Clock } from './clock.ts';
 import type { Disk } from './disk.ts';
-import type { Engine } from './engine.ts';
+import type { Engines } from './engines.ts';
 import type { Probe } from './instances.ts';
 import type { Random } from './random.ts';
 
@@ -37,7 +37,7 @@ export interface NodePorts {
   /** scrypt, for approval codes. */
   deriveKey: DeriveKey;
   disk: Disk;
-  engine: Engine;
+  engines: Engines;
   probe: Probe;
   /** A TCP port of this box that nobody has and that is not among `taken`. */
   freePort: (taken: ReadonlySet<number>) => Promise<number>;

@@ -4,6 +4,7 @@
 import { replicate } from '../control/replicate.ts';
 import type { Database, Store } from '../control/store.ts';
 import type { TraceRecord } from '../node-runtime/actor-system.ts';
+import { createEngines } from '../node-runtime/engines.ts';
 import { type SelvedgeNode, startNode } from '../node-runtime/node.ts';
 import type { NodePorts, NodeSettings } from '../node-runtime/node-ports.ts';
 import { peerIdOf } from '../pki/peer-id.ts';
@@ -121,7 +122,7 @@ export function createSimBox({ name, clock, random, network, trace }: SimBoxOpti
         keys,
         deriveKey: simDeriveKey,
         disk,
-        engine,
+        engines: createEngines([engine]),
         replicate,
         // Simulated workloads are as ready as they run.
         probe: async () => ({ ok: true }),

@@ -213,6 +213,8 @@ function refusal({
 async function* lines(response: IncomingMessage, signal: AbortSignal | undefined): AsyncGenerator<LogLine> {
   const reader = createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY });
   response.on('error', () => reader.close());
+  // Told to whoever still reads by the end of the lines.
+  reader.on('error', () => undefined);
   try {
     for await (const line of reader) {
       if (line.length === 0 || line.length > logLineBytesMax) continue;
@@ -223,6 +225,9 @@ async function* lines(response: IncomingMessage, signal: AbortSignal | undefined
     }
   } catch (error) {
     if (signal?.aborted !== true) throw error;
+  } finally {
+    // Also for who stops reading before the end.
+    if (!response.complete) response.destroy();
   }
   if (signal?.aborted !== true && !response.complete) throw new DaemonSilentError('the log broke off');
 }

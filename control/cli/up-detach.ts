@@ -30,6 +30,7 @@ export function upArguments(options: UpOptions, dataFolder: string): string[] {
     ...options.join.map((address): [string, string] => ['--join', address]),
     ...Object.entries(options.label).map(([key, value]): [string, string] => ['--label', `${key}=${value}`]),
     ['--port', String(options.port)],
+    ['--container-range', options.containerRange],
     ['--data', dataFolder],
   ];
   const values = given.flatMap(([option, value]) => (value === undefined ? [] : [`${option}=${value}`]));

@@ -9,7 +9,7 @@ import { formatTime } from './durations.ts';
 import { DaemonFailedError, NoDaemonError, UsageError } from './errors.ts';
 import type { Host } from './host.ts';
 import { sameSignalMs } from './limits.ts';
-import { collect, labelOption, routerOption, wholeNumber } from './options.ts';
+import { cidr, collect, labelOption, routerOption, wholeNumber } from './options.ts';
 import { subcommand } from './subcommand.ts';
 import { downStatus } from './systemd-unit.ts';
 import { printable } from './table.ts';
@@ -26,6 +26,7 @@ export interface UpOptions {
   label: Record<string, string>;
   router?: RouterMode;
   port: number;
+  containerRange?: string;
   detach?: boolean;
   trustLan?: boolean;
   exitWithParent?: boolean;
@@ -135,6 +136,7 @@ async function up(options: UpOptions, context: Context): Promise<void> {
     found: options.found === true,
     join: options.join,
     port: options.port,
+    ...(options.containerRange !== undefined && { containerRange: options.containerRange }),
     ...(options.name !== undefined && { name: options.name }),
     ...(options.router !== undefined && { router: options.router }),
     ...(options.fabric !== undefined && { fabricName: options.fabric }),
@@ -178,6 +180,7 @@ export function addUp(program: Command, host: Host): void {
       wholeNumber(0, 65_535),
       defaultPort,
     )
+    .option('--container-range <cidr>', 'addresses for containers and what they call (default: 198.18.0.0/15)', cidr)
     .option('--detach', 'go on in the background; its output goes to selvedge.log in the data folder')
     .addOption(program.createOption('--supervised', 'say by the exit status that `down` ended it').hideHelp())
     .addOption(program.createOption('--exit-with-parent', 'end with all workloads when stdin ends').hideHelp())

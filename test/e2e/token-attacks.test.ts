@@ -8,6 +8,7 @@ import { createLibp2pMesh } from '../../mesh/libp2p-mesh.ts';
 import type { Address, FrameStream, Mesh } from '../../mesh/mesh.ts';
 import type { Clock } from '../../node-runtime/clock.ts';
 import type { Controller } from '../../node-runtime/controller.ts';
+import { createEngines } from '../../node-runtime/engines.ts';
 import { type SelvedgeNode, startNode } from '../../node-runtime/node.ts';
 import type { NodePorts, NodeSettings } from '../../node-runtime/node-ports.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
@@ -50,7 +51,7 @@ async function runNode(t: ExecutionContext, settings: Partial<NodeSettings>): Pr
   let mesh: Mesh | undefined;
   const ports: NodePorts = {
     ...{ clock: shifted, random, keys, replicate, deriveKey: simDeriveKey, disk: createSimDisk() },
-    engine: createSimEngine({ clock, random }),
+    engines: createEngines([createSimEngine({ clock, random })]),
     probe: async () => ({ ok: true }),
     freePort: async () => 20_000,
     openStore: async () => createSimStore(),
