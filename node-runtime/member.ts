@@ -78,7 +78,7 @@ async function compose(
   stopAll: () => Promise<void>,
 ): Promise<Member> {
   const { ports, authorityKey, controllerAuthority, mesh, actors, jitter, report } = dependencies;
-  const { clock, random, keys, disk, engine } = ports;
+  const { clock, random, keys, disk, engines } = ports;
   const startedAt = clock.now();
   let membership = dependencies.membership;
   const { fabricId, fabricName, node, router } = membership;
@@ -115,6 +115,7 @@ async function compose(
       software: ports.software,
       startedAt,
       version: obeyed,
+      engines: engines.states(),
       controllerReachable: controllerReachable(),
       mesh,
       links: links.linked(),
@@ -133,8 +134,9 @@ async function compose(
 
   /** Ends what runs with a peer as soon as the bulletin says so. */
   function enforceTrust(): void {
-    for (const { peerId } of links.linked()) {
-      if (!bulletin.isRevoked(peerId)) continue;
+    // Everybody who proved membership, also those who hold streams but no link session.
+    for (const peerId of mesh.connected()) {
+      if (!mesh.isAdmitted(peerId) || !bulletin.isRevoked(peerId)) continue;
       announcer.forget(peerId);
       links.drop(peerId);
     }
@@ -210,15 +212,14 @@ async function compose(
     clock,
     jitter,
     actors,
-    engine,
+    engines,
     serviceNetwork,
     certificates,
     observer,
     probe: ports.probe,
     freePort: ports.freePort,
     bundlePem,
-    restartCounts: async () =>
-      new Map((await readMailbox(mailbox)).instances.map(({ instance, restarts }) => [instance, restarts])),
+    observedBefore: async () => (await readMailbox(mailbox)).instances,
     heldBy(planned) {
       if (!authority.covers(planned)) return 'waiting for an authority that covers it';
       const missing = planned.dependsOn.find((microservice) => !isReady(microserviceKey({ ...planned, microservice })));
@@ -283,6 +284,7 @@ async function compose(
       const endpoints = announcer.endpoints().filter((endpoint) => called.has(microserviceKey(endpoint)));
       return new Set(endpoints.map(({ peerId }) => peerId));
     },
+    isWaiting: (peerId) => controller?.admissions.requests.has(peerId) === true,
     announcements: () => announcer.current(),
     onLinked(peer) {
       report('linked', `linked to ${peer.identity.node}`, { peerId: peer.peerId, node: peer.identity.node });
@@ -316,6 +318,7 @@ async function compose(
   }
 
   const follower = createPlanFollower({
+    clock,
     mailbox,
     disk,
     fabricId,
@@ -371,8 +374,11 @@ async function compose(
 
   await bulletin.start();
   stops.push(() => bulletin.stop());
-  await engine.start();
-  stops.push(() => engine.stop());
+  await engines.start({ fabricId, node });
+  stops.push(
+    () => engines.stop(),
+    engines.subscribe(() => observeNode()),
+  );
   await serviceNetwork.start();
   stops.push(
     () => serviceNetwork.stop(),
@@ -391,7 +397,7 @@ async function compose(
     presented,
     verifyChain,
     links,
-    engine,
+    engines,
     bulletin: bulletinDatabase,
     controller,
     problem,
@@ -421,7 +427,7 @@ async function compose(
           router,
           controller: controller !== undefined,
           labels: membership.labels,
-          engines: [engine.name],
+          engines: engines.offered(),
           links: linked,
           addresses,
           problems: lately,

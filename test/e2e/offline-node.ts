@@ -4,6 +4,7 @@
 import { join } from 'node:path';
 import { createPouchStore } from '../../control/pouch-store.ts';
 import { replicate } from '../../control/replicate.ts';
+import { createEngines } from '../../node-runtime/engines.ts';
 import { createFileDisk } from '../../node-runtime/file-disk.ts';
 import { pickFreePort } from '../../node-runtime/free-port.ts';
 import { type SelvedgeNode, startNode } from '../../node-runtime/node.ts';
@@ -13,6 +14,7 @@ import { createSystemClock } from '../../node-runtime/system-clock.ts';
 import { createSystemRandom } from '../../node-runtime/system-random.ts';
 import { createNodeKeys } from '../../pki/node-keys.ts';
 import { peerIdOf } from '../../pki/peer-id.ts';
+import { deriveApprovalKey } from '../../pki/scrypt.ts';
 import { createSimNetwork } from '../../simulations/sim-mesh.ts';
 import { createSimRandom } from '../../simulations/sim-random.ts';
 import { createSimServiceNetwork } from '../../simulations/sim-service-network.ts';
@@ -35,8 +37,14 @@ export async function startOffline(
   const network = createSimNetwork({ clock, random: createSimRandom('offline') });
   const node = await startNode(
     {
-      ...{ clock, random: createSystemRandom(), keys: createNodeKeys(), disk: createFileDisk(dataFolder) },
-      engine: createProcessEngine({ folder: join(dataFolder, 'instances'), clock }),
+      ...{
+        clock,
+        random: createSystemRandom(),
+        keys: createNodeKeys(),
+        deriveKey: deriveApprovalKey,
+        disk: createFileDisk(dataFolder),
+      },
+      engines: createEngines([createProcessEngine({ folder: join(dataFolder, 'instances'), clock })]),
       probe: runProbe,
       freePort: (taken) => pickFreePort('127.0.0.1', taken),
       replicate,

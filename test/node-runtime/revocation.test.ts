@@ -153,3 +153,14 @@ test('a revoked member that had no link session, and only held streams, loses th
   await t.throwsAsync(fabric.during(bare.present()), { message: /not accepted/ });
   await t.throwsAsync(fabric.during(bare.replication('mailbox')));
 });
+
+test('nodes that were stopped leave no timer behind', async (t) => {
+  const fabric = await createSimFabric(t, 'timers');
+  const other = await fabric.join('box2');
+  await linkedUntil(fabric, fabric.founder, 'box2');
+  await other.stop();
+  await fabric.founder.stop();
+  // What was on its way through the network, or drawn for its discovery, arrives within a second or two.
+  await fabric.clock.advance(2_000);
+  t.is(fabric.clock.pending(), 0);
+});
