@@ -99,7 +99,8 @@ export class LeaseJournalError extends ControlError {
   readonly id = 'lease-journal-damaged';
   constructor(reason: string) {
     super(`the file lease.jsonl of the data folder is damaged: ${reason}`, {
-      action: 'Put lease.jsonl back from a backup of this controller; without one, move it away: terms go on after those of the plans.',
+      action:
+        'Put lease.jsonl back from a backup of this controller; without one, move it away: terms go on after those of the plans.',
     });
   }
 }

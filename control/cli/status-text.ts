@@ -70,8 +70,8 @@ function fitting<T>(host: Host, { items, isGood, show }: Section<T>, lines: numb
   }
 }
 
-/** A heading, one row, how many are left out, and an empty line. */
-const sectionLinesMin = 4;
+/** A heading, one row whose reason takes two lines, how many are left out, and an empty line. */
+const sectionLinesMin = 5;
 
 /** Is all well, and if not, what and why: on one screen, unless `all` is asked for or there is no screen. */
 export function statusText(host: Host, status: StatusView, { all = false }: { all?: boolean } = {}): string {
@@ -119,7 +119,8 @@ export function statusText(host: Host, status: StatusView, { all = false }: { al
   for (const [index, section] of sections.entries()) {
     const used = parts.join('\n\n').split('\n').length + 1;
     const later = (sections.length - 1 - index) * sectionLinesMin;
-    parts.push(fitting(host, section, rows - used - later));
+    // The first ones take no more than half, so that what they are about can be seen too.
+    parts.push(fitting(host, section, Math.min(rows - used - later, index === sections.length - 1 ? rows : rows / 2)));
   }
   return parts.join('\n\n');
 }

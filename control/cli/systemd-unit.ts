@@ -1,6 +1,8 @@
 // The systemd unit of the daemon as text, and back. Pure; called by install.ts and uninstall.ts. What the unit confines holds for
 // workloads too: they are the daemon's children, and must be able to do their work and to outlive it.
 
+import { mustBeMendedStatus } from './up-failure.ts';
+
 /** What `install` was told, as far as the unit depends on it. */
 export interface ToldSettings {
   /** Absolute paths of Node.js and of the program's script, and the script's arguments. */
@@ -84,8 +86,9 @@ EnvironmentFile=-${tokenFile}
 SyslogIdentifier=selvedge
 Restart=always
 RestartSec=1
-# 2: wrong usage, which starting again does not mend. ${downStatus}: ended by \`selvedge down\`.
-RestartPreventExitStatus=2 ${downStatus}
+# Starting again does not mend these. 2: wrong usage. ${mustBeMendedStatus}: a file of the data folder is damaged, the journal says which.
+# ${downStatus}: ended by \`selvedge down\`.
+RestartPreventExitStatus=2 ${downStatus} ${mustBeMendedStatus}
 SuccessExitStatus=${downStatus}
 # Workloads outlive the daemon: only the daemon itself is ended, and the next one adopts them.
 KillMode=process
