@@ -57,9 +57,19 @@ export function instanceOf({ instances }: ApplicationView, microservice: string)
   return found;
 }
 
-/** Problems that the daemon which runs now has told of. */
-export const problemsOf = ({ daemon }: FabricNode): string[] =>
-  daemon.events.filter(({ type }) => type === 'problem').map(({ message }) => message);
+/**
+ * Problems that the daemons which run now have told of. Boxes of other tests look for a fabric on the same network and ask this one:
+ * what is about them alone is left out.
+ */
+export function problemsOf(nodes: readonly FabricNode[]): string[] {
+  const events = nodes.flatMap(({ daemon }) => daemon.events);
+  const own = new Set(events.flatMap(({ type, peerId }) => (type === 'listening' ? [String(peerId)] : [])));
+  const isForeign = (message: string): boolean => {
+    const named = message.match(/\b12D3Koo\w+/g) ?? [];
+    return named.length > 0 && named.every((peerId) => !own.has(peerId));
+  };
+  return events.flatMap(({ type, message }) => (type === 'problem' && !isForeign(message) ? [message] : []));
+}
 
 /** Ready by the word of the daemon that runs now: a status may still show what its predecessor wrote, until that is replaced. */
 export async function toldReady(node: FabricNode, microservice: string): Promise<void> {
