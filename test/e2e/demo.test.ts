@@ -125,7 +125,13 @@ test.serial('npm start stays up, and ends everything when npm alone gets SIGTERM
   // npm itself may be gone before what it started has ended.
   await waitFor('nothing to be left', async () => (await processesOf(demo.folder)).length === 0);
   for (const { pid } of instances) t.false(await isAlive(pid));
-  await waitFor('the folder to be empty', async () => (await readdir(demo.folder)).length === 0);
+  let left: string[] = [];
+  const isEmpty = async () => {
+    left = await readdir(demo.folder, { recursive: true });
+    return left.length === 0;
+  };
+  await waitFor('the folder to be empty', isEmpty).catch(() => undefined);
+  t.deepEqual(left, []);
 });
 
 test.serial('SIGTERM in the middle cleans up, and the interrupted step is named', async (t) => {
