@@ -32,6 +32,10 @@ export const tunnelSessionsPerPairMax = 8;
 export const tunnelSessionsMax = 2_048;
 /** Sockets that have not finished their TLS handshake: strangers can make no more than these. */
 export const tunnelHandshakesMax = 256;
+/** Of them from one address: a node opens one session per pair of workloads, and few at once. */
+export const tunnelHandshakesPerHostMax = 32;
+/** Sessions from one node: it cannot take the places of all others. */
+export const tunnelSessionsPerPeerMax = 512;
 /** A whole connection may carry this much unacknowledged; the default of 64 KB makes 2 MB/s at 20 ms round trip. */
 export const tunnelSessionWindowBytes = 16 * 1024 * 1024;
 /** What one slow reader can hold on the other side: 100 MB/s at 20 ms round trip. */

@@ -9,6 +9,10 @@ export interface KnownPeer {
   controller: boolean;
   addresses: readonly Address[];
   roundTripMs: number | undefined;
+  /** Failed attempts since it was last linked: what somebody invented falls behind. */
+  failures: number;
+  /** A signed fact, our enrollment, or its own word over an admitted link says what it is; not a neighbour's hint. */
+  proven: boolean;
 }
 
 export interface LinkChoiceInput {
@@ -25,10 +29,14 @@ export const uplinksWanted = 2;
 /** Without an uplink the box looks for its own kind on the LAN, but does not build a full mesh of it. */
 export const islandLinksMax = 16;
 
-/** Linked ones first, then closer ones, then by id: the choice does not flap. */
+/** Interior routers that a neighbour told of are tried so many at a time. */
+export const hintedLinksMax = 32;
+
+/** Linked ones first, then those that failed less, then closer ones, then by id: the choice does not flap. */
 function preference(linked: ReadonlySet<PeerId>) {
   return (one: KnownPeer, other: KnownPeer): number =>
     Number(linked.has(other.peerId)) - Number(linked.has(one.peerId)) ||
+    one.failures - other.failures ||
     (one.roundTripMs ?? Number.POSITIVE_INFINITY) - (other.roundTripMs ?? Number.POSITIVE_INFINITY) ||
     (one.peerId < other.peerId ? -1 : 1);
 }
@@ -42,7 +50,15 @@ export function chooseLinks({ self, router, known, linked, called }: LinkChoiceI
   const peers = known.filter((peer) => peer.peerId !== self && peer.addresses.length > 0);
   const upward = peers.filter((peer) => peer.router === 'interior' || peer.controller).sort(preference(linked));
   const wanted = new Set<PeerId>();
-  for (const peer of router === 'interior' ? upward : upward.slice(0, uplinksWanted)) wanted.add(peer.peerId);
+  const proven = upward.filter((peer) => peer.proven);
+  const hinted = upward.filter((peer) => !peer.proven);
+  if (router === 'interior')
+    for (const peer of [...proven, ...hinted.slice(0, hintedLinksMax)]) wanted.add(peer.peerId);
+  // Nobody's hints take the place of those that are proven.
+  else {
+    for (const peer of upward.slice(0, uplinksWanted)) wanted.add(peer.peerId);
+    for (const peer of proven.slice(0, uplinksWanted)) wanted.add(peer.peerId);
+  }
   for (const peer of peers) if (called.has(peer.peerId)) wanted.add(peer.peerId);
   if (!upward.some((peer) => linked.has(peer.peerId))) {
     // An interior router waits for edge nodes to come to it; of whom it knows nothing may be interior.

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import type { AddressInfo, Socket } from 'node:net';
 import { createServer, type SecureContext, type Server, type TLSSocket } from 'node:tls';
 import { TunnelListenError } from './errors.ts';
-import { tunnelHandshakeMs, tunnelHandshakesMax } from './limits.ts';
+import { tunnelHandshakeMs, tunnelHandshakesMax, tunnelHandshakesPerHostMax } from './limits.ts';
 import { tunnelTls } from './tunnel-credentials.ts';
 
 export interface TunnelListenerOptions {
@@ -26,8 +26,15 @@ export interface TunnelListener {
 export function createTunnelListener({ contextFor, onConnection }: TunnelListenerOptions): TunnelListener {
   const servers: { host: string; server: Server }[] = [];
   const sockets = new Set<Socket>();
-  /** Of connections whose handshake is not done: the far ends' addresses. */
-  const handshaking = new Set<string>();
+  /** Connections whose handshake is not done, by the far end's address and port; the oldest first. */
+  const handshaking = new Map<string, Socket>();
+
+  /** A handshake takes milliseconds: who holds its place longest gives way, first among those of the same host. */
+  function makeRoom(host: string | undefined): void {
+    const ofHost = [...handshaking.values()].filter(({ remoteAddress }) => remoteAddress === host);
+    if (ofHost.length >= tunnelHandshakesPerHostMax) ofHost[0]?.destroy();
+    else if (handshaking.size >= tunnelHandshakesMax) handshaking.values().next().value?.destroy();
+  }
 
   function create(): Server {
     const server = createServer({
@@ -42,15 +49,12 @@ export function createTunnelListener({ contextFor, onConnection }: TunnelListene
       },
     });
     server.on('connection', (socket: Socket) => {
-      if (handshaking.size >= tunnelHandshakesMax) {
-        socket.destroy();
-        return;
-      }
       const from = farEnd(socket);
-      handshaking.add(from);
+      makeRoom(socket.remoteAddress);
+      handshaking.set(from, socket);
       sockets.add(socket);
       socket.once('close', () => {
-        handshaking.delete(from);
+        if (handshaking.get(from) === socket) handshaking.delete(from);
         sockets.delete(socket);
       });
     });

@@ -15,6 +15,7 @@ import {
   tunnelResetBurst,
   tunnelResetsPerSecond,
   tunnelSessionsMax,
+  tunnelSessionsPerPeerMax,
   tunnelSessionWindowBytes,
 } from './limits.ts';
 import type { LocalInstances } from './local-instances.ts';
@@ -73,6 +74,11 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
       return;
     }
     const { caller, called } = admitted;
+    const ofPeer = [...served].filter((other) => other.caller.peerId === caller.peerId).length;
+    if (ofPeer >= tunnelSessionsPerPeerMax) {
+      socket.destroy();
+      return;
+    }
     const session = performServerHandshake(socket, {
       ...sessionOptions,
       streamResetBurst: tunnelResetBurst,

@@ -103,8 +103,16 @@ export const tunnelPort = 7434;
 
 /** Messages of one link that wait for a slow reader; beyond, the link is ended and begun anew. */
 export const linkMessagesWaitingMax = 16_384;
-/** Nodes of which neighbours told where they are. */
-export const hintsMax = 4_096;
+/** Neighbours that tell of others, and how many each: whoever lies fills its own share alone. */
+export const hintingPeersMax = 64;
+export const hintsPerPeerMax = 1_024;
+/** Nodes in one message of neighbours, and how often it is told: a fabric that starts changes many times a second. */
+export const neighboursPerMessageMax = 256;
+export const neighboursPeriodMs = 500;
+/** Peers whose failed attempts are remembered. */
+export const failedPeersMax = 4_096;
+/** Conversations with one peer: one each way while both begin at once. */
+export const sessionsPerPeerMax = 2;
 
 /** Any answer of Docker but a pull: creating a container on a slow card takes seconds. */
 export const DOCKER_ANSWER_MS = 30_000;
@@ -168,3 +176,6 @@ export const registrationTurnMs = 60_000;
 export const trustLanWaitMs = 5_000;
 /** Wrong proofs that a box reports in a minute. */
 export const wrongProofsReportedMax = 20;
+
+/** Links in `observed/node`: a router with more tells of the first. */
+export const observedLinksMax = 256;

@@ -8,7 +8,8 @@ import { linkAnnouncementBytesMax, linkMessagesWaitingMax, neighboursMax } from 
 export const linkProtocol = '/selvedge/link/1';
 
 const address = z.string().max(256);
-const peerId = z.string().max(128);
+/** An Ed25519 key's, base58btc. */
+const peerId = z.string().regex(/^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/);
 
 const nodeMessage = z.object({
   type: z.literal('node'),

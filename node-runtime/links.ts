@@ -10,7 +10,16 @@ import type { Address, FrameStream, Mesh, PeerId } from '../mesh/mesh.ts';
 import type { Identity } from '../pki/identity.ts';
 import type { ActorSystem } from './actor-system.ts';
 import type { Clock, TimerId } from './clock.ts';
-import { establishMs, hintsMax, unadmittedMs } from './limits.ts';
+import {
+  establishMs,
+  failedPeersMax,
+  hintingPeersMax,
+  hintsPerPeerMax,
+  neighboursPeriodMs,
+  neighboursPerMessageMax,
+  sessionsPerPeerMax,
+  unadmittedMs,
+} from './limits.ts';
 import { type LinkMessage, type LinkSession, linkProtocol, type NodeMessage, runLinkSession } from './link-session.ts';
 
 export interface LinkedPeer {
@@ -61,6 +70,16 @@ export interface Links {
   addressesOf(peerId: PeerId): Address[];
 }
 
+type Hint = Extract<LinkMessage, { type: 'neighbours' }>['list'][number];
+
+/** Maps keep the order of insertion: the first are the oldest. */
+function dropOldest(map: Map<PeerId, unknown>, sizeMax: number): void {
+  for (const key of map.keys()) {
+    if (map.size <= sizeMax) return;
+    map.delete(key);
+  }
+}
+
 interface Session {
   peer: LinkedPeer;
   session: LinkSession;
@@ -71,8 +90,11 @@ export function createLinks(dependencies: LinksDependencies): Links {
   const identities = new Map<PeerId, Identity>();
   const sessions = new Map<PeerId, Session[]>();
   const wantedLinks = new Map<PeerId, Actor<typeof linkMachine>>();
-  /** What neighbours told about others: hints for dialling. */
-  const hints = new Map<PeerId, KnownPeer>();
+  /** What neighbours told about others, by who told it: hints for dialling, believed for nothing else. */
+  const hints = new Map<PeerId, Map<PeerId, Hint>>();
+  /** Attempts that failed since the peer was last linked. */
+  const failed = new Map<PeerId, number>();
+  let telling: TimerId | undefined;
   const unsubscribers: (() => void)[] = [];
   /** Of inbound connections: by when their peers must have proved membership. */
   const deadlines = new Map<PeerId, TimerId>();
@@ -82,7 +104,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
   const linkedPeers = (): LinkedPeer[] => [...sessions.values()].flatMap((list) => (list[0] ? [list[0].peer] : []));
 
   function knownPeers(): KnownPeer[] {
-    const known = new Map<PeerId, KnownPeer>(hints);
+    const known = new Map<PeerId, KnownPeer>();
     const add = (peerId: PeerId, more: Partial<KnownPeer>): void => {
       const before = known.get(peerId);
       known.set(peerId, {
@@ -91,14 +113,21 @@ export function createLinks(dependencies: LinksDependencies): Links {
         controller: more.controller ?? before?.controller ?? false,
         addresses: [...new Set([...(more.addresses ?? []), ...(before?.addresses ?? [])])],
         roundTripMs: mesh.roundTripMs(peerId),
+        failures: failed.get(peerId) ?? 0,
+        proven: (more.proven ?? false) || (before?.proven ?? false),
       });
     };
     for (const found of mesh.found()) {
       if (found.fabricId === fabricId) add(found.peerId, { addresses: found.addresses });
     }
-    for (const { peerId, addresses } of dependencies.controllers()) add(peerId, { addresses, controller: true });
-    for (const { peerId, node } of linkedPeers()) {
-      if (node) add(peerId, { router: node.router, controller: node.controller, addresses: node.addresses });
+    for (const told of hints.values()) for (const hint of told.values()) add(hint.peerId, hint);
+    for (const { peerId, addresses } of dependencies.controllers()) {
+      add(peerId, { addresses, controller: true, proven: true });
+    }
+    for (const { peerId, identity, node } of linkedPeers()) {
+      if (!node) continue;
+      const controller = identity.kind === 'controller';
+      add(peerId, { router: node.router, controller, addresses: node.addresses, proven: true });
     }
     return [...known.values()];
   }
@@ -138,6 +167,15 @@ export function createLinks(dependencies: LinksDependencies): Links {
           }
           // The other side may have opened the session meanwhile: one is enough.
           if (!sessions.has(peerId)) hold(await mesh.open(peerId, linkProtocol, limit), peerId, 'outbound');
+          failed.delete(peerId);
+        } catch (error) {
+          if (!signal.aborted) {
+            failed.set(peerId, (failed.get(peerId) ?? 0) + 1);
+            dropOldest(failed, failedPeersMax);
+            // Others may deserve the place now.
+            queueMicrotask(choose);
+          }
+          throw error;
         } finally {
           clock.clearTimeout(timer);
         }
@@ -159,6 +197,9 @@ export function createLinks(dependencies: LinksDependencies): Links {
     const peer: LinkedPeer = { peerId, identity, node: undefined, direction };
     const session = runLinkSession(stream, (message) => receive(peer, message));
     const list = sessions.get(peerId) ?? [];
+    failed.delete(peerId);
+    // Both sides may have opened one; more than that only hold memory.
+    if (list.length >= sessionsPerPeerMax) list[0]?.session.end();
     list.push({ peer, session });
     sessions.set(peerId, list);
     session.send(dependencies.describe());
@@ -183,6 +224,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
 
   function receive(peer: LinkedPeer, message: LinkMessage): void {
     if (message.type === 'node') {
+      if (JSON.stringify(message) === JSON.stringify(peer.node)) return;
       for (const held of sessions.get(peer.peerId) ?? []) held.peer.node = message;
       dependencies.onNode(peer);
       if (router === 'interior') tellNeighbours();
@@ -190,20 +232,38 @@ export function createLinks(dependencies: LinksDependencies): Links {
     } else if (message.type === 'announcement') {
       dependencies.onAnnouncement(peer.peerId, message.jws);
     } else {
-      for (const hint of message.list) {
-        if (hint.peerId === mesh.peerId || (hints.size >= hintsMax && !hints.has(hint.peerId))) continue;
-        hints.set(hint.peerId, { ...hint, roundTripMs: undefined });
-      }
+      takeHints(peer.peerId, message.list);
       choose();
     }
   }
 
-  /** An interior router tells its links where the others are, so that they can link directly. */
+  /** Whatever one peer tells takes no place of what others told. */
+  function takeHints(teller: PeerId, list: readonly Hint[]): void {
+    const told = hints.get(teller) ?? new Map<PeerId, Hint>();
+    hints.delete(teller);
+    hints.set(teller, told);
+    for (const hint of list) {
+      if (hint.peerId === mesh.peerId) continue;
+      told.delete(hint.peerId);
+      told.set(hint.peerId, hint);
+    }
+    dropOldest(told, hintsPerPeerMax);
+    dropOldest(hints, hintingPeersMax);
+  }
+
+  /** An interior router tells its links where the others are, so that they can link directly; at most once a period. */
   function tellNeighbours(): void {
-    const list = linkedPeers().flatMap(({ peerId, node }) =>
-      node ? [{ peerId, router: node.router, controller: node.controller, addresses: node.addresses }] : [],
-    );
-    if (list.length > 0) broadcast({ type: 'neighbours', list });
+    telling ??= clock.setTimeout(() => {
+      telling = undefined;
+      const list = linkedPeers().flatMap(({ peerId, identity, node }) =>
+        node
+          ? [{ peerId, router: node.router, controller: identity.kind === 'controller', addresses: node.addresses }]
+          : [],
+      );
+      for (let from = 0; from < list.length; from += neighboursPerMessageMax) {
+        broadcast({ type: 'neighbours', list: list.slice(from, from + neighboursPerMessageMax) });
+      }
+    }, neighboursPeriodMs);
   }
 
   function broadcast(message: LinkMessage, but?: PeerId): void {
@@ -237,6 +297,8 @@ export function createLinks(dependencies: LinksDependencies): Links {
       for (const unsubscribe of unsubscribers.splice(0)) unsubscribe();
       for (const actor of wantedLinks.values()) actor.stop();
       wantedLinks.clear();
+      clock.clearTimeout(telling);
+      telling = undefined;
       for (const peerId of [...deadlines.keys()]) clearDeadline(peerId);
       const ending = [...sessions.values()].flat().map(({ session }) => {
         session.end();

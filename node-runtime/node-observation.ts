@@ -4,7 +4,7 @@ import type { ObservedLink, ObservedNode } from '../control/fabric.ts';
 import type { PlanVersion } from '../control/plan.ts';
 import type { Mesh } from '../mesh/mesh.ts';
 import type { EngineState } from './engines.ts';
-import { controllerAddressesMax } from './limits.ts';
+import { controllerAddressesMax, observedLinksMax } from './limits.ts';
 import type { LinkedPeer } from './links.ts';
 
 function observedLink({ peerId, identity, direction, node }: LinkedPeer, mesh: Mesh): ObservedLink {
@@ -41,7 +41,7 @@ export function observedNode(facts: {
     ),
     ...(version && { version: { epoch: version.epoch, term: version.term, generation: version.generation } }),
     controllerReachable,
-    links: links.map((peer) => observedLink(peer, mesh)),
+    links: links.slice(0, observedLinksMax).map((peer) => observedLink(peer, mesh)),
     addresses: mesh.addresses().slice(0, controllerAddressesMax),
     problems: [...problems],
   };

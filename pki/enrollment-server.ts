@@ -21,7 +21,6 @@ import {
   enrollmentPeersCountedMax,
   enrollmentRefusalsReportedMax,
   enrollmentStreamsMax,
-  enrollmentTokenAttemptsMax,
   enrollmentWindowMs,
 } from './limits.ts';
 import { publicKeyOfPeerId } from './peer-id.ts';
@@ -87,11 +86,8 @@ export function createEnrollmentServer(dependencies: EnrollmentServerDependencie
   const counted = { clock, windowMs: enrollmentWindowMs, keysMax: enrollmentPeersCountedMax };
   // Members that come back together after an outage are not limited as a whole, only each for itself.
   const perPeer = createRateLimiter({ ...counted, perKeyMax: enrollmentAttemptsPerPeerMax, totalMax: Infinity });
-  const tokenAttempts = createRateLimiter({
-    ...counted,
-    perKeyMax: enrollmentAttemptsPerPeerMax,
-    totalMax: enrollmentTokenAttemptsMax,
-  });
+  // No total here either: whoever floods would keep the others out, and 160 bits are not guessed.
+  const tokenAttempts = createRateLimiter({ ...counted, perKeyMax: enrollmentAttemptsPerPeerMax, totalMax: Infinity });
   const reports = createRateLimiter({ ...counted, perKeyMax: Infinity, totalMax: enrollmentRefusalsReportedMax });
   let unreported = 0;
   let openStreams = 0;

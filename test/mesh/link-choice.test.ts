@@ -9,6 +9,8 @@ const peer = (peerId: string, changes: Partial<KnownPeer> = {}): KnownPeer => ({
   controller: false,
   addresses: ['/ip4/192.0.2.1/tcp/1'],
   roundTripMs: undefined,
+  failures: 0,
+  proven: true,
   ...changes,
 });
 const interior = (peerId: string, changes: Partial<KnownPeer> = {}) => peer(peerId, { router: 'interior', ...changes });
@@ -61,4 +63,14 @@ test('interior routers that know nothing of each other yet still find each other
 
 test('nobody links to itself, or to whom it has no address of', (t) => {
   t.deepEqual(chosen({ known: [interior('self'), interior('a', { addresses: [] })] }), []);
+});
+
+test('what a neighbour invented takes no place of a proven controller, and falls behind when it fails', (t) => {
+  const invented = (peerId: string, failures = 0) => interior(peerId, { proven: false, failures });
+  const known = [peer('k', { controller: true, failures: 2 }), invented('0'), invented('1')];
+  t.true(chosen({ known }).includes('k'));
+  const island = [...Array.from({ length: 50 }, (_, index) => peer(`0${index}`, { failures: 1 })), peer('honest')];
+  t.true(chosen({ known: island }).includes('honest'));
+  const many = Array.from({ length: 4_000 }, (_, index) => invented(`x${index}`));
+  t.true(chosen({ router: 'interior', known: many }).length <= 32);
 });

@@ -66,7 +66,10 @@ test('an instance that refuses connections is passed over before the caller noti
   // On a busy box the calls may outlast the time for which an instance is avoided; then it is rightly asked once more.
   const rounds = 1 + Math.floor((performance.now() - startedAt) / endpointAvoidedMs);
   const attempts = node1.outcomes.reduce((sum, outcome) => sum + outcome.attempts, 0);
-  t.true(attempts <= 6 + 2 * rounds, `instances that failed just now are not asked again at once: ${attempts} attempts`);
+  t.true(
+    attempts <= 6 + 2 * rounds,
+    `instances that failed just now are not asked again at once: ${attempts} attempts`,
+  );
 });
 
 test('without an instance that answers the caller’s connection is reset at once, with the reason', async (t) => {
