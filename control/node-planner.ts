@@ -163,8 +163,9 @@ export function createNodePlanner({
     const changed = previous === undefined || planContent(previous) !== planContent(compiled.plan);
     const jws = changed ? sign(planType, compiled.plan) : '';
     if (jws.length > planBytesMax) throw new PlanTooLargeError(node.name, jws.length, planBytesMax);
-    await desk.writeFiles(compiled.files);
-    if (holdsLease()) await settleAuthority(state, desk, node, compiled.covers);
+    // Side by side: the plan, which needs both, comes after them.
+    const authority = holdsLease() ? settleAuthority(state, desk, node, compiled.covers) : undefined;
+    await Promise.all([desk.writeFiles(compiled.files), authority]);
     if (changed && holdsLease()) {
       generation = Math.max(generation, version.generation);
       await desk.writePlan(compiled.plan, jws);

@@ -108,9 +108,10 @@ export function createPlanFollower(dependencies: PlanFollowerDependencies): Plan
       const files = await collectFiles(plan);
       if (files === undefined) continue;
       const next = { plan, jws, files };
-      await saveObeyedPlan(disk, next);
-      obeyed = next;
-      onPlan(next);
+      await saveObeyedPlan(disk, next, () => {
+        obeyed = next;
+        onPlan(next);
+      });
       return;
     }
   }
@@ -142,20 +143,17 @@ export function createPlanFollower(dependencies: PlanFollowerDependencies): Plan
     }
   }
 
+  const failed = (error: unknown): void =>
+    onIgnored(`what the mailbox holds cannot be taken over: ${error instanceof Error ? error.message : String(error)}`);
+
   /** One look at a time; what changes meanwhile causes one more. */
   function look(): Promise<void> {
     again = true;
     running ??= (async () => {
       while (again && unsubscribe !== undefined) {
         again = false;
-        try {
-          await lookForAuthority();
-          await lookForPlan();
-        } catch (error) {
-          onIgnored(
-            `what the mailbox holds cannot be taken over: ${error instanceof Error ? error.message : String(error)}`,
-          );
-        }
+        // Side by side: neither waits for the other to be on the disk. An instance waits until its authority is there.
+        await Promise.all([lookForAuthority().catch(failed), lookForPlan().catch(failed)]);
       }
       running = undefined;
     })();
