@@ -34,8 +34,8 @@ export interface InstancesDependencies {
   probe: Probe;
   freePort: (taken: ReadonlySet<number>) => Promise<number>;
   bundlePem: string;
-  /** Restarts by instance, as an earlier daemon of this node counted them. */
-  restartCounts(): Promise<ReadonlyMap<string, number>>;
+  /** What an earlier daemon of this node said of its instances last. */
+  observedBefore(): Promise<readonly ObservedInstance[]>;
   /** Why the instance must wait (certificate cover, dependencies), or undefined. */
   heldBy(planned: PlannedInstance): string | undefined;
   /** Readiness of some instance changed. */
@@ -303,9 +303,14 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
 
   return {
     async start() {
-      restartCounts = await dependencies.restartCounts();
+      const before = await dependencies.observedBefore();
+      restartCounts = new Map(before.map(({ instance, restarts }) => [instance, restarts]));
       found = new Map((await engine.list()).map((left) => [left.instance, left]));
       reconcile();
+      // It may have been killed after it removed an instance and before it forgot it.
+      for (const { instance } of before) {
+        if (!supervised.has(instance)) observer.forget(`observed/instance/${instance}`);
+      }
     },
     obey(next) {
       obeyed = next;

@@ -9,7 +9,7 @@ import { chooseLinks, type KnownPeer } from '../mesh/link-choice.ts';
 import type { Address, FrameStream, Mesh, PeerId } from '../mesh/mesh.ts';
 import type { Identity } from '../pki/identity.ts';
 import type { ActorSystem } from './actor-system.ts';
-import type { Clock } from './clock.ts';
+import type { Clock, TimerId } from './clock.ts';
 import { establishMs, hintsMax, unadmittedMs } from './limits.ts';
 import { type LinkMessage, type LinkSession, linkProtocol, type NodeMessage, runLinkSession } from './link-session.ts';
 
@@ -72,6 +72,8 @@ export function createLinks(dependencies: LinksDependencies): Links {
   /** What neighbours told about others: hints for dialling. */
   const hints = new Map<PeerId, KnownPeer>();
   const unsubscribers: (() => void)[] = [];
+  /** Of inbound connections: by when their peers must have proved membership. */
+  const deadlines = new Map<PeerId, TimerId>();
   let described = '';
   let stopped = true;
 
@@ -221,6 +223,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
             if (event.direction === 'inbound') limitUnadmitted(event.peerId);
           } else if (event.type === 'disconnected') {
             identities.delete(event.peerId);
+            clearDeadline(event.peerId);
             for (const { session } of sessions.get(event.peerId) ?? []) session.end();
           }
         }),
@@ -232,6 +235,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
       for (const unsubscribe of unsubscribers.splice(0)) unsubscribe();
       for (const actor of wantedLinks.values()) actor.stop();
       wantedLinks.clear();
+      for (const peerId of [...deadlines.keys()]) clearDeadline(peerId);
       const ending = [...sessions.values()].flat().map(({ session }) => {
         session.end();
         return session.ended;
@@ -261,8 +265,17 @@ export function createLinks(dependencies: LinksDependencies): Links {
   };
 
   function limitUnadmitted(peerId: PeerId): void {
-    clock.setTimeout(() => {
-      if (!stopped && !mesh.isAdmitted(peerId)) void mesh.disconnect(peerId);
+    // A second connection beside the first one gains no time.
+    if (deadlines.has(peerId)) return;
+    const timer = clock.setTimeout(() => {
+      deadlines.delete(peerId);
+      if (!mesh.isAdmitted(peerId)) void mesh.disconnect(peerId);
     }, unadmittedMs);
+    deadlines.set(peerId, timer);
+  }
+
+  function clearDeadline(peerId: PeerId): void {
+    clock.clearTimeout(deadlines.get(peerId));
+    deadlines.delete(peerId);
   }
 }

@@ -194,8 +194,7 @@ async function compose(
     probe: ports.probe,
     freePort: ports.freePort,
     bundlePem,
-    restartCounts: async () =>
-      new Map((await readMailbox(mailbox)).instances.map(({ instance, restarts }) => [instance, restarts])),
+    observedBefore: async () => (await readMailbox(mailbox)).instances,
     heldBy(planned) {
       if (!authority.covers(planned)) return 'waiting for an authority that covers it';
       const missing = planned.dependsOn.find((microservice) => !isReady(microserviceKey({ ...planned, microservice })));

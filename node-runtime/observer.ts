@@ -1,6 +1,8 @@
 // Writes what the node observes into its mailbox, coalesced (design, section 4): a burst of a few at once, then at most one
-// write a second per document, always the newest. Called by instances.ts and node.ts. Only this file writes `observed/…`.
+// write a second per document, always the newest. Called by instances.ts and node.ts. Only this file writes `observed/…`; what
+// replication brings back of it, after a power cut set the mailbox back, is answered with what is true now.
 
+import { isDeepStrictEqual } from 'node:util';
 import type { Database, StoredDocument } from '../control/store.ts';
 import type { Clock, TimerId } from './clock.ts';
 import { observationBurstWrites, observationPeriodMs } from './limits.ts';
@@ -15,7 +17,13 @@ export interface Observer {
 
 interface Slot {
   pending: StoredDocument | 'remove' | undefined;
+  /** What the mailbox should hold; undefined before the first write and after a removal. */
+  said: StoredDocument | undefined;
   writing: boolean;
+  /** Changes that its own writes will cause. */
+  expected: number;
+  /** Somebody else wrote the document. */
+  disturbed: boolean;
   /** Writes that may be made at once; refilled by one a period. */
   allowance: number;
   refilledAt: number;
@@ -41,6 +49,39 @@ export function createObserver(dependencies: {
     }
   }
 
+  /** Removes leaves that lose, and says it again when something else wins. */
+  async function reassert(id: string, slot: Slot): Promise<void> {
+    try {
+      const [winner, ...others] = await mailbox.leaves(id);
+      const losers = others.filter(({ _deleted }) => _deleted !== true);
+      slot.expected = losers.length;
+      for (const { _rev } of losers) if (_rev !== undefined) await mailbox.remove(id, _rev);
+      const { _rev, ...held } = winner ?? { _id: id };
+      if (!isDeepStrictEqual(held, JSON.parse(JSON.stringify(slot.said ?? null)))) slot.pending ??= slot.said;
+    } catch (error) {
+      onFailed(`${id} was not looked at: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+
+  /** One thing at a time for each document; afterwards what came meanwhile. */
+  function run(id: string, slot: Slot, work: Promise<void>): void {
+    slot.writing = true;
+    const done = work.finally(() => {
+      slot.writing = false;
+      slot.expected = 0;
+      writes.delete(done);
+      advance(id, slot);
+      review(id, slot);
+    });
+    writes.add(done);
+  }
+
+  function review(id: string, slot: Slot): void {
+    if (!slot.disturbed || stopped || slot.writing || slot.pending !== undefined || slot.said === undefined) return;
+    slot.disturbed = false;
+    run(id, slot, reassert(id, slot));
+  }
+
   function refill(slot: Slot): void {
     const periods = Math.floor((clock.now() - slot.refilledAt) / observationPeriodMs);
     if (periods <= 0) return;
@@ -64,15 +105,21 @@ export function createObserver(dependencies: {
     const content = slot.pending;
     slot.pending = undefined;
     slot.allowance = Math.max(0, slot.allowance - 1);
-    slot.writing = true;
-    const done = write(id, content).finally(() => {
-      slot.writing = false;
-      writes.delete(done);
+    slot.said = content === 'remove' ? undefined : content;
+    slot.expected = 1;
+    const written = write(id, content).then(() => {
       if (content === 'remove' && slot.pending === undefined) slots.delete(id);
-      advance(id, slot);
     });
-    writes.add(done);
+    run(id, slot, written);
   }
+
+  const unsubscribe = mailbox.subscribe(({ id }) => {
+    const slot = slots.get(id);
+    if (slot === undefined) return;
+    if (slot.expected > 0) slot.expected -= 1;
+    else slot.disturbed = true;
+    review(id, slot);
+  });
 
   function put(id: string, content: StoredDocument | 'remove'): void {
     if (stopped) return;
@@ -80,7 +127,10 @@ export function createObserver(dependencies: {
     if (slot === undefined) {
       slot = {
         pending: undefined,
+        said: undefined,
         writing: false,
+        expected: 0,
+        disturbed: false,
         allowance: observationBurstWrites,
         refilledAt: clock.now(),
         timer: undefined,
@@ -96,6 +146,7 @@ export function createObserver(dependencies: {
     forget: (id) => put(id, 'remove'),
     async stop() {
       stopped = true;
+      unsubscribe();
       for (const [id, slot] of slots) {
         clock.clearTimeout(slot.timer);
         advance(id, slot);

@@ -4,7 +4,7 @@
 import { createReplicationServer } from '../control/replication-server.ts';
 import type { Database } from '../control/store.ts';
 import { nodeWrites } from '../control/write-guard.ts';
-import type { Mesh } from '../mesh/mesh.ts';
+import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import { enrollmentProtocol } from '../pki/enrollment-frames.ts';
 import { createEnrollmentServer } from '../pki/enrollment-server.ts';
 import type { VerifyChain } from '../pki/identity.ts';
@@ -32,6 +32,12 @@ export function serveProtocols(dependencies: {
   const { mesh, clock, membership, presented, verifyChain, links, engine, bulletin, controller, problem } =
     dependencies;
   const { fabricId, fabricName } = membership;
+
+  /** What a member asked for and did not get is told to the operator. */
+  function refuse(from: PeerId, what: string, reason: string): void {
+    controller?.refusedRequest(from, `${what}: ${reason}`);
+    problem(`a request of ${from} for ${what} was refused: ${reason}`);
+  }
 
   mesh.handle(
     enrollmentProtocol,
@@ -62,15 +68,15 @@ export function serveProtocols(dependencies: {
         const mailbox = await controller?.mailboxOf(from);
         return mailbox && { database: mailbox.database, guard: nodeWrites(mailbox.node) };
       },
-      onRefused({ from, database, reason, document }) {
-        const what = document === undefined ? database : `${document} of ${database}`;
-        controller?.refusedRequest(from, `${what}: ${reason}`);
-        problem(`a request of ${from} for ${what} was refused: ${reason}`);
-      },
+      onRefused: ({ from, database, reason, document }) =>
+        refuse(from, document === undefined ? database : `${document} of ${database}`, reason),
     }),
   );
 
-  const isController = (peerId: string): boolean =>
-    links.linked().some((peer) => peer.peerId === peerId && peer.identity.kind === 'controller');
+  const isController = (peerId: PeerId): boolean => {
+    if (links.linked().some((peer) => peer.peerId === peerId && peer.identity.kind === 'controller')) return true;
+    refuse(peerId, 'logs', 'they are for controllers');
+    return false;
+  };
   mesh.handle(logsProtocol, 'admitted', serveLogs({ engine, isController }));
 }

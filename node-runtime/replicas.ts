@@ -6,7 +6,7 @@ import { type Actor, fromPromise } from 'xstate';
 import { type ReplicaWork, replicaMachine } from '../actors/replica.ts';
 import { createRemotePeer } from '../control/remote-peer.ts';
 import type { Database, Replicate, ReplicationPeer } from '../control/store.ts';
-import { guardedPeer, type WriteGuard } from '../control/write-guard.ts';
+import { guardedPeer, nodeWrites, type WriteGuard } from '../control/write-guard.ts';
 import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import type { ActorSystem } from './actor-system.ts';
 
@@ -45,6 +45,40 @@ function asking(target: ReplicationPeer, prefix: string | undefined): Replicatio
   };
 }
 
+const generationOf = (revision: string | undefined): number => Number.parseInt(revision ?? '0', 10);
+
+/**
+ * The local end of pulling. Of documents that this node writes itself it asks only for what has a longer history at the peer:
+ * a power cut set this database back, and what is written next must come after what others have seen already.
+ */
+function pulling(local: ReplicationPeer, { database, pullPrefix, pushPrefix }: Replicated): ReplicationPeer {
+  const wanted = asking(local, pullPrefix);
+  if (pushPrefix === undefined || pullPrefix === undefined) return wanted;
+  return {
+    ...wanted,
+    async revsDiff(diff) {
+      const lost: Record<string, string[]> = {};
+      for (const [id, revisions] of Object.entries(diff)) {
+        if (!id.startsWith(pushPrefix)) continue;
+        const leaves = await database.leaves(id);
+        const held = Math.max(0, ...leaves.map(({ _rev }) => generationOf(_rev)));
+        const longer = revisions.filter((revision) => generationOf(revision) > held);
+        if (longer.length > 0) lost[id] = longer;
+      }
+      const missing = (await wanted.revsDiff(diff)) as object;
+      return Object.keys(lost).length === 0 ? missing : { ...missing, ...((await local.revsDiff(lost)) as object) };
+    },
+  };
+}
+
+/** What this node wrote itself may come back, in the form and size that it may have. */
+function pullGuard({ pushPrefix, guard }: Replicated): WriteGuard {
+  return (document, id) =>
+    pushPrefix !== undefined && id.startsWith(pushPrefix)
+      ? nodeWrites(String(document['node']))(document, id)
+      : guard(document, id);
+}
+
 interface Followed {
   stop(): void;
 }
@@ -59,7 +93,8 @@ export function createReplicas(dependencies: {
   const { mesh, actors, jitter, replicate, onRefused } = dependencies;
   const followed = new Map<PeerId, Followed[]>();
 
-  function followOne(peerId: PeerId, { database, kind, pushPrefix, pullPrefix, guard }: Replicated): Followed {
+  function followOne(peerId: PeerId, replicated: Replicated): Followed {
+    const { database, kind, pushPrefix } = replicated;
     let remote: ReturnType<typeof createRemotePeer> | undefined;
 
     /** One stream per link; a new one after a failure. */
@@ -78,10 +113,10 @@ export function createReplicas(dependencies: {
         replicate: fromPromise<void, ReplicaWork>(async ({ input, signal }) => {
           try {
             const peer = await connected(signal);
-            const local = guardedPeer(database.peer, guard, ({ id, reason }) =>
+            const local = guardedPeer(database.peer, pullGuard(replicated), ({ id, reason }) =>
               onRefused(`${id} from ${peerId} was refused: ${reason}`),
             );
-            if (input.pull) await replicate(peer, asking(local, pullPrefix), signal);
+            if (input.pull) await replicate(peer, pulling(local, replicated), signal);
             if (input.push) await replicate(database.peer, asking(peer, pushPrefix), signal);
           } catch (error) {
             remote?.close();

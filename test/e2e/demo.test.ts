@@ -98,7 +98,15 @@ test.serial('the demo runs, says what came of it in its last line, and leaves no
   for (const { pid } of instances) t.false(await isAlive(pid));
   await t.throwsAsync(fetch(dashboard), undefined, 'no port');
   await checkNothingLeft(t, demo);
-  for (const step of ['found a fabric', 'mint two tokens', 'find it by mDNS and join', 'link all nodes', 'apply cold-chain', 'call the dashboard', 'stop everything']) {
+  for (const step of [
+    'found a fabric',
+    'mint two tokens',
+    'find it by mDNS and join',
+    'link all nodes',
+    'apply cold-chain',
+    'call the dashboard',
+    'stop everything',
+  ]) {
     t.regex(demo.stderr(), new RegExp(`${step}.*: \\d.*s\n`), `${step} is told with its time`);
   }
 });
@@ -135,7 +143,8 @@ test.serial('the demo works as an ordinary user', async (t) => {
   const why = await whyNoOtherUser();
   if (why !== undefined) {
     t.log(`skipped as another user: ${why}`);
-    return t.pass();
+    t.pass();
+    return;
   }
   const demo = await startDemo(t, otherUserCommand(once), otherUserId);
   t.deepEqual(await demo.ended, { status: 0, signal: null });

@@ -41,9 +41,14 @@ export interface Fabric {
   ready(name: string): Promise<ApplicationView>;
 }
 
-/** Waits for a condition, with the deadline of these tests. */
-export function waitFor<T>(what: string, probe: () => T | Promise<T>): Promise<NonNullable<T>> {
-  return eventually(probe, { deadlineMs, everyMs: 50, what });
+/** Waits for a condition, with the deadline of these tests; a failure says what the last look threw. */
+export async function waitFor<T>(what: string, probe: () => T | Promise<T>): Promise<NonNullable<T>> {
+  try {
+    return await eventually(probe, { deadlineMs, everyMs: 50, what });
+  } catch (error) {
+    const { message, cause } = error as Error;
+    throw new Error(cause instanceof Error ? `${message}: ${cause.message}` : message, { cause });
+  }
 }
 
 export function instanceOf({ instances }: ApplicationView, microservice: string): InstanceView {

@@ -249,6 +249,7 @@ test('calls to a node that has vanished are reset soon after its link is gone', 
   t.false(socket.destroyed, 'a lost link alone breaks no call');
   for (const cut of cables) cut.unpipe();
   node1.network.setOffer(node2.peerId, undefined);
+  await eventually(() => socket.destroyed, { deadlineMs: 10_000, what: 'the reset, sooner than silence alone would' });
   t.is(await broken, 'ECONNRESET');
 });
 

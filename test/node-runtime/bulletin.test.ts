@@ -13,6 +13,7 @@ import { createTrust, type Trust } from '../../node-runtime/trust.ts';
 import { type FactDocument, factDocumentOf, factType } from '../../pki/facts.ts';
 import type { Fact, SignPayload } from '../../pki/identity.ts';
 import { createSigner } from '../../pki/signature.ts';
+import { createSimClock, type SimClock } from '../../simulations/sim-clock.ts';
 import { createSimStore } from '../../simulations/sim-store.ts';
 import { createFramePair } from '../frame-pair.ts';
 import { createFabric, dayMs, type Fabric, type Member } from '../pki/fabric-fixture.ts';
@@ -35,7 +36,8 @@ interface World {
   /** The fact, as its controller wrote it. */
   revocation: FactDocument;
   factOf(changes?: Partial<Fact>, sign?: SignPayload): FactDocument;
-  newNode(): Promise<Node>;
+  /** `clock` is the node's own; the fabric's when left out. */
+  newNode(clock?: SimClock): Promise<Node>;
   /** The bulletin of a member that stores whatever it likes: the true fact is in it. */
   newForgery(): Promise<Database>;
 }
@@ -78,12 +80,12 @@ async function createWorld(): Promise<World> {
     thief,
     revocation,
     factOf,
-    async newNode() {
+    async newNode(clock = fabric.clock) {
       const database = await createSimStore().open('bulletin');
       const ignored: string[] = [];
       const refused: string[] = [];
       const trust = createTrust({
-        clock: fabric.clock,
+        clock,
         fabricId: fabric.id,
         root: fabric.root,
         database,
@@ -354,4 +356,20 @@ test('facts of a controller that was revoked itself are no longer taken', async 
   t.true(node.trust.bulletin.isRevoked(gone.peerId));
   t.false(node.trust.bulletin.isRevoked(thief.peerId));
   t.regex(node.refused.join(), /revoked/);
+});
+
+// Open: the refusal is remembered by replication's checkpoint, and the fact is not offered again. A fact whose time has not
+// come yet by this node's clock must either be taken (its signature holds) or be asked for again.
+test.failing('a revocation that came while the own clock was days behind counts once the clock is right', async (t) => {
+  const world = await createWorld();
+  const { fabric, thief } = world;
+  await fabric.clock.advance(3 * dayMs);
+  const clock = createSimClock(fabric.clock.now() - 2 * dayMs);
+  const node = await world.newNode(clock);
+  const database = await createSimStore().open('bulletin');
+  await database.put(documentOf(world.factOf()));
+  await node.pullFrom(database);
+  await clock.advance(2 * dayMs);
+  await node.pullFrom(database);
+  t.true(node.trust.bulletin.isRevoked(thief.peerId));
 });
