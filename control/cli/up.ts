@@ -10,6 +10,7 @@ import { DaemonFailedError, NoDaemonError, UsageError } from './errors.ts';
 import type { Host } from './host.ts';
 import { sameSignalMs } from './limits.ts';
 import { collect, labelOption, routerOption, wholeNumber } from './options.ts';
+import { keepYoungGenerationSmall } from './small-heap.ts';
 import { subcommand } from './subcommand.ts';
 import { printable } from './table.ts';
 import { startDetached } from './up-detach.ts';
@@ -81,6 +82,7 @@ function obeySignals({ host, json }: Context, daemon: Daemon, failed: (error: un
 
 async function runDaemon(context: Context, options: DaemonOptions, exitWithParent: boolean): Promise<void> {
   const { host, client } = context;
+  keepYoungGenerationSmall();
   const { startDaemon } = await import('../../node-runtime/daemon.ts');
   // A daemon outlives the reader of its output.
   host.onOutputClosed(() => {});

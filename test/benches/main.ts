@@ -3,9 +3,9 @@
 
 import { loadavg } from 'node:os';
 import { resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
 import type { Figure, Report } from './figures.ts';
+import { checkout } from './packed.ts';
 import { type Bench, runBench } from './run.ts';
 
 const benches: Record<string, { about: string; load(): Promise<Bench> }> = {
@@ -23,8 +23,6 @@ const benches: Record<string, { about: string; load(): Promise<Bench> }> = {
     load: async () => (await import('./tunnel.ts')).tunnel,
   },
 };
-
-const checkout = fileURLToPath(new URL('../../bin/selvedge.js', import.meta.url));
 
 function wholeNumber(text: string): number {
   if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('Give a whole number above 0.');
@@ -53,46 +51,50 @@ const program = new Command('npm run bench --')
   })
   .option('--json', 'the figures as one JSON object, as the last line on stdout', false)
   .option('--rounds <number>', 'repeat this often instead of the usual number', wholeNumber)
-  .option(
-    '--program <script>',
-    'measure this program instead of the checkout (a bundle: its bin/selvedge.js)',
-    checkout,
-  )
+  .option('--program <script>', 'measure this program, not what is bundled for it: a bin/selvedge.js')
+  .option('--checkout', 'measure the checkout as it is, not bundled', false)
   .option('--node-option <argument>', 'argument of Node.js for each daemon, for profiles; may be repeated', collect, [])
   .addHelpText('after', `\n${names.map((name) => `  ${name.padEnd(8)}${benches[name]?.about ?? ''}`).join('\n')}`)
   .showHelpAfterError();
 
-program.action(
-  async (name: string, options: { json: boolean; rounds?: number; program: string; nodeOption: string[] }) => {
-    const broken = new AbortController();
-    const interrupted = (signal: NodeJS.Signals): void => {
-      if (!broken.signal.aborted) console.error(`${signal}: ending what was started`);
-      broken.abort(new Error(`broken off by ${signal}`));
-    };
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => interrupted(signal));
-    const startedAt = performance.now();
-    const say = (text: string): void =>
-      console.error(`${((performance.now() - startedAt) / 1_000).toFixed(1).padStart(6)} s  ${text}`);
+interface Options {
+  json: boolean;
+  rounds?: number;
+  program?: string;
+  checkout: boolean;
+  nodeOption: string[];
+}
+
+program.action(async (name: string, options: Options) => {
+  const broken = new AbortController();
+  const interrupted = (signal: NodeJS.Signals): void => {
+    if (!broken.signal.aborted) console.error(`${signal}: ending what was started`);
+    broken.abort(new Error(`broken off by ${signal}`));
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => interrupted(signal));
+  const startedAt = performance.now();
+  const say = (text: string): void =>
+    console.error(`${((performance.now() - startedAt) / 1_000).toFixed(1).padStart(6)} s  ${text}`);
+  say(`load of this box: ${loadavg()[0]?.toFixed(2)}`);
+  try {
+    const bench = await benches[name]?.load();
+    if (bench === undefined) throw new Error(`there is no bench ${name}`);
+    const { rounds, nodeOption: nodeOptions } = options;
+    const script = options.checkout ? checkout : options.program;
+    const report = await runBench(bench, {
+      rounds,
+      program: script === undefined ? undefined : resolve(script),
+      nodeOptions,
+      signal: broken.signal,
+      say,
+    });
     say(`load of this box: ${loadavg()[0]?.toFixed(2)}`);
-    try {
-      const bench = await benches[name]?.load();
-      if (bench === undefined) throw new Error(`there is no bench ${name}`);
-      const { rounds, program: script, nodeOption: nodeOptions } = options;
-      const report = await runBench(bench, {
-        rounds,
-        program: resolve(script),
-        nodeOptions,
-        signal: broken.signal,
-        say,
-      });
-      say(`load of this box: ${loadavg()[0]?.toFixed(2)}`);
-      print(report, options.json);
-      process.exit(0);
-    } catch (error) {
-      console.error(error instanceof Error && broken.signal.aborted ? error.message : error);
-      process.exit(broken.signal.aborted ? 130 : 1);
-    }
-  },
-);
+    print(report, options.json);
+    process.exit(0);
+  } catch (error) {
+    console.error(error instanceof Error && broken.signal.aborted ? error.message : error);
+    process.exit(broken.signal.aborted ? 130 : 1);
+  }
+});
 
 await program.parseAsync();

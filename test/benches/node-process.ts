@@ -58,10 +58,11 @@ export function startNode(
   const { SELVEDGE_TOKEN: _, ...env } = process.env;
   const fixed = ['--name', name, '--data', dataFolder, '--port', '0', '--output', 'json', '--exit-with-parent'];
   const startedAt = performance.now();
+  // MALLOC_ARENA_MAX: as `up --detach` and the systemd unit start a daemon.
   const child = spawn(process.execPath, [...run.nodeOptions, run.program, 'up', ...fixed, ...options], {
     stdio: 'pipe',
     cwd: '/',
-    env: { ...env, ...(token !== undefined && { SELVEDGE_TOKEN: token }) },
+    env: { MALLOC_ARENA_MAX: '1', ...env, ...(token !== undefined && { SELVEDGE_TOKEN: token }) },
   });
   const client = createClient({ socketPath: join(dataFolder, 'selvedge.sock') });
   const events: HeardEvent[] = [];

@@ -5,17 +5,19 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Report } from './figures.ts';
+import { packedProgram } from './packed.ts';
 
 export interface BenchOptions {
   /** How often what is measured is repeated; undefined is the bench's own number. */
   rounds: number | undefined;
-  /** Script of the program that is measured. */
-  program: string;
+  /** Script of the program that is measured; undefined is the packed one. */
+  program: string | undefined;
   /** Arguments of Node.js for each daemon: `--cpu-prof` and the like. */
   nodeOptions: readonly string[];
 }
 
 export interface BenchRun extends BenchOptions {
+  program: string;
   /** Progress, on stderr. */
   say(text: string): void;
   /** Run in reverse order when the bench ends, however it ends. */
@@ -42,6 +44,7 @@ export async function runBench(
   try {
     const run: BenchRun = {
       ...options,
+      program: options.program ?? '',
       atEnd,
       async folder() {
         options.signal.throwIfAborted();
@@ -50,7 +53,11 @@ export async function runBench(
         return folder;
       },
     };
-    return await Promise.race([bench(run), broken.promise]);
+    const measured = async (): Promise<Report> => {
+      if (options.program === undefined) run.program = await packedProgram(run);
+      return bench(run);
+    };
+    return await Promise.race([measured(), broken.promise]);
   } finally {
     options.signal.removeEventListener('abort', onAbort);
     // What was started while the cleaning went on is cleaned as well.

@@ -15,7 +15,7 @@ const budgetAddedUs = 100;
 const budgetConnections = 1_500;
 const bytes = 256 * 1024 * 1024;
 const trips = 2_000;
-const count = 1_500;
+const count = 600;
 const parallel = 32;
 const loopback = '127.0.0.1';
 
