@@ -27,10 +27,14 @@ function isInstalled() {
 
 if (!isInstalled()) {
   console.error('Installing packages (once, about a minute)…');
-  const { status, signal, error } = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
-    cwd: root,
-    stdio: ['ignore', 2, 2],
-  });
+  const { status, signal, error } = spawnSync(
+    'npm',
+    ['ci', '--include=dev', '--no-audit', '--no-fund', '--loglevel=error'],
+    {
+      cwd: root,
+      stdio: ['ignore', 2, 2],
+    },
+  );
   if (error) console.error(`npm could not be started: ${error.message}`);
   if (status !== 0) {
     console.error(`npm ci failed (${signal ?? `exit code ${status}`}); correct what it names and try again.`);

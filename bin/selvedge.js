@@ -1,11 +1,16 @@
 #!/usr/bin/env node
 // The program's entry. Written so that old versions of Node.js can parse it: it checks the version before it loads
-// anything else. In a checkout, whose node_modules has a newer Node.js, it runs on that one instead of refusing.
+// anything else. In a checkout, whose node_modules has a newer Node.js, it runs on that one instead of refusing. The
+// published package has the bundle alone (scripts/build.ts), a checkout the sources, and at times a bundle too.
+
+// biome-ignore lint/style/useNodejsImportProtocol: Node.js before 12.20 does not know the protocol.
+import { existsSync } from 'fs';
 
 const [major, minor] = process.versions.node.split('.').map(Number);
 
 if (major > 22 || (major === 22 && minor >= 18)) {
-  import('../control/cli/main.ts').then((cli) => cli.main());
+  const source = new URL('../control/cli/main.ts', import.meta.url);
+  import(existsSync(source) ? source.href : '../dist/selvedge.js').then((cli) => cli.main());
 } else {
   // biome-ignore lint/style/useNodejsImportProtocol: Node.js before 12.20 does not know the protocol.
   Promise.all([import('fs'), import('path'), import('child_process')]).then(([fs, path, childProcess]) => {

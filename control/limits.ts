@@ -49,8 +49,8 @@ export const probeThresholdMax = 100;
 export const nodeInstancesMax = 500;
 /** Reasons (instance x node) in one placement record; later instances of a microservice refer to the first. */
 export const unplacedReasonsMax = 1000;
-/** Bytes of a signed plan: it replicates as one document within one message (replicationMessageBytesMax). */
-export const planBytesMax = 8 * 1024 * 1024;
+/** Bytes of a signed plan: what pki signs and verifies as one document (jwsBytesMax). */
+export const planBytesMax = 4 * 1024 * 1024;
 /** Mailboxes written at the same time: enough to keep the store busy, few enough to bound memory. */
 export const plannerWritersMax = 32;
 /** A mailbox that failed is tried again after this, doubled up to the second. */

@@ -35,8 +35,8 @@ function preference(linked: ReadonlySet<PeerId>) {
 
 /**
  * The peers to hold a link to. Interior routers link to every interior router and controller they know. Edge nodes take
- * their uplinks among those, and link directly to the nodes that their workloads call. An edge node without any uplink links
- * to whom it finds, so that an island of them still knows who serves what.
+ * their uplinks among those, and link directly to the nodes that their workloads call. Without any uplink a node links to
+ * whom it finds, so that an island still knows who serves what.
  */
 export function chooseLinks({ self, router, known, linked, called }: LinkChoiceInput): Set<PeerId> {
   const peers = known.filter((peer) => peer.peerId !== self && peer.addresses.length > 0);
@@ -44,8 +44,11 @@ export function chooseLinks({ self, router, known, linked, called }: LinkChoiceI
   const wanted = new Set<PeerId>();
   for (const peer of router === 'interior' ? upward : upward.slice(0, uplinksWanted)) wanted.add(peer.peerId);
   for (const peer of peers) if (called.has(peer.peerId)) wanted.add(peer.peerId);
-  if (router === 'edge' && !upward.some((peer) => linked.has(peer.peerId))) {
-    const others = peers.filter((peer) => !upward.includes(peer)).sort(preference(linked));
+  if (!upward.some((peer) => linked.has(peer.peerId))) {
+    // An interior router waits for edge nodes to come to it; of whom it knows nothing may be interior.
+    const others = peers
+      .filter((peer) => !upward.includes(peer) && (router === 'edge' || peer.router === undefined))
+      .sort(preference(linked));
     for (const peer of others.slice(0, islandLinksMax)) wanted.add(peer.peerId);
   }
   return wanted;

@@ -108,3 +108,6 @@ export const hintsMax = 4_096;
 
 /** New service names of a running instance are tried again after this. */
 export const renameRetryMs = 2_000;
+
+/** What the mailbox delivered and could not be stored (a full disk) is looked at again after this. */
+export const planRetryMs = 5_000;

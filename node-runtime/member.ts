@@ -127,8 +127,9 @@ async function compose(
 
   /** Ends what runs with a peer as soon as the bulletin says so. */
   function enforceTrust(): void {
-    for (const { peerId } of links.linked()) {
-      if (!bulletin.isRevoked(peerId)) continue;
+    // Everybody who proved membership, also those who hold streams but no link session.
+    for (const peerId of mesh.connected()) {
+      if (!mesh.isAdmitted(peerId) || !bulletin.isRevoked(peerId)) continue;
       announcer.forget(peerId);
       links.drop(peerId);
     }
@@ -292,6 +293,7 @@ async function compose(
   }
 
   const follower = createPlanFollower({
+    clock,
     mailbox,
     disk,
     fabricId,

@@ -5,13 +5,16 @@
 import type { AuthorityDocument, FileDocument, Plan, PlanDocument } from '../control/plan.ts';
 import type { Database, StoredDocument } from '../control/store.ts';
 import type { NodeIdentity, VerifyChain, VerifySigned } from '../pki/identity.ts';
+import type { Clock, TimerId } from './clock.ts';
 import type { Disk } from './disk.ts';
+import { planRetryMs } from './limits.ts';
 import { compareVersions, type ObeyedPlan, saveObeyedPlan, sha256Hex } from './obeyed-plan.ts';
 import { readPlan } from './plan-schema.ts';
 
 export const planType = 'selvedge-plan+jws';
 
 export interface PlanFollowerDependencies {
+  clock: Clock;
   mailbox: Database;
   disk: Disk;
   fabricId: string;
@@ -37,11 +40,12 @@ export interface PlanFollower {
 }
 
 export function createPlanFollower(dependencies: PlanFollowerDependencies): PlanFollower {
-  const { mailbox, disk, verifySigned, verifyChain, onPlan, onAuthority, onIgnored } = dependencies;
+  const { clock, mailbox, disk, verifySigned, verifyChain, onPlan, onAuthority, onIgnored } = dependencies;
   let obeyed = dependencies.obeyed;
   let issueNumber = dependencies.issueNumber;
   let unsubscribe: (() => void) | undefined;
   let running: Promise<void> | undefined;
+  let retry: TimerId | undefined;
   let again = false;
   // Bounded: revisions that were reported, so that a bad document is one event and not one per look.
   const reported = new Set<string>();
@@ -143,8 +147,13 @@ export function createPlanFollower(dependencies: PlanFollowerDependencies): Plan
     }
   }
 
-  const failed = (error: unknown): void =>
+  function failed(error: unknown): void {
     onIgnored(`what the mailbox holds cannot be taken over: ${error instanceof Error ? error.message : String(error)}`);
+    retry ??= clock.setTimeout(() => {
+      retry = undefined;
+      void look();
+    }, planRetryMs);
+  }
 
   /** One look at a time; what changes meanwhile causes one more. */
   function look(): Promise<void> {
@@ -170,6 +179,8 @@ export function createPlanFollower(dependencies: PlanFollowerDependencies): Plan
     async stop() {
       unsubscribe?.();
       unsubscribe = undefined;
+      clock.clearTimeout(retry);
+      retry = undefined;
       await running;
     },
   };

@@ -95,5 +95,3 @@ export const addressCharactersMax = 200;
 export const factBytesMax = 32 * 1024;
 /** A fact about a controller must outlive its authority (1 year), with a month to spare. */
 export const factLifetimeMsMax = 400 * dayMs;
-/** Facts issued this far in the future come from a clock that is wrong. */
-export const factClockSkewMsMax = dayMs;

@@ -69,6 +69,26 @@ function traced(store: Store, report: (database: string, id: string, revision: s
   };
 }
 
+/** The store as one life of the daemon has it: after a crash nothing of that life hears of a change any more. */
+function whileAlive(store: Store, alive: () => boolean): Store {
+  const opened = new Map<string, Database>();
+  return {
+    ...store,
+    async open(name) {
+      const database = await store.open(name);
+      const own = opened.get(name) ?? {
+        ...database,
+        subscribe: (listener) =>
+          database.subscribe((change) => {
+            if (alive()) listener(change);
+          }),
+      };
+      opened.set(name, own);
+      return own;
+    },
+  };
+}
+
 export function createSimBox({ name, clock, random, network, trace }: SimBoxOptions): SimBox {
   const disk = createSimDisk();
   const store = createSimStore({ random: random.fork('store') });
@@ -104,7 +124,7 @@ export function createSimBox({ name, clock, random, network, trace }: SimBoxOpti
         // Simulated workloads are as ready as they run.
         probe: async () => ({ ok: true }),
         freePort: async () => nextPort++,
-        openStore: async () => kept,
+        openStore: async () => whileAlive(kept, () => born === life),
         createMesh: async (identity) => network.createMesh({ peerId: peerIdOf(identity.publicKey), name }),
         createServiceNetwork: ({ localPeerId }) => createSimServiceNetwork({ node: localPeerId }),
         platform: { arch: 'x64', os: 'linux' },

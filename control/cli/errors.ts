@@ -96,6 +96,18 @@ export class DaemonFailedError extends CliError {
   readonly id = 'daemon-failed';
 }
 
+/** `install` or `uninstall` cannot be done on this box, or not like this. */
+export class InstallError extends CliError {
+  override readonly name = 'InstallError';
+  readonly id = 'install';
+}
+
+/** systemd refused, or did not answer. */
+export class SystemdError extends CliError {
+  override readonly name = 'SystemdError';
+  readonly id = 'systemd';
+}
+
 /** A signal came while a command was at work. */
 export class InterruptedError extends CliError {
   override readonly name = 'InterruptedError';

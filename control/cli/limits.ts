@@ -42,6 +42,22 @@ export const sameSignalMs = 1_000;
 /** The longest duration an option may give: 10 years. */
 export const durationMsMax = 10 * 365 * 86_400_000;
 
+// --- Installation ---
+/** One systemctl command: stopping takes at most the unit's TimeoutStopSec of 30 s. */
+export const systemctlMs = 60_000;
+/** Lines of the daemon's journal shown when it does not come up. */
+export const journalLinesShown = 20;
+/** `install` waits this long for the daemon's socket, and for a fabric to be founded. */
+export const installStartMs = 60_000;
+/** A daemon that has been started again this often before it answered will not answer. */
+export const installRestartsMax = 3;
+/** `install` with a token waits this long for the box to be admitted; later it happens without it. */
+export const installJoinMs = 20_000;
+/** `uninstall` waits this long for workloads to end: a spec may give one an hour. */
+export const uninstallWorkloadsMs = 3_660_000;
+/** Output of the founding daemon that is kept to explain why it could not found a fabric. */
+export const foundingOutputBytesMax = 64 * 1024;
+
 // --- Demo ---
 /** A daemon loads and founds a fabric in about a second; a busy small box may need many. */
 export const demoStartMs = 60_000;

@@ -10,10 +10,12 @@ import { addDescribe } from './describe.ts';
 import { addDown } from './down.ts';
 import { addEvents } from './events.ts';
 import type { Host } from './host.ts';
+import { addInstall } from './install.ts';
 import { addLogs } from './logs.ts';
 import { addNodes } from './nodes.ts';
 import { addStatus } from './status.ts';
 import { addToken } from './token.ts';
+import { addUninstall } from './uninstall.ts';
 import { addUp } from './up.ts';
 import { addWait } from './wait.ts';
 
@@ -51,7 +53,19 @@ export function createProgram(host: Host): Command {
     })
     .showHelpAfterError('(selvedge help shows the commands, selvedge <command> --help one of them)')
     .exitOverride();
-  const add = [addUp, addDown, addDemo, addStatus, addToken, addNodes, addApply, addDelete, addApplications];
+  const add = [
+    addUp,
+    addDown,
+    addInstall,
+    addUninstall,
+    addDemo,
+    addStatus,
+    addToken,
+    addNodes,
+    addApply,
+    addDelete,
+    addApplications,
+  ];
   for (const addCommand of [...add, addDescribe, addWait, addLogs, addEvents]) addCommand(program, host);
   return program;
 }

@@ -12,6 +12,15 @@ import type { UpOptions } from './up.ts';
 /** The program's own script: what another process of it is started with. */
 export const scriptPath = fileURLToPath(new URL('../../bin/selvedge.js', import.meta.url));
 
+/**
+ * Of Node.js, for a daemon. V8's young generation may grow to 3 × 16 MiB, which a daemon that is mostly idle never gives back.
+ * Measured: 7 MB less, and the same throughput of HTTP/2 streams.
+ */
+export const daemonNodeOptions = ['--max-semi-space-size=1'];
+
+/** For the same reason: each thread of glibc's malloc keeps an arena of its own (mallopt(3)). Measured: 3 MB less. */
+export const daemonEnvironment = { MALLOC_ARENA_MAX: '1' };
+
 /** The arguments that say the same as `options`, without the token: it travels by the environment. */
 export function upArguments(options: UpOptions, dataFolder: string): string[] {
   const given: [string, string | undefined][] = [
@@ -65,8 +74,8 @@ export async function startDetached(start: {
   const { host, dataFolder, json } = context;
   const log = openLog(dataFolder);
   const from = statSync(log.path).size;
-  const env = { ...host.env, ...(token !== undefined && { SELVEDGE_TOKEN: token }) };
-  const child = spawn(process.execPath, [scriptPath, ...upArguments(options, dataFolder)], {
+  const env = { ...daemonEnvironment, ...host.env, ...(token !== undefined && { SELVEDGE_TOKEN: token }) };
+  const child = spawn(process.execPath, [...daemonNodeOptions, scriptPath, ...upArguments(options, dataFolder)], {
     detached: true,
     stdio: ['ignore', log.descriptor, log.descriptor],
     cwd: '/',

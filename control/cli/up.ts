@@ -12,6 +12,7 @@ import { sameSignalMs } from './limits.ts';
 import { collect, labelOption, routerOption, wholeNumber } from './options.ts';
 import { keepYoungGenerationSmall } from './small-heap.ts';
 import { subcommand } from './subcommand.ts';
+import { downStatus } from './systemd-unit.ts';
 import { printable } from './table.ts';
 import { startDetached } from './up-detach.ts';
 import { readToken } from './up-token.ts';
@@ -28,12 +29,14 @@ export interface UpOptions {
   port: number;
   detach?: boolean;
   exitWithParent?: boolean;
+  supervised?: boolean;
 }
 
-const defaultPort = 7433;
+export const defaultPort = 7433;
 const forcedStatus = 130;
 
-function check(options: UpOptions): void {
+/** Throws UsageError when options contradict each other. */
+export function checkUpOptions(options: UpOptions): void {
   const wrong = (message: string, action: string): never => {
     throw new UsageError(message, { action });
   };
@@ -67,10 +70,16 @@ async function refuseWhenRunning({ client, dataFolder }: Context): Promise<void>
   });
 }
 
+interface Signals {
+  /** Whether one came. */
+  readonly came: boolean;
+  undo(): void;
+}
+
 /** Stops it at the first signal; ends the process at a second one that is not the same Ctrl-C. */
-function obeySignals({ host, json }: Context, daemon: Daemon, failed: (error: unknown) => void): () => void {
+function obeySignals({ host, json }: Context, daemon: Daemon, failed: (error: unknown) => void): Signals {
   let firstAt: number | undefined;
-  return host.onSignal((signal) => {
+  const undo = host.onSignal((signal) => {
     const now = host.clock.now();
     if (firstAt === undefined) {
       firstAt = now;
@@ -78,9 +87,16 @@ function obeySignals({ host, json }: Context, daemon: Daemon, failed: (error: un
       daemon.stop().catch(failed);
     } else if (now - firstAt > sameSignalMs) host.exit(forcedStatus);
   });
+  return {
+    get came() {
+      return firstAt !== undefined;
+    },
+    undo,
+  };
 }
 
-async function runDaemon(context: Context, options: DaemonOptions, exitWithParent: boolean): Promise<void> {
+/** Resolves when the daemon has ended, with whether a signal had asked for it (else `selvedge down` had). */
+async function runDaemon(context: Context, options: DaemonOptions, exitWithParent: boolean): Promise<boolean> {
   const { host, client } = context;
   keepYoungGenerationSmall();
   const { startDaemon } = await import('../../node-runtime/daemon.ts');
@@ -88,20 +104,21 @@ async function runDaemon(context: Context, options: DaemonOptions, exitWithParen
   host.onOutputClosed(() => {});
   const daemon = await startDaemon(options);
   const { promise: failure, reject: failed } = Promise.withResolvers<never>();
-  const undo = obeySignals(context, daemon, failed);
+  const signals = obeySignals(context, daemon, failed);
   if (exitWithParent) {
     host.onInputEnd(() => void client.down(true).catch(() => daemon.stop().catch(failed)));
   }
   try {
     await Promise.race([daemon.closed, failure]);
+    return signals.came;
   } finally {
-    undo();
+    signals.undo();
   }
 }
 
 async function up(options: UpOptions, context: Context): Promise<void> {
   const { host, dataFolder, json } = context;
-  check(options);
+  checkUpOptions(options);
   const token = await readToken(options, host);
   await refuseWhenRunning(context);
   if (options.detach === true) return await startDetached({ options, token, context });
@@ -119,7 +136,9 @@ async function up(options: UpOptions, context: Context): Promise<void> {
     ...(token !== undefined && { token }),
     onEvent: (event) => host.out(json ? JSON.stringify(event) : eventText(host, event)),
   };
-  await runDaemon(context, daemonOptions, options.exitWithParent === true);
+  const bySignal = await runDaemon(context, daemonOptions, options.exitWithParent === true);
+  // Whoever supervises it starts it again, unless it was ended on purpose.
+  if (options.supervised === true && !bySignal) host.exit(downStatus);
 }
 
 export function addUp(program: Command, host: Host): void {
@@ -149,6 +168,7 @@ export function addUp(program: Command, host: Host): void {
       defaultPort,
     )
     .option('--detach', 'go on in the background; its output goes to selvedge.log in the data folder')
+    .addOption(program.createOption('--supervised', 'say by the exit status that `down` ended it').hideHelp())
     .addOption(program.createOption('--exit-with-parent', 'end with all workloads when stdin ends').hideHelp())
     .action(async (options: UpOptions, command: Command) => await up(options, contextOf(host, command)));
 }

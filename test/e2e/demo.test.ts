@@ -6,9 +6,10 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { processesOf } from '../../control/cli/demo-folder.ts';
+import { skip } from '../skip.ts';
 import { program } from './daemon.ts';
 import { waitFor } from './fabric.ts';
-import { otherUserCommand, otherUserId, whyNoOtherUser } from './other-user.ts';
+import { findOtherUser, otherUserId } from './other-user.ts';
 import { isAlive } from './processes.ts';
 
 const checkout = dirname(dirname(program));
@@ -27,7 +28,8 @@ interface Demo {
 /** Runs a command of the demo with a temporary folder of its own, which the test removes. */
 async function startDemo(t: ExecutionContext, command: [string, ...string[]], owner?: number): Promise<Demo> {
   t.timeout(runMs);
-  const folder = await mkdtemp(join(tmpdir(), 'sv-demo-'));
+  // Root's own temporary folder may be closed to others.
+  const folder = await mkdtemp(join(owner === undefined ? tmpdir() : '/tmp', 'sv-demo-'));
   if (owner !== undefined) await chown(folder, owner, owner);
   const [file, ...rest] = command;
   const child = spawn(file, rest, {
@@ -140,13 +142,9 @@ test.serial('SIGTERM in the middle cleans up, and the interrupted step is named'
 });
 
 test.serial('the demo works as an ordinary user', async (t) => {
-  const why = await whyNoOtherUser();
-  if (why !== undefined) {
-    t.log(`skipped as another user: ${why}`);
-    t.pass();
-    return;
-  }
-  const demo = await startDemo(t, otherUserCommand(once), otherUserId);
+  const other = await findOtherUser();
+  if (typeof other === 'string') return skip(t, other);
+  const demo = await startDemo(t, other.command(once), otherUserId);
   t.deepEqual(await demo.ended, { status: 0, signal: null });
   for (const { pid } of checkResult(t, demo.stdout()).instances) t.false(await isAlive(pid));
   await checkNothingLeft(t, demo);

@@ -61,14 +61,16 @@ export function instanceOf({ instances }: ApplicationView, microservice: string)
 export const problemsOf = ({ daemon }: FabricNode): string[] =>
   daemon.events.filter(({ type }) => type === 'problem').map(({ message }) => message);
 
-/** Told by the daemon that runs now: a status may still show what its predecessor wrote. */
-export async function toldReady({ daemon }: FabricNode, microservice: string): Promise<void> {
-  await waitFor(`${microservice} to be ready`, () =>
-    daemon.events.some(
-      ({ type, instance, ready }) =>
-        type === 'instance' && ready === true && String(instance).split('.')[2] === microservice,
-    ),
+/** Ready by the word of the daemon that runs now: a status may still show what its predecessor wrote, until that is replaced. */
+export async function toldReady(node: FabricNode, microservice: string): Promise<void> {
+  const { events } = node.daemon;
+  const told = await waitFor(`${microservice} to be ready`, () =>
+    events.findLast(({ instance, ready }) => ready === true && String(instance).split('.')[2] === microservice),
   );
+  await waitFor(`the status of ${node.name} to say so`, async () => {
+    const { ready, pid } = await node.instance(microservice);
+    return ready && pid === told['pid'];
+  });
 }
 
 interface Starting extends FabricNode {

@@ -8,9 +8,10 @@ import { join } from 'node:path';
 import test from 'ava';
 import { createPouchStore } from '../../control/pouch-store.ts';
 import type { Problem, StatusView } from '../../control/views.ts';
+import { skip } from '../skip.ts';
 import { program } from './daemon.ts';
 import { createFabric, type FabricNode } from './fabric.ts';
-import { asOtherUser, whyNoOtherUser } from './other-user.ts';
+import { findOtherUser } from './other-user.ts';
 import { tell } from './story.ts';
 
 const manifest = `
@@ -184,16 +185,16 @@ test('another user gets nothing, a worker nothing of the fabric, and secrets sta
   });
 
   await step('another local user gets nothing from a socket', async () => {
-    const why = await whyNoOtherUser();
-    if (why !== undefined) return t.log(`skipped: ${why}`);
+    const other = await findOtherUser();
+    if (typeof other === 'string') return skip(t, other);
     for (const { dataFolder } of nodes) {
       const socket = join(dataFolder, 'selvedge.sock');
-      t.is((await asOtherUser([process.execPath, '-e', knock(socket)])).stdout, 'EACCES\n');
-      const cli = await asOtherUser([process.execPath, program, '--data', dataFolder, 'status']);
+      t.is((await other.run([process.execPath, '-e', knock(socket)])).stdout, 'EACCES\n');
+      const cli = await other.run([process.execPath, program, '--data', dataFolder, 'status']);
       t.is(cli.status, 1);
       t.is(cli.stdout, '');
       t.regex(cli.stderr, /may not|not allowed|permission|belongs to/i);
-      t.regex((await asOtherUser(['ls', dataFolder])).stderr, /Permission denied/);
+      t.regex((await other.run(['ls', dataFolder])).stderr, /Permission denied/);
     }
   });
 

@@ -54,6 +54,11 @@ test('an interior router links to every interior router and controller, and wait
   t.deepEqual(chosen({ router: 'interior', known }), ['a', 'b', 'c', 'k']);
 });
 
+test('interior routers that know nothing of each other yet still find each other', (t) => {
+  const known = [peer('x'), peer('y', { router: undefined })];
+  t.deepEqual(chosen({ router: 'interior', known }), ['y']);
+});
+
 test('nobody links to itself, or to whom it has no address of', (t) => {
   t.deepEqual(chosen({ known: [interior('self'), interior('a', { addresses: [] })] }), []);
 });

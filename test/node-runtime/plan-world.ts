@@ -101,6 +101,7 @@ export function createPlanSite(): PlanSite {
     revoke: (peerId) => void revoked.add(peerId),
     follow: ({ mailbox, disk, obeyed, events }) =>
       createPlanFollower({
+        clock: fabric.clock,
         mailbox,
         disk,
         fabricId: fabric.id,

@@ -123,8 +123,7 @@ test('a member that tampers with its bulletin changes nobody’s mind but its ow
   t.deepEqual(await factsOf(island), before.island);
 });
 
-// Open: member.ts looks for whom to drop among the links alone. It must go through all whom the mesh has admitted.
-test.failing('a revoked member that had no link session, and only held streams, loses them too', async (t) => {
+test('a revoked member that had no link session, and only held streams, loses them too', async (t) => {
   const fabric = await createSimFabric(t, 'bare');
   const { clock } = fabric;
   const keys = createSimKeys(fabric.random.fork('bare'));

@@ -27,16 +27,18 @@ import { createSimFabric } from './sim-fabric.ts';
 const oldGeneration = 1;
 const newGeneration = 2;
 
-/** One of them is longer than a frame of replication. */
-const filesOf = (generation: number): PlannedFile[] =>
-  [1, 2, 40_000].map((times, index) => ({
+/** The last one has so many lines. */
+const filesOf = (generation: number, lines: number): PlannedFile[] =>
+  [1, 2, lines].map((times, index) => ({
     slot: `default.settings.${index}`,
     content: `file ${index} of ${generation}\n`.repeat(times),
   }));
+/** Enough for more than one frame of replication. */
+const longLines = 40_000;
 
 /** In the order of the planner: files, authority, plan. */
-function documentsOf(site: PlanSite, generation: number): StoredDocument[] {
-  const files = filesOf(generation);
+function documentsOf(site: PlanSite, generation: number, lines: number): StoredDocument[] {
+  const files = filesOf(generation, lines);
   return [
     ...files.map((file): StoredDocument => ({ ...fileDocument(file) })),
     { _id: 'desired/authority', chain: site.authority(generation + 1) },
@@ -91,17 +93,18 @@ function linkTo(served: Database, box: PlanBox, framesMax = Number.POSITIVE_INFI
 interface World {
   box: PlanBox;
   served: Database;
+  lines: number;
   update(): Promise<void>;
 }
 
 /** A node that obeys the old plan, in step with its controller; `update` writes the new plan there. */
-async function createWorld(site: PlanSite): Promise<World> {
+async function createWorld(site: PlanSite, lines = 3): Promise<World> {
   const box = await createPlanBox(site);
   const served = await createSimStore().open(`mailbox/${nodeName}`);
   const write = async (documents: StoredDocument[]): Promise<void> => {
     for (const document of documents) await served.update(document._id, () => document);
   };
-  await write(documentsOf(site, oldGeneration));
+  await write(documentsOf(site, oldGeneration, lines));
   await box.start();
   await box.write('observed/node', { node: nodeName });
   const link = linkTo(served, box);
@@ -109,14 +112,14 @@ async function createWorld(site: PlanSite): Promise<World> {
   await link.push();
   link.close();
   await box.settle();
-  return { box, served, update: () => write(documentsOf(site, newGeneration)) };
+  return { box, served, lines, update: () => write(documentsOf(site, newGeneration, lines)) };
 }
 
 /** Plan and files belong together, and nothing is missing. */
-function assertWhole(t: ExecutionContext, obeyed: ObeyedPlan | undefined, where: string): void {
+function assertWhole(t: ExecutionContext, obeyed: ObeyedPlan | undefined, lines: number, where: string): void {
   const generation = obeyed?.plan.generation ?? 0;
   t.true(generation === oldGeneration || generation === newGeneration, `${where}: generation ${generation}`);
-  const wanted = filesOf(generation);
+  const wanted = filesOf(generation, lines);
   t.is(obeyed?.files.size, wanted.length, where);
   for (const [index, { sha256 }] of (obeyed?.plan.files ?? []).entries()) {
     const content = obeyed?.files.get(sha256);
@@ -126,11 +129,15 @@ function assertWhole(t: ExecutionContext, obeyed: ObeyedPlan | undefined, where:
 }
 
 /** A start without any network obeys something whole; then the link is back, and the new plan is obeyed. */
-async function assertStartsAndCatchesUp(t: ExecutionContext, { box, served }: World, where: string): Promise<number> {
+async function assertStartsAndCatchesUp(
+  t: ExecutionContext,
+  { box, served, lines }: World,
+  where: string,
+): Promise<number> {
   await box.stop();
   const { atStart } = await box.start();
-  assertWhole(t, atStart, `${where}, from the disk`);
-  assertWhole(t, box.obeyed.at(-1), `${where}, after a look into the mailbox`);
+  assertWhole(t, atStart, lines, `${where}, from the disk`);
+  assertWhole(t, box.obeyed.at(-1), lines, `${where}, after a look into the mailbox`);
   const withoutNetwork = box.generation() ?? 0;
   const link = linkTo(served, box);
   await link.pull();
@@ -139,8 +146,8 @@ async function assertStartsAndCatchesUp(t: ExecutionContext, { box, served }: Wo
   t.deepEqual(link.refused, [], where);
   await box.settle();
   t.is(box.generation(), newGeneration, `${where}, with the link back`);
-  assertWhole(t, box.obeyed.at(-1), where);
-  assertWhole(t, await loadObeyedPlan(box.disk), where);
+  assertWhole(t, box.obeyed.at(-1), lines, where);
+  assertWhole(t, await loadObeyedPlan(box.disk), lines, where);
   t.is(box.authorities.at(-1), newGeneration + 1, where);
   t.deepEqual(box.ignored, [], where);
   await box.stop();
@@ -151,7 +158,7 @@ test('the link cut after any frame of an update', async (t) => {
   const site = createPlanSite();
   const seen: number[] = [];
   for (let framesMax = 0; ; framesMax += 1) {
-    const world = await createWorld(site);
+    const world = await createWorld(site, longLines);
     await world.update();
     const link = linkTo(world.served, world.box, framesMax);
     const cut = await link.pull().then(
@@ -183,7 +190,7 @@ function takingOnly(peer: ReplicationPeer, ids: ReadonlySet<string>): Replicatio
 
 test('any part of an update’s documents and no more, in whatever order they came', async (t) => {
   const site = createPlanSite();
-  const documents = documentsOf(site, newGeneration).map(({ _id }) => _id);
+  const documents = documentsOf(site, newGeneration, 1).map(({ _id }) => _id);
   let complete = 0;
   for (let choice = 0; choice < 1 << documents.length; choice += 1) {
     const arrived = new Set(documents.filter((_, index) => choice & (1 << index)));
@@ -229,7 +236,7 @@ test('a mailbox that a power cut set back in the middle of an update', async (t)
   await box.settle();
   t.is(box.generation(), newGeneration);
   t.is(box.obeyed.length, 1, 'what is obeyed already is not obeyed anew');
-  for (const id of documentsOf(site, newGeneration).map(({ _id }) => _id)) {
+  for (const id of documentsOf(site, newGeneration, 1).map(({ _id }) => _id)) {
     t.deepEqual(await box.mailbox.leaves(id), await served.leaves(id), `${id} has come again`);
   }
   await box.stop();

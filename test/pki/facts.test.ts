@@ -128,12 +128,6 @@ const refusals: [string, RegExp, (parts: ReturnType<typeof setUp>) => Record<str
       signed(fabric.controller, revocationOf(fabric, node, { expiresAt: fabric.clock.now() })) as never,
   ],
   [
-    'from the future',
-    /future/,
-    ({ fabric, node }) =>
-      signed(fabric.controller, revocationOf(fabric, node, { issuedAt: fabric.clock.now() + 2 * dayMs })) as never,
-  ],
-  [
     'that lives for ever',
     /longer/,
     ({ fabric, node }) =>
