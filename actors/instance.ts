@@ -50,7 +50,9 @@ export type InstanceEvent =
   | { type: 'DELETE' }
   /** What it waits for is there: certificate cover, dependencies ready. */
   | { type: 'ADMITTED' }
-  | { type: 'HELD'; reason: string };
+  | { type: 'HELD'; reason: string }
+  /** The engine has it after all: it could not say so before. */
+  | { type: 'FOUND'; found: EngineInstance };
 
 export type ProbeOutcome = { ok: true } | { ok: false; reason: string };
 
@@ -117,6 +119,9 @@ export const instanceMachine = setup({
     clearReason: assign({ reason: '' }),
     notReadyYet: assign({ reason: 'not ready yet' }),
     take: assign({ planned: ({ context, event }) => (event.type === 'UPDATE' ? event.planned : context.planned) }),
+    takeFound: assign(({ event }) =>
+      event.type === 'FOUND' ? { found: event.found, pid: event.found.pid, exit: event.found.exit } : {},
+    ),
     markDeleted: assign({ deleted: true }),
     gone: assign({ pid: undefined, found: undefined, launch: undefined, probeFailures: 0, probeSuccesses: 0 }),
     countFailure: assign(({ context }) => {
@@ -175,6 +180,7 @@ export const instanceMachine = setup({
       on: {
         HELD: { actions: assign({ reason: ({ event }) => event.reason }) },
         ADMITTED: 'creating',
+        FOUND: { target: 'finding', actions: 'takeFound' },
       },
     },
     adopting: {
@@ -300,6 +306,8 @@ export const instanceMachine = setup({
       after: { backOff: 'waiting' },
       on: {
         DELETE: { target: 'stopping', actions: 'markDeleted' },
+        // One that ended is what it backs off from.
+        FOUND: { guard: ({ event }) => event.found.exit === undefined, target: 'finding', actions: 'takeFound' },
         // A changed spec deserves a try at once.
         UPDATE: [{ guard: 'changed', target: 'waiting', actions: ['take', 'forgiveFailures'] }, { actions: 'take' }],
       },

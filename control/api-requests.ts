@@ -10,6 +10,10 @@ import {
   tokenTtlMsMax,
   tokenTtlMsMin,
   tokenUsesMax,
+  windowAdmissionsMax,
+  windowMsMax,
+  windowMsMin,
+  windowRangesMax,
 } from './limits.ts';
 import { describeIssues, pathText } from './manifest-issues.ts';
 
@@ -31,6 +35,35 @@ export const tokenSchema = z
     router: z.enum(['edge', 'interior']).default('edge').describe("'edge' or 'interior'"),
   })
   .describe('{uses, ttlMs, labels, router}');
+
+const router = z.enum(['edge', 'interior']).default('edge').describe("'edge' or 'interior'");
+const labels = z.record(z.string(), z.string()).default({}).describe('an object of strings');
+
+export const approveSchema = z
+  .strictObject({
+    code: z.string().max(64).describe('the code that the box shows'),
+    name: z.string().max(63).describe('a name of at most 63 characters').optional(),
+    labels,
+    router,
+  })
+  .describe('{code, name, labels, router}');
+
+export const denySchema = z
+  .strictObject({ who: z.string().min(1).max(128).describe('a handle, a name or a peer id') })
+  .describe('{who}');
+
+export const windowSchema = z
+  .strictObject({
+    forMs: whole(windowMsMin, windowMsMax).default(600_000),
+    cidrs: z.array(z.string().max(64)).min(1).max(windowRangesMax).describe('a list of address ranges'),
+    max: whole(1, windowAdmissionsMax).default(10),
+    labels,
+    router,
+  })
+  .describe('{forMs, cidrs, max, labels, router}');
+
+export type ApproveRequest = z.infer<typeof approveSchema>;
+export type WindowRequest = z.infer<typeof windowSchema>;
 
 export const applySchema = z
   .strictObject({

@@ -4,7 +4,10 @@
 import { type Context, Hono } from 'hono';
 import type { LogLine } from '../node-runtime/engine.ts';
 import {
+  type ApproveRequest,
   applySchema,
+  approveSchema,
+  denySchema,
   downSchema,
   readBody,
   readFlag,
@@ -13,6 +16,8 @@ import {
   refuseUnknownQueries,
   type TokenRequest,
   tokenSchema,
+  type WindowRequest,
+  windowSchema,
 } from './api-requests.ts';
 import {
   NotAControllerError,
@@ -27,12 +32,15 @@ import { internalProblem, makeProblem, problemOf, problemType } from './problems
 import type {
   ApplicationView,
   ApplyView,
+  ApprovedView,
   EventView,
   InstanceView,
   NodeView,
+  PendingView,
   Problem,
   StatusView,
   TokenView,
+  WindowView,
 } from './views.ts';
 
 /** What both kinds of node answer. */
@@ -61,6 +69,14 @@ export interface FabricFunctions {
   deleteApplication(project: string, name: string): Promise<void>;
   apply(documents: readonly unknown[], options: { dryRun: boolean; source?: readonly string[] }): Promise<ApplyView>;
   createToken(request: TokenRequest): Promise<TokenView>;
+  /** Boxes that wait for approval. */
+  pending(): Promise<PendingView[]>;
+  approve(request: ApproveRequest): Promise<ApprovedView>;
+  /** By handle, name or peer id; what was denied. */
+  deny(who: string): Promise<PendingView[]>;
+  window(): Promise<WindowView>;
+  openWindow(request: WindowRequest): Promise<WindowView>;
+  closeWindow(): Promise<WindowView>;
   events(options: { after?: string; limit: number }): Promise<EventView[]>;
 }
 
@@ -106,7 +122,15 @@ const actions = {
 };
 
 /** Routes that only a controller answers; a worker refuses them before it reads a body. */
-const fabricPaths = ['/v1/nodes', '/v1/applications', '/v1/apply', '/v1/tokens', '/v1/events'];
+const fabricPaths = [
+  '/v1/nodes',
+  '/v1/applications',
+  '/v1/apply',
+  '/v1/tokens',
+  '/v1/pending',
+  '/v1/window',
+  '/v1/events',
+];
 
 function addNodeRoutes(app: Hono, options: ApiOptions): void {
   let followers = 0;
@@ -183,6 +207,22 @@ function addFabricRoutes(app: Hono, options: FabricFunctions): void {
     const request = readBody(tokenSchema, await readJson(context));
     return context.json(await options.createToken(request), 201);
   });
+  app.get('/v1/pending', async (context) => context.json(await options.pending()));
+  // The code travels in the body: paths end up in logs.
+  app.post('/v1/pending/approve', async (context) => {
+    const request = readBody(approveSchema, await readJson(context));
+    return context.json(await options.approve(request));
+  });
+  app.post('/v1/pending/deny', async (context) => {
+    const { who } = readBody(denySchema, await readJson(context));
+    return context.json({ denied: await options.deny(who) });
+  });
+  app.get('/v1/window', async (context) => context.json(await options.window()));
+  app.post('/v1/window', async (context) => {
+    const request = readBody(windowSchema, await readJson(context));
+    return context.json(await options.openWindow(request), 201);
+  });
+  app.delete('/v1/window', async (context) => context.json(await options.closeWindow()));
   app.get('/v1/events', async (context) => {
     const query = context.req.query();
     refuseUnknownQueries(query, ['after', 'limit']);

@@ -18,6 +18,7 @@ const node = z.looseObject({
   controller: z.boolean(),
   labels: texts,
   engines: z.array(z.string()),
+  unavailableEngines: texts.optional(),
   authorityPublicKey: z.string(),
   issueNumber: count,
   admittedAt: z.number(),
@@ -25,12 +26,21 @@ const node = z.looseObject({
 });
 
 const port = z.looseObject({ name: label, port: z.int().min(1).max(65_535) });
-const microservice = z.looseObject({
+const command = z.array(z.string()).min(1);
+const workingDirectory = z.string().optional();
+const engine = z.discriminatedUnion('engine', [
+  z.looseObject({ engine: z.literal('process'), command, workingDirectory }),
+  z.looseObject({
+    engine: z.literal('docker'),
+    image: z.string().min(1),
+    command: command.optional(),
+    args: z.array(z.string()).optional(),
+    workingDirectory,
+  }),
+]);
+const common = z.looseObject({
   name: label,
-  engine: z.literal('process'),
-  command: z.array(z.string()).min(1),
   env: texts,
-  workingDirectory: z.string().optional(),
   ports: z.array(port),
   configs: z.array(label),
   replicas: count.max(replicasMax),
@@ -40,6 +50,7 @@ const microservice = z.looseObject({
   restart: z.enum(['always', 'on-failure', 'never']),
   stopTimeoutMs: count,
 });
+const microservice = z.intersection(engine, common);
 
 const application = z.looseObject({
   project: label,

@@ -1,6 +1,6 @@
 // Documents of the fabric database (controllers only) and the observed documents of mailboxes. Types only.
 
-import type { PlanVersion, PortSpec, ProbeSpec } from './plan.ts';
+import type { EngineSpec, PlanVersion, PortSpec, ProbeSpec } from './plan.ts';
 
 export type RouterMode = 'interior' | 'edge';
 
@@ -14,7 +14,10 @@ export interface NodeRecord {
   controller: boolean;
   /** Given with the token or `up --label`, and `selvedge/router`, `selvedge/node`, `selvedge/arch`, `selvedge/os` set by Selvedge. */
   labels: Record<string, string>;
+  /** Every engine that the node has offered so far: an engine that is restarted takes no work away. */
   engines: string[];
+  /** Those of them that cannot be used now, and why: nothing new is placed on them. */
+  unavailableEngines?: Record<string, string>;
   /** SubjectPublicKeyInfo of the node's authority key, base64 DER. */
   authorityPublicKey: string;
   issueNumber: number;
@@ -22,12 +25,9 @@ export interface NodeRecord {
   admittedBy: 'founding' | 'token' | 'approval' | 'window';
 }
 
-export interface MicroserviceSpec {
+export type MicroserviceSpec = EngineSpec & {
   name: string;
-  engine: 'process';
-  command: string[];
   env: Record<string, string>;
-  workingDirectory?: string;
   ports: PortSpec[];
   configs: string[];
   replicas: number;
@@ -36,7 +36,7 @@ export interface MicroserviceSpec {
   dependsOn: string[];
   restart: 'always' | 'on-failure' | 'never';
   stopTimeoutMs: number;
-}
+};
 
 /** `application/<project>/<name>` */
 export interface ApplicationRecord {
@@ -125,6 +125,13 @@ export interface ObservedInstance {
   version: PlanVersion;
 }
 
+/** An engine that a node has, or has had since it started. */
+export interface ObservedEngine {
+  name: string;
+  /** Why it cannot be used now. */
+  unavailable?: string;
+}
+
 export interface ObservedLink {
   peerId: string;
   node: string;
@@ -140,6 +147,8 @@ export interface ObservedNode {
   peerId: string;
   software: string;
   startedAt: number;
+  /** Absent in what older nodes wrote. */
+  engines?: ObservedEngine[];
   /** The plan that is obeyed; undefined before the first. */
   version?: PlanVersion;
   /** False when no controller is linked. */

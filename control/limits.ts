@@ -163,3 +163,16 @@ export const authorityChainMax = 5;
 export const certificateCharactersMax = 16_384;
 /** Bytes of a bulletin fact: a signature with its chain (5 KB) and a small payload. */
 export const factBytesMax = 65_536;
+
+// --- Open window (api-requests.ts): as in pki/limits.ts, which has the last word. ---
+export const windowMsMin = 10_000;
+export const windowMsMax = 86_400_000;
+export const windowAdmissionsMax = 1000;
+export const windowRangesMax = 32;
+
+/** Engines of one node: there are two kinds so far. */
+export const enginesMax = 8;
+/** Of an engine's own words about why it cannot be used. */
+export const engineReasonCharactersMax = 300;
+/** Of an image's reference: registry, path, tag and digest; a registry's own bound on the path is 255. */
+export const imageCharactersMax = 512;

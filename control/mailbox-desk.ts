@@ -37,9 +37,11 @@ export interface DeskOptions {
   readPlan: (jws: string) => unknown;
   /** Called when a desired document changed, or the node obeys another plan while slots wait to be removed. */
   onChange: () => void;
+  /** Called when the node has said something new of itself. */
+  onObserved: () => void;
 }
 
-export function createMailboxDesk({ database, readPlan, onChange }: DeskOptions): MailboxDesk {
+export function createMailboxDesk({ database, readPlan, onChange, onObserved }: DeskOptions): MailboxDesk {
   let plan: Plan | undefined;
   let authority: string[] | undefined;
   const files = new Map<string, string>();
@@ -54,6 +56,7 @@ export function createMailboxDesk({ database, readPlan, onChange }: DeskOptions)
 
   const unsubscribe = database.subscribe(({ id }) => {
     if (id === 'observed/node') {
+      onObserved();
       if (unused().length > 0) onChange();
     } else if (id.startsWith('desired/')) {
       stale.add(id);

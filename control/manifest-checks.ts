@@ -3,7 +3,13 @@
 
 import { applicationInstancesMax, configBytesMax, configFileBytesMax, envBytesMax } from './limits.ts';
 import type { FieldIssue } from './manifest-issues.ts';
-import type { ParsedApplication, ParsedConfig, ParsedMicroservice } from './manifest-schema.ts';
+import {
+  commandForm,
+  imageForm,
+  type ParsedApplication,
+  type ParsedConfig,
+  type ParsedMicroservice,
+} from './manifest-schema.ts';
 import { serviceNameProblem } from './names.ts';
 import { didYouMean } from './suggestion.ts';
 
@@ -57,13 +63,27 @@ function checkPorts(microservice: ParsedMicroservice, at: Path): FieldIssue[] {
   return issues;
 }
 
+/** Each engine has fields of its own. */
+function checkEngine({ engine, command, image, args }: ParsedMicroservice, at: Path): FieldIssue[] {
+  const issues: FieldIssue[] = [];
+  if (engine === 'docker' && image === undefined) issues.push(issue([...at, 'image'], 'is missing', imageForm));
+  if (engine === 'docker') return issues;
+  if (command === undefined) issues.push(issue([...at, 'command'], 'is missing', commandForm));
+  for (const [field, value] of Object.entries({ image, args })) {
+    if (value === undefined) continue;
+    issues.push(issue([...at, field], `is not a field of engine ${engine}`, 'engine: docker, or leave it out'));
+  }
+  return issues;
+}
+
 function checkMicroservice(microservice: ParsedMicroservice, at: Path): FieldIssue[] {
   const issues: FieldIssue[] = [];
   const unusable = serviceNameProblem(microservice.name);
   if (unusable !== undefined) {
     issues.push(issue([...at, 'name'], `cannot be a service's name: ${unusable}`, 'a name with a letter in it'));
   }
-  if (microservice.command[0] === '') issues.push(issue([...at, 'command', 0], 'is empty', 'a program'));
+  issues.push(...checkEngine(microservice, at));
+  if (microservice.command?.[0] === '') issues.push(issue([...at, 'command', 0], 'is empty', 'a program'));
   const envBytes = Object.entries(microservice.env).reduce(
     (sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(value) + 2,
     0,

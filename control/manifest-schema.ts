@@ -10,6 +10,7 @@ import {
   configsMax,
   envNameCharactersMax,
   envValueCharactersMax,
+  imageCharactersMax,
   labelValueCharactersMax,
   microservicesMax,
   portsMax,
@@ -71,21 +72,33 @@ const probe = z
   })
   .describe('{http: {path: /health, port: http}} or {tcp: {port: http}}, with periodMs, timeoutMs, … as wanted');
 
+const words = z
+  .array(
+    z
+      .string()
+      .max(commandWordCharactersMax)
+      .regex(withoutNul)
+      .describe('a string; put numbers and true/false in quotes'),
+  )
+  .min(1)
+  .max(commandWordsMax);
+
+export const commandForm = 'a list of strings, the program first: [node, server.js]';
+export const imageForm = 'an image as `docker run` takes it: registry.example/shop/web:1.2, or …@sha256:…';
+
+/** One object for all engines, so that a refusal names the field; manifest-checks.ts holds what each engine takes. */
 const microservice = z
   .strictObject({
     name: label,
-    engine: z.literal('process').describe("'process'"),
-    command: z
-      .array(
-        z
-          .string()
-          .max(commandWordCharactersMax)
-          .regex(withoutNul)
-          .describe('a string; put numbers and true/false in quotes'),
-      )
-      .min(1)
-      .max(commandWordsMax)
-      .describe('a list of strings, the program first: [node, server.js]'),
+    engine: z.enum(['process', 'docker']).describe("'process' or 'docker'"),
+    command: words.describe(commandForm).optional(),
+    image: z
+      .string()
+      .max(imageCharactersMax)
+      .regex(/^[a-zA-Z0-9][a-zA-Z0-9._\-/:]*(@sha256:[0-9a-f]{64})?$/)
+      .describe(imageForm)
+      .optional(),
+    args: words.describe("a list of strings, in place of the image's CMD").optional(),
     env: z.record(envName, envValue).default({}).describe('an object of strings: {KEY: value}'),
     workingDirectory: z
       .string()
@@ -116,7 +129,7 @@ const microservice = z
     restart: z.enum(['always', 'on-failure', 'never']).default('always').describe("'always', 'on-failure' or 'never'"),
     stopTimeoutMs: whole(0, stopTimeoutMsMax, ' (milliseconds)').default(10_000),
   })
-  .describe('an object with name, engine and command');
+  .describe('an object with name, engine, and command or image');
 
 const metadata = z
   .strictObject({ name: label, project: label.default('default') })

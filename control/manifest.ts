@@ -14,7 +14,7 @@ import {
   manifestSchemas,
   type ParsedMicroservice,
 } from './manifest-schema.ts';
-import type { ProbeSpec } from './plan.ts';
+import type { EngineSpec, ProbeSpec } from './plan.ts';
 import { didYouMean } from './suggestion.ts';
 
 export type { ManifestIssue };
@@ -109,8 +109,14 @@ function toProbe(probe: NonNullable<ParsedMicroservice['probes']['readiness']>):
 }
 
 function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
-  const { probes, placement, workingDirectory, ...rest } = parsed;
+  const { probes, placement, workingDirectory, engine, command, image, args, ...rest } = parsed;
+  // manifest-checks.ts has seen to it that each engine's own fields are there.
+  const workload: EngineSpec =
+    engine === 'process'
+      ? { engine, command: command ?? [] }
+      : { engine, image: image ?? '', ...(command && { command }), ...(args && { args }) };
   return {
+    ...workload,
     ...rest,
     placement: {
       ...(placement.node !== undefined && { node: placement.node }),

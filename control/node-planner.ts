@@ -2,15 +2,18 @@
 // alone. It must never write once the lease is gone, nor write what is there already.
 
 import { canonicalJson, sha256 } from './canonical-json.ts';
+import { getRecord } from './documents.ts';
 import { PlanTooLargeError } from './errors.ts';
 import type { NodeRecord } from './fabric.ts';
 import { planBytesMax } from './limits.ts';
 import { createMailboxDesk, type MailboxDesk, planContent } from './mailbox-desk.ts';
+import { takeEngines } from './node-engines.ts';
 import type { MicroserviceName, Plan } from './plan.ts';
 import { compilePlan, coveredBy } from './plan-compiler.ts';
 import { inputsKey, type NodeInputs } from './plan-inputs.ts';
 import { compareVersions, decodePayload } from './plan-version.ts';
 import type { PlannerDependencies } from './planner.ts';
+import type { Database } from './store.ts';
 import { createSpecCompiler } from './workload-spec.ts';
 
 export const planType = 'selvedge-plan+jws';
@@ -83,6 +86,16 @@ export function createNodePlanner({
     return state;
   };
 
+  /** A change of the record brings the next round. */
+  const learnEngines = async (name: string, database: Database): Promise<void> => {
+    try {
+      const record = await getRecord(fabric, 'node', name);
+      if (record !== undefined && holdsLease()) await takeEngines(fabric, database, record);
+    } catch (error) {
+      note('engines-not-noted', name, error instanceof Error ? error.message : String(error), true);
+    }
+  };
+
   const openDesk = async (name: string, state: NodeState): Promise<MailboxDesk> => {
     if (state.desk !== undefined) return state.desk;
     const database = await mailbox(name);
@@ -90,7 +103,9 @@ export function createNodePlanner({
       state.changed = true;
       schedule();
     };
-    state.desk = createMailboxDesk({ database, readPlan, onChange });
+    const onObserved = (): void => void learnEngines(name, database);
+    state.desk = createMailboxDesk({ database, readPlan, onChange, onObserved });
+    onObserved();
     return state.desk;
   };
 

@@ -88,8 +88,10 @@ export function createNodeRegistry({
     let result = record;
     await fabric.update(record._id, (current) => {
       if (current === undefined) return undefined;
-      result = { ...(current as unknown as NodeRecord), authorityPublicKey, engines };
-      const same = current.authorityPublicKey === authorityPublicKey && String(current.engines) === String(engines);
+      // What it offered before stays: an engine that is slow to start takes no work away.
+      const known = [...new Set([...(current as unknown as NodeRecord).engines, ...engines])];
+      result = { ...(current as unknown as NodeRecord), authorityPublicKey, engines: known };
+      const same = current.authorityPublicKey === authorityPublicKey && String(current.engines) === String(known);
       return same ? undefined : (result as unknown as StoredDocument);
     });
     return result;

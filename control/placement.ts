@@ -28,6 +28,12 @@ function refusal(node: NodeRecord, microservice: MicroserviceSpec): string | und
   return node.engines.includes(engine) ? undefined : `has no engine ${engine}`;
 }
 
+/** The same for what is not there yet: an engine that does not answer keeps what it has and gets nothing new. */
+function refusalOfNew(node: NodeRecord, microservice: MicroserviceSpec): string | undefined {
+  const gone = node.unavailableEngines?.[microservice.engine];
+  return refusal(node, microservice) ?? (gone && `engine ${microservice.engine} cannot be used: ${gone}`);
+}
+
 interface Load {
   /** Instances on the node, all applications. */
   all: number;
@@ -44,7 +50,7 @@ function split(nodes: readonly NodeRecord[], microservice: MicroserviceSpec) {
   const allowed: NodeRecord[] = [];
   const refused: [string, string][] = [];
   for (const node of nodes) {
-    const reason = refusal(node, microservice);
+    const reason = refusalOfNew(node, microservice);
     if (reason === undefined) allowed.push(node);
     else refused.push([node.name, reason]);
   }

@@ -35,19 +35,37 @@ export interface ConfigMount {
   files: { path: string; slot: string; sha256: string }[];
 }
 
-/** What an engine needs to run one instance. */
-export interface WorkloadSpec {
+/** What is run, in the words of the engine that runs it. */
+export type EngineSpec = ProcessSpec | DockerSpec;
+
+export interface ProcessSpec {
   engine: 'process';
   command: string[];
-  env: Record<string, string>;
   /** Absolute; undefined is the instance's own folder. */
   workingDirectory?: string;
+}
+
+export interface DockerSpec {
+  engine: 'docker';
+  /** Reference as `docker run` takes it. */
+  image: string;
+  /** In place of the image's ENTRYPOINT, and then its CMD does not count either. */
+  command?: string[];
+  /** In place of the image's CMD. */
+  args?: string[];
+  /** Absolute; undefined is what the image says. */
+  workingDirectory?: string;
+}
+
+/** What an engine needs to run one instance. */
+export type WorkloadSpec = EngineSpec & {
+  env: Record<string, string>;
   ports: PortSpec[];
   configs: ConfigMount[];
   readiness?: ProbeSpec;
   restart: 'always' | 'on-failure' | 'never';
   stopTimeoutMs: number;
-}
+};
 
 /** A service port that an instance may call by name. */
 export interface CallableService extends MicroserviceName {

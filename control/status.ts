@@ -128,6 +128,7 @@ function nodeView(record: NodeRecord, wanted: readonly InstanceView[], facts: Fa
   const rest = leftovers(name, new Set(wanted.map((view) => view.name)), facts, heard);
   return {
     ...{ name, peerId, router, controller, labels, engines, admittedAt },
+    ...(record.unavailableEngines !== undefined && { unavailableEngines: record.unavailableEngines }),
     state: heard ? 'connected' : 'unreachable',
     ...(lastSeenAt !== undefined && { lastSeenAt }),
     ...(mailbox?.node?.version !== undefined && { version: mailbox.node.version }),
@@ -164,6 +165,10 @@ export function fabricStatus(facts: FabricFacts): StatusView {
   for (const node of nodes) {
     if (node.state === 'unreachable') problems.push(`node ${node.name} is unreachable`);
     else if (!node.upToDate) problems.push(`node ${node.name} does not obey its newest plan yet`);
+    for (const [engine, reason] of Object.entries(node.unavailableEngines ?? {})) {
+      const used = node.instances.some((instance) => instance.engine === engine);
+      if (used) problems.push(`node ${node.name}: the engine ${engine} cannot be used: ${reason}`);
+    }
   }
   for (const { project, name, instances } of applications) {
     for (const view of instances.filter((one) => !isSettled(one))) {

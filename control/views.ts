@@ -38,6 +38,8 @@ export interface NodeView {
   controller: boolean;
   labels: Record<string, string>;
   engines: string[];
+  /** Those of them that cannot be used now, and why. */
+  unavailableEngines?: Record<string, string>;
   state: 'connected' | 'unreachable';
   admittedAt?: number;
   lastSeenAt?: number;
@@ -72,8 +74,55 @@ export interface StatusView {
   /** One line each: what is not well and why. */
   problems: string[];
   controllerReachable: boolean;
+  /** What everybody should see although nothing is wrong: an open window. */
+  notices?: string[];
+  /** Only on a box that belongs to no fabric and has no token. */
+  approval?: ApprovalView;
   nodes: NodeView[];
   applications: ApplicationView[];
+}
+
+/** A box that shows a code and waits. */
+export interface ApprovalView {
+  /** `K7-ABCD-EFGH-JK`; for an operator of the fabric, who types it at a controller. */
+  code: string;
+  expiresAt: number;
+  /** Fabrics that hold its request. Anybody may call a fabric anything: the code decides. */
+  waitingAt: { fabricId: string; fabricName: string; peerId: string }[];
+  /** Started with --trust-lan. */
+  trustLan: boolean;
+}
+
+/** A box that waits for approval, as a controller sees it. Name and platform are what it says of itself. */
+export interface PendingView {
+  handle: string;
+  name: string;
+  peerId: string;
+  /** IP address. */
+  address: string;
+  platform: { os: string; arch: string; software: string };
+  labels: Record<string, string>;
+  trustLan: boolean;
+  since: number;
+}
+
+export interface ApprovedView {
+  node: string;
+  peerId: string;
+  router: RouterMode;
+}
+
+/** Boxes started with --trust-lan are admitted without proof while it is open. */
+export interface WindowView {
+  open: boolean;
+  openedAt?: number;
+  until?: number;
+  cidrs?: string[];
+  max?: number;
+  router?: RouterMode;
+  labels?: Record<string, string>;
+  /** Names of the nodes that it admitted. */
+  admitted?: string[];
 }
 
 export interface AppliedView {

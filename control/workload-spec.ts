@@ -4,7 +4,7 @@
 import { canonicalJson, sha256 } from './canonical-json.ts';
 import type { ConfigRecord, MicroserviceSpec } from './fabric.ts';
 import { hashedConfigsMax, slotPathCharactersMax } from './limits.ts';
-import type { ConfigMount, FileDocument, WorkloadSpec } from './plan.ts';
+import type { ConfigMount, EngineSpec, FileDocument, WorkloadSpec } from './plan.ts';
 
 /**
  * The slot of a config's file: `config.<project>.<config>.<path>`. No two paths share one: a path with a '/', or a long one, gets
@@ -16,6 +16,15 @@ export function fileSlot(project: string, config: string, path: string): string 
     ? path
     : `${path.replaceAll('/', '.').slice(0, slotPathCharactersMax)}~${sha256(path).slice(0, 16)}`;
   return `config.${project}.${config}.${part}`;
+}
+
+/** The engine's part alone. */
+function engineSpec(microservice: MicroserviceSpec): EngineSpec {
+  const { workingDirectory } = microservice;
+  const folder = workingDirectory === undefined ? {} : { workingDirectory };
+  if (microservice.engine === 'process') return { engine: 'process', command: microservice.command, ...folder };
+  const { image, command, args } = microservice;
+  return { engine: 'docker', image, ...(command && { command }), ...(args && { args }), ...folder };
 }
 
 export interface WorkloadFiles {
@@ -65,12 +74,10 @@ export function createSpecCompiler(): SpecCompiler {
         if (config === undefined) return { missingConfig: name };
         mounts.push({ name, files: hashesOf(config) });
       }
-      const { engine, command, env, workingDirectory, ports, readiness, restart, stopTimeoutMs } = microservice;
+      const { env, ports, readiness, restart, stopTimeoutMs } = microservice;
       const spec: WorkloadSpec = {
-        engine,
-        command,
+        ...engineSpec(microservice),
         env,
-        ...(workingDirectory !== undefined && { workingDirectory }),
         ports,
         configs: mounts,
         ...(readiness !== undefined && { readiness }),

@@ -170,3 +170,17 @@ export class IdentityKeyError extends Error {
   readonly retryable = false;
   readonly action = 'Restore the identity file of the data folder from a backup, or remove it to join as a new node.';
 }
+
+/** The box could not be given the addresses that containers call services at. */
+export class LocalRangeError extends Error {
+  override readonly name = 'LocalRangeError';
+  readonly id = 'local-range-failed';
+  readonly retryable = true;
+  readonly action =
+    'Run the node as root or with CAP_NET_ADMIN and install iproute2 (`ip`): containers that call services need a local route.';
+  constructor(range: string, cause: unknown) {
+    const { code, stderr, message } = cause as { code?: unknown; stderr?: string; message?: string };
+    const reason = code === 'ENOENT' ? 'the command ip is not installed' : stderr?.trim() || message || 'unknown';
+    super(`the addresses ${range} could not be made this box's own: ${reason}`, { cause });
+  }
+}

@@ -166,3 +166,8 @@ export const addressStaggerMs = 250;
 export const tunnelHurryMs = 3_000;
 /** Stopping waits this long for a goodbye to leave the box. */
 export const goodbyeMs = 200;
+
+/** One call of `ip`: it answers in milliseconds. */
+export const localRangesMs = 5_000;
+/** Ranges that a killed daemon left are looked for so long after the start, when what was adopted has its own again. */
+export const localRangesSweepMs = 60_000;

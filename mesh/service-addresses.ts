@@ -1,5 +1,5 @@
-// Local addresses of called services: each (instance, service) pair has its own 127.x.y.z, so that the address says who calls.
-// Called by tunnel-network.ts. It listens and hands sockets over; it never connects anywhere.
+// Local addresses of called services: each (instance, service) pair has its own, so that the address says who calls: 127.x.y.z, or
+// one that containers reach, which then answers that one container alone. Called by tunnel-network.ts. It listens and hands sockets over; it never connects anywhere.
 
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
@@ -10,14 +10,18 @@ import {
   addressesOfEnvironment,
   candidateAddress,
   isServiceAddress,
+  loopbackServiceRange,
   type NamedService,
   nameServices,
   serviceEnvironment,
 } from './service-names.ts';
+import { resetSocket } from './tunnel-relay.ts';
 
 export interface ServiceAddressesRequest extends MicroserviceName {
   instance: string;
   calls: readonly CallableService[];
+  /** Of an instance with a network of its own: where its addresses are from, and where its calls come from. */
+  network?: { address: string; serviceRange: string };
   /** Of an adopted workload: addresses in it are used or refused, never replaced. */
   adoptedEnv?: Record<string, string>;
 }
@@ -40,6 +44,13 @@ export interface ServiceAddresses {
   take(instance: string): void;
 }
 
+/** Who gets an address: the range to choose from, and the only host that may use it. */
+interface Caller {
+  instance: string;
+  range: string;
+  from: string | undefined;
+}
+
 interface Listening {
   address: string;
   servers: Map<number, Server>;
@@ -59,15 +70,22 @@ export function createServiceAddresses({ seed, onConnection }: ServiceAddressesO
   async function listenAt(
     address: string,
     service: NamedService,
-    instance: string,
+    { instance, from }: Caller,
     servers = new Map<number, Server>(),
   ) {
     const { project, application, microservice } = service;
     const added = new Map<number, Server>();
     for (const port of service.ports.filter((port) => !servers.has(port))) {
       const wanted = { project, application, microservice, port };
+      const accept = (socket: Socket): void => {
+        if (from === undefined || socket.remoteAddress === from) onConnection(socket, instance, wanted);
+        else {
+          socket.on('error', () => undefined);
+          resetSocket(socket);
+        }
+      };
       try {
-        added.set(port, await listen(address, port, (socket) => onConnection(socket, instance, wanted)));
+        added.set(port, await listen(address, port, accept));
       } catch (error) {
         closeAll(added.values());
         const { code } = error as { code?: string };
@@ -79,37 +97,36 @@ export function createServiceAddresses({ seed, onConnection }: ServiceAddressesO
     return added;
   }
 
-  async function listenAnywhere(
-    service: NamedService,
-    instance: string,
-    before: string | undefined,
-  ): Promise<Listening> {
+  async function listenAnywhere(service: NamedService, caller: Caller, before: string | undefined): Promise<Listening> {
+    const { instance, range } = caller;
     if (before !== undefined) {
-      const free = isServiceAddress(before) && !inUse.has(before);
-      const servers = free ? await listenAt(before, service, instance) : undefined;
+      const free = isServiceAddress(before, range) && !inUse.has(before);
+      const servers = free ? await listenAt(before, service, caller) : undefined;
       if (servers === undefined) throw new ServiceAddressTakenError(service.key, service.ports, before);
       return { address: before, servers };
     }
     for (let attempt = 0; attempt < serviceAddressCandidatesMax; attempt += 1) {
-      const address = candidateAddress(seed, instance, service.key, attempt);
-      const servers = inUse.has(address) ? undefined : await listenAt(address, service, instance);
+      const address = candidateAddress(seed, instance, service.key, attempt, range);
+      const servers = inUse.has(address) ? undefined : await listenAt(address, service, caller);
       if (servers !== undefined) return { address, servers };
     }
     throw new ServiceAddressTakenError(service.key, service.ports, 'every address that was tried');
   }
 
   /** A running instance knows the address, so that another set of ports never changes it. */
-  async function listenFurther(known: Listening, service: NamedService, instance: string): Promise<Listening> {
-    const added = await listenAt(known.address, service, instance, known.servers);
+  async function listenFurther(known: Listening, service: NamedService, caller: Caller): Promise<Listening> {
+    const added = await listenAt(known.address, service, caller, known.servers);
     if (added === undefined) throw new ServiceAddressTakenError(service.key, service.ports, known.address);
     const kept = [...known.servers].filter(([port]) => service.ports.includes(port));
     return { address: known.address, servers: new Map([...kept, ...added]) };
   }
 
   return {
-    async give({ instance, calls, adoptedEnv = {}, ...caller }) {
+    async give({ instance, calls, network, adoptedEnv = {}, ...name }) {
+      const range = network?.serviceRange ?? loopbackServiceRange;
+      const caller: Caller = { instance, range, from: network?.address };
       const held = addressesOfEnvironment(adoptedEnv);
-      const services = nameServices(caller, calls);
+      const services = nameServices(name, calls);
       const current = given.get(instance) ?? new Map<string, Listening>();
       const next = new Map<string, Listening>();
       try {
@@ -117,8 +134,8 @@ export function createServiceAddresses({ seed, onConnection }: ServiceAddressesO
           const known = current.get(service.key);
           const before = held.get(service.key);
           const listening = await (known
-            ? listenFurther(known, service, instance)
-            : listenAnywhere(service, instance, before));
+            ? listenFurther(known, service, caller)
+            : listenAnywhere(service, caller, before));
           next.set(service.key, listening);
           inUse.add(listening.address);
         }

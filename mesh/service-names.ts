@@ -102,23 +102,47 @@ export function addressesOfEnvironment(env: Readonly<Record<string, string>>): M
   return new Map(pairs.flatMap(([key, address]) => (key && address ? [[key, address] as const] : [])));
 }
 
-// 127.64.0.0/10 without the addresses that end in 0 or 255, which some programs take for networks.
+/** Of what can only be reached on this box itself. */
+export const loopbackServiceRange = '127.64.0.0/10';
+
+// Addresses that end in 0 or 255 are left out: some programs take them for networks.
 const hostsPerBlock = 254;
-const blocks = 64 * 256;
+
+const numberOf = (address: string): number => address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0);
+
+/** First address and size of a range in CIDR notation, 8 to 24 bits. */
+function readRange(range: string): { first: number; size: number } {
+  const [address = '', prefix] = range.split('/');
+  return { first: numberOf(address), size: 2 ** (32 - Number(prefix)) };
+}
 
 /** The address to try at the `attempt`th time: a hash of all three, then one further each time (linear probing). */
-export function candidateAddress(seed: string, instance: string, service: string, attempt: number): string {
+export function candidateAddress(
+  seed: string,
+  instance: string,
+  service: string,
+  attempt: number,
+  range = loopbackServiceRange,
+): string {
   const digest = createHash('sha256')
     .update(JSON.stringify([seed, instance, service]))
     .digest();
-  const index = (digest.readUInt32BE(0) + attempt) % (blocks * hostsPerBlock);
-  const block = Math.floor(index / hostsPerBlock);
-  return `127.${64 + Math.floor(block / 256)}.${block % 256}.${1 + (index % hostsPerBlock)}`;
+  const { first, size } = readRange(range);
+  const index = (digest.readUInt32BE(0) + attempt) % ((size / 256) * hostsPerBlock);
+  const address = first + Math.floor(index / hostsPerBlock) * 256 + 1 + (index % hostsPerBlock);
+  return [24, 16, 8, 0].map((shift) => Math.floor(address / 2 ** shift) % 256).join('.');
+}
+
+/** True for an IPv4 address of the range. */
+export function inRange(address: string, range: string): boolean {
+  if (!/^\d{1,3}(\.\d{1,3}){3}$/.test(address) || address.split('.').some((part) => Number(part) > 255)) return false;
+  const { first, size } = readRange(range);
+  const number = numberOf(address);
+  return number >= first && number < first + size;
 }
 
 /** True for an address that `candidateAddress` can return. */
-export function isServiceAddress(address: string): boolean {
-  const parts = /^127\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(address)?.slice(1).map(Number);
-  const [second = 0, third = 256, last = 0] = parts ?? [];
-  return second >= 64 && second <= 127 && third <= 255 && last >= 1 && last <= hostsPerBlock;
+export function isServiceAddress(address: string, range = loopbackServiceRange): boolean {
+  const last = Number(address.split('.')[3]);
+  return inRange(address, range) && last >= 1 && last <= hostsPerBlock;
 }

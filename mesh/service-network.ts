@@ -18,6 +18,11 @@ export interface AttachedInstance extends MicroserviceName {
   /** Where its own service ports are reached on this node. */
   listens: { port: number; host: string; hostPort: number }[];
   /**
+   * Of an instance with a network of its own: its service addresses are from `serviceRange` (CIDR), and answer nobody but its own
+   * `address`. Else they are 127.x.y.z, which only this box reaches.
+   */
+  network?: { address: string; serviceRange: string };
+  /**
    * Of an adopted workload: the environment it was launched with, from which the service addresses that it holds are read. They are
    * used, or `attach` rejects.
    */

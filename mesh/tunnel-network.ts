@@ -8,8 +8,9 @@ import type { VerifyChain } from '../pki/identity.ts';
 import { type Authorize, sameApplication } from './authorization.ts';
 import { createDeniedCalls, type DeniedCall } from './denied-calls.ts';
 import { ServiceNetworkLimitError, ServiceNetworkStoppedError } from './errors.ts';
-import { attachedInstancesMax, callableServicesMax, tunnelSweepMs } from './limits.ts';
+import { attachedInstancesMax, callableServicesMax, localRangesSweepMs, tunnelSweepMs } from './limits.ts';
 import { createLocalInstances } from './local-instances.ts';
+import { createLocalRanges } from './local-ranges.ts';
 import type { PeerId } from './mesh.ts';
 import { createOpenCalls } from './open-calls.ts';
 import { createServiceAddresses } from './service-addresses.ts';
@@ -61,8 +62,12 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     tellDenied,
     onCall,
   });
+  const ranges = createLocalRanges();
   const addresses = createServiceAddresses({ seed: node, onConnection: calls.accept });
+  /** Of instances with a network of their own. */
+  const rangeOf = new Map<string, string>();
   let running = false;
+  let rangesTimer: unknown;
   let sweepTimer: unknown;
   let queue: Promise<unknown> = Promise.resolve();
 
@@ -100,7 +105,10 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
       throw new ServiceNetworkLimitError(`more than ${attachedInstancesMax} instances on one node`);
     }
     const loaded = loadCredential(credential, attached, verifyChain);
+    const range = attached.network?.serviceRange;
+    if (range !== undefined && attached.calls.length > 0) await ranges.claim(range);
     const given = await addresses.give(attached);
+    if (range !== undefined) rangeOf.set(instance, range);
     instances.put({ project, application, microservice, instance, calls: attached.calls, listens, credential: loaded });
     if (before !== undefined) {
       instances.renew(instance, loaded);
@@ -114,6 +122,9 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
   async function close(): Promise<void> {
     running = false;
     clock.clearTimeout(sweepTimer);
+    clock.clearTimeout(rangesTimer);
+    // The routes stay: containers run on, and without them what they call would leave the box in clear.
+    rangeOf.clear();
     for (const { instance } of instances.all()) detachNow(instance);
     openCalls.destroyAll();
     client.close();
@@ -127,6 +138,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
         await server.listen(listen.hosts, listen.port);
         running = true;
         sweepTimer = clock.setTimeout(sweep, tunnelSweepMs);
+        rangesTimer = clock.setTimeout(() => void ranges.sweep(), localRangesSweepMs);
       }),
 
     stop: () => inTurn(close),
@@ -151,7 +163,13 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
       client.refresh(instance, instances.byName(instance));
     },
 
-    detach: (instance) => inTurn(async () => detachNow(instance)),
+    detach: (instance) =>
+      inTurn(async () => {
+        detachNow(instance);
+        const range = rangeOf.get(instance);
+        rangeOf.delete(instance);
+        if (range !== undefined && ![...rangeOf.values()].includes(range)) await ranges.release(range);
+      }),
     setEndpoints: (endpoints) => calls.setEndpoints(endpoints),
     setOffer: (peerId, offer) => client.setOffer(peerId, offer),
   };

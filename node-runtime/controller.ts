@@ -19,6 +19,7 @@ import type { VerifyChain, VerifySigned } from '../pki/identity.ts';
 import { renewAt, validityOf } from '../pki/rotation.ts';
 import { createSigner } from '../pki/signature.ts';
 import { createTokenBook } from '../pki/token-book.ts';
+import { type Admissions, createAdmissions } from './admissions.ts';
 import type { Bulletin } from './bulletin.ts';
 import type { TimerId } from './clock.ts';
 import type { ControllerAuthority } from './founding.ts';
@@ -30,6 +31,8 @@ export interface Controller {
   start(): Promise<void>;
   stop(): Promise<void>;
   readonly admission: NonNullable<EnrollmentServerDependencies['admission']>;
+  /** Boxes that wait for an operator, and the open window. */
+  readonly admissions: Admissions;
   readonly apply: Apply;
   readonly status: StatusReader;
   readonly ledger: Ledger;
@@ -54,7 +57,7 @@ const base64 = (der: Uint8Array): string => Buffer.from(der).toString('base64');
 const fromBase64 = (text: string): Uint8Array => Buffer.from(text, 'base64');
 
 export async function createController(dependencies: {
-  ports: Pick<NodePorts, 'clock' | 'random' | 'disk' | 'platform' | 'engine'>;
+  ports: Pick<NodePorts, 'clock' | 'random' | 'deriveKey' | 'disk' | 'platform' | 'engines'>;
   store: Store;
   bulletin: Bulletin;
   mesh: Mesh;
@@ -112,7 +115,7 @@ export async function createController(dependencies: {
   const nodes = (): Promise<NodeRecord[]> => listRecords(fabric, 'node', problem);
 
   async function admit(request: AdmissionRequest): Promise<AdmissionAnswer> {
-    const { peerId, name, nameChosen, publicKey, labels, router, engines, platform } = request;
+    const { peerId, name, nameChosen, publicKey, labels, router, engines, platform, by } = request;
     if (bulletin.isRevoked(peerId)) return { refused: 'this box was removed from the fabric' };
     try {
       const record = await registry.admitNode({
@@ -124,7 +127,7 @@ export async function createController(dependencies: {
         labels,
         engines,
         authorityPublicKey: base64(publicKey),
-        admittedBy: 'token',
+        admittedBy: by,
         arch: platform.arch,
         os: platform.os,
       });
@@ -141,6 +144,18 @@ export async function createController(dependencies: {
       throw error;
     }
   }
+
+  const admissions = createAdmissions({
+    clock,
+    random,
+    deriveKey: ports.deriveKey,
+    mesh,
+    fabric,
+    fabricId,
+    ledger,
+    admit,
+    problem,
+  });
 
   /** Tells every node where this controller is; says nothing when that is known already. */
   async function publishAddresses(): Promise<void> {
@@ -170,7 +185,8 @@ export async function createController(dependencies: {
   }
 
   return {
-    admission: { tokens, admit },
+    admission: { tokens, admit, pending: admissions.requests },
+    admissions,
     apply: createApply({ fabric, clock, ledger }),
     status: createStatusReader({
       fabric,
@@ -189,7 +205,7 @@ export async function createController(dependencies: {
         router: membership.router,
         controller: true,
         labels: membership.labels,
-        engines: [ports.engine.name],
+        engines: ports.engines.offered(),
         authorityPublicKey: base64(dependencies.authorityPublicKey),
         admittedBy: 'founding',
         arch: ports.platform.arch,
@@ -204,6 +220,7 @@ export async function createController(dependencies: {
     async stop() {
       clock.clearTimeout(authorityTimer);
       authorityTimer = undefined;
+      admissions.stop();
       await planner.stop();
       await lease.stop();
       await ledger.stop();

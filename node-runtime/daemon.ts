@@ -11,7 +11,10 @@ import { replicate } from '../control/replicate.ts';
 import { createLibp2pMesh } from '../mesh/libp2p-mesh.ts';
 import { createTunnelNetwork } from '../mesh/tunnel-network.ts';
 import { createNodeKeys } from '../pki/node-keys.ts';
+import { deriveApprovalKey } from '../pki/scrypt.ts';
 import type { Trace } from './actor-system.ts';
+import { createDockerEngine } from './docker-engine.ts';
+import { createEngines } from './engines.ts';
 import { createFileDisk } from './file-disk.ts';
 import { pickFreePort, portIfFree } from './free-port.ts';
 import { tunnelPort } from './limits.ts';
@@ -30,6 +33,8 @@ export interface DaemonOptions extends NodeSettings {
   dataFolder: string;
   /** For mesh links; 0 takes any, and so does one that is taken. */
   port: number;
+  /** CIDR of at most 20 bits, from which containers and the services that they call get their addresses. */
+  containerRange?: string;
   onEvent?: (event: DaemonEvent) => void;
   /** Each step of each actor, for `up --trace`. */
   trace?: Trace;
@@ -56,6 +61,7 @@ const hostOf = (address: string): string => address.split('/')[2] ?? '';
 async function realPorts({
   dataFolder,
   port,
+  containerRange,
   trace,
 }: DaemonOptions): Promise<NodePorts & { mesh(): Promise<Awaited<ReturnType<typeof createLibp2pMesh>>> }> {
   const clock = createSystemClock();
@@ -67,8 +73,17 @@ async function realPorts({
     clock,
     random,
     keys: createNodeKeys(),
+    deriveKey: deriveApprovalKey,
     disk: createFileDisk(dataFolder),
-    engine: createProcessEngine({ folder: join(dataFolder, 'instances'), clock }),
+    engines: createEngines([
+      createProcessEngine({ folder: join(dataFolder, 'instances'), clock }),
+      createDockerEngine({
+        folder: join(dataFolder, 'containers'),
+        clock,
+        dockerHost: process.env['DOCKER_HOST'],
+        ...(containerRange !== undefined && { range: containerRange }),
+      }),
+    ]),
     probe: runProbe,
     freePort: (taken) => pickFreePort('127.0.0.1', taken),
     replicate,
@@ -124,7 +139,7 @@ function apiOptions(input: {
       const place = (await instance(name))?.node;
       const controller = node.member()?.controller;
       const peerId = place === undefined ? undefined : await controller?.peerOf(place);
-      if (peerId === undefined || peerId === node.peerId) yield* ports.engine.logs(name, options, signal);
+      if (peerId === undefined || peerId === node.peerId) yield* ports.engines.logs(name, options, signal);
       else yield* fetchLogs(await ports.mesh(), peerId, { instance: name, ...options }, signal);
     },
     async down({ workloads }: { workloads: boolean }) {
@@ -149,6 +164,12 @@ function apiOptions(input: {
     deleteApplication: (project, name) => controller().apply.deleteApplication(project, name),
     apply: (documents, options) => controller().apply.apply(documents, options),
     createToken: (request) => controller().createToken(request),
+    pending: async () => controller().admissions.pending(),
+    approve: (request) => controller().admissions.approve(request),
+    deny: (who) => controller().admissions.deny(who),
+    window: async () => controller().admissions.window(),
+    openWindow: (request) => controller().admissions.openWindow(request),
+    closeWindow: async () => controller().admissions.closeWindow(),
     events: (options) => controller().ledger.list(options),
   };
 }

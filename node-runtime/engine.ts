@@ -1,7 +1,21 @@
-// The engine port: what runs instances. Adapters: process-engine.ts, simulations/sim-engine.ts;
-// test/conformance/engine.ts runs against both. An engine never decides: restarts and order are the instance actor's.
+// The engine port: what runs instances. Adapters: process-engine.ts, docker-engine.ts, simulations/sim-engine.ts;
+// test/conformance/engine.ts runs against all. An engine never decides: restarts and order are the instance actor's.
 
 import type { WorkloadSpec } from '../control/plan.ts';
+
+/** Whose instances an engine runs: what others made is never touched. */
+export interface EngineOwner {
+  fabricId: string;
+  node: string;
+}
+
+/** Where an instance lives that has a network of its own. */
+export interface InstanceNetwork {
+  /** IPv4 address: the node reaches the instance there, and its calls come from there. */
+  address: string;
+  /** CIDR: service addresses that such an instance reaches. */
+  serviceRange: string;
+}
 
 export interface Launch {
   /** The instance's name. */
@@ -10,7 +24,7 @@ export interface Launch {
   specHash: string;
   /** Environment made by the node (HOST, PORT, service addresses, certificate paths), on top of `spec.env`. */
   env: Record<string, string>;
-  /** Names that the workload must resolve: lines of its own /etc/hosts where the kernel allows one. */
+  /** Names that the workload must resolve: lines of its own /etc/hosts where the engine can give it one. */
   hosts: { address: string; names: string[] }[];
   /** Files to lay under the instance's folder before the start, paths relative to it. */
   files: { path: string; content: Uint8Array; mode: number }[];
@@ -44,10 +58,19 @@ export interface LogLine {
 
 export interface Engine {
   readonly name: string;
-  /** Engine can work here; rejects with the reason otherwise. Idempotent. */
-  start(): Promise<void>;
+  /**
+   * Rejects with the reason when the engine cannot work here at all. One that may come and go resolves, and `unavailable` says how
+   * it is. Idempotent.
+   */
+  start(owner: EngineOwner): Promise<void>;
   /** Stops watching; touches no instance. Idempotent. */
   stop(): Promise<void>;
+  /** Why it cannot be used now; undefined while it can. */
+  unavailable(): string | undefined;
+  /** Calls the listener at each change of `unavailable`; returns what ends that. */
+  subscribe(listener: () => void): () => void;
+  /** The network that an instance has, or will have once it is launched; undefined when it shares the node's. */
+  network(instance: string): Promise<InstanceNetwork | undefined>;
   /** What an earlier daemon left: running and ended ones. */
   list(): Promise<EngineInstance[]>;
   /** Starts it; resolves when the process exists. An ended one of the same name is replaced; a running one is an error. */

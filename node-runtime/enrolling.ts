@@ -4,7 +4,7 @@
 import { fromPromise, waitFor } from 'xstate';
 import { type Candidate, enrollmentMachine } from '../actors/enrollment.ts';
 import type { Mesh } from '../mesh/mesh.ts';
-import { enrollWithToken } from '../pki/enrollment-client.ts';
+import { type Enrolled, enrollWithToken } from '../pki/enrollment-client.ts';
 import { enrollmentProtocol } from '../pki/enrollment-frames.ts';
 import type { PrivateKey } from '../pki/keys.ts';
 import { parseToken } from '../pki/tokens.ts';
@@ -26,8 +26,29 @@ export function joinAddress(text: string): string {
   return `/${/^\d+\.\d+\.\d+\.\d+$/.test(host) ? 'ip4' : 'dns'}/${host}/tcp/${port}`;
 }
 
+/** What is kept of an admission; `by` is the controller that gave it. */
+export function membershipOf(
+  enrolled: Enrolled,
+  by: { peerId: string; addresses: readonly string[] },
+  { router, labels }: Pick<NodeSettings, 'router' | 'labels'>,
+): Membership {
+  const { fabricId, fabricName, node, chain, controllers } = enrolled;
+  const said = controllers.find(({ peerId }) => peerId === by.peerId)?.addresses ?? [];
+  const others = controllers.filter(({ peerId }) => peerId !== by.peerId);
+  return {
+    fabricId,
+    fabricName,
+    node,
+    // A node may do less than its admission allows, never more.
+    router: router === 'edge' ? 'edge' : enrolled.router,
+    labels,
+    chain: chain.map((der) => Buffer.from(der).toString('base64')),
+    controllers: [{ peerId: by.peerId, addresses: [...new Set([...by.addresses, ...said])] }, ...others],
+  };
+}
+
 export async function enroll(dependencies: {
-  ports: Pick<NodePorts, 'platform' | 'software' | 'hostName' | 'engine'>;
+  ports: Pick<NodePorts, 'platform' | 'software' | 'hostName' | 'engines'>;
   settings: NodeSettings & { token: string };
   clock: Clock;
   jitter: () => number;
@@ -61,26 +82,10 @@ export async function enroll(dependencies: {
         nameChosen: settings.name !== undefined,
         key: authorityKey,
         labels: settings.labels,
-        engines: [ports.engine.name],
+        engines: ports.engines.offered(),
         platform: { ...ports.platform, software: ports.software },
       });
-      const addresses = [
-        ...new Set([
-          ...candidate.addresses,
-          ...(enrolled.controllers.find((one) => one.peerId === peerId)?.addresses ?? []),
-        ]),
-      ];
-      const others = enrolled.controllers.filter((one) => one.peerId !== peerId);
-      const membership: Membership = {
-        fabricId: enrolled.fabricId,
-        fabricName: enrolled.fabricName,
-        node: enrolled.node,
-        // A node may do less than its token allows, never more.
-        router: settings.router === 'edge' ? 'edge' : enrolled.router,
-        labels: settings.labels,
-        chain: enrolled.chain.map((der) => Buffer.from(der).toString('base64')),
-        controllers: [{ peerId, addresses }, ...others],
-      };
+      const membership = membershipOf(enrolled, { peerId, addresses: candidate.addresses }, settings);
       await saveMembership(disk, membership);
       return membership;
     } finally {

@@ -191,3 +191,79 @@ export class EnrollmentEndedError extends Error {
     super(`the fabric did not admit this box: ${reason}`);
   }
 }
+
+/** The controller at a given address is one that was found on the LAN as well. */
+export class AlreadyAskedError extends Error {
+  override readonly name = 'AlreadyAskedError';
+  readonly id = 'already-asked';
+  readonly retryable = true;
+  readonly action = 'nothing: one request to a controller is enough';
+
+  constructor(peerId: string) {
+    super(`${peerId} holds a request of this box already`);
+  }
+}
+
+/** No Docker Engine answers on its socket. */
+export class DockerUnavailableError extends Error {
+  override readonly name = 'DockerUnavailableError';
+  readonly id = 'docker-unavailable';
+  readonly retryable = true;
+  readonly action =
+    'see that Docker runs (systemctl status docker) and that the user of selvedge may use its socket; what waits for it goes on by itself';
+}
+
+/** Docker answered with a refusal. */
+export class DockerRefusedError extends Error {
+  override readonly name = 'DockerRefusedError';
+  readonly id = 'docker-refused';
+  readonly retryable = true;
+  readonly action =
+    'the message is Docker’s own: look at the image, its name, and the space of that node; it is tried again by itself';
+
+  constructor(what: string, reason: string, options?: ErrorOptions) {
+    super(
+      `Docker refused to ${what}: ${reason
+        .replace(/^\(HTTP code \d+\) /, '')
+        .trim()
+        .slice(0, 500)}`,
+      options,
+    );
+  }
+}
+
+/** A container or network with the name that an instance needs belongs to somebody else. */
+export class ContainerNameTakenError extends Error {
+  override readonly name = 'ContainerNameTakenError';
+  readonly id = 'container-name-taken';
+  readonly retryable = true;
+  readonly action = 'rename or remove it; Selvedge touches nothing that does not carry its labels';
+
+  constructor(kind: 'container' | 'network', name: string) {
+    super(`there is a ${kind} ${name} already that is not this node’s`);
+  }
+}
+
+/** Every part of the container range overlaps with a network of this box. */
+export class NoFreeRangeError extends Error {
+  override readonly name = 'NoFreeRangeError';
+  readonly id = 'no-free-range';
+  readonly retryable = true;
+  readonly action = 'give a range that no network of this box uses with `selvedge up --container-range`';
+
+  constructor(range: string) {
+    super(`no part of ${range} is free for containers on this box`);
+  }
+}
+
+/** A plan names an engine that this program does not have: it was written by a newer controller. */
+export class EngineMissingError extends Error {
+  override readonly name = 'EngineMissingError';
+  readonly id = 'engine-missing';
+  readonly retryable = false;
+  readonly action = 'upgrade selvedge on that node, or change the microservice’s engine';
+
+  constructor(engine: string) {
+    super(`this node has no engine ${JSON.stringify(engine.slice(0, 64))}`);
+  }
+}

@@ -9,7 +9,9 @@ import type { MicroserviceName, PlannedInstance, PlanVersion, ProbeSpec } from '
 import type { ServiceNetwork, WorkloadCredential } from '../mesh/service-network.ts';
 import type { ActorSystem } from './actor-system.ts';
 import type { Clock } from './clock.ts';
-import type { Engine, EngineInstance, Exit, Launch } from './engine.ts';
+import type { EngineInstance, Exit, InstanceNetwork, Launch } from './engine.ts';
+import type { Engines } from './engines.ts';
+import { InstanceRunningError } from './errors.ts';
 import { type HostPorts, hostPortsOf, identityFiles, launchOf, listenHost, listensOf } from './launch.ts';
 import { renameRetryMs, stopKillMarginMs } from './limits.ts';
 import type { ObeyedPlan } from './obeyed-plan.ts';
@@ -27,7 +29,7 @@ export interface InstancesDependencies {
   clock: Clock;
   jitter: () => number;
   actors: ActorSystem;
-  engine: Engine;
+  engines: Engines;
   serviceNetwork: ServiceNetwork;
   certificates: WorkloadCertificates;
   observer: Observer;
@@ -76,19 +78,26 @@ function isPassing({ state, ready }: ObservedInstance, before: ObservedInstance 
 interface Supervised {
   actor: Actor<typeof instanceMachine>;
   hostPorts: HostPorts;
+  /** Of an instance with a network of its own. */
+  network: InstanceNetwork | undefined;
   ready: boolean;
   credential: WorkloadCredential | undefined;
   /** As last told. */
   observed: ObservedInstance | undefined;
 }
 
+const unknown = { network: undefined, ready: false, credential: undefined, observed: undefined };
+
 export function createInstances(dependencies: InstancesDependencies): Instances {
-  const { node, clock, jitter, actors, engine, serviceNetwork, certificates, observer } = dependencies;
+  const { node, clock, jitter, actors, engines, serviceNetwork, certificates, observer } = dependencies;
   const supervised = new Map<string, Supervised>();
   let obeyed: ObeyedPlan | undefined;
   let found: Map<string, EngineInstance> | undefined;
   let restartCounts: ReadonlyMap<string, number> = new Map();
   let stopped = false;
+  let unsubscribe: () => void = () => undefined;
+  /** Engines that can be used and have said what they run. */
+  const listed = new Set<string>();
 
   const version = (): PlanVersion => {
     const { epoch = 0, term = 0, generation = 0 } = obeyed?.plan ?? {};
@@ -97,22 +106,29 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
 
   async function prepare(planned: PlannedInstance): Promise<Launch> {
     const credential = await certificates.issue(planned.name, planned);
+    const network = await engines.network(planned.spec.engine, planned.name);
     const hostPorts: HostPorts = {};
     const entry = supervised.get(planned.name);
-    if (entry) Object.assign(entry, { hostPorts, credential });
-    for (const { name: port } of planned.spec.ports) {
+    if (entry) Object.assign(entry, { hostPorts, credential, network });
+    for (const { name: port, port: number } of planned.spec.ports) {
+      if (network !== undefined) {
+        hostPorts[port] = number;
+        continue;
+      }
       const taken = new Set([...supervised.values()].flatMap((one) => Object.values(one.hostPorts)));
       hostPorts[port] = await dependencies.freePort(taken);
     }
     const attached = await serviceNetwork.attach({
       ...name(planned),
       credential,
-      listens: listensOf(planned, hostPorts),
+      listens: listensOf(planned, hostPorts, network),
+      ...(network && { network }),
     });
     return launchOf({
       planned,
       node,
       hostPorts,
+      network,
       attached,
       credential,
       bundlePem: dependencies.bundlePem,
@@ -131,16 +147,29 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
   /** An adopted workload holds its addresses and ports already: the same ones are served again. */
   async function adopt(planned: PlannedInstance, { env }: EngineInstance): Promise<void> {
     const credential = await certificates.issue(planned.name, planned);
+    const network = await engines.network(planned.spec.engine, planned.name);
     const entry = supervised.get(planned.name);
-    if (entry) entry.credential = credential;
+    const hostPorts = hostPortsOf(planned, env);
+    if (entry) Object.assign(entry, { hostPorts, credential, network });
     const { hosts } = await serviceNetwork.attach({
       ...name(planned),
       credential,
-      listens: listensOf(planned, hostPortsOf(planned, env)),
+      listens: listensOf(planned, hostPorts, network),
+      ...(network && { network }),
       adoptedEnv: env,
     });
-    await engine.writeHosts(planned.name, hosts);
-    await engine.writeFiles(planned.name, identityFiles(credential, dependencies.bundlePem));
+    await engines.writeHosts(planned.name, hosts);
+    await engines.writeFiles(planned.name, identityFiles(credential, dependencies.bundlePem));
+  }
+
+  /** One that its engine runs already, from before it was away, is found as at a start. */
+  async function launch(input: Launch): Promise<EngineInstance> {
+    try {
+      return await engines.launch(input);
+    } catch (error) {
+      if (error instanceof InstanceRunningError) void findAgain(input.spec.engine);
+      throw error;
+    }
   }
 
   const machine = instanceMachine.provide({
@@ -149,26 +178,26 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       adopt: fromPromise<void, { planned: PlannedInstance; found: EngineInstance }>(({ input }) =>
         adopt(input.planned, input.found),
       ),
-      launch: fromPromise<EngineInstance, Launch>(({ input }) => engine.launch(input)),
+      launch: fromPromise<EngineInstance, Launch>(({ input }) => launch(input)),
       watchExit: fromPromise<Exit, { instance: string }>(({ input, signal }) =>
-        engine.waitForExit(input.instance, signal),
+        engines.waitForExit(input.instance, signal),
       ),
       probe: fromPromise<ProbeOutcome, PlannedInstance>(async ({ input, signal }) => {
         const { readiness } = input.spec;
         if (readiness === undefined) return { ok: true };
-        const ports = supervised.get(input.name)?.hostPorts ?? {};
-        return dependencies.probe(readiness, { host: listenHost, ports }, signal);
+        const { hostPorts: ports = {}, network } = supervised.get(input.name) ?? {};
+        return dependencies.probe(readiness, { host: network?.address ?? listenHost, ports }, signal);
       }),
       terminate: fromPromise<Exit | undefined, PlannedInstance>(async ({ input }) => {
         // Callers stop first, then the workload gets its time to finish.
         certificates.release(input.name);
-        const exit = await engine.terminate(input.name, input.spec.stopTimeoutMs);
+        const exit = await engines.terminate(input.name, input.spec.stopTimeoutMs);
         await serviceNetwork.detach(input.name);
         return exit;
       }),
       cleanUp: fromPromise<void, PlannedInstance>(async ({ input }) => {
         await serviceNetwork.detach(input.name);
-        await engine.remove(input.name);
+        await engines.remove(input.name);
       }),
     },
   });
@@ -182,7 +211,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       restarts: left === undefined ? 0 : (restartCounts.get(planned.name) ?? 0),
     });
     const hostPorts = left === undefined ? {} : hostPortsOf(planned, left.env);
-    supervised.set(planned.name, { actor, hostPorts, ready: false, credential: undefined, observed: undefined });
+    supervised.set(planned.name, { actor, hostPorts, ...unknown });
     actor.subscribe((snapshot) => follow(planned.name, snapshot));
     follow(planned.name, actor.getSnapshot());
   }
@@ -200,7 +229,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     }
     const { context } = snapshot;
     if (instanceState(snapshot.value) === 'waiting') admitOrHold(entry, context.planned, context.reason);
-    const observed = observe(instance, snapshot, entry.hostPorts);
+    const observed = observe(instance, snapshot, entry);
     // A probe that went well again is no news.
     if (JSON.stringify(observed) !== JSON.stringify(entry.observed)) {
       observer.observe({ ...observed }, { passing: isPassing(observed, entry.observed) });
@@ -216,9 +245,10 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
   function observe(
     instance: string,
     { value, context }: SnapshotFrom<typeof instanceMachine>,
-    hostPorts: HostPorts,
+    { hostPorts, network }: Supervised,
   ): ObservedInstance {
     const { exit, pid, nextTryAt, planned } = context;
+    const away = engineAway(planned.spec.engine);
     return {
       _id: `observed/instance/${instance}`,
       instance,
@@ -226,14 +256,14 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       engine: planned.spec.engine,
       state: instanceState(value),
       ready: context.ready,
-      reason: context.reason,
+      reason: context.reason || (away ?? ''),
       since: context.since,
       restarts: context.restarts,
       specHash: planned.specHash,
       version: version(),
       addresses: planned.spec.ports.flatMap(({ name: port }) => {
         const hostPort = hostPorts[port];
-        return hostPort === undefined ? [] : [{ port, host: listenHost, hostPort }];
+        return hostPort === undefined ? [] : [{ port, host: network?.address ?? listenHost, hostPort }];
       }),
       ...(pid !== undefined && { pid }),
       ...(nextTryAt !== undefined && { nextTryAt }),
@@ -248,7 +278,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
   }
 
   function admitOrHold({ actor }: Supervised, planned: PlannedInstance, reason: string): void {
-    const held = dependencies.heldBy(planned);
+    const held = engineAway(planned.spec.engine) ?? dependencies.heldBy(planned);
     // Sent later: an actor that is just telling its snapshot must not be sent to from inside it.
     queueMicrotask(() => {
       if (stopped) return;
@@ -257,16 +287,60 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     });
   }
 
+  /** Why an engine's instances cannot be seen to: it does not answer, or has not said yet what it runs. */
+  function engineAway(engine: string): string | undefined {
+    const reason = engines.unavailable(engine);
+    if (reason !== undefined) return `the engine ${engine} cannot be used: ${reason}`;
+    return listed.has(engine) ? undefined : `finding out what the engine ${engine} runs`;
+  }
+
+  /** What an engine runs, once it can be used: what ran on while it was away is found as at a start. */
+  async function findAgain(engine: string): Promise<void> {
+    if (found === undefined || stopped) return;
+    try {
+      for (const left of await engines.list(engine)) {
+        const entry = supervised.get(left.instance);
+        if (entry === undefined) found.set(left.instance, left);
+        else entry.actor.send({ type: 'FOUND', found: left });
+      }
+      listed.add(engine);
+      reconcile();
+    } catch (error) {
+      // It went again; its coming back brings us here.
+      if (engines.unavailable(engine) === undefined) {
+        dependencies.onProblem(`what the engine ${engine} runs is not known: ${String(error)}`);
+        clock.setTimeout(() => void findAgain(engine), renameRetryMs);
+      }
+    }
+    recheck();
+  }
+
+  function onEngine(engine: string): void {
+    if (stopped) return;
+    if (engines.unavailable(engine) === undefined) void findAgain(engine);
+    else listed.delete(engine);
+    recheck();
+  }
+
+  function recheck(): void {
+    for (const [instance, { actor }] of supervised) follow(instance, actor.getSnapshot());
+  }
+
   /** A service that it may call has come or gone: its names change while it runs. */
   async function renameServices(instance: string): Promise<void> {
     const entry = supervised.get(instance);
     if (entry?.credential === undefined || stopped) return;
-    const { actor, credential, hostPorts } = entry;
+    const { actor, credential, hostPorts, network } = entry;
     const { planned } = actor.getSnapshot().context;
     try {
-      const attached = { ...name(planned), credential, listens: listensOf(planned, hostPorts) };
-      const { hosts } = await serviceNetwork.attach(attached);
-      await engine.writeHosts(instance, hosts);
+      const listens = listensOf(planned, hostPorts, network);
+      const { hosts } = await serviceNetwork.attach({
+        ...name(planned),
+        credential,
+        listens,
+        ...(network && { network }),
+      });
+      await engines.writeHosts(instance, hosts);
     } catch (error) {
       dependencies.onProblem(`${instance} does not have its new service names yet: ${String(error)}`);
       clock.setTimeout(() => void renameServices(instance), renameRetryMs);
@@ -301,16 +375,23 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
   }
 
   async function removeLeft(instance: string): Promise<void> {
-    await engine.terminate(instance, stopKillMarginMs);
-    await engine.remove(instance);
-    observer.forget(`observed/instance/${instance}`);
+    try {
+      await engines.terminate(instance, stopKillMarginMs);
+      await engines.remove(instance);
+      observer.forget(`observed/instance/${instance}`);
+    } catch (error) {
+      dependencies.onProblem(`${instance} is no longer wanted and cannot be removed: ${String(error)}`);
+      clock.setTimeout(() => void (stopped || supervised.has(instance) || removeLeft(instance)), renameRetryMs);
+    }
   }
 
   return {
     async start() {
       const before = await dependencies.observedBefore();
       restartCounts = new Map(before.map(({ instance, restarts }) => [instance, restarts]));
-      found = new Map((await engine.list()).map((left) => [left.instance, left]));
+      unsubscribe = engines.subscribe(onEngine);
+      for (const name of engines.offered()) listed.add(name);
+      found = new Map((await engines.list()).map((left) => [left.instance, left]));
       reconcile();
       // It may have been killed after it removed an instance and before it forgot it.
       for (const { instance } of before) {
@@ -321,9 +402,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       obeyed = next;
       reconcile();
     },
-    recheck() {
-      for (const [instance, { actor }] of supervised) follow(instance, actor.getSnapshot());
-    },
+    recheck,
     announced: () =>
       [...supervised.values()].flatMap(({ actor, ready }) => {
         const { planned } = actor.getSnapshot().context;
@@ -341,23 +420,30 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       const entry = supervised.get(instance);
       if (entry) entry.credential = credential;
       serviceNetwork.renew(instance, credential);
-      await engine.writeFiles(instance, identityFiles(credential, dependencies.bundlePem));
+      await engines.writeFiles(instance, identityFiles(credential, dependencies.bundlePem));
     },
     calledHere: () => new Set(obeyed?.plan.instances.flatMap(({ calls }) => calls.map(microserviceKey))),
     async stop() {
       stopped = true;
+      unsubscribe();
       for (const { actor } of supervised.values()) actor.stop();
       certificates.stop();
     },
     async terminateAll() {
       stopped = true;
+      unsubscribe();
       const planned = [...supervised.values()].map(({ actor }) => actor.getSnapshot().context.planned);
       for (const { actor } of supervised.values()) actor.stop();
       await Promise.all(
         planned.map(async ({ name: instance, spec }) => {
-          await engine.terminate(instance, spec.stopTimeoutMs);
-          await serviceNetwork.detach(instance);
-          await engine.remove(instance);
+          try {
+            await engines.terminate(instance, spec.stopTimeoutMs);
+            await serviceNetwork.detach(instance);
+            await engines.remove(instance);
+          } catch (error) {
+            // The others end all the same; the next start finds this one.
+            dependencies.onProblem(`${instance} was not ended: ${String(error)}`);
+          }
         }),
       );
     },

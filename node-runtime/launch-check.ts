@@ -1,4 +1,4 @@
-// What a launch may look like, and the environment that a workload gets. Pure; called by process-engine.ts before it touches
+// What a launch may look like, and the environment that a workload gets. Pure; called by the engines before they touch
 // the disk. A plan is signed, but a mistake in it must not overwrite a file of the engine or start something half.
 
 import { isIP } from 'node:net';
@@ -38,17 +38,30 @@ export function checkLaunch(launch: Launch): void {
       `instance: the name must be lower-case letters, digits, hyphens and dots, at most ${INSTANCE_NAME_CHARACTERS_MAX}`,
     );
   }
-  const { command, workingDirectory } = launch.spec;
-  if (command.length === 0 || command[0] === '') refuse('command: it is empty');
-  if (command[0]?.startsWith('-')) refuse('command: a program’s name may not start with a hyphen');
-  if (command.some((argument) => argument.includes('\0'))) refuse('command: it has a NUL character');
-  if (bytesOf(command) > COMMAND_BYTES_MAX) refuse(`command: it is longer than ${COMMAND_BYTES_MAX} bytes`);
+  const { spec } = launch;
+  const { workingDirectory } = spec;
+  if (spec.command !== undefined) checkCommand(spec.command, refuse);
+  if (spec.engine === 'docker') {
+    if (!/^[\x21-\x7e]+$/.test(spec.image)) refuse('image: it is no reference of an image');
+    checkWords('args', spec.args ?? [], refuse);
+  }
   if (workingDirectory !== undefined && (!workingDirectory.startsWith('/') || workingDirectory.includes('\0'))) {
     refuse('workingDirectory: it must be an absolute path');
   }
   checkEnvironment({ ...launch.spec.env, ...launch.env }, refuse);
   checkHosts(launch.hosts, refuse);
   checkFiles(launch.instance, launch.files);
+}
+
+function checkCommand(command: string[], refuse: (reason: string) => never): void {
+  if (command.length === 0 || command[0] === '') refuse('command: it is empty');
+  if (command[0]?.startsWith('-')) refuse('command: a program’s name may not start with a hyphen');
+  checkWords('command', command, refuse);
+}
+
+function checkWords(field: string, words: string[], refuse: (reason: string) => never): void {
+  if (words.some((word) => word.includes('\0'))) refuse(`${field}: it has a NUL character`);
+  if (bytesOf(words) > COMMAND_BYTES_MAX) refuse(`${field}: it is longer than ${COMMAND_BYTES_MAX} bytes`);
 }
 
 function checkEnvironment(env: Record<string, string>, refuse: (reason: string) => never): void {

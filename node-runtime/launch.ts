@@ -3,7 +3,8 @@
 
 import type { PlannedInstance } from '../control/plan.ts';
 import type { AttachedInstance, WorkloadCredential } from '../mesh/service-network.ts';
-import type { Launch } from './engine.ts';
+import { containerFilesFolder } from './docker-container.ts';
+import type { InstanceNetwork, Launch } from './engine.ts';
 
 /** Process instances listen on this address alone: what others call goes through the service network. */
 export const listenHost = '127.0.0.1';
@@ -25,10 +26,14 @@ export function hostPortsOf(planned: PlannedInstance, env: Record<string, string
   return ports;
 }
 
-export function listensOf(planned: PlannedInstance, hostPorts: HostPorts): AttachedInstance['listens'] {
+export function listensOf(
+  planned: PlannedInstance,
+  hostPorts: HostPorts,
+  network: InstanceNetwork | undefined,
+): AttachedInstance['listens'] {
   return planned.spec.ports.flatMap(({ name, port }) => {
     const hostPort = hostPorts[name];
-    return hostPort === undefined ? [] : [{ port, host: listenHost, hostPort }];
+    return hostPort === undefined ? [] : [{ port, host: network?.address ?? listenHost, hostPort }];
   });
 }
 
@@ -50,6 +55,8 @@ export function launchOf(input: {
   planned: PlannedInstance;
   node: string;
   hostPorts: HostPorts;
+  /** Undefined for one that shares the node's. */
+  network: InstanceNetwork | undefined;
   attached: { env: Record<string, string>; hosts: Launch['hosts'] };
   credential: WorkloadCredential;
   bundlePem: string;
@@ -59,7 +66,9 @@ export function launchOf(input: {
   const first = planned.spec.ports[0];
   const env: Record<string, string> = {
     ...attached.env,
-    HOST: listenHost,
+    // In a network of its own it is alone on every address.
+    HOST: input.network === undefined ? listenHost : '0.0.0.0',
+    ...(planned.spec.engine === 'docker' && { SELVEDGE_FILES: containerFilesFolder }),
     ...(first && { PORT: String(hostPorts[first.name]) }),
     ...Object.fromEntries(planned.spec.ports.map(({ name }) => [portVariable(name), String(hostPorts[name])])),
     SELVEDGE_NODE: node,

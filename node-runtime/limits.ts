@@ -108,8 +108,40 @@ export const linkMessagesWaitingMax = 16_384;
 /** Nodes of which neighbours told where they are. */
 export const hintsMax = 4_096;
 
+/** Any answer of Docker but a pull: creating a container on a slow card takes seconds. */
+export const DOCKER_ANSWER_MS = 30_000;
+/** One pull: a large image over a slow uplink; it is tried again afterwards and keeps the layers it has. */
+export const DOCKER_PULL_MS = 2 * 3_600_000;
+/** The node's start waits this long for Docker to say what runs; later it is found when it answers. */
+export const DOCKER_FIRST_LOOK_MS = 3_000;
+/** Between two tries to reach Docker, doubled from one to the other: a restart of dockerd takes seconds. */
+export const DOCKER_RETRY_MS = 250;
+export const DOCKER_RETRY_MS_MAX = 5_000;
+/** Look again at a container this often while waiting for its end: the events answer first. */
+export const DOCKER_EXIT_POLL_MS = 30_000;
+/** One line of the events stream; a container's labels are in it. */
+export const DOCKER_EVENT_BYTES_MAX = 1024 * 1024;
+/** A container's log that Docker keeps: each of two files. */
+export const DOCKER_LOG_FILE_BYTES_MAX = 4 * 1024 * 1024;
+/** Lines kept of a container that was replaced, and of what the engine itself says about an instance. */
+export const DOCKER_KEPT_LINES_MAX = 1_000;
 /** New service names of a running instance are tried again after this. */
 export const renameRetryMs = 2_000;
 
 /** What the mailbox delivered and could not be stored (a full disk) is looked at again after this. */
 export const planRetryMs = 5_000;
+
+// --- Approval by code (admissions.ts, approving.ts) ---
+/** Forged answers to approvals that reach the ledger in a window: whoever makes peer ids must not fill it. */
+export const forgeriesReportedMax = 60;
+export const forgeriesWindowMs = 60_000;
+/** Controllers that a box registers with at the same time: with their share of checks (pki/limits.ts) nobody starves another. */
+export const registrationsMax = 16;
+/** Answers on the LAN that are remembered: most are nodes that are no controllers, and are asked once a minute. */
+export const registrationCandidatesMax = 1_024;
+/** When more answer than may be registered with, the others get their turn after this. */
+export const registrationTurnMs = 60_000;
+/** With --trust-lan: how long a second fabric gets to answer after the first one was seen. mDNS answers within a second. */
+export const trustLanWaitMs = 5_000;
+/** Wrong proofs that a box reports in a minute. */
+export const wrongProofsReportedMax = 20;

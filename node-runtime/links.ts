@@ -36,6 +36,8 @@ export interface LinksDependencies {
   describe(): NodeMessage;
   /** Peers that local instances call. */
   called(): ReadonlySet<PeerId>;
+  /** It asked to be approved, and waits for an operator. */
+  isWaiting(peerId: PeerId): boolean;
   /** Signed announcements to send to a new link. */
   announcements(): string[];
   onLinked(peer: LinkedPeer): void;
@@ -269,7 +271,9 @@ export function createLinks(dependencies: LinksDependencies): Links {
     if (deadlines.has(peerId)) return;
     const timer = clock.setTimeout(() => {
       deadlines.delete(peerId);
-      if (!mesh.isAdmitted(peerId)) void mesh.disconnect(peerId);
+      if (mesh.isAdmitted(peerId)) return;
+      if (dependencies.isWaiting(peerId)) limitUnadmitted(peerId);
+      else void mesh.disconnect(peerId);
     }, unadmittedMs);
     deadlines.set(peerId, timer);
   }

@@ -3,7 +3,8 @@
 
 import { z } from 'zod';
 import type { FrameStream, Mesh, PeerId, StreamHandler } from '../mesh/mesh.ts';
-import type { Engine, LogLine } from './engine.ts';
+import type { LogLine } from './engine.ts';
+import type { Engines } from './engines.ts';
 import { logTailMax } from './limits.ts';
 
 export const logsProtocol = '/selvedge/logs/1';
@@ -19,8 +20,11 @@ const line = z.object({ at: z.number().optional(), stream: z.enum(['stdout', 'st
 const encode = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value));
 const decode = (frame: Uint8Array): unknown => JSON.parse(Buffer.from(frame).toString('utf8'));
 
-export function serveLogs(dependencies: { engine: Engine; isController(peerId: PeerId): boolean }): StreamHandler {
-  const { engine, isController } = dependencies;
+export function serveLogs(dependencies: {
+  engines: Pick<Engines, 'logs'>;
+  isController(peerId: PeerId): boolean;
+}): StreamHandler {
+  const { engines, isController } = dependencies;
   return async (stream, from) => {
     if (!isController(from)) throw new Error(`${from} is no controller: logs are not for it`);
     const frame = await stream.receive();
@@ -32,7 +36,7 @@ export function serveLogs(dependencies: { engine: Engine; isController(peerId: P
       () => gone.abort(),
       () => gone.abort(),
     );
-    for await (const one of engine.logs(instance, { tail, follow }, gone.signal)) await stream.send(encode(one));
+    for await (const one of engines.logs(instance, { tail, follow }, gone.signal)) await stream.send(encode(one));
     await stream.close();
   };
 }

@@ -76,7 +76,7 @@ async function compose(
   stopAll: () => Promise<void>,
 ): Promise<Member> {
   const { ports, authorityKey, controllerAuthority, mesh, actors, jitter, report } = dependencies;
-  const { clock, random, keys, disk, engine } = ports;
+  const { clock, random, keys, disk, engines } = ports;
   const startedAt = clock.now();
   let membership = dependencies.membership;
   const { fabricId, fabricName, node, router } = membership;
@@ -109,6 +109,7 @@ async function compose(
       software: ports.software,
       startedAt,
       version: obeyed,
+      engines: engines.states(),
       controllerReachable: controllerReachable(),
       mesh,
       links: links.linked(),
@@ -188,7 +189,7 @@ async function compose(
     clock,
     jitter,
     actors,
-    engine,
+    engines,
     serviceNetwork,
     certificates,
     observer,
@@ -260,6 +261,7 @@ async function compose(
       const endpoints = announcer.endpoints().filter((endpoint) => called.has(microserviceKey(endpoint)));
       return new Set(endpoints.map(({ peerId }) => peerId));
     },
+    isWaiting: (peerId) => controller?.admissions.requests.has(peerId) === true,
     announcements: () => announcer.current(),
     onLinked(peer) {
       report('linked', `linked to ${peer.identity.node}`, { peerId: peer.peerId, node: peer.identity.node });
@@ -346,8 +348,11 @@ async function compose(
 
   await bulletin.start();
   stops.push(() => bulletin.stop());
-  await engine.start();
-  stops.push(() => engine.stop());
+  await engines.start({ fabricId, node });
+  stops.push(
+    () => engines.stop(),
+    engines.subscribe(() => observeNode()),
+  );
   await serviceNetwork.start();
   stops.push(
     () => serviceNetwork.stop(),
@@ -366,7 +371,7 @@ async function compose(
     presented,
     verifyChain,
     links,
-    engine,
+    engines,
     bulletin: bulletinDatabase,
     controller,
     problem,
@@ -395,7 +400,7 @@ async function compose(
           router,
           controller: controller !== undefined,
           labels: membership.labels,
-          engines: [engine.name],
+          engines: engines.offered(),
           links: linked,
           addresses,
           problems: lately,

@@ -3,6 +3,7 @@
 import type { ObservedLink, ObservedNode } from '../control/fabric.ts';
 import type { PlanVersion } from '../control/plan.ts';
 import type { Mesh } from '../mesh/mesh.ts';
+import type { EngineState } from './engines.ts';
 import { controllerAddressesMax } from './limits.ts';
 import type { LinkedPeer } from './links.ts';
 
@@ -22,6 +23,7 @@ export function observedNode(facts: {
   software: string;
   startedAt: number;
   version: PlanVersion | undefined;
+  engines: readonly EngineState[];
   controllerReachable: boolean;
   mesh: Mesh;
   links: readonly LinkedPeer[];
@@ -34,6 +36,9 @@ export function observedNode(facts: {
     peerId: mesh.peerId,
     software,
     startedAt,
+    engines: facts.engines.map(({ name, unavailable }) =>
+      unavailable === undefined ? { name } : { name, unavailable },
+    ),
     ...(version && { version: { epoch: version.epoch, term: version.term, generation: version.generation } }),
     controllerReachable,
     links: links.map((peer) => observedLink(peer, mesh)),

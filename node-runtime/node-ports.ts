@@ -4,12 +4,13 @@ import type { MicroserviceName } from '../control/plan.ts';
 import type { Replicate, Store } from '../control/store.ts';
 import type { Address, Mesh, PeerId } from '../mesh/mesh.ts';
 import type { ServiceNetwork } from '../mesh/service-network.ts';
+import type { DeriveKey } from '../pki/approval-proof.ts';
 import type { VerifyChain } from '../pki/identity.ts';
 import type { Keys, PrivateKey } from '../pki/keys.ts';
 import type { Trace } from './actor-system.ts';
 import type { Clock } from './clock.ts';
 import type { Disk } from './disk.ts';
-import type { Engine } from './engine.ts';
+import type { Engines } from './engines.ts';
 import type { Probe } from './instances.ts';
 import type { Random } from './random.ts';
 
@@ -33,8 +34,10 @@ export interface NodePorts {
   clock: Clock;
   random: Random;
   keys: Keys;
+  /** scrypt, for approval codes. */
+  deriveKey: DeriveKey;
   disk: Disk;
-  engine: Engine;
+  engines: Engines;
   probe: Probe;
   /** A TCP port of this box that nobody has and that is not among `taken`. */
   freePort: (taken: ReadonlySet<number>) => Promise<number>;
@@ -60,12 +63,16 @@ export interface NodeSettings {
   /** Multiaddrs, or `host:port`. */
   join: string[];
   token?: string;
+  /** Join without proof when exactly one fabric answers and its operator has opened a window. */
+  trustLan?: boolean;
 }
 
 export type NodeEventType =
   | 'listening'
   | 'searching'
   | 'found'
+  | 'code'
+  | 'waiting'
   | 'founded'
   | 'joining'
   | 'joined'

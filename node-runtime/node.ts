@@ -6,6 +6,7 @@ import type { StatusView } from '../control/views.ts';
 import type { Mesh } from '../mesh/mesh.ts';
 import { peerIdOf } from '../pki/peer-id.ts';
 import { createActorSystem } from './actor-system.ts';
+import { type Approving, startApproving } from './approving.ts';
 import { enroll } from './enrolling.ts';
 import { AlreadyMemberError } from './errors.ts';
 import { foundFabric, loadControllerAuthority } from './founding.ts';
@@ -46,33 +47,31 @@ export async function startNode(ports: NodePorts, settings: NodeSettings, report
   let member: Member | undefined;
   const name = (): string => member?.membership().node ?? stored?.node ?? wishedName;
   const actors = createActorSystem({ clock, node: name, ...(ports.trace && { trace: ports.trace }) });
+  let approving: Approving | undefined;
   const mesh: Mesh = await ports.createMesh(identityKey);
   const stopping = new AbortController();
   await mesh.start();
   report('listening', `this is ${name()}, peer ${peerId}`, { node: name(), peerId, addresses: mesh.addresses() });
 
-  /** Nothing to join with: says what there is and what to do, until the node is stopped. */
-  async function lookAround(): Promise<never> {
+  /** Nothing to join with: shows a code and waits, until the node is stopped. */
+  function waitForApproval(): Promise<Membership> {
     report(
       'searching',
-      'this box belongs to no fabric: found one with `selvedge up --found`, or join one with a token',
+      'this box belongs to no fabric and looks for one on the local network; `selvedge up --found` founds one instead',
     );
-    const told = new Set<string>();
-    const unsubscribe = mesh.subscribe((event) => {
-      if (event.type !== 'found' || event.fabricId === undefined || told.has(event.fabricId)) return;
-      if (told.size < 64) told.add(event.fabricId);
-      report(
-        'found',
-        'a fabric answers here: `selvedge token create` on its controller makes a token for `selvedge up --token`',
-        {
-          fabricId: event.fabricId,
-          addresses: event.addresses,
-        },
-      );
+    approving = startApproving({
+      ports,
+      settings,
+      jitter,
+      disk,
+      mesh,
+      actors,
+      authorityKey,
+      nodeName: wishedName,
+      report,
+      signal: stopping.signal,
     });
-    const { promise, reject } = Promise.withResolvers<never>();
-    stopping.signal.addEventListener('abort', () => reject(stopping.signal.reason));
-    return promise.finally(unsubscribe);
+    return approving.joined;
   }
 
   async function becomeMember(): Promise<Membership> {
@@ -99,20 +98,22 @@ export async function startNode(ports: NodePorts, settings: NodeSettings, report
       return founded;
     }
     const { token } = settings;
-    if (token === undefined) return lookAround();
-    const joined = await enroll({
-      ports,
-      settings: { ...settings, token },
-      clock,
-      jitter,
-      disk,
-      mesh,
-      actors,
-      authorityKey,
-      nodeName: wishedName,
-      report,
-      signal: stopping.signal,
-    });
+    const joined = await (token === undefined
+      ? waitForApproval()
+      : enroll({
+          ports,
+          settings: { ...settings, token },
+          clock,
+          jitter,
+          disk,
+          mesh,
+          actors,
+          authorityKey,
+          nodeName: wishedName,
+          report,
+          signal: stopping.signal,
+        }));
+    approving = undefined;
     report('joined', `joined ${joined.fabricName} as ${joined.node}`, { fabricId: joined.fabricId, node: joined.node });
     return joined;
   }
@@ -155,8 +156,14 @@ export async function startNode(ports: NodePorts, settings: NodeSettings, report
     member: () => member,
     joined,
     async status() {
-      if (member !== undefined) return member.controller ? member.controller.status.status() : member.status();
+      const { controller } = member ?? {};
+      if (controller !== undefined) {
+        const notices = controller.admissions.notices();
+        return { ...(await controller.status.status()), ...(notices.length > 0 && { notices }) };
+      }
+      if (member !== undefined) return member.status();
       const problem = stored === undefined ? 'this box belongs to no fabric yet' : 'this node is starting';
+      const approval = approving?.view();
       return {
         scope: 'node',
         fabric: { id: stored?.fabricId ?? '', name: stored?.fabricName ?? '' },
@@ -164,6 +171,7 @@ export async function startNode(ports: NodePorts, settings: NodeSettings, report
         ok: false,
         problems: [problem],
         controllerReachable: false,
+        ...(approval && { approval }),
         nodes: [],
         applications: [],
       };

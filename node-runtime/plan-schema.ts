@@ -26,9 +26,21 @@ const readiness = z.intersection(
   ]),
 );
 
-const spec = z.looseObject({
-  engine: name,
-  command: z.array(text).min(1),
+const command = z.array(text).min(1);
+/** Of an engine that this version does not have the instance says so; the others of the plan run. */
+const engine = z.discriminatedUnion('engine', [
+  z.looseObject({ engine: z.literal('process'), command }),
+  z.looseObject({
+    engine: z.literal('docker'),
+    image: name,
+    command: command.optional(),
+    args: z.array(text).optional(),
+  }),
+]);
+const engineNames: unknown[] = ['process', 'docker'];
+const otherEngine = z.looseObject({ engine: name.refine((value) => !engineNames.includes(value)) });
+
+const common = z.looseObject({
   env: z.record(text, text),
   workingDirectory: text.optional(),
   ports: z.array(z.looseObject({ name, port: count })),
@@ -37,6 +49,7 @@ const spec = z.looseObject({
   restart: z.enum(['always', 'on-failure', 'never']),
   stopTimeoutMs: duration,
 });
+const spec = z.intersection(common, z.union([engine, otherEngine]));
 
 const instance = z.looseObject({
   ...microservice,

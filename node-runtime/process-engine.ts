@@ -40,6 +40,8 @@ export interface ProcessEngineDependencies {
 }
 
 export interface ProcessEngine extends Engine {
+  /** Its folder says whose the instances are. */
+  start(): Promise<void>;
   /** How workloads get names; known after `start`, `none` before. */
   readonly names: NamesKind;
   /** Why names are not better; empty when they are as good as they get. */
@@ -151,6 +153,11 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       await ending?.maintenance;
       logs.clear();
     },
+
+    // Nothing of it comes or goes while a box runs.
+    unavailable: () => undefined,
+    subscribe: () => () => undefined,
+    network: async () => undefined,
 
     async list() {
       running();

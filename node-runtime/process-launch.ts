@@ -74,7 +74,7 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
     }, LAUNCH_RECORD_WAIT_MS);
     try {
       child = await spawnShim({
-        command: shimCommand(tools, folder.run, wrap, spec.command),
+        command: shimCommand(tools, folder.run, wrap, spec.command ?? []),
         workingDirectory: spec.workingDirectory ?? folder.folder,
         env: { ...environment, [LAUNCH_VARIABLE]: record.launchId },
         stdout: folder.stdout,

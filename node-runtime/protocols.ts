@@ -10,7 +10,7 @@ import { createEnrollmentServer } from '../pki/enrollment-server.ts';
 import type { VerifyChain } from '../pki/identity.ts';
 import type { Clock } from './clock.ts';
 import type { Controller } from './controller.ts';
-import type { Engine } from './engine.ts';
+import type { Engines } from './engines.ts';
 import type { Links } from './links.ts';
 import { logsProtocol, serveLogs } from './log-protocol.ts';
 import type { Membership } from './membership.ts';
@@ -24,12 +24,12 @@ export function serveProtocols(dependencies: {
   presented: () => Uint8Array[];
   verifyChain: VerifyChain;
   links: Links;
-  engine: Engine;
+  engines: Engines;
   bulletin: Database;
   controller: Controller | undefined;
   problem(message: string): void;
 }): void {
-  const { mesh, clock, membership, presented, verifyChain, links, engine, bulletin, controller, problem } =
+  const { mesh, clock, membership, presented, verifyChain, links, engines, bulletin, controller, problem } =
     dependencies;
   const { fabricId, fabricName } = membership;
 
@@ -78,5 +78,5 @@ export function serveProtocols(dependencies: {
     refuse(peerId, 'logs', 'they are for controllers');
     return false;
   };
-  mesh.handle(logsProtocol, 'admitted', serveLogs({ engine, isController }));
+  mesh.handle(logsProtocol, 'admitted', serveLogs({ engines, isController }));
 }

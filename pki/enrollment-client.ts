@@ -1,5 +1,5 @@
 // The asking side of `/selvedge/enroll/1`: a box with a token, or a member that proves its membership. Called by the
-// enrollment and uplink actors' services. Nothing secret is sent, and no own chain is shown, before the answerer has proved
+// enrollment and uplink actors' services; approval-client.ts shares its steps. Nothing secret is sent, and no own chain is shown, before the answerer has proved
 // by a chain to the pinned root that it is the very peer which Noise authenticated (design, section 5.2).
 
 import type { FrameStream } from '../mesh/mesh.ts';
@@ -30,7 +30,7 @@ import { sha256Hex } from './public-key.ts';
 import { parseToken } from './tokens.ts';
 import { checkPresenter, createChainVerifier } from './verify-chain.ts';
 
-interface Answerer {
+export interface Answerer {
   stream: FrameStream;
   /** Who Noise says is at the other end. */
   peerId: string;
@@ -70,7 +70,7 @@ export interface Enrolled extends Omit<AdmittedFrame, 'type' | 'chain'> {
 }
 
 /** Runs `use` with the conversation; closes the stream after it, resets it when it throws. */
-async function converse<T>(
+export async function converse<T>(
   { stream, clock, signal }: Answerer,
   use: (conversation: Conversation) => Promise<T>,
 ): Promise<T> {
@@ -84,13 +84,13 @@ async function converse<T>(
   }
 }
 
-interface Greeting {
+export interface Greeting {
   fabricId: string;
   fabricName: string;
   chain: Uint8Array[];
 }
 
-async function greet(conversation: Conversation): Promise<Greeting> {
+export async function greet(conversation: Conversation): Promise<Greeting> {
   await conversation.send({ type: 'hello' });
   const answer = await conversation.receive(frames.greeting);
   if (answer.type === 'busy') throw new EnrollmentBusyError('the answerer has too many requests at the moment');
@@ -98,7 +98,7 @@ async function greet(conversation: Conversation): Promise<Greeting> {
 }
 
 /** Throws UntrustedAnswerError unless the chain is the answerer's own membership. */
-function verifyAnswerer({ chain }: Greeting, peerId: string, verifyChain: VerifyChain): MemberIdentity {
+export function verifyAnswerer({ chain }: Greeting, peerId: string, verifyChain: VerifyChain): MemberIdentity {
   try {
     const identity = verifyChain(chain);
     checkPresenter(identity, peerId, ['controller', 'node']);
@@ -133,9 +133,9 @@ export function presentMembership(presentation: Presentation): Promise<MemberIde
 }
 
 /** What the controller gave must be ours: our key, our peer id, the name it says. */
-function verifyAdmission(
+export function verifyAdmission(
   answer: AdmittedFrame,
-  { self, key }: TokenEnrollment,
+  { self, key }: Pick<TokenEnrollment, 'self' | 'key'>,
   verifyChain: VerifyChain,
 ): NodeIdentity {
   try {

@@ -1,5 +1,5 @@
 // The answering side of `/selvedge/enroll/1`, the one protocol that anybody may open. Every member answers `present`; a
-// controller also takes tokens. Decides by the token book and the chain verifier; what a new node gets is decided by
+// controller also takes tokens, and hands boxes that wait for an operator to pending-requests.ts. Decides by the token book and the chain verifier; what a new node gets is decided by
 // `admit`, which control implements. Never tells an asker why a token was refused: that goes to the ledger alone.
 
 import type { FrameStream, StreamHandler } from '../mesh/mesh.ts';
@@ -25,25 +25,26 @@ import {
   enrollmentWindowMs,
 } from './limits.ts';
 import { publicKeyOfPeerId } from './peer-id.ts';
+import type { PendingRequests } from './pending-requests.ts';
 import { createRateLimiter } from './rate-limit.ts';
 import type { TokenBook, TokenRecord } from './token-book.ts';
 import { checkPresenter } from './verify-chain.ts';
 
 export type MemberIdentity = ControllerIdentity | NodeIdentity;
 
-/** What control gets to decide on, after the token was used up for this peer and key. */
+/** What control gets to decide on, after the token was used up for this peer and key, the code was proved, or the window let it in. */
 export interface AdmissionRequest {
   peerId: string;
   name: string;
   nameChosen: boolean;
   /** SubjectPublicKeyInfo of the node's authority key. */
   publicKey: Uint8Array;
-  /** The node's own, overruled by the token's. */
+  /** The node's own, overruled by the token's or the operator's. */
   labels: Record<string, string>;
   router: TokenRecord['router'];
   engines: string[];
   platform: TokenFrame['platform'];
-  tokenId: string;
+  by: 'token' | 'approval' | 'window';
 }
 
 /** `refused` is shown to the operator of the new box: say only what its token entitles it to know (a name that is taken). */
@@ -64,11 +65,12 @@ export interface EnrollmentServerDependencies {
   /** For the ledger. `reason` is exact and never holds a secret. */
   onRefused: (refusal: { peerId: string; reason: string }) => void;
   /** Controllers only. */
-  admission?: { tokens: TokenBook; admit: Admit };
+  admission?: { tokens: TokenBook; admit: Admit; pending?: Pick<PendingRequests, 'hold'> };
 }
 
 /** One text for wrong, used and expired tokens and for bad requests: an attacker learns nothing of which it was. */
 export const uniformRefusal = 'this token does not admit this box';
+const noController = 'this node is no controller';
 const presentRefusal = 'this membership is not accepted here';
 
 class Refusal extends Error {
@@ -127,14 +129,13 @@ export function createEnrollmentServer(dependencies: EnrollmentServerDependencie
   }
 
   async function admitByToken(frame: TokenFrame, from: string): Promise<AdmittedFrame> {
-    if (admission === undefined)
-      throw new Refusal('this node is no controller', 'a token was sent to a node that is no controller');
+    if (admission === undefined) throw new Refusal(noController, 'a token was sent to a node that is no controller');
     const publicKey = readRequest(frame.request);
     // Both keys: a box that lost its authority key but kept its identity is another asker.
     const bound = Buffer.concat([publicKeyOfPeerId(from), publicKey]);
     const consumed = await admission.tokens.consume(frame.secret, new Uint8Array(bound));
     if (!consumed.admitted) throw new Refusal(uniformRefusal, `token ${consumed.reason}`);
-    const { id, labels, router } = consumed.record;
+    const { labels, router } = consumed.record;
     const { name, nameChosen, engines, platform } = frame;
     const answer = await admission.admit({
       peerId: from,
@@ -145,7 +146,7 @@ export function createEnrollmentServer(dependencies: EnrollmentServerDependencie
       router,
       engines,
       platform,
-      tokenId: id,
+      by: 'token',
     });
     if ('refused' in answer) throw new Refusal(answer.refused, answer.refused);
     return { type: 'admitted', ...answer };
@@ -157,6 +158,14 @@ export function createEnrollmentServer(dependencies: EnrollmentServerDependencie
       if (claim.type === 'present') {
         await onAdmitted(from, verifyMember(claim.chain, from));
         await conversation.send({ type: 'welcome' });
+      } else if (claim.type === 'pending') {
+        if (admission?.pending === undefined)
+          throw new Refusal(noController, 'a box wants approval of a node that is no controller');
+        // It may wait for an hour: it has a limit of its own, and leaves room for those who are quick.
+        openStreams -= 1;
+        await admission.pending.hold(conversation, claim, from).finally(() => {
+          openStreams += 1;
+        });
       } else if (tokenAttempts.allow(from)) {
         await conversation.send(await admitByToken(claim, from));
       } else {

@@ -175,3 +175,63 @@ export class EnrollmentTimeoutError extends Error {
   readonly retryable = true;
   readonly action = 'Nothing: it is tried again. When it stays so, look at the load of the controller and at the link.';
 }
+
+/** What was typed is no approval code. */
+export class ApprovalCodeError extends Error {
+  override readonly name = 'ApprovalCodeError';
+  readonly id = 'approval-code-format';
+  readonly retryable = false;
+  readonly action = 'Type the code that the box shows, such as K7-ABCD-EFGH-JK; case, dashes and blanks do not matter.';
+}
+
+/** No box proved that it shows this code. */
+export class ApprovalFailedError extends Error {
+  override readonly name = 'ApprovalFailedError';
+  readonly id = 'approval-failed';
+  readonly retryable = false;
+  readonly action =
+    'Compare the code with the one that the box shows now (`selvedge status` there): it changes every hour and after use. `selvedge nodes pending` lists the boxes that wait.';
+}
+
+/** The box showed the code, but could not become a node as it was asked for. */
+export class ApprovalRefusedError extends Error {
+  override readonly name = 'ApprovalRefusedError';
+  readonly id = 'approval-refused';
+  readonly retryable = false;
+  readonly action =
+    'Correct what was refused, and approve again with the new code that the box shows now; --name gives it another name.';
+}
+
+/** Too many approvals run at the same time. */
+export class ApprovalBusyError extends Error {
+  override readonly name = 'ApprovalBusyError';
+  readonly id = 'approval-busy';
+  readonly retryable = true;
+  readonly action = 'Wait until the other approvals have ended, and type the code again.';
+}
+
+/** Nobody who waits has that handle, name or peer id. */
+export class NoSuchRequestError extends Error {
+  override readonly name = 'NoSuchRequestError';
+  readonly id = 'no-such-request';
+  readonly retryable = false;
+  readonly action = '`selvedge nodes pending` lists the boxes that wait.';
+}
+
+/** A window cannot be opened as it was asked for. */
+export class WindowRefusedError extends Error {
+  override readonly name = 'WindowRefusedError';
+  readonly id = 'window-refused';
+  readonly retryable = false;
+  readonly action =
+    'Give a time from 10 seconds to a day, 1 to 1000 boxes, and address ranges such as 192.0.2.0/24; close an open window first.';
+}
+
+/** An operator of the fabric denied this box. */
+export class EnrollmentDeniedError extends Error {
+  override readonly name = 'EnrollmentDeniedError';
+  readonly id = 'enrollment-denied';
+  readonly retryable = true;
+  readonly action =
+    'Ask the operator of that fabric. It is asked again in an hour; other fabrics can still approve this box.';
+}

@@ -95,3 +95,45 @@ export const addressCharactersMax = 200;
 export const factBytesMax = 32 * 1024;
 /** A fact about a controller must outlive its authority (1 year), with a month to spare. */
 export const factLifetimeMsMax = 400 * dayMs;
+
+// --- Approval by code and open window (approval-*.ts, pending-requests.ts, enroll-window.ts) ---
+/** A nonce is the salt of a code's key, too. */
+export const approvalNonceBytes = 32;
+/** Long enough to walk from the box to the desk; with the checks below a whole hour yields a guess with probability 2^-31. */
+export const approvalCodeLifetimeMs = hourMs;
+/** Proofs that a box checks in a second, of all controllers together. */
+export const approvalChecksPerSecondMax = 100;
+/** Of one controller: with at most 16 registrations at a time nobody can use up the others' share. */
+export const approvalChecksPerPeerMax = 6;
+/** More than one box talks to in a second. */
+export const approvalPeersCountedMax = 1024;
+/** After an answer `busy` a box lets that controller wait this long: a loop of proofs must not cost it its processor. */
+export const approvalBusyPauseMs = 100;
+/** Requests that wait for an operator; each holds a stream, and the mesh holds no more strangers' connections. */
+export const pendingRequestsMax = 64;
+/** Of one address: boxes behind one NAT. The newest takes the place of the oldest. */
+export const pendingPerAddressMax = 16;
+/** Of one subnet (IPv4 /24, IPv6 /64): somebody who owns one must not fill the list. */
+export const pendingPerSubnetMax = 48;
+/** Registrations of one address in a window: 16 boxes that come back every few seconds. */
+export const pendingAttemptsPerAddressMax = 120;
+/** Boxes that an operator denied are not listed again for this long. */
+export const deniedMs = hourMs;
+export const deniedMax = 1024;
+/** Keys derived at the same time on a controller: each takes 32 MiB and a core for 0.1 s. */
+export const approvalDerivationsMax = 2;
+/** Approvals that run at the same time: each is an operator who waits. */
+export const approvalsMax = 4;
+/** An approval ends after this: below what a command waits for an answer. */
+export const approvalTimeoutMs = 20 * secondMs;
+/** It ends sooner when no request of that handle has come, or come anew, for this long: a box that was pushed out is back by then. */
+export const approvalQuietMs = 4 * secondMs;
+/** Between two tries of a box that answered `busy`; it counts in windows of a second. */
+export const approvalRetryMs = 300;
+/** A box answers a proof at once; somebody who holds it back holds up nobody else. */
+export const approvalAnswerMs = 5 * secondMs;
+export const windowMsMin = 10 * secondMs;
+/** An open window is a door without a lock: a day at most. */
+export const windowMsMax = dayMs;
+export const windowAdmissionsMax = 1000;
+export const windowRangesMax = 32;

@@ -22,6 +22,8 @@ const OBEY_MS_MAX = 20;
 const LINES_MAX = 10_000;
 
 export interface SimEngine extends Engine {
+  /** A simulated box has one node. */
+  start(): Promise<void>;
   /** `kill -9` of the daemon: whoever waits gets an error, workloads live on; `start` is the next daemon. */
   crashDaemon(): void;
   /** A file of an instance as the workload would read it; undefined when there is none. */
@@ -155,6 +157,10 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
     crashDaemon: stopDaemon,
     file: (instance, path) => instances.get(instance)?.files.get(path),
 
+    unavailable: () => undefined,
+    subscribe: () => () => undefined,
+    network: async () => undefined,
+
     async list() {
       running();
       return [...instances.keys()].sort().map((name) => describe(instances.get(name) as SimInstance));
@@ -167,11 +173,8 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
       const before = instances.get(name);
       if (launching.has(name) || (before !== undefined && before.exit === undefined))
         throw new InstanceRunningError(name);
-      if (launch.spec.command[0] === 'sim' && workloadSteps(launch.spec.command, 0) === undefined) {
-        throw new LaunchRefusedError(
-          name,
-          `command: ${launch.spec.command.join(' ')} is no behaviour of the simulation`,
-        );
+      if (commandOf(launch)[0] === 'sim' && workloadSteps(commandOf(launch), 0) === undefined) {
+        throw new LaunchRefusedError(name, `command: ${commandOf(launch).join(' ')} is no behaviour of the simulation`);
       }
       const delayMs = LAUNCH_MS_MIN + Math.floor(random.next() * (LAUNCH_MS_MAX - LAUNCH_MS_MIN));
       const delay = clock.sleep(delayMs, alive);
@@ -200,9 +203,9 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
         watchers: before?.watchers ?? new Set(),
       };
       instances.set(name, instance);
-      const steps = workloadSteps(launch.spec.command, instance.launches - 1);
+      const steps = workloadSteps(commandOf(launch), instance.launches - 1);
       if (steps === undefined) {
-        emit(instance, 'stderr', `${launch.spec.command[0]}: not found`);
+        emit(instance, 'stderr', `${commandOf(launch)[0]}: not found`);
         end(instance, 127, undefined);
       } else {
         take(instance, steps);
@@ -291,4 +294,9 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
       }
     },
   };
+}
+
+/** What the image would run is not simulated: a container says its behaviour too. */
+function commandOf({ spec }: Launch): string[] {
+  return spec.engine === 'docker' ? [...(spec.command ?? []), ...(spec.args ?? [])] : spec.command;
 }

@@ -4,6 +4,7 @@
 import { replicate } from '../control/replicate.ts';
 import type { Database, Store } from '../control/store.ts';
 import type { TraceRecord } from '../node-runtime/actor-system.ts';
+import { createEngines } from '../node-runtime/engines.ts';
 import { type SelvedgeNode, startNode } from '../node-runtime/node.ts';
 import type { NodePorts, NodeSettings } from '../node-runtime/node-ports.ts';
 import { peerIdOf } from '../pki/peer-id.ts';
@@ -13,6 +14,7 @@ import { createSimEngine, type SimEngine } from './sim-engine.ts';
 import { createSimKeys } from './sim-keys.ts';
 import type { SimNetwork } from './sim-mesh.ts';
 import type { SimRandom } from './sim-random.ts';
+import { simDeriveKey } from './sim-scrypt.ts';
 import { createSimServiceNetwork } from './sim-service-network.ts';
 import { createSimStore, type SimStore } from './sim-store.ts';
 
@@ -118,8 +120,9 @@ export function createSimBox({ name, clock, random, network, trace }: SimBoxOpti
         clock,
         random: chance,
         keys,
+        deriveKey: simDeriveKey,
         disk,
-        engine,
+        engines: createEngines([engine]),
         replicate,
         // Simulated workloads are as ready as they run.
         probe: async () => ({ ok: true }),

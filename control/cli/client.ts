@@ -8,12 +8,15 @@ import type { RouterMode } from '../fabric.ts';
 import type {
   ApplicationView,
   ApplyView,
+  ApprovedView,
   EventView,
   InstanceView,
   NodeView,
+  PendingView,
   Problem,
   StatusView,
   TokenView,
+  WindowView,
 } from '../views.ts';
 import { DaemonSilentError, NoDaemonError, RefusedError, SocketForbiddenError } from './errors.ts';
 import { answerBytesMax, answerMs, logLineBytesMax, pingMs } from './limits.ts';
@@ -22,6 +25,22 @@ import { ownerOf } from './owner.ts';
 export interface TokenRequest {
   uses: number;
   ttlMs: number;
+  labels: Record<string, string>;
+  router: RouterMode;
+}
+
+export interface ApproveRequest {
+  /** As it was typed. */
+  code: string;
+  name?: string;
+  labels: Record<string, string>;
+  router: RouterMode;
+}
+
+export interface WindowRequest {
+  forMs: number;
+  cidrs: string[];
+  max: number;
   labels: Record<string, string>;
   router: RouterMode;
 }
@@ -39,6 +58,13 @@ export interface Client {
   /** `source` says where each document came from, for refusals. */
   apply(documents: unknown[], source: string[]): Promise<ApplyView>;
   createToken(token: TokenRequest): Promise<TokenView>;
+  /** Boxes that wait for approval. */
+  pending(): Promise<PendingView[]>;
+  approve(request: ApproveRequest): Promise<ApprovedView>;
+  deny(who: string): Promise<PendingView[]>;
+  window(): Promise<WindowView>;
+  openWindow(request: WindowRequest): Promise<WindowView>;
+  closeWindow(): Promise<WindowView>;
   events(options: { after?: string; limit?: number }): Promise<EventView[]>;
   instance(name: string): Promise<InstanceView>;
   logs(name: string, options: { tail: number; follow: boolean }, signal?: AbortSignal): AsyncGenerator<LogLine>;
@@ -74,6 +100,13 @@ export function createClient({ socketPath }: { socketPath: string }): Client {
       void (await ask({ method: 'DELETE', path: `/v1/applications/${segment(project)}/${segment(name)}` })),
     apply: (documents, source) => ask({ method: 'POST', path: '/v1/apply', body: { documents, source } }),
     createToken: (token) => ask({ method: 'POST', path: '/v1/tokens', body: token }),
+    pending: () => get('/v1/pending'),
+    approve: (body) => ask({ method: 'POST', path: '/v1/pending/approve', body }),
+    deny: async (who) =>
+      (await ask<{ denied: PendingView[] }>({ method: 'POST', path: '/v1/pending/deny', body: { who } })).denied,
+    window: () => get('/v1/window'),
+    openWindow: (body) => ask({ method: 'POST', path: '/v1/window', body }),
+    closeWindow: () => ask({ method: 'DELETE', path: '/v1/window' }),
     events: async ({ after, limit }) => {
       const query = new URLSearchParams();
       if (after !== undefined) query.set('after', after);
@@ -180,6 +213,8 @@ function refusal({
 async function* lines(response: IncomingMessage, signal: AbortSignal | undefined): AsyncGenerator<LogLine> {
   const reader = createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY });
   response.on('error', () => reader.close());
+  // Told to whoever still reads by the end of the lines.
+  reader.on('error', () => undefined);
   try {
     for await (const line of reader) {
       if (line.length === 0 || line.length > logLineBytesMax) continue;
@@ -190,6 +225,9 @@ async function* lines(response: IncomingMessage, signal: AbortSignal | undefined
     }
   } catch (error) {
     if (signal?.aborted !== true) throw error;
+  } finally {
+    // Also for who stops reading before the end.
+    if (!response.complete) response.destroy();
   }
   if (signal?.aborted !== true && !response.complete) throw new DaemonSilentError('the log broke off');
 }

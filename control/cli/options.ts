@@ -16,6 +16,17 @@ export function collect(text: string, before: string[]): string[] {
 }
 
 /** A parser of whole numbers within bounds. */
+/** An IPv4 range of 8 to 20 bits: smaller ones have no room for a node's containers. */
+export function cidr(text: string): string {
+  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\/(\d{1,2})$/.exec(text);
+  const [bits = 0, ...parts] = (match?.slice(1).map(Number) ?? []).reverse();
+  const first = parts.reduceRight((sum, part) => sum * 256 + part, 0);
+  if (match === null || bits < 8 || bits > 20 || parts.some((part) => part > 255) || first % 2 ** (32 - bits) !== 0) {
+    throw new InvalidArgumentError('An IPv4 range such as 198.18.0.0/15, at most 20 bits long, is wanted.');
+  }
+  return text;
+}
+
 export function wholeNumber(minimum: number, maximum: number): (text: string) => number {
   return (text) => {
     const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;

@@ -8,6 +8,7 @@ import { addDelete } from './delete.ts';
 import { addDemo } from './demo.ts';
 import { addDescribe } from './describe.ts';
 import { addDown } from './down.ts';
+import { addEnroll } from './enroll.ts';
 import { addEvents } from './events.ts';
 import type { Host } from './host.ts';
 import { addInstall } from './install.ts';
@@ -27,7 +28,8 @@ const examples = `
 Examples:
   $ selvedge demo                                  three nodes on this box, running an application
   $ selvedge up --found                            found a fabric here
-  $ selvedge token create                          admit another box
+  $ selvedge token create                          admit another box, by token
+  $ selvedge nodes approve K7-ABCD-EFGH-JK         … or by the code that it shows
   $ selvedge apply examples/cold-chain/app.yaml
   $ selvedge status
 
@@ -61,6 +63,7 @@ export function createProgram(host: Host): Command {
     addDemo,
     addStatus,
     addToken,
+    addEnroll,
     addNodes,
     addApply,
     addDelete,

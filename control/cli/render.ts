@@ -1,6 +1,6 @@
 // Views as text: the tables that several commands print. Pure but for the host's colours and clock.
 
-import type { ApplicationView, InstanceView, NodeView } from '../views.ts';
+import type { ApplicationView, InstanceView, NodeView, PendingView } from '../views.ts';
 import { formatDuration } from './durations.ts';
 import type { Host } from './host.ts';
 import { printable, table } from './table.ts';
@@ -35,6 +35,20 @@ export function nodesTable(host: Host, nodes: NodeView[]): string {
     age(host, node.lastSeenAt),
   ]);
   return table(host, ['NODE', 'STATE', 'ROUTER', 'LINKS', 'INSTANCES', 'UP TO DATE', 'SEEN AGO'], rows);
+}
+
+export function pendingTable(host: Host, pending: PendingView[]): string {
+  const rows = pending.map(({ handle, name, address, platform, labels, trustLan, since, peerId }) => [
+    printable(handle),
+    printable(name),
+    printable(address),
+    printable(`${platform.os} ${platform.arch}`),
+    labelsText(labels),
+    trustLan ? 'yes' : 'no',
+    age(host, since),
+    printable(peerId),
+  ]);
+  return table(host, ['HANDLE', 'NAME', 'ADDRESS', 'PLATFORM', 'LABELS', 'TRUSTS LAN', 'WAITS FOR', 'PEER ID'], rows);
 }
 
 export function instancesTable(host: Host, instances: InstanceView[]): string {

@@ -2,7 +2,7 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import type { Command } from 'commander';
-import type { StatusView } from '../views.ts';
+import type { ApprovalView, StatusView } from '../views.ts';
 import { type Context, contextOf, untilSignal } from './context.ts';
 import { formatTime } from './durations.ts';
 import type { Host } from './host.ts';
@@ -11,11 +11,29 @@ import { applicationsTable, instancesTable, nodesTable } from './render.ts';
 import { subcommand } from './subcommand.ts';
 import { printable } from './table.ts';
 
+/** A box that belongs to no fabric: its code, and what to do with it. */
+function approvalText(host: Host, status: StatusView, { code, expiresAt, waitingAt, trustLan }: ApprovalView): string {
+  const waits = waitingAt.map(
+    ({ fabricName, fabricId, peerId }) => `- ${printable(fabricName)} (${printable(fabricId)}), ${printable(peerId)}`,
+  );
+  const known =
+    waits.length === 0 ? 'No fabric has answered yet; it goes on looking.' : `Waiting at:\n${waits.join('\n')}`;
+  const parts = [
+    `${printable(status.node)} belongs to no fabric yet.`,
+    `Its code is ${host.style('bold', code)} until ${formatTime(expiresAt).slice(0, 8)}. On a controller of your fabric:\n  selvedge nodes approve ${code}`,
+    known,
+  ];
+  if (trustLan) parts.push('It also joins a fabric that opens a window, when no other fabric answers here.');
+  return parts.join('\n\n');
+}
+
 export function statusText(host: Host, status: StatusView): string {
   const fabric = `fabric ${printable(status.fabric.name)} (${printable(status.fabric.id)})`;
   const scope = status.scope === 'fabric' ? fabric : `node ${printable(status.node)} of ${fabric}`;
   const well = status.ok ? host.style('green', 'all is well') : host.style('red', 'not all is well');
+  if (status.approval !== undefined) return approvalText(host, status, status.approval);
   const parts = [`${scope}: ${well}`];
+  for (const notice of status.notices ?? []) parts.push(host.style('yellow', printable(notice)));
   if (!status.controllerReachable) {
     parts.push(host.style('yellow', 'No controller is reachable; this node goes on with the plan that it has.'));
   }

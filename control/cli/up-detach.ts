@@ -30,10 +30,12 @@ export function upArguments(options: UpOptions, dataFolder: string): string[] {
     ...options.join.map((address): [string, string] => ['--join', address]),
     ...Object.entries(options.label).map(([key, value]): [string, string] => ['--label', `${key}=${value}`]),
     ['--port', String(options.port)],
+    ['--container-range', options.containerRange],
     ['--data', dataFolder],
   ];
   const values = given.flatMap(([option, value]) => (value === undefined ? [] : [`${option}=${value}`]));
-  return ['up', ...(options.found === true ? ['--found'] : []), ...values];
+  const flags = [...(options.found === true ? ['--found'] : []), ...(options.trustLan === true ? ['--trust-lan'] : [])];
+  return ['up', ...flags, ...values];
 }
 
 /** Opens the log for appending, mode 0600; a large one is moved aside first. */

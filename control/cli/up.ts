@@ -9,7 +9,7 @@ import { formatTime } from './durations.ts';
 import { DaemonFailedError, NoDaemonError, UsageError } from './errors.ts';
 import type { Host } from './host.ts';
 import { sameSignalMs } from './limits.ts';
-import { collect, labelOption, routerOption, wholeNumber } from './options.ts';
+import { cidr, collect, labelOption, routerOption, wholeNumber } from './options.ts';
 import { keepYoungGenerationSmall } from './small-heap.ts';
 import { subcommand } from './subcommand.ts';
 import { downStatus } from './systemd-unit.ts';
@@ -27,7 +27,9 @@ export interface UpOptions {
   label: Record<string, string>;
   router?: RouterMode;
   port: number;
+  containerRange?: string;
   detach?: boolean;
+  trustLan?: boolean;
   exitWithParent?: boolean;
   supervised?: boolean;
 }
@@ -46,6 +48,12 @@ export function checkUpOptions(options: UpOptions): void {
   const joins = options.token !== undefined || options.tokenFile !== undefined || options.join.length > 0;
   if (options.found === true && joins) {
     wrong('--found makes a new fabric; --join and --token join one', 'Leave one of them out.');
+  }
+  if (
+    options.trustLan === true &&
+    (options.found === true || options.token !== undefined || options.tokenFile !== undefined)
+  ) {
+    wrong('--trust-lan joins a fabric without token', 'Leave it out, or --found and --token.');
   }
   if (options.token !== undefined && options.tokenFile !== undefined) {
     wrong('there is a token in --token and another in --token-file', 'Leave one of them out.');
@@ -130,10 +138,12 @@ async function up(options: UpOptions, context: Context): Promise<void> {
     found: options.found === true,
     join: options.join,
     port: options.port,
+    ...(options.containerRange !== undefined && { containerRange: options.containerRange }),
     ...(options.name !== undefined && { name: options.name }),
     ...(options.router !== undefined && { router: options.router }),
     ...(options.fabric !== undefined && { fabricName: options.fabric }),
     ...(token !== undefined && { token }),
+    ...(options.trustLan === true && { trustLan: true }),
     onEvent: (event) => host.out(json ? JSON.stringify(event) : eventText(host, event)),
   };
   const bySignal = await runDaemon(context, daemonOptions, options.exitWithParent === true);
@@ -145,9 +155,10 @@ export function addUp(program: Command, host: Host): void {
   subcommand(
     program,
     'up',
-    'Run the daemon of this box. Without options it goes on as before, or looks for a fabric on the LAN.',
+    'Run the daemon of this box. Without options it goes on as before, or shows a code by which a fabric on the LAN can approve it.',
     '$ selvedge up --found                              # the first box\n' +
-      '$ selvedge up --token-file token --name press-4    # the others\n' +
+      '$ selvedge up --name press-4                       # the others: `selvedge nodes approve CODE` on the first\n' +
+      '$ selvedge up --token-file token --name press-4    # … or with a token\n' +
       '$ selvedge up --join 192.0.2.7:7433 --token-file token --detach',
   )
     .option('--found', 'found a new fabric; this box is its first controller')
@@ -158,6 +169,10 @@ export function addUp(program: Command, host: Host): void {
       'token to join with; other users of this box can see it: prefer SELVEDGE_TOKEN or --token-file',
     )
     .option('--token-file <file>', 'file that holds the token')
+    .option(
+      '--trust-lan',
+      'join without code or token when exactly one fabric answers and its operator has opened a window',
+    )
     .option('--name <name>', 'name of this node (default: the host name)')
     .addOption(labelOption('label of this node'))
     .addOption(routerOption('place in the mesh (default: interior for a controller, else what the token says)'))
@@ -167,6 +182,7 @@ export function addUp(program: Command, host: Host): void {
       wholeNumber(0, 65_535),
       defaultPort,
     )
+    .option('--container-range <cidr>', 'addresses for containers and what they call (default: 198.18.0.0/15)', cidr)
     .option('--detach', 'go on in the background; its output goes to selvedge.log in the data folder')
     .addOption(program.createOption('--supervised', 'say by the exit status that `down` ended it').hideHelp())
     .addOption(program.createOption('--exit-with-parent', 'end with all workloads when stdin ends').hideHelp())

@@ -3,11 +3,14 @@
 import test from 'ava';
 import { createActor, fromPromise } from 'xstate';
 import { type InstanceInput, instanceMachine, instanceState, type ProbeOutcome } from '../../actors/instance.ts';
-import type { PlannedInstance } from '../../control/plan.ts';
+import type { PlannedInstance, WorkloadSpec } from '../../control/plan.ts';
 import type { EngineInstance, Exit, Launch } from '../../node-runtime/engine.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
 
-function planned(changes: Partial<PlannedInstance['spec']> = {}, specHash = 'first'): PlannedInstance {
+function planned(
+  changes: Partial<Extract<WorkloadSpec, { engine: 'process' }>> = {},
+  specHash = 'first',
+): PlannedInstance {
   return {
     name: 'default.app.web.0',
     project: 'default',
@@ -337,3 +340,38 @@ for (const [restart, status, state] of [
     t.is(actor.getSnapshot().context.reason, `it exited with status ${status}`);
   });
 }
+
+const running: EngineInstance = {
+  ...{ instance: 'default.app.web.0', specHash: 'first', pid: 9, startedAt: 0, env: {}, exit: undefined },
+};
+
+test('one that its engine turns out to run is adopted, while it waits and while it backs off', async (t) => {
+  const waits = stage({ planned: planned() });
+  waits.actor.send({ type: 'FOUND', found: running });
+  await waits.clock.advance(0);
+  t.is(instanceState(waits.actor.getSnapshot().value), 'running');
+  t.deepEqual(waits.calls, ['adopt']);
+  t.is(waits.actor.getSnapshot().context.pid, 9);
+
+  const backsOff = stage({ planned: planned() });
+  backsOff.world.launchFails = true;
+  backsOff.actor.send({ type: 'ADMITTED' });
+  await backsOff.clock.advance(0);
+  t.is(instanceState(backsOff.actor.getSnapshot().value), 'backingOff');
+  backsOff.actor.send({ type: 'FOUND', found: { ...running, exit: { status: 1, signal: undefined, at: 0 } } });
+  t.is(instanceState(backsOff.actor.getSnapshot().value), 'backingOff', 'an ended one is no news');
+  backsOff.actor.send({ type: 'FOUND', found: running });
+  await backsOff.clock.advance(0);
+  t.is(instanceState(backsOff.actor.getSnapshot().value), 'running');
+});
+
+test('one that is found with an older specification is replaced, one that completed stays so', async (t) => {
+  const outdated = stage({ planned: planned({}, 'second') });
+  outdated.actor.send({ type: 'FOUND', found: running });
+  await outdated.clock.advance(0);
+  t.is(instanceState(outdated.actor.getSnapshot().value), 'stopping');
+
+  const once = stage({ planned: planned({ restart: 'never' }) });
+  once.actor.send({ type: 'FOUND', found: { ...running, exit: { status: 0, signal: undefined, at: 0 } } });
+  t.is(instanceState(once.actor.getSnapshot().value), 'completed');
+});

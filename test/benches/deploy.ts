@@ -2,20 +2,32 @@
 // readiness probe as it is without any settings, on a worker, so that the plan travels. In the same rounds the same program is
 // started by hand until it accepts a connection.
 
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { type BenchEngine, containerCommand, containerImage, startEngine } from './bare-container.ts';
 import { bareSpawnMs } from './bare-spawn.ts';
 import { type BenchFabric, isReady, startFabric } from './fabric.ts';
-import { atMost, median, quantile } from './figures.ts';
-import type { Bench } from './run.ts';
+import { atMost, type Figure, median, quantile } from './figures.ts';
+import type { Bench, BenchRun } from './run.ts';
 
 const roundsUsual = 100;
+const dockerRoundsUsual = 20;
 /** Before anything counts: code is compiled, certificates are issued, folders are made. */
 const warmUps = 5;
 const budgetP50Ms = 60;
 const budgetP99Ms = 200;
+const budgetDockerMs = 80;
+/** Nobody else's engine is used. */
+const noEngine = 'unix:///nonexistent/docker.sock';
 const listener = fileURLToPath(new URL('workloads/listener.js', import.meta.url));
 
-const application = (name: string, node: string): unknown => ({
+const workloads = {
+  process: { engine: 'process', command: [process.execPath, listener] },
+  docker: { engine: 'docker', image: containerImage, command: containerCommand },
+};
+type EngineName = keyof typeof workloads;
+
+const application = (name: string, node: string, engine: EngineName): unknown => ({
   apiVersion: 'selvedge/v1',
   kind: 'Application',
   metadata: { name },
@@ -23,8 +35,7 @@ const application = (name: string, node: string): unknown => ({
     microservices: [
       {
         name: 'listener',
-        engine: 'process',
-        command: [process.execPath, listener],
+        ...workloads[engine],
         ports: [{ name: 'raw', port: 9000 }],
         placement: { node },
         probes: { readiness: { tcp: { port: 'raw' } } },
@@ -43,17 +54,17 @@ interface Deployed {
   steps: Map<string, number>;
 }
 
-async function deployOnce({ control, workers }: BenchFabric, number: number): Promise<Deployed> {
-  const name = `round-${number}`;
+async function deployOnce({ control, workers }: BenchFabric, engine: EngineName, number: number): Promise<Deployed> {
+  const name = `${engine}-${number}`;
   const instance = `default.${name}.listener.0`;
   const worker = workers[number % workers.length];
   if (worker === undefined) throw new Error('there is no worker');
   const from = worker.events.length;
   const sentAt = performance.now();
-  await control.client.apply([application(name, worker.name)], ['bench']);
+  await control.client.apply([application(name, worker.name, engine)], ['bench']);
   const acceptedAt = performance.now();
   const ready = await worker.event(`${instance} to be ready`, isReady(instance), from);
-  while (!(await control.client.application('default', name)).ready) await Promise.resolve();
+  while (!(await control.client.application('default', name)).ready) await delay(2);
   const viewedMs = performance.now() - acceptedAt;
   const steps = new Map<string, number>();
   for (const { type, heardAt, ...detail } of worker.events.slice(from)) {
@@ -66,61 +77,98 @@ async function deployOnce({ control, workers }: BenchFabric, number: number): Pr
 }
 
 async function removed(client: BenchFabric['control']['client'], node: string): Promise<void> {
-  while ((await client.node(node)).instances.length > 0) await new Promise((resolve) => setTimeout(resolve, 20));
+  while ((await client.node(node)).instances.length > 0) await delay(20);
 }
 
-export const deploy: Bench = async (run) => {
-  const fabric = await startFabric(run, { workers: 2 });
-  run.say('three nodes; deploying');
-  const bare: number[] = [];
-  const deployed: Deployed[] = [];
-  const rounds = run.rounds ?? roundsUsual;
-  for (let number = 1; number <= warmUps + rounds; number++) {
+interface Rounds {
+  deployed: Deployed[];
+  bare: number[];
+}
+
+/** One bare start and one deployment in each round; the first rounds do not count. */
+async function inTurns(
+  run: BenchRun,
+  fabric: BenchFabric,
+  engine: EngineName,
+  bareMs: () => Promise<number>,
+): Promise<Rounds> {
+  const usual = engine === 'process' ? roundsUsual : dockerRoundsUsual;
+  const counted: Rounds = { deployed: [], bare: [] };
+  for (let number = 1; number <= warmUps + (run.rounds ?? usual); number++) {
     run.signal.throwIfAborted();
-    const bareMs = await bareSpawnMs(listener);
-    const one = await deployOnce(fabric, number);
+    const bare = await bareMs();
+    const one = await deployOnce(fabric, engine, number);
     if (number <= warmUps) continue;
-    bare.push(bareMs);
-    deployed.push(one);
+    counted.bare.push(bare);
+    counted.deployed.push(one);
     if (number % 10 === 0)
-      run.say(`round ${number - warmUps}: ${one.readyMs.toFixed(1)} ms, bare ${bareMs.toFixed(1)} ms`);
+      run.say(`${engine}, round ${number}: ${one.readyMs.toFixed(1)} ms, bare ${bare.toFixed(1)} ms`);
   }
+  return counted;
+}
+
+function tell(run: BenchRun, engine: EngineName, { deployed, bare }: Rounds): void {
   for (const step of new Set(deployed.flatMap(({ steps }) => [...steps.keys()]))) {
     const values = deployed.flatMap(({ steps }) => steps.get(step) ?? []);
-    run.say(`${step}: p50 ${median(values).toFixed(1)} ms after the answer (${values.length} rounds)`);
+    run.say(`${engine}, ${step}: p50 ${median(values).toFixed(1)} ms after the answer (${values.length} rounds)`);
   }
-  const say = (what: string, values: number[]): void =>
-    run.say(`${what}: p50 ${median(values).toFixed(1)} ms, p99 ${quantile(values, 0.99).toFixed(1)} ms`);
-  say(
+  const of = (what: string, values: number[]): void =>
+    run.say(`${engine}, ${what}: p50 ${median(values).toFixed(1)} ms, p99 ${quantile(values, 0.99).toFixed(1)} ms`);
+  of(
     'accepted to ready on the node',
     deployed.map(({ readyMs }) => readyMs),
   );
-  say(
+  of(
     'sent to ready on the node',
     deployed.map(({ sinceSentMs }) => sinceSentMs),
   );
-  say(
+  of(
     "accepted to ready in the controller's view",
     deployed.map(({ viewedMs }) => viewedMs),
   );
-  say('bare spawn to accepting', bare);
-  run.say('docker: no engine answers; its figures are left out');
-  const ready = deployed.map(({ readyMs }) => readyMs);
-  return {
-    bench: 'deploy',
-    figures: [
-      atMost(budgetP50Ms, {
-        name: 'deploy.process.p50',
-        value: median(ready),
-        unit: 'ms',
-        against: { name: 'bare spawn to accepting, p50 ms', value: median(bare) },
-      }),
-      atMost(budgetP99Ms, {
-        name: 'deploy.process.p99',
-        value: quantile(ready, 0.99),
-        unit: 'ms',
-        against: { name: 'bare spawn to accepting, p99 ms', value: quantile(bare, 0.99) },
-      }),
-    ],
-  };
+  of('bare', bare);
+}
+
+async function knowsDocker({ control, workers }: BenchFabric): Promise<void> {
+  for (const { name } of workers) {
+    while (!(await control.client.node(name)).engines.includes('docker')) await delay(50);
+  }
+}
+
+async function dockerFigure(run: BenchRun, fabric: BenchFabric, engine: BenchEngine): Promise<Figure> {
+  await knowsDocker(fabric);
+  const rounds = await inTurns(run, fabric, 'docker', engine.bareMs);
+  tell(run, 'docker', rounds);
+  const added = rounds.deployed.map(({ readyMs }, round) => readyMs - (rounds.bare[round] ?? Number.NaN));
+  return atMost(budgetDockerMs, {
+    name: 'deploy.docker.added.p50',
+    value: median(added),
+    unit: 'ms',
+    against: { name: 'create and start by the bare engine, p50 ms', value: median(rounds.bare) },
+  });
+}
+
+export const deploy: Bench = async (run) => {
+  const engine = await startEngine(run);
+  const fabric = await startFabric(run, { workers: 2, env: { DOCKER_HOST: engine?.host ?? noEngine } });
+  run.say('three nodes; deploying');
+  const rounds = await inTurns(run, fabric, 'process', () => bareSpawnMs(listener));
+  tell(run, 'process', rounds);
+  const ready = rounds.deployed.map(({ readyMs }) => readyMs);
+  const figures = [
+    atMost(budgetP50Ms, {
+      name: 'deploy.process.p50',
+      value: median(ready),
+      unit: 'ms',
+      against: { name: 'bare spawn to accepting, p50 ms', value: median(rounds.bare) },
+    }),
+    atMost(budgetP99Ms, {
+      name: 'deploy.process.p99',
+      value: quantile(ready, 0.99),
+      unit: 'ms',
+      against: { name: 'bare spawn to accepting, p99 ms', value: quantile(rounds.bare, 0.99) },
+    }),
+  ];
+  if (engine !== undefined) figures.push(await dockerFigure(run, fabric, engine));
+  return { bench: 'deploy', figures };
 };

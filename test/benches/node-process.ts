@@ -38,6 +38,7 @@ export interface NodeStart {
   folder: string;
   options?: readonly string[];
   token?: string;
+  env?: Readonly<Record<string, string>>;
 }
 
 function asEvent(line: string): DaemonEvent | undefined {
@@ -51,7 +52,7 @@ function asEvent(line: string): DaemonEvent | undefined {
 
 export function startNode(
   run: Pick<BenchRun, 'program' | 'nodeOptions' | 'atEnd' | 'signal'>,
-  { name, folder, options = [], token }: NodeStart,
+  { name, folder, options = [], token, env: more = {} }: NodeStart,
 ): NodeProcess {
   run.signal.throwIfAborted();
   const dataFolder = join(folder, name);
@@ -62,7 +63,7 @@ export function startNode(
   const child = spawn(process.execPath, [...run.nodeOptions, run.program, 'up', ...fixed, ...options], {
     stdio: 'pipe',
     cwd: '/',
-    env: { MALLOC_ARENA_MAX: '1', ...env, ...(token !== undefined && { SELVEDGE_TOKEN: token }) },
+    env: { MALLOC_ARENA_MAX: '1', ...env, ...more, ...(token !== undefined && { SELVEDGE_TOKEN: token }) },
   });
   const client = createClient({ socketPath: join(dataFolder, 'selvedge.sock') });
   const events: HeardEvent[] = [];

@@ -99,6 +99,18 @@ async function options(
       if (labels.fault === 'described') throw new NameTakenError('x');
       return { token: 't', id: 'i', uses, expiresAt: ttlMs, labels, router };
     },
+    pending: async () => [],
+    approve: async (request) => {
+      calls.push(request);
+      return { node: request.name ?? 'box2', peerId: 'p', router: request.router };
+    },
+    deny: async (who) => {
+      calls.push({ who });
+      return [];
+    },
+    window: async () => ({ open: false }),
+    openWindow: async (request) => ({ open: true, ...request }),
+    closeWindow: async () => ({ open: false }),
     events: (query) => ledger.list(query),
   };
 }
@@ -314,6 +326,12 @@ test('a worker answers about itself and refuses the fabric, without reading the 
     ['DELETE', '/v1/applications/default/app'],
     ['POST', '/v1/apply'],
     ['POST', '/v1/tokens'],
+    ['GET', '/v1/pending'],
+    ['POST', '/v1/pending/approve'],
+    ['POST', '/v1/pending/deny'],
+    ['GET', '/v1/window'],
+    ['POST', '/v1/window'],
+    ['DELETE', '/v1/window'],
     ['GET', '/v1/events'],
   ] as const;
   for (const [method, url] of routes) {
@@ -321,6 +339,34 @@ test('a worker answers about itself and refuses the fabric, without reading the 
     t.is(answer.status, 403, url);
     t.like(answer.body as Problem, { type: 'urn:selvedge:error:not-a-controller' });
     t.regex((answer.body as Problem).action, /Run this command on a controller/);
+  }
+});
+
+test('requests about boxes that wait are checked before anything is tried', async (t) => {
+  const { path, calls } = await served(t);
+  const code = 'K7-ABCD-EFGH-JK';
+  const approved = await ask(path, 'POST', '/v1/pending/approve', { code, name: 'press-4' });
+  t.deepEqual(approved.body, { node: 'press-4', peerId: 'p', router: 'edge' });
+  t.deepEqual(calls[0], { code, name: 'press-4', labels: {}, router: 'edge' });
+  t.deepEqual((await ask(path, 'POST', '/v1/pending/deny', { who: 'K7' })).body, { denied: [] });
+  t.deepEqual((await ask(path, 'GET', '/v1/pending')).body, []);
+  const window = { forMs: 60_000, cidrs: ['192.0.2.0/24'], max: 3 };
+  t.like(await ask(path, 'POST', '/v1/window', window), { status: 201 });
+  t.deepEqual((await ask(path, 'DELETE', '/v1/window')).body, { open: false });
+  const wrong: [string, object, string][] = [
+    ['/v1/pending/approve', {}, 'code'],
+    ['/v1/pending/approve', { code, router: 'middle' }, 'router'],
+    ['/v1/pending/approve', { code, nam: 'x' }, 'nam'],
+    ['/v1/pending/deny', { who: '' }, 'who'],
+    ['/v1/window', { ...window, cidrs: [] }, 'cidrs'],
+    ['/v1/window', { ...window, forMs: 1 }, 'forMs'],
+    ['/v1/window', { ...window, max: 0 }, 'max'],
+  ];
+  for (const [url, body, field] of wrong) {
+    const answer = await ask(path, 'POST', url, body);
+    t.is(answer.status, 400, url);
+    t.is((answer.body as Problem).field, field, url);
+    t.false(JSON.stringify(answer.body).includes('ABCD'), 'a code is not repeated');
   }
 });
 

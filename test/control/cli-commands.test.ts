@@ -69,6 +69,7 @@ test("reading commands print the daemon's views as JSON", async (t) => {
   };
   await fakeDaemon(t, folder, {
     'GET /v1/nodes': [nodeView()],
+    'GET /v1/pending': [],
     'GET /v1/nodes/edge-1': nodeView(),
     'GET /v1/applications': [applicationView()],
     'GET /v1/applications/default/cold-chain': applicationView(),

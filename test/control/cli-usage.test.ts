@@ -43,6 +43,10 @@ test('wrong usage exits with 2 and says what is wrong', async (t) => {
     [['up', '--port', '70000'], /from 0 to 65535/],
     [['up', '--fabric', 'x'], /--fabric names a fabric that is being founded/],
     [['up', '--found', '--join', '192.0.2.1:7433'], /--found makes a new fabric/],
+    [['up', '--found', '--trust-lan'], /--trust-lan joins a fabric without token/],
+    [['up', '--token', 'x', '--trust-lan'], /--trust-lan joins a fabric without token/],
+    [['enroll', 'open', '--cidr', '192.0.2.0/24', '--max', '0'], /whole number from 1 to 1000/],
+    [['nodes', 'approve'], /missing required argument 'code'/],
     [['up', '--token-file', '/nonexistent/token'], /there is no such file/],
     [['--data', `/tmp/${'x'.repeat(100)}`, 'status'], /longer than 107 bytes/],
   ];
@@ -102,10 +106,12 @@ test('a detached daemon gets every option again, but no token among its argument
     label: { site: 'north=1' },
     port: 0,
     detach: true,
+    trustLan: true,
   };
   t.deepEqual(upArguments(options, '/data'), [
     'up',
     '--found',
+    '--trust-lan',
     '--fabric=plant',
     '--join=a:1',
     '--join=b:2',

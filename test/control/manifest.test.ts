@@ -509,3 +509,34 @@ test('edit distance counts a swap of neighbours as one', (t) => {
   t.is(editDistance('', 'abc'), 3);
   t.is(editDistance('kitten', 'sitting'), 3);
 });
+
+const withEngine = (fields: Record<string, unknown>): unknown =>
+  changed(application(), 'spec.microservices.1', { name: 'monitor', ...fields });
+
+test('each engine takes its own fields and no other', (t) => {
+  const paths = (fields: Record<string, unknown>) =>
+    issuesOf([withEngine(fields)]).map(({ path, reason }) => [path, reason]);
+  const at = (field: string) => `spec.microservices[1].${field}`;
+  t.deepEqual(paths({ engine: 'docker' }), [[at('image'), 'is missing']]);
+  t.deepEqual(paths({ engine: 'process' }), [[at('command'), 'is missing']]);
+  t.deepEqual(paths({ engine: 'process', command: ['a'], image: 'web', args: ['b'] }), [
+    [at('image'), 'is not a field of engine process'],
+    [at('args'), 'is not a field of engine process'],
+  ]);
+  t.is(paths({ engine: 'docker', image: 'two words' })[0]?.[0], at('image'));
+  const digest = `registry.example:5000/shop/web@sha256:${'0'.repeat(64)}`;
+  for (const image of ['web', 'shop/web:1.2', digest]) t.deepEqual(paths({ engine: 'docker', image }), []);
+});
+
+test('a container becomes a specification without what it leaves to its image', (t) => {
+  const specOf = (fields: Record<string, unknown>) =>
+    validateManifests([withEngine({ engine: 'docker', image: 'web', ...fields })]).applications[0]?.microservices[1];
+  const bare = specOf({});
+  t.false(bare !== undefined && ('command' in bare || 'args' in bare || 'workingDirectory' in bare));
+  t.like(specOf({ command: ['/web'], args: ['-v'] }), {
+    engine: 'docker',
+    image: 'web',
+    command: ['/web'],
+    args: ['-v'],
+  });
+});

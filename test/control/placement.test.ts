@@ -1,7 +1,7 @@
 // Placement: what holds for any input (seeded random ones), and what an operator expects of simple ones.
 
 import test from 'ava';
-import type { ApplicationRecord, NodeRecord } from '../../control/fabric.ts';
+import type { ApplicationRecord, MicroserviceSpec, NodeRecord } from '../../control/fabric.ts';
 import { nodeInstancesMax } from '../../control/limits.ts';
 import { place } from '../../control/placement.ts';
 import { createSimRandom } from '../../simulations/sim-random.ts';
@@ -33,7 +33,7 @@ function drawn(seed: number): {
   return { nodes, applications, pick };
 }
 
-function allowed(node: NodeRecord | undefined, spec: ReturnType<typeof microservice>): boolean {
+function allowed(node: NodeRecord | undefined, spec: MicroserviceSpec): boolean {
   if (node === undefined || !node.engines.includes('process')) return false;
   if (spec.placement.node !== undefined && spec.placement.node !== node.name) return false;
   return Object.entries(spec.placement.labels ?? {}).every(([key, value]) => node.labels[key] === value);

@@ -19,7 +19,9 @@ export function nodeRecord(name: string, changes: Partial<NodeRecord> = {}): Nod
   };
 }
 
-export function microservice(name: string, changes: Partial<MicroserviceSpec> = {}): MicroserviceSpec {
+type ProcessMicroservice = Extract<MicroserviceSpec, { engine: 'process' }>;
+
+export function microservice(name: string, changes: Partial<ProcessMicroservice> = {}): ProcessMicroservice {
   return {
     name,
     engine: 'process',

@@ -36,6 +36,8 @@ export interface DaemonStart {
   /** Further arguments of `up`. */
   options?: readonly string[];
   token?: string | undefined;
+  /** Beside the test's own. */
+  env?: Record<string, string>;
 }
 
 function asEvent(line: string): DaemonEvent | undefined {
@@ -47,13 +49,16 @@ function asEvent(line: string): DaemonEvent | undefined {
   }
 }
 
-export function startDaemon({ name, dataFolder, options = [], token }: DaemonStart): Daemon {
+/** A test that does not say so has nothing to do with this box's Docker. */
+const noDocker = { DOCKER_HOST: 'unix:///nonexistent/docker.sock' };
+
+export function startDaemon({ name, dataFolder, options = [], token, env: more = {} }: DaemonStart): Daemon {
   const { SELVEDGE_TOKEN: _, ...env } = process.env;
   const fixed = ['--name', name, '--data', dataFolder, '--port', '0', '--output', 'json', '--exit-with-parent'];
   const child = spawn(process.execPath, [program, 'up', ...fixed, ...options], {
     stdio: 'pipe',
     cwd: '/',
-    env: { ...env, ...(token !== undefined && { SELVEDGE_TOKEN: token }) },
+    env: { ...env, ...noDocker, ...more, ...(token !== undefined && { SELVEDGE_TOKEN: token }) },
   });
   const client = createClient({ socketPath: join(dataFolder, 'selvedge.sock') });
   const events: DaemonEvent[] = [];

@@ -77,7 +77,7 @@ interface Starting extends FabricNode {
   first(options: readonly string[], token?: string): void;
 }
 
-function createNode(name: string, dataFolder: string): Starting {
+function createNode(name: string, dataFolder: string, env: Record<string, string>): Starting {
   const daemons: Daemon[] = [];
   const daemon = (): Daemon => {
     const last = daemons.at(-1);
@@ -99,10 +99,10 @@ function createNode(name: string, dataFolder: string): Starting {
       if (found === undefined) throw new Error(`${name} has no instance of ${microservice}`);
       return found;
     },
-    first: (options, token) => void daemons.push(startDaemon({ name, dataFolder, options, token })),
+    first: (options, token) => void daemons.push(startDaemon({ name, dataFolder, options, token, env })),
     async start() {
       if (daemon().end === undefined) throw new Error(`${name} runs already`);
-      daemons.push(startDaemon({ name, dataFolder }));
+      daemons.push(startDaemon({ name, dataFolder, env }));
       await daemon().answers();
     },
   };
@@ -131,11 +131,14 @@ async function endAll(folder: string, nodes: readonly FabricNode[]): Promise<voi
 }
 
 /** Resolves when all nodes are joined and linked. */
-export async function createFabric(t: ExecutionContext, { edges: count }: { edges: number }): Promise<Fabric> {
+export async function createFabric(
+  t: ExecutionContext,
+  { edges: count, envOf = () => ({}) }: { edges: number; envOf?: (node: string) => Record<string, string> },
+): Promise<Fabric> {
   const folder = await mkdtemp(join(tmpdir(), 'selvedge-e2e-'));
-  const control = createNode('control', join(folder, 'control'));
+  const control = createNode('control', join(folder, 'control'), envOf('control'));
   const edges = Array.from({ length: count }, (_, index) =>
-    createNode(`edge-${index + 1}`, join(folder, `edge-${index + 1}`)),
+    createNode(`edge-${index + 1}`, join(folder, `edge-${index + 1}`), envOf(`edge-${index + 1}`)),
   );
   const started: FabricNode[] = [];
   t.teardown(async () => {

@@ -8,6 +8,7 @@ import { createLibp2pMesh } from '../../mesh/libp2p-mesh.ts';
 import type { Address, FrameStream, Mesh } from '../../mesh/mesh.ts';
 import type { Clock } from '../../node-runtime/clock.ts';
 import type { Controller } from '../../node-runtime/controller.ts';
+import { createEngines } from '../../node-runtime/engines.ts';
 import { type SelvedgeNode, startNode } from '../../node-runtime/node.ts';
 import type { NodePorts, NodeSettings } from '../../node-runtime/node-ports.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
@@ -21,6 +22,7 @@ import { createNodeKeys } from '../../pki/node-keys.ts';
 import { parseToken } from '../../pki/tokens.ts';
 import { createSimDisk } from '../../simulations/sim-disk.ts';
 import { createSimEngine } from '../../simulations/sim-engine.ts';
+import { simDeriveKey } from '../../simulations/sim-scrypt.ts';
 import { createSimServiceNetwork } from '../../simulations/sim-service-network.ts';
 import { createSimStore } from '../../simulations/sim-store.ts';
 import { eventually } from '../eventually.ts';
@@ -48,8 +50,8 @@ async function runNode(t: ExecutionContext, settings: Partial<NodeSettings>): Pr
   const said: string[] = [];
   let mesh: Mesh | undefined;
   const ports: NodePorts = {
-    ...{ clock: shifted, random, keys, replicate, disk: createSimDisk() },
-    engine: createSimEngine({ clock, random }),
+    ...{ clock: shifted, random, keys, replicate, deriveKey: simDeriveKey, disk: createSimDisk() },
+    engines: createEngines([createSimEngine({ clock, random })]),
     probe: async () => ({ ok: true }),
     freePort: async () => 20_000,
     openStore: async () => createSimStore(),

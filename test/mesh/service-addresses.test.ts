@@ -61,7 +61,7 @@ test('an address is the same after each start, and another one for each instance
   const third = await others.give({ calls, instance: 'default.cold-chain.monitor.1' });
   const fourth = await others.give({ calls: [callable('store', port)], instance: 'default.cold-chain.monitor.2' });
   t.is(new Set([first, second, third, fourth].map(addressOf)).size, 4);
-  t.true([first, second, third, fourth].map(addressOf).every(isServiceAddress));
+  t.true([first, second, third, fourth].map(addressOf).every((address) => isServiceAddress(address)));
 });
 
 test('a connection says which instance called which service and port', async (t) => {
@@ -230,4 +230,31 @@ test('the simulated network hands out what the real one would, and keeps what an
   t.deepEqual((await other.attach({ ...attached, adoptedEnv: real.env })).hosts, real.hosts);
   await sim.detach(attached.instance);
   t.deepEqual(sim.attached(), []);
+});
+
+test('an address for an instance with a network of its own is from its range, and answers that instance alone', async (t) => {
+  const port = await closedPort();
+  const calls = [callable('sensor', port)];
+  let accepted = 0;
+  const addresses = newAddresses(t, 'node-n', (socket) => {
+    accepted += 1;
+    socket.destroy();
+  });
+  const network = { address: '127.0.0.9', serviceRange: '127.32.8.0/21' };
+  const given = await addresses.give({ calls, network });
+  const host = addressOf(given);
+  t.true(isServiceAddress(host, network.serviceRange));
+  t.false(isServiceAddress(host));
+  const ends = (localAddress: string) =>
+    new Promise<void>((resolve) => {
+      const socket = connect({ host, port, localAddress });
+      socket.on('error', () => undefined);
+      socket.once('close', () => resolve());
+    });
+  await ends('127.0.0.1');
+  t.is(accepted, 0, 'a stranger is reset');
+  await ends(network.address);
+  t.is(accepted, 1);
+  const again = await addresses.give({ calls, network, adoptedEnv: given.env });
+  t.is(addressOf(again), host);
 });

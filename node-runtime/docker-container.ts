@@ -1,0 +1,130 @@
+// A launch as a container, and a container as an instance. Pure; called by docker-engine.ts.
+
+import { createHash } from 'node:crypto';
+import type { ContainerFacts, ContainerOptions } from './docker-client.ts';
+import { labelsOf, ownerLabels } from './docker-labels.ts';
+import type { EngineInstance, EngineOwner, Exit, Launch } from './engine.ts';
+import { LaunchRefusedError } from './errors.ts';
+import { DOCKER_LOG_FILE_BYTES_MAX } from './limits.ts';
+
+/** Where configs and identity are in a container: `/selvedge/configs/<name>/…`, `/selvedge/identity/…`; read-only. */
+export const containerFilesFolder = '/selvedge';
+
+export interface ContainerPlace {
+  owner: EngineOwner;
+  network: string;
+  address: string;
+  /** On this box, mounted: the folder of files, and the file over /etc/hosts. */
+  filesFolder: string;
+  hostsFile: string;
+  /** Id of the image, so that a moved tag makes another container. */
+  imageId: string;
+  /** A small init as process 1: forwards signals and reaps. Off where this Docker has none. */
+  init: boolean;
+}
+
+export function containerName({ fabricId, node }: EngineOwner, instance: string): string {
+  return `selvedge-${fabricId.slice(0, 12)}-${node}-${instance}`;
+}
+
+/** Throws LaunchRefusedError for the spec of another engine. */
+export function containerOptions(launch: Launch, place: ContainerPlace): ContainerOptions {
+  const { spec, instance } = launch;
+  if (spec.engine !== 'docker') throw new LaunchRefusedError(instance, `engine: it is for engine ${spec.engine}`);
+  const env = { ...spec.env, ...launch.env };
+  const options: ContainerOptions = {
+    name: containerName(place.owner, instance),
+    Hostname: hostNameOf(instance),
+    Image: spec.image,
+    ...(spec.command && { Entrypoint: spec.command, Cmd: spec.args ?? [] }),
+    ...(spec.command === undefined && spec.args && { Cmd: spec.args }),
+    ...(spec.workingDirectory !== undefined && { WorkingDir: spec.workingDirectory }),
+    Env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
+    HostConfig: {
+      Init: place.init,
+      // The instance's actor restarts, with back-off and with a reason.
+      RestartPolicy: { Name: 'no' },
+      CapDrop: ['NET_RAW'],
+      SecurityOpt: ['no-new-privileges'],
+      NetworkMode: place.network,
+      Mounts: [
+        { Type: 'bind', Source: place.filesFolder, Target: containerFilesFolder, ReadOnly: true },
+        { Type: 'bind', Source: place.hostsFile, Target: '/etc/hosts', ReadOnly: true },
+      ],
+      LogConfig: { Type: 'json-file', Config: { 'max-size': `${DOCKER_LOG_FILE_BYTES_MAX}`, 'max-file': '2' } },
+    },
+    NetworkingConfig: { EndpointsConfig: { [place.network]: { IPAMConfig: { IPv4Address: place.address } } } },
+  };
+  const labels = {
+    ...ownerLabels(place.owner),
+    [labelsOf.instance]: instance,
+    [labelsOf.spec]: launch.specHash,
+    [labelsOf.variables]: Object.keys(env).join(' '),
+  };
+  const made = createHash('sha256')
+    .update(JSON.stringify([options, labels, place.imageId]))
+    .digest('hex');
+  return { ...options, Labels: { ...labels, [labelsOf.launch]: made } };
+}
+
+/** `web-0` of `default.shop.web.0`. */
+const hostNameOf = (instance: string): string => instance.split('.').slice(-2).join('-').slice(-63).replace(/^-+/, '');
+
+/** The whole of a container's /etc/hosts. Names that are not in it are asked of the box's resolvers, as Docker arranges. */
+export function containerHosts(instance: string, address: string, hosts: Launch['hosts']): string {
+  const lines = hosts.map((line) => `${line.address}\t${line.names.join(' ')}\n`);
+  const own = [
+    '127.0.0.1\tlocalhost\n',
+    '::1\tlocalhost ip6-localhost ip6-loopback\n',
+    `${address}\t${hostNameOf(instance)}\n`,
+  ];
+  return [...lines, ...own].join('');
+}
+
+export type Standing = 'created' | 'running' | 'ended';
+
+/** `created` was never started: nobody has to hear of it. */
+export function standingOf({ State }: ContainerFacts): Standing {
+  if (State.Running || State.Restarting || State.Paused) return 'running';
+  return State.Status === 'created' && State.Error === '' && State.ExitCode === 0 ? 'created' : 'ended';
+}
+
+/** The run that a request to end was for: Docker keeps no other name for it. */
+export interface AskedToEnd {
+  startedAt: string;
+  signals: string[];
+}
+
+const signalNumbers: Record<string, number> = { SIGINT: 2, SIGQUIT: 3, SIGKILL: 9, SIGUSR1: 10, SIGTERM: 15 };
+
+/**
+ * How it ended. Docker tells a signal as 128 and its number, which a program can exit with as well: it is taken for a signal when the
+ * node sent that one to this run, or the kernel did for want of memory.
+ */
+export function exitOf({ State, Created }: ContainerFacts, asked: AskedToEnd | undefined): Exit {
+  const finished = Date.parse(State.FinishedAt);
+  const at = finished > 0 ? finished : Date.parse(Created);
+  const sent = asked?.startedAt === State.StartedAt ? asked.signals : [];
+  const all = State.OOMKilled ? [...sent, 'SIGKILL'] : sent;
+  const signal = all.find((name) => State.ExitCode === 128 + (signalNumbers[name] ?? Number.NaN));
+  return signal === undefined ? { status: State.ExitCode, signal, at } : { status: undefined, signal, at };
+}
+
+export function describeContainer(facts: ContainerFacts, asked: AskedToEnd | undefined): EngineInstance {
+  const { State, Config, Created } = facts;
+  const given = new Set((Config.Labels[labelsOf.variables] ?? '').split(' '));
+  const pairs = Config.Env.map((line): [string, string] => {
+    const equals = line.indexOf('=');
+    return [line.slice(0, equals), line.slice(equals + 1)];
+  });
+  const started = Date.parse(State.StartedAt);
+  const running = standingOf(facts) === 'running';
+  return {
+    instance: Config.Labels[labelsOf.instance] ?? '',
+    specHash: Config.Labels[labelsOf.spec] ?? '',
+    pid: running ? State.Pid : undefined,
+    startedAt: started > 0 ? started : Date.parse(Created),
+    env: Object.fromEntries(pairs.filter(([name]) => given.has(name))),
+    exit: running ? undefined : exitOf(facts, asked),
+  };
+}

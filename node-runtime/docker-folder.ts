@@ -1,0 +1,125 @@
+// The folder of one container instance on this box. Called by docker-engine.ts. It starts and ends nobody.
+//
+//   <folder>/<instance>/        mode 0700
+//     files/                    mounted read-only into the container: configs/…, identity/…
+//     hosts                     mounted over /etc/hosts; overwritten in place when services come and go
+//     asked.json                which signals the node sent to which run
+//     said.jsonl                lines of a container that was replaced, and the engine's own: see docker-log.ts
+
+import { constants } from 'node:fs';
+import { chmod, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { AskedToEnd } from './docker-container.ts';
+import type { Launch, LogLine } from './engine.ts';
+
+export interface DockerFolder {
+  /** Absolute. */
+  readonly files: string;
+  /** Replaces all files. No container may have them mounted and run. */
+  resetFiles(files: Launch['files']): Promise<void>;
+  layFiles(files: Launch['files']): Promise<void>;
+  /** Absolute. */
+  readonly hosts: string;
+  /** In the same file: a mount holds the file, not its name. */
+  writeHosts(text: string): Promise<void>;
+  readAsked(): Promise<AskedToEnd | undefined>;
+  writeAsked(asked: AskedToEnd): Promise<void>;
+  readSaid(): Promise<LogLine[]>;
+  writeSaid(lines: readonly LogLine[]): Promise<void>;
+  remove(): Promise<void>;
+}
+
+export function openDockerFolder(root: string, instance: string): DockerFolder {
+  const folder = join(root, instance);
+  const files = join(folder, 'files');
+  let temporaries = 0;
+
+  /** Renamed into place, so that nobody sees half of it. */
+  async function replace(path: string, content: Uint8Array | string, mode: number): Promise<void> {
+    const temporary = join(dirname(path), `.selvedge-${process.pid}-${temporaries++}.tmp`);
+    try {
+      const file = await open(temporary, 'wx', mode);
+      try {
+        await file.writeFile(content);
+        await file.chmod(mode);
+      } finally {
+        await file.close();
+      }
+      await rename(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
+  }
+
+  async function makeFolder(): Promise<void> {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await chmod(folder, 0o700);
+  }
+
+  /** Readable for every user of the container, whoever the image makes it; on this box the folder around them is closed. */
+  async function layFiles(laid: Launch['files']): Promise<void> {
+    await makeFolder();
+    for (const { path, content, mode } of laid) {
+      let inside = files;
+      for (const part of ['.', ...path.split('/').slice(0, -1)]) {
+        inside = join(inside, part);
+        await mkdir(inside, { recursive: true });
+        await chmod(inside, 0o755);
+      }
+      await replace(join(files, path), content, (mode & 0o555) | 0o444);
+    }
+  }
+
+  async function read<T>(name: string, parse: (text: string) => T): Promise<T | undefined> {
+    try {
+      return parse(await readFile(join(folder, name), 'utf8'));
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      // Half a file after a power cut counts as none: the container itself is the record.
+      if (code === 'ENOENT' || code === 'ENOTDIR' || error instanceof SyntaxError) return undefined;
+      throw error;
+    }
+  }
+
+  return {
+    files,
+    hosts: join(folder, 'hosts'),
+    layFiles,
+    async writeHosts(text) {
+      await makeFolder();
+      const file = await open(join(folder, 'hosts'), constants.O_RDWR | constants.O_CREAT, 0o644);
+      try {
+        await file.chmod(0o644);
+        await file.write(text, 0);
+        await file.truncate(Buffer.byteLength(text));
+      } finally {
+        await file.close();
+      }
+    },
+    async resetFiles(laid) {
+      await makeFolder();
+      await rm(files, { recursive: true, force: true });
+      await mkdir(files);
+      await chmod(files, 0o755);
+      await layFiles(laid);
+    },
+    readAsked: () => read('asked.json', (text) => JSON.parse(text) as AskedToEnd),
+    async writeAsked(asked) {
+      await makeFolder();
+      await replace(join(folder, 'asked.json'), JSON.stringify(asked), 0o600);
+    },
+    readSaid: async () =>
+      (await read('said.jsonl', (text) =>
+        text
+          .split('\n')
+          .filter((line) => line !== '')
+          .map((line) => JSON.parse(line) as LogLine),
+      )) ?? [],
+    async writeSaid(lines) {
+      await makeFolder();
+      await replace(join(folder, 'said.jsonl'), lines.map((line) => `${JSON.stringify(line)}\n`).join(''), 0o600);
+    },
+    remove: () => rm(folder, { recursive: true, force: true }),
+  };
+}

@@ -1,0 +1,136 @@
+// The bridge network of this node's containers, and which address each has. Called by docker-engine.ts. Every node takes one part
+// of the container range: its lower half is the bridge's, its upper half holds the addresses of the services that containers call.
+//
+// Addresses are given out here and not by Docker, so that the node knows an instance's address before it runs and no other
+// container ever gets it in between. Containers do not reach each other on the bridge: they call through the service network.
+
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import type { ContainerFacts, DockerClient, NetworkFacts } from './docker-client.ts';
+import { labelsOf, ownerLabels, ownsLabels } from './docker-labels.ts';
+import type { EngineOwner, InstanceNetwork } from './engine.ts';
+import { ContainerNameTakenError, DockerRefusedError, NoFreeRangeError } from './errors.ts';
+import {
+  addressText,
+  type Ipv4Range,
+  overlaps,
+  parseRange,
+  partOf,
+  partsOf,
+  rangeText,
+  routedRanges,
+} from './ipv4-range.ts';
+
+/**
+ * RFC 2544 keeps it for measurements between devices: no LAN, VPN or cloud hands it out, and no router forwards it. 169.254/16 is in
+ * use on networks without DHCP, 100.64/10 by carriers and VPNs, and Docker's own pools collide with real networks now and then.
+ */
+export const defaultContainerRange = '198.18.0.0/15';
+
+/** Of one node: 2,045 containers and 2,032 service addresses. */
+const partPrefix = 20;
+const halfPrefix = partPrefix + 1;
+/** Network, gateway (the first address), and the broadcast address at the end. */
+const reservedFirst = 2;
+const hostsPerHalf = 2 ** (32 - halfPrefix) - reservedFirst - 1;
+
+export interface DockerNetwork {
+  readonly name: string;
+  /** The instance's address: the one that it has, or one that nobody has. */
+  of(instance: string): InstanceNetwork;
+  /** The container of an instance has this address already. */
+  hold(instance: string, address: string): void;
+  release(instance: string): void;
+}
+
+const number = (seed: unknown): number => createHash('sha256').update(JSON.stringify(seed)).digest().readUInt32BE(0);
+
+/** The address of a container on the network, also of one that has ended. */
+export function addressIn(network: string, { NetworkSettings }: ContainerFacts): string | undefined {
+  const settings = NetworkSettings.Networks[network];
+  return settings?.IPAMConfig?.IPv4Address || settings?.IPAddress || undefined;
+}
+
+const nameOf = ({ fabricId, node }: EngineOwner): string => `selvedge-${fabricId.slice(0, 12)}-${node}`;
+
+/** The node's network; undefined when there is none yet. */
+export async function findDockerNetwork(docker: DockerClient, owner: EngineOwner): Promise<DockerNetwork | undefined> {
+  const found = await docker.network(nameOf(owner));
+  return found && read(found, owner);
+}
+
+/** Makes the node's network in a part of the range (CIDR of at most 20 bits) that no route of this box overlaps. */
+export async function makeDockerNetwork(
+  docker: DockerClient,
+  owner: EngineOwner,
+  range: string,
+): Promise<DockerNetwork> {
+  return read(await make(docker, owner, nameOf(owner), range), owner);
+}
+
+function read(found: NetworkFacts, owner: EngineOwner): DockerNetwork {
+  const name = nameOf(owner);
+  if (!ownsLabels(found.Labels, owner)) throw new ContainerNameTakenError('network', name);
+  const subnet = parseRange(found.IPAM?.Config?.[0]?.Subnet ?? '');
+  const serviceRange = found.Labels?.[labelsOf.services];
+  if (subnet === undefined || serviceRange === undefined) throw new ContainerNameTakenError('network', name);
+  return giveAddresses(name, subnet, serviceRange);
+}
+
+function giveAddresses(name: string, subnet: Ipv4Range, serviceRange: string): DockerNetwork {
+  const byInstance = new Map<string, string>();
+  const taken = new Set<string>();
+  return {
+    name,
+    of(instance) {
+      let address = byInstance.get(instance);
+      // As many tries as there are addresses: a node runs fewer instances than that.
+      for (let attempt = 0; address === undefined && attempt < hostsPerHalf; attempt++) {
+        const candidate = addressText(subnet.first + reservedFirst + ((number(instance) + attempt) % hostsPerHalf));
+        if (!taken.has(candidate)) address = candidate;
+      }
+      if (address === undefined) throw new NoFreeRangeError(rangeText(subnet));
+      byInstance.set(instance, address);
+      taken.add(address);
+      return { address, serviceRange };
+    },
+    hold(instance, address) {
+      byInstance.set(instance, address);
+      taken.add(address);
+    },
+    release(instance) {
+      taken.delete(byInstance.get(instance) ?? '');
+      byInstance.delete(instance);
+    },
+  };
+}
+
+async function make(docker: DockerClient, owner: EngineOwner, name: string, text: string): Promise<NetworkFacts> {
+  const range = parseRange(text);
+  if (range === undefined || range.prefix > partPrefix) throw new NoFreeRangeError(text);
+  const routed = routedRanges(await readFile('/proc/net/route', 'utf8').catch(() => ''));
+  const count = partsOf(range, partPrefix);
+  const from = number([owner.fabricId, owner.node]);
+  let refused: unknown;
+  for (let attempt = 0; attempt < count; attempt++) {
+    const part = partOf(range, partPrefix, (from + attempt) % count);
+    if (routed.some((other) => overlaps(other, part))) continue;
+    const [bridge, services] = [partOf(part, halfPrefix, 0), partOf(part, halfPrefix, 1)];
+    try {
+      await docker.createNetwork({
+        Name: name,
+        Driver: 'bridge',
+        Labels: { ...ownerLabels(owner), [labelsOf.services]: rangeText(services) },
+        IPAM: { Driver: 'default', Config: [{ Subnet: rangeText(bridge), Gateway: addressText(bridge.first + 1) }] },
+        Options: { 'com.docker.network.bridge.enable_icc': 'false' },
+      });
+      const made = await docker.network(name);
+      if (made !== undefined) return made;
+    } catch (error) {
+      // Another network of this Docker has the part, also when it has no bridge at the moment.
+      if (!(error instanceof DockerRefusedError)) throw error;
+      refused = error;
+    }
+  }
+  throw refused ?? new NoFreeRangeError(text);
+}

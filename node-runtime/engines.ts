@@ -1,0 +1,124 @@
+// The engines of one node as one: a launch goes to the engine of its spec, everything else to the engine that has the instance.
+// Called by instances.ts and the composition. It runs nothing itself.
+
+import type { Engine, EngineInstance, EngineOwner, InstanceNetwork } from './engine.ts';
+import { EngineMissingError, InstanceUnknownError } from './errors.ts';
+
+export interface EngineState {
+  name: string;
+  /** Why it cannot be used now. */
+  unavailable: string | undefined;
+}
+
+export interface Engines extends Omit<Engine, 'name' | 'unavailable' | 'subscribe' | 'network' | 'list'> {
+  /** Names of those that can be used now. */
+  offered(): string[];
+  states(): EngineState[];
+  unavailable(engine: string): string | undefined;
+  /** Calls the listener with the name of an engine that came or went. */
+  subscribe(listener: (engine: string) => void): () => void;
+  network(engine: string, instance: string): Promise<InstanceNetwork | undefined>;
+  /** What an earlier daemon left in one engine, or in all that can be used now. */
+  list(engine?: string): Promise<EngineInstance[]>;
+  /** Ends and forgets what one engine has of an instance that another one runs by now, or that nobody wants. */
+  clear(engine: string, instance: string, timeoutMs: number): Promise<void>;
+}
+
+/** The first one is always there: the node does not start without it. */
+export function createEngines(engines: readonly [Engine, ...Engine[]]): Engines {
+  const byName = new Map(engines.map((engine) => [engine.name, engine]));
+  const owners = new Map<string, Engine>();
+
+  function named(name: string): Engine {
+    const engine = byName.get(name);
+    if (engine === undefined) throw new EngineMissingError(name);
+    return engine;
+  }
+
+  function ownerOf(instance: string): Engine {
+    const owner = owners.get(instance);
+    if (owner === undefined) throw new InstanceUnknownError(instance);
+    return owner;
+  }
+
+  const usable = (): Engine[] => engines.filter((engine) => engine.unavailable() === undefined);
+
+  return {
+    async start(owner: EngineOwner) {
+      const begun: Engine[] = [];
+      try {
+        for (const engine of engines) {
+          begun.push(engine);
+          await engine.start(owner);
+        }
+      } catch (error) {
+        await Promise.all(begun.map((engine) => engine.stop()));
+        throw error;
+      }
+    },
+    async stop() {
+      await Promise.all(engines.map((engine) => engine.stop()));
+    },
+
+    offered: () => usable().map(({ name }) => name),
+    states: () => engines.map((engine) => ({ name: engine.name, unavailable: engine.unavailable() })),
+    unavailable: (name) => (byName.has(name) ? named(name).unavailable() : 'this node has no such engine'),
+    subscribe(listener) {
+      const ends = engines.map((engine) => engine.subscribe(() => listener(engine.name)));
+      return () => {
+        for (const end of ends) end();
+      };
+    },
+    network: (engine, instance) => named(engine).network(instance),
+
+    async list(engine) {
+      const asked = engine === undefined ? usable() : [named(engine)];
+      const all: EngineInstance[] = [];
+      for (const one of asked) {
+        for (const found of await one.list()) {
+          if (!owners.has(found.instance)) owners.set(found.instance, one);
+          if (owners.get(found.instance) === one) all.push(found);
+          // Two engines have it: this one was away when the other was told to run it.
+          else await clear(one, found.instance, 0);
+        }
+      }
+      return all;
+    },
+
+    async launch(launch) {
+      const engine = named(launch.spec.engine);
+      const before = owners.get(launch.instance);
+      if (before !== undefined && before !== engine) await before.remove(launch.instance);
+      owners.set(launch.instance, engine);
+      return engine.launch(launch);
+    },
+    waitForExit: async (instance, signal) => ownerOf(instance).waitForExit(instance, signal),
+    async terminate(instance, timeoutMs) {
+      const owner = owners.get(instance);
+      if (owner !== undefined) return owner.terminate(instance, timeoutMs);
+      // Nobody launched or found it: what an engine that is away has of it is found when that is back.
+      for (const engine of usable()) {
+        const exit = await engine.terminate(instance, timeoutMs);
+        if (exit !== undefined) return exit;
+      }
+      return undefined;
+    },
+    async remove(instance) {
+      const owner = owners.get(instance);
+      for (const engine of owner === undefined ? usable() : [owner]) await engine.remove(instance);
+      owners.delete(instance);
+    },
+    clear: (engine, instance, timeoutMs) => clear(named(engine), instance, timeoutMs),
+    writeFiles: async (instance, files) => ownerOf(instance).writeFiles(instance, files),
+    writeHosts: async (instance, hosts) => ownerOf(instance).writeHosts(instance, hosts),
+    async *logs(instance, options, signal) {
+      yield* ownerOf(instance).logs(instance, options, signal);
+    },
+  };
+
+  async function clear(engine: Engine, instance: string, timeoutMs: number): Promise<void> {
+    await engine.terminate(instance, timeoutMs);
+    await engine.remove(instance);
+    if (owners.get(instance) === engine) owners.delete(instance);
+  }
+}
