@@ -8,6 +8,7 @@ import type { PlannedInstance } from '../control/plan.ts';
 import type { EngineInstance, Exit, Launch } from '../node-runtime/engine.ts';
 import { backOffMs, healthyAfterMs, workloadBackOff } from './back-off.ts';
 import { effect, messageOf } from './effect.ts';
+import { isWorthTelling, startUpProbeMs } from './probe-pace.ts';
 
 export interface InstanceInput {
   planned: PlannedInstance;
@@ -30,6 +31,8 @@ export interface InstanceContext {
   restarts: number;
   /** Gets traffic. Stays as it is while a probe is under way. */
   ready: boolean;
+  /** Since the launch a probe has succeeded; until then it is asked often. */
+  started: boolean;
   reason: string;
   since: number;
   nextTryAt: number | undefined;
@@ -52,6 +55,15 @@ export type InstanceEvent =
   | { type: 'FOUND'; found: EngineInstance };
 
 export type ProbeOutcome = { ok: true } | { ok: false; reason: string };
+
+const periodOf = ({ planned }: InstanceContext): number => planned.spec.readiness?.periodMs ?? 0;
+
+/** What one more failed probe changes; the reason is told once it is worth telling. */
+function failedProbe(context: InstanceContext, reason: string): Partial<InstanceContext> {
+  const probeFailures = context.probeFailures + 1;
+  const told = context.started || isWorthTelling(periodOf(context), probeFailures);
+  return { probeSuccesses: 0, probeFailures, ...(told && { reason: `not ready: ${reason}` }) };
+}
 
 function describeExit(exit: Exit | undefined): string {
   if (exit === undefined) return 'it ended';
@@ -80,7 +92,9 @@ export const instanceMachine = setup({
   },
   delays: {
     backOff: ({ context }) => Math.max(0, (context.nextTryAt ?? 0) - context.now()),
-    probePeriod: ({ context }) => context.planned.spec.readiness?.periodMs ?? 0,
+    probePeriod: ({ context }) => periodOf(context),
+    probeAgain: ({ context }) =>
+      context.started ? periodOf(context) : startUpProbeMs(periodOf(context), context.probeFailures),
     probeFirst: ({ context }) => context.planned.spec.readiness?.initialDelayMs ?? 0,
     healthy: healthyAfterMs,
   },
@@ -92,6 +106,7 @@ export const instanceMachine = setup({
     foundOutdated: ({ context }) => context.found !== undefined && context.found.specHash !== context.planned.specHash,
     foundEnded: ({ context }) => context.found?.exit !== undefined,
     hasReadiness: ({ context }) => context.planned.spec.readiness !== undefined,
+    probedAtOnce: ({ context }) => context.planned.spec.readiness?.initialDelayMs === 0,
     changed: ({ context, event }) => event.type === 'UPDATE' && event.planned.specHash !== context.planned.specHash,
     completes: ({ context }) => {
       const { restart } = context.planned.spec;
@@ -102,6 +117,7 @@ export const instanceMachine = setup({
   actions: {
     since: assign({ since: ({ context }) => context.now() }),
     clearReason: assign({ reason: '' }),
+    notReadyYet: assign({ reason: 'not ready yet' }),
     take: assign({ planned: ({ context, event }) => (event.type === 'UPDATE' ? event.planned : context.planned) }),
     takeFound: assign(({ event }) =>
       event.type === 'FOUND' ? { found: event.found, pid: event.found.pid, exit: event.found.exit } : {},
@@ -116,6 +132,11 @@ export const instanceMachine = setup({
         nextTryAt: context.now() + backOffMs(workloadBackOff, failures, context.jitter()),
       };
     }),
+    countSuccess: assign(({ context }) => ({
+      probeSuccesses: context.probeSuccesses + 1,
+      probeFailures: 0,
+      started: true,
+    })),
     forgiveFailures: assign({ failures: 0, nextTryAt: undefined }),
   },
 }).createMachine({
@@ -129,6 +150,7 @@ export const instanceMachine = setup({
     failures: 0,
     restarts: input.restarts,
     ready: false,
+    started: false,
     reason: '',
     since: input.now(),
     nextTryAt: undefined,
@@ -201,7 +223,7 @@ export const instanceMachine = setup({
     },
     running: {
       entry: ['since', 'clearReason'],
-      exit: assign({ ready: false, probeSuccesses: 0, probeFailures: 0 }),
+      exit: assign({ ready: false, started: false, probeSuccesses: 0, probeFailures: 0 }),
       initial: 'judging',
       invoke: {
         src: 'watchExit',
@@ -211,16 +233,19 @@ export const instanceMachine = setup({
       },
       after: { healthy: { actions: 'forgiveFailures' } },
       states: {
-        judging: { always: [{ guard: 'hasReadiness', target: 'startingUp' }, { target: 'ready' }] },
-        startingUp: {
-          entry: assign({ reason: 'not ready yet' }),
-          after: { probeFirst: '#probing' },
+        judging: {
+          always: [
+            { guard: 'probedAtOnce', target: 'probing', actions: 'notReadyYet' },
+            { guard: 'hasReadiness', target: 'startingUp', actions: 'notReadyYet' },
+            { target: 'ready' },
+          ],
         },
+        startingUp: { after: { probeFirst: '#probing' } },
         ready: {
           entry: ['clearReason', assign({ ready: true })],
           after: { probePeriod: { guard: 'hasReadiness', target: '#probing' } },
         },
-        unready: { entry: assign({ ready: false }), after: { probePeriod: '#probing' } },
+        unready: { entry: assign({ ready: false }), after: { probeAgain: '#probing' } },
         probing: {
           id: 'probing',
           invoke: {
@@ -232,12 +257,12 @@ export const instanceMachine = setup({
                   event.output.ok &&
                   context.probeSuccesses + 1 >= (context.planned.spec.readiness?.successThreshold ?? 1),
                 target: 'ready',
-                actions: assign({ probeSuccesses: ({ context }) => context.probeSuccesses + 1, probeFailures: 0 }),
+                actions: 'countSuccess',
               },
               {
                 guard: ({ event }) => event.output.ok,
                 target: 'unready',
-                actions: assign({ probeSuccesses: ({ context }) => context.probeSuccesses + 1, probeFailures: 0 }),
+                actions: 'countSuccess',
               },
               {
                 // A ready instance stays ready until the threshold is reached.
@@ -249,16 +274,14 @@ export const instanceMachine = setup({
               },
               {
                 target: 'unready',
-                actions: assign({
-                  probeSuccesses: 0,
-                  probeFailures: ({ context }) => context.probeFailures + 1,
-                  reason: ({ event }) => (event.output.ok ? '' : `not ready: ${event.output.reason}`),
-                }),
+                actions: assign(({ context, event }) =>
+                  failedProbe(context, event.output.ok ? '' : event.output.reason),
+                ),
               },
             ],
             onError: {
               target: 'unready',
-              actions: assign({ probeSuccesses: 0, reason: ({ event }) => `not ready: ${messageOf(event.error)}` }),
+              actions: assign(({ context, event }) => failedProbe(context, messageOf(event.error))),
             },
           },
         },

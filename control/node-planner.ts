@@ -19,9 +19,16 @@ import { createSpecCompiler } from './workload-spec.ts';
 export const planType = 'selvedge-plan+jws';
 export const ticketType = 'selvedge-ticket+jws';
 
+export interface PlanningRound {
+  /** Generation of the plans that it writes. */
+  number: number;
+  /** Resolves when the round's places are stored: no authority and no plan is written before. */
+  placed: Promise<void>;
+}
+
 export interface NodePlanner {
-  /** Rejects with why this node's mailbox could not be brought up to date. `number` is the round's generation. */
-  plan(inputs: NodeInputs, number: number): Promise<void>;
+  /** Rejects with why this node's mailbox could not be brought up to date. */
+  plan(inputs: NodeInputs, round: PlanningRound): Promise<void>;
   /** The next round issues the node's authority again. */
   renew(node: string): void;
   /** Lets go of nodes that are no longer there. */
@@ -125,21 +132,22 @@ export function createNodePlanner({
     }
   };
 
+  /** Issues what is wanting; the function that it returns writes it. */
   const settleAuthority = async (
     state: NodeState,
     desk: MailboxDesk,
     node: NodeRecord,
     covers: MicroserviceName[],
-  ): Promise<void> => {
+  ): Promise<(() => Promise<void>) | undefined> => {
     const chain = desk.authority();
     const keyOf = (held: string[]): string => canonicalJson([held, covers, node.authorityPublicKey]);
     if (chain !== undefined && !state.renew) {
       const first = state.authority === undefined;
       // What this process issued counts without a look: a verifier that refuses it must not make it issue for ever.
-      if (state.authority === keyOf(chain)) return;
+      if (state.authority === keyOf(chain)) return undefined;
       if (first && isFor(chain, node, covers, desk.plan())) {
         state.authority = keyOf(chain);
-        return;
+        return undefined;
       }
     }
     // The number is stored before it is used: two authorities never share one.
@@ -150,15 +158,21 @@ export function createNodePlanner({
       return { ...current, issueNumber };
     });
     const issued = issueAuthority(node, covers, issueNumber);
-    if (!holdsLease()) return;
-    await desk.writeAuthority(issued);
-    state.renew = false;
-    state.authority = keyOf(issued);
-    const names = covers.map(nameKey).join(', ');
-    note('authority-issued', node.name, `number ${issueNumber}, for ${names === '' ? 'no services' : names}`);
+    return async () => {
+      await desk.writeAuthority(issued);
+      state.renew = false;
+      state.authority = keyOf(issued);
+      const names = covers.map(nameKey).join(', ');
+      note('authority-issued', node.name, `number ${issueNumber}, for ${names === '' ? 'no services' : names}`);
+    };
   };
 
-  const settlePlan = async (state: NodeState, desk: MailboxDesk, inputs: NodeInputs, number: number): Promise<void> => {
+  const settlePlan = async (
+    state: NodeState,
+    desk: MailboxDesk,
+    inputs: NodeInputs,
+    { number, placed }: PlanningRound,
+  ): Promise<void> => {
     const held = lease.current();
     if (held === undefined || !holdsLease()) return;
     const { node, applications, placements, configs } = inputs;
@@ -178,17 +192,20 @@ export function createNodePlanner({
     const changed = previous === undefined || planContent(previous) !== planContent(compiled.plan);
     const jws = changed ? sign(planType, compiled.plan) : '';
     if (jws.length > planBytesMax) throw new PlanTooLargeError(node.name, jws.length, planBytesMax);
-    await desk.writeFiles(compiled.files);
-    if (holdsLease()) await settleAuthority(state, desk, node, compiled.covers);
-    if (changed && holdsLease()) {
-      generation = Math.max(generation, version.generation);
-      await desk.writePlan(compiled.plan, jws);
-    }
+    const [writeAuthority] = await Promise.all([
+      holdsLease() ? settleAuthority(state, desk, node, compiled.covers) : undefined,
+      desk.writeFiles(compiled.files),
+      placed,
+    ]);
+    if (!holdsLease()) return;
+    if (changed) generation = Math.max(generation, version.generation);
+    // In this order and without waiting in between, so that the node gets both with one look.
+    await Promise.all([writeAuthority?.(), changed ? desk.writePlan(compiled.plan, jws) : undefined]);
     if (holdsLease()) await desk.removeUnusedFiles();
   };
 
   return {
-    async plan(inputs, number) {
+    async plan(inputs, round) {
       const state = stateOf(inputs.node.name);
       const key = inputsKey(inputs);
       if (state.planned === key && !state.changed && !state.renew) return;
@@ -196,7 +213,7 @@ export function createNodePlanner({
       const desk = await openDesk(inputs.node.name, state);
       state.changed = false;
       await desk.refresh(holdsLease);
-      await settlePlan(state, desk, inputs, number);
+      await settlePlan(state, desk, inputs, round);
       if (holdsLease()) state.planned = key;
     },
     renew(node) {

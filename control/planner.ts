@@ -93,7 +93,9 @@ export function createPlanner(dependencies: PlannerDependencies): Planner {
     const stored = mirror.all('placement');
     const heard = reachable?.();
     const places = place({ applications, nodes, previous: stored, ...(heard !== undefined && { reachable: heard }) });
-    await writePlacements(places, stored);
+    const placed = writePlacements(places, stored);
+    // Whoever waits for it sees the failure; a round without any node waits at its end.
+    placed.catch(() => undefined);
     nodePlanner.keepOnly(new Set(nodes.map(({ name }) => name)));
     const number = nodePlanner.generation() + 1;
     const queue = inputsByNode({ nodes, applications, configs, placements: places });
@@ -101,7 +103,7 @@ export function createPlanner(dependencies: PlannerDependencies): Planner {
     const worker = async (): Promise<void> => {
       for (let inputs = queue.shift(); inputs !== undefined && holdsLease(); inputs = queue.shift()) {
         try {
-          await nodePlanner.plan(inputs, number);
+          await nodePlanner.plan(inputs, { number, placed });
         } catch (error) {
           good = false;
           note('plan-not-written', inputs.node.name, messageOf(error), true);
@@ -109,6 +111,7 @@ export function createPlanner(dependencies: PlannerDependencies): Planner {
       }
     };
     await Promise.all(Array.from({ length: plannerWritersMax }, worker));
+    await placed;
     return good;
   };
 

@@ -115,7 +115,8 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
 
   async function carry(stream: ServerHttp2Stream, { instance, host, port }: TunnelTarget): Promise<void> {
     const abort = new AbortController();
-    stream.once('close', () => abort.abort(new Error('the caller is gone')));
+    const onEarlyClose = () => abort.abort(new Error('the caller is gone'));
+    stream.once('close', onEarlyClose);
     const reset = () => resetStream(stream);
     const connected = openCalls.add([instance.instance], { reset, destroy: reset });
     let socket: Socket;
@@ -125,6 +126,7 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
       refuse(stream, 503, 'the instance does not accept connections');
       return;
     } finally {
+      stream.off('close', onEarlyClose);
       connected();
     }
     if (stream.closed || stream.destroyed) {

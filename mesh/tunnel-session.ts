@@ -199,6 +199,7 @@ function wrap(
         streams.delete(stream);
         idleSince = clock.now();
       });
+      let answered = false;
       try {
         const answer = await waitFor<{ status: number; reason: string }>(
           clock,
@@ -206,12 +207,14 @@ function wrap(
           signal,
           (resolve, reject) => {
             stream.once('response', (headers) => {
+              answered = true;
               resolve({ status: headers[':status'] ?? 0, reason: `${headers[reasonHeader] ?? ''}` });
             });
             stream.once('error', reject);
-            stream.once('close', () =>
-              reject(new TunnelUnreachableError('the session ended before the call was answered')),
-            );
+            // Made only when it is wanted: this runs at the end of every call.
+            stream.once('close', () => {
+              if (!answered) reject(new TunnelUnreachableError('the session ended before the call was answered'));
+            });
           },
         );
         if (answer.status !== 200) throw new TunnelRefusedError(answer.status, answer.reason);

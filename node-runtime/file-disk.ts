@@ -57,11 +57,8 @@ export function createFileDisk(folder: string): Disk {
         const bytes = typeof content === 'string' ? Buffer.from(content) : content;
         if (bytes.byteLength > DISK_FILE_BYTES_MAX) throw tooLarge('write', full);
         const parent = dirname(full);
-        await makeFolder(parent);
         const temporary = join(parent, temporaryName(full.slice(parent.length + 1)));
-        // Removed first: a temporary left by a crash may have another mode.
-        await rm(temporary, { force: true });
-        const file = await open(temporary, 'wx', FILE_MODE);
+        const file = await createTemporary(temporary);
         try {
           await file.writeFile(bytes);
           await file.sync();
@@ -123,6 +120,21 @@ export function createFileDisk(folder: string): Disk {
         for (const known of whole) if (known === full || known.startsWith(`${full}/`)) whole.delete(known);
       }),
   };
+}
+
+/** Opens a new file. What is usual is tried first: the folder is there, and nothing was left by a crash. */
+async function createTemporary(path: string): Promise<Awaited<ReturnType<typeof open>>> {
+  for (let tries = 0; ; tries++) {
+    try {
+      return await open(path, 'wx', FILE_MODE);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (tries >= 2 || (code !== 'ENOENT' && code !== 'EEXIST')) throw error;
+      if (code === 'ENOENT') await makeFolder(dirname(path));
+      // Not taken over: one that a crash left may have another mode.
+      else await rm(path, { force: true });
+    }
+  }
 }
 
 function isAbsent(error: unknown): boolean {

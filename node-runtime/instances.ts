@@ -70,6 +70,11 @@ export interface Instances {
 export const microserviceKey = ({ project, application, microservice }: MicroserviceName): string =>
   `${project}.${application}.${microservice}`;
 
+/** One of the steps from planned to ready, which may follow each other within milliseconds. */
+function isPassing({ state, ready }: ObservedInstance, before: ObservedInstance | undefined): boolean {
+  return !ready && before?.ready !== true && ['waiting', 'creating', 'starting', 'running'].includes(state);
+}
+
 interface Supervised {
   actor: Actor<typeof instanceMachine>;
   hostPorts: HostPorts;
@@ -227,8 +232,8 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     const observed = observe(instance, snapshot, entry);
     // A probe that went well again is no news.
     if (JSON.stringify(observed) !== JSON.stringify(entry.observed)) {
+      observer.observe({ ...observed }, { passing: isPassing(observed, entry.observed) });
       entry.observed = observed;
-      observer.observe({ ...observed });
       dependencies.onChanged(observed);
     }
     if (entry.ready !== context.ready) {

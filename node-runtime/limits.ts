@@ -7,6 +7,8 @@ export const planFilesMax = 4_000;
 
 /** Writes of one observed document that may follow each other at once: a start is waiting, creating, starting, running, ready. */
 export const observationBurstWrites = 6;
+/** A step on the way to ready is written after this, unless the next one has followed: a quick start is one write, and its replication does not take the time of the start. */
+export const observationPassingMs = 150;
 /** Afterwards one write a period: a crash loop must not fill the mailbox. */
 export const observationPeriodMs = 1_000;
 

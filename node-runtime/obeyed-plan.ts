@@ -41,12 +41,23 @@ async function removeOthers(disk: Disk, folder: string): Promise<void> {
   }
 }
 
-/** Stores plan and files, syncs them, then switches the pointer. When it resolves, the next boot runs this plan. */
-export async function saveObeyedPlan(disk: Disk, obeyed: ObeyedPlan): Promise<void> {
+/**
+ * Stores plan and files, syncs them, then switches the pointer. `onStored` is called as soon as the next boot runs this plan; what is
+ * left of older ones is removed after it.
+ */
+export async function saveObeyedPlan(
+  disk: Disk,
+  obeyed: ObeyedPlan,
+  onStored: () => void = () => undefined,
+): Promise<void> {
   const folder = folderOf(obeyed.plan);
-  for (const [sha256, content] of obeyed.files) await disk.write(`${folder}/files/${sha256}`, content);
-  await disk.write(`${folder}/plan.jws`, obeyed.jws);
+  const files = [...obeyed.files].map(([sha256, content]) => disk.write(`${folder}/files/${sha256}`, content));
+  // Side by side: nothing of it counts before the pointer does.
+  const written = await Promise.allSettled([...files, disk.write(`${folder}/plan.jws`, obeyed.jws)]);
+  const failed = written.find((one) => one.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
   await disk.write(pointerFile, folder);
+  onStored();
   // This plan counts from here on, whatever becomes of the old ones: they are in nobody's way, and the next plan tries again.
   await removeOthers(disk, folder).catch(() => undefined);
 }

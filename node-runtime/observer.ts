@@ -5,11 +5,14 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Database, StoredDocument } from '../control/store.ts';
 import type { Clock, TimerId } from './clock.ts';
-import { observationBurstWrites, observationPeriodMs } from './limits.ts';
+import { observationBurstWrites, observationPassingMs, observationPeriodMs } from './limits.ts';
 
 export interface Observer {
-  /** The newest content of an observed document; written soon, older unwritten content is dropped. */
-  observe(document: StoredDocument): void;
+  /**
+   * The newest content of an observed document; written at once, older unwritten content is dropped. What is only `passing` is
+   * written a moment later, and not at all when something else follows it by then.
+   */
+  observe(document: StoredDocument, options?: { passing: boolean }): void;
   forget(id: string): void;
   /** Writes what is pending and stops. */
   stop(): Promise<void>;
@@ -28,6 +31,8 @@ interface Slot {
   allowance: number;
   refilledAt: number;
   timer: TimerId | undefined;
+  /** Set while what is pending is only passing. */
+  passing: TimerId | undefined;
 }
 
 export function createObserver(dependencies: {
@@ -90,7 +95,7 @@ export function createObserver(dependencies: {
   }
 
   function advance(id: string, slot: Slot): void {
-    if (slot.writing || slot.pending === undefined) return;
+    if (slot.writing || slot.passing !== undefined || slot.pending === undefined) return;
     refill(slot);
     if (slot.allowance === 0 && !stopped) {
       slot.timer ??= clock.setTimeout(
@@ -121,7 +126,7 @@ export function createObserver(dependencies: {
     review(id, slot);
   });
 
-  function put(id: string, content: StoredDocument | 'remove'): void {
+  function put(id: string, content: StoredDocument | 'remove', passing = false): void {
     if (stopped) return;
     let slot = slots.get(id);
     if (slot === undefined) {
@@ -134,22 +139,36 @@ export function createObserver(dependencies: {
         allowance: observationBurstWrites,
         refilledAt: clock.now(),
         timer: undefined,
+        passing: undefined,
       };
       slots.set(id, slot);
     }
+    // Behind something that is still to be written it is written with that.
+    const alone = slot.pending === undefined || slot.passing !== undefined;
     slot.pending = content;
+    if (passing && alone) {
+      slot.passing ??= clock.setTimeout(() => pass(id, slot), observationPassingMs);
+      return;
+    }
+    pass(id, slot);
+  }
+
+  /** What is pending counts from now on. */
+  function pass(id: string, slot: Slot): void {
+    clock.clearTimeout(slot.passing);
+    slot.passing = undefined;
     advance(id, slot);
   }
 
   return {
-    observe: (document) => put(document._id, document),
+    observe: (document, { passing } = { passing: false }) => put(document._id, document, passing),
     forget: (id) => put(id, 'remove'),
     async stop() {
       stopped = true;
       unsubscribe();
       for (const [id, slot] of slots) {
         clock.clearTimeout(slot.timer);
-        advance(id, slot);
+        pass(id, slot);
       }
       while (writes.size > 0) await Promise.all(writes);
     },

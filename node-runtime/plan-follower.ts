@@ -63,9 +63,10 @@ export function createPlanFollower(dependencies: PlanFollowerDependencies): Plan
   async function lookForPlan(): Promise<void> {
     const next = await delivered.newerThan(obeyed);
     if (next === undefined) return;
-    await saveObeyedPlan(disk, next);
-    obeyed = next;
-    onPlan(next);
+    await saveObeyedPlan(disk, next, () => {
+      obeyed = next;
+      onPlan(next);
+    });
   }
 
   async function lookForAuthority(): Promise<void> {
@@ -95,24 +96,22 @@ export function createPlanFollower(dependencies: PlanFollowerDependencies): Plan
     }
   }
 
+  function failed(error: unknown): void {
+    onIgnored(`what the mailbox holds cannot be taken over: ${error instanceof Error ? error.message : String(error)}`);
+    retry ??= clock.setTimeout(() => {
+      retry = undefined;
+      void look();
+    }, planRetryMs);
+  }
+
   /** One look at a time; what changes meanwhile causes one more. */
   function look(): Promise<void> {
     again = true;
     running ??= (async () => {
       while (again && unsubscribe !== undefined) {
         again = false;
-        try {
-          await lookForAuthority();
-          await lookForPlan();
-        } catch (error) {
-          onIgnored(
-            `what the mailbox holds cannot be taken over: ${error instanceof Error ? error.message : String(error)}`,
-          );
-          retry ??= clock.setTimeout(() => {
-            retry = undefined;
-            void look();
-          }, planRetryMs);
-        }
+        // Side by side: neither waits for the other to be on the disk. An instance waits until its authority is there.
+        await Promise.all([lookForAuthority().catch(failed), lookForPlan().catch(failed)]);
       }
       running = undefined;
     })();

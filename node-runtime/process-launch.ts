@@ -48,8 +48,9 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
     try {
       await folder.reset();
       await folder.removeFiles(oldFiles.filter((path) => !record.files.includes(path)));
-      await folder.layFiles(launch.files);
-      if (launch.hosts.length > 0) await folder.writeHosts(await hostsFile(launch.hosts));
+      const hosts = launch.hosts.length > 0 ? hostsFile(launch.hosts).then(folder.writeHosts) : undefined;
+      await Promise.all([folder.layFiles(launch.files), hosts]);
+      // Last: it says that all of it is there.
       await folder.writeLaunch(record);
       // The first mark: what comes now came after it.
       await logOf(launch.instance).check();

@@ -2,8 +2,8 @@
 // the workload ended. Called by process-engine.ts. Plain POSIX sh (dash, bash and busybox are tested); it never parses
 // anything that a workload printed, and knows nothing but its folder.
 //
-// Chain of one launch; every arrow but the second keeps the pid:
-//   [closer] → shim → (fork) → [unshare → names → unshare] → recorder → workload
+// Chain of one launch; every arrow but the first keeps the pid:
+//   shim → (fork) → [unshare → names → unshare] → recorder → workload
 //
 // Names of shell variables start with `selvedge_` because a variable of the environment that a shell assigns is exported
 // with its new value: launch-check.ts refuses that prefix in the environment.
@@ -88,8 +88,11 @@ done
 exit 0
 `;
 
-/** Arguments: run folder, then the command. Writes down the pid that the workload is about to have, and becomes it. */
-const RECORDER = `
+/**
+ * Arguments: run folder, then the command. Writes down the pid that the workload is about to have, and becomes it. `last` is one
+ * compound command, so that the shell has read all of it before it begins.
+ */
+const recorder = (last: string): string => `
 selvedge_run=$1
 shift
 ${STAT}
@@ -101,8 +104,20 @@ esac || {
   printf 'selvedge: %s: not found\n' "$1" >&2
   exit 127
 }
+{
+${last}
 exec "$@"
+}
 `;
+
+const RECORDER = recorder('');
+
+/** The same for a shell that can close descriptors above 9, which dash cannot: the workload gets three and no more. */
+const CLOSING_RECORDER = recorder(`
+for selvedge_entry in /proc/self/fd/*; do
+  selvedge_entry=\${selvedge_entry##*/}
+  [ "$selvedge_entry" -gt 2 ] && eval "exec $selvedge_entry>&-"
+done`);
 
 /** Arguments: hosts file, then the command. In a mount namespace of its own; a refused mount leaves the box's own names. */
 const NAMES = `
@@ -111,24 +126,20 @@ shift 2
 exec "$@"
 `;
 
-/** Arguments: the command. For a shell that can close descriptors above 9, which dash cannot. */
-const CLOSER = `
-for selvedge_entry in /proc/self/fd/*; do
-  selvedge_entry=\${selvedge_entry##*/}
-  [ "$selvedge_entry" -gt 2 ] && eval "exec $selvedge_entry>&-"
-done
-exec "$@"
-`;
-
 /** The scripts by the names of their files: from files, so that `ps` shows one readable line for each shim. */
-export const SCRIPTS = { 'shim.sh': SHIM, 'workload.sh': RECORDER, 'names.sh': NAMES, 'closer.sh': CLOSER };
+export const SCRIPTS = {
+  'shim.sh': SHIM,
+  'workload.sh': RECORDER,
+  'closing-workload.sh': CLOSING_RECORDER,
+  'names.sh': NAMES,
+};
 
 /** What the command line of a launch is made of; absolute paths, so that an instance's PATH has no say in them. */
 export interface ShimTools {
   shell: string;
   move: string;
   cat: string;
-  /** Shell and its leading arguments (`busybox sh`) that can run closer.sh; undefined where there is none. */
+  /** Shell and its leading arguments (`busybox sh`) that can run closing-workload.sh; undefined where there is none. */
   closer: string[] | undefined;
   /** Folder of the scripts. */
   scripts: string;
@@ -141,9 +152,11 @@ export function shimCommand(
   wrap: (command: string[]) => string[],
   command: string[],
 ): string[] {
-  const recorded = [shell, `${scripts}/workload.sh`, runFolder, ...command];
-  const shim = [shell, `${scripts}/shim.sh`, runFolder, move, cat, ...wrap(recorded)];
-  return closer === undefined ? shim : [...closer, `${scripts}/closer.sh`, ...shim];
+  const recorded =
+    closer === undefined
+      ? [shell, `${scripts}/workload.sh`, runFolder, ...command]
+      : [...closer, `${scripts}/closing-workload.sh`, runFolder, ...command];
+  return [shell, `${scripts}/shim.sh`, runFolder, move, cat, ...wrap(recorded)];
 }
 
 /** Signals by number on Linux, those that end a process. */

@@ -3,7 +3,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 
 /** O_CLOEXEC in /proc/self/fdinfo, octal. */
 const CLOSE_ON_EXEC = 0o2000000;
@@ -25,14 +25,12 @@ export interface SpawnRequest {
  */
 export async function spawnShim(request: SpawnRequest): Promise<ChildProcess> {
   const [file, ...rest] = request.command as [string, ...string[]];
-  const handles = [];
+  const opening = [open(request.stdout, 'a', 0o600), open(request.stderr, 'a', 0o600), open('/dev/null', 'r+')];
+  const opened = await Promise.allSettled(opening);
+  const handles = opened.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
   try {
-    const stdout = await open(request.stdout, 'a', 0o600);
-    handles.push(stdout);
-    const stderr = await open(request.stderr, 'a', 0o600);
-    handles.push(stderr);
-    const nothing = await open('/dev/null', 'r+');
-    handles.push(nothing);
+    // All there, or the first failure.
+    const [stdout, stderr, nothing] = (await Promise.all(opening)) as [FileHandle, FileHandle, FileHandle];
 
     const child = spawn(file, rest, {
       cwd: request.workingDirectory,

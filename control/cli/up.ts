@@ -10,6 +10,7 @@ import { DaemonFailedError, NoDaemonError, UsageError } from './errors.ts';
 import type { Host } from './host.ts';
 import { sameSignalMs } from './limits.ts';
 import { cidr, collect, labelOption, routerOption, wholeNumber } from './options.ts';
+import { keepYoungGenerationSmall } from './small-heap.ts';
 import { subcommand } from './subcommand.ts';
 import { downStatus } from './systemd-unit.ts';
 import { printable } from './table.ts';
@@ -106,6 +107,7 @@ function obeySignals({ host, json }: Context, daemon: Daemon, failed: (error: un
 /** Resolves when the daemon has ended, with whether a signal had asked for it (else `selvedge down` had). */
 async function runDaemon(context: Context, options: DaemonOptions, exitWithParent: boolean): Promise<boolean> {
   const { host, client } = context;
+  keepYoungGenerationSmall();
   const { startDaemon } = await import('../../node-runtime/daemon.ts');
   // A daemon outlives the reader of its output.
   host.onOutputClosed(() => {});

@@ -45,10 +45,12 @@ const readiness = {
 
 function stage(input: Partial<InstanceInput> & { planned: PlannedInstance }) {
   const clock = createSimClock();
+  const startedAt = clock.now();
   const calls: string[] = [];
   const states: string[] = [];
   let endRun: (exit: Exit) => void = () => {};
   let endStop: () => void = () => {};
+  const probedAt: number[] = [];
   const world = { probe: { ok: true } as ProbeOutcome, launchFails: false };
   const machine = instanceMachine.provide({
     actors: {
@@ -70,7 +72,10 @@ function stage(input: Partial<InstanceInput> & { planned: PlannedInstance }) {
             endRun = resolve;
           }),
       ),
-      probe: fromPromise(async () => world.probe),
+      probe: fromPromise(async () => {
+        probedAt.push(clock.now() - startedAt);
+        return world.probe;
+      }),
       terminate: fromPromise<Exit | undefined, PlannedInstance>(
         () =>
           new Promise((resolve) => {
@@ -100,6 +105,7 @@ function stage(input: Partial<InstanceInput> & { planned: PlannedInstance }) {
     clock,
     calls,
     states,
+    probedAt,
     world,
     endRun: (exit: Partial<Exit>) => endRun({ status: undefined, signal: undefined, at: clock.now(), ...exit }),
     endStop: () => endStop(),
@@ -182,6 +188,70 @@ test('readiness needs the probe, survives single failures, and goes after the th
   t.true(actor.getSnapshot().context.ready, 'two failures of three');
   await clock.advance(100);
   t.false(actor.getSnapshot().context.ready);
+});
+
+test('a start is probed often at first, ever more rarely, and never more rarely than its period', async (t) => {
+  const { actor, clock, world, probedAt } = stage({
+    planned: planned({ readiness: { ...readiness, periodMs: 1_000 } }),
+  });
+  world.probe = { ok: false, reason: 'refused' };
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(20_000);
+  const waits = probedAt.slice(1).map((at, index) => at - (probedAt[index] ?? 0));
+  t.is(probedAt[0], 0);
+  t.deepEqual(waits.slice(0, 3), [3, 3, 3]);
+  t.is(waits.at(-1), 1_000);
+  for (const [index, wait] of waits.entries()) {
+    t.true(wait <= ((probedAt[index] ?? 0) + 40) / 12 + 1, 'at most a twelfth of the start late');
+  }
+  t.true(probedAt.filter((at) => at < 1_000).length < 50);
+});
+
+test('a quick start does not say why it was not ready; a slow one does', async (t) => {
+  const { actor, clock, world } = stage({ planned: planned({ readiness: { ...readiness, periodMs: 1_000 } }) });
+  world.probe = { ok: false, reason: 'refused' };
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(100);
+  t.is(actor.getSnapshot().context.reason, 'not ready yet');
+  await clock.advance(200);
+  t.is(actor.getSnapshot().context.reason, 'not ready: refused');
+});
+
+test('one that was ready once is probed at its period, also while it is not ready', async (t) => {
+  const { actor, clock, world, probedAt } = stage({ planned: planned({ readiness }) });
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(0);
+  t.true(actor.getSnapshot().context.ready);
+  world.probe = { ok: false, reason: 'hangs' };
+  await clock.advance(1_000);
+  t.false(actor.getSnapshot().context.ready);
+  t.deepEqual(probedAt, [0, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1_000]);
+});
+
+test('a second success, where one is not enough, comes a period later', async (t) => {
+  const { actor, clock, probedAt } = stage({ planned: planned({ readiness: { ...readiness, successThreshold: 2 } }) });
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(99);
+  t.false(actor.getSnapshot().context.ready);
+  await clock.advance(1);
+  t.true(actor.getSnapshot().context.ready);
+  t.deepEqual(probedAt, [0, 100]);
+});
+
+test('after a crash the new start is probed often again', async (t) => {
+  const { actor, clock, world, endRun, probedAt } = stage({
+    planned: planned({ readiness: { ...readiness, periodMs: 1_000 } }),
+  });
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(0);
+  t.true(actor.getSnapshot().context.ready);
+  endRun({ status: 1 });
+  await clock.advance(500);
+  world.probe = { ok: false, reason: 'refused' };
+  const before = probedAt.length;
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(20);
+  t.is(probedAt.length, before + 6);
 });
 
 test('a changed spec waits for the old one to end before it starts the new one', async (t) => {

@@ -1,0 +1,112 @@
+// The benches as a user runs them, with as few rounds as there can be: the form of the last line, and that nothing is left
+// behind, also when one is broken off. What the figures are is no matter of a test: the box is busy with others.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import test, { type ExecutionContext } from 'ava';
+import { processesOf } from '../../control/cli/demo-folder.ts';
+import { eventually } from '../eventually.ts';
+import { atLeast, atMost, quantile, type Report } from './figures.ts';
+
+const main = fileURLToPath(new URL('main.ts', import.meta.url));
+
+const names: Record<string, [string, string][]> = {
+  join: [['join.p50', 'ms']],
+  deploy: [
+    ['deploy.process.p50', 'ms'],
+    ['deploy.process.p99', 'ms'],
+  ],
+  memory: [['memory.rss', 'MB']],
+  tunnel: [
+    ['tunnel.throughput.ratio', 'ratio'],
+    ['tunnel.latency.added.p50', 'µs'],
+    ['tunnel.connections', '1/s'],
+  ],
+};
+
+/** In a temporary folder of its own, so that what it leaves behind can be told from what others do. */
+function start(t: ExecutionContext, args: string[]) {
+  const folder = mkdtempSync(join(tmpdir(), 'bench-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const child = spawn(process.execPath, [main, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, TMPDIR: folder },
+  });
+  let out = '';
+  let err = '';
+  child.stdout.on('data', (chunk) => {
+    out += String(chunk);
+  });
+  child.stderr.on('data', (chunk) => {
+    err += String(chunk);
+  });
+  const nothingLeft = async (): Promise<void> => {
+    t.deepEqual(readdirSync(folder), []);
+    t.deepEqual(await processesOf(folder), []);
+  };
+  return {
+    child,
+    closed: once(child, 'close') as Promise<[number | null]>,
+    out: () => out,
+    err: () => err,
+    nothingLeft,
+  };
+}
+
+for (const [bench, wanted] of Object.entries(names)) {
+  test.serial(`the bench ${bench} ends with its figures as one object`, async (t) => {
+    t.timeout(240_000);
+    const run = start(t, [bench, '--json', '--checkout', '--rounds', '1']);
+    const [status] = await run.closed;
+    t.is(status, 0, run.err());
+    const last = run.out().trim().split('\n').at(-1) ?? '';
+    const report = JSON.parse(last) as Report;
+    t.is(report.bench, bench);
+    const optional = 'deploy.docker.added.p50';
+    t.deepEqual(
+      report.figures.map(({ name, unit }) => [name, unit]).filter(([name]) => name !== optional),
+      wanted,
+    );
+    for (const figure of report.figures) {
+      t.deepEqual(Object.keys(figure), ['name', 'value', 'unit', 'budget', 'against', 'holds']);
+      t.true(Number.isFinite(figure.value));
+      t.true(typeof figure.against?.name === 'string' && Number.isFinite(figure.against.value));
+    }
+    await run.nothingLeft();
+  });
+}
+
+test.serial('a bench that is broken off ends what it started and removes its folders', async (t) => {
+  t.timeout(120_000);
+  const run = start(t, ['memory', '--checkout']);
+  await eventually(() => run.err().includes('it settles'), { deadlineMs: 60_000, what: 'a worker that has joined' });
+  run.child.kill('SIGINT');
+  const [status] = await run.closed;
+  t.is(status, 130, run.err());
+  await run.nothingLeft();
+});
+
+test('an unknown bench is refused, and help says which there are', async (t) => {
+  const wrong = start(t, ['nonsense']);
+  t.not((await wrong.closed)[0], 0);
+  t.regex(wrong.err(), /join, deploy, memory, tunnel/);
+  const help = start(t, ['--help']);
+  t.is((await help.closed)[0], 0);
+  for (const bench of Object.keys(names)) t.regex(help.out(), new RegExp(`^ +${bench} `, 'm'));
+});
+
+test('quantiles are by nearest rank, and budgets hold at their own value', (t) => {
+  const values = Array.from({ length: 100 }, (_, index) => 100 - index);
+  t.is(quantile(values, 0.5), 50);
+  t.is(quantile(values, 0.99), 99);
+  t.is(quantile([7], 0.99), 7);
+  t.throws(() => quantile([], 0.5));
+  t.true(atMost(60, { name: 'a', value: 60, unit: 'ms' }).holds);
+  t.false(atMost(60, { name: 'a', value: 60.5, unit: 'ms' }).holds);
+  t.true(atLeast(0.8, { name: 'a', value: 0.8, unit: 'ratio' }).holds);
+  t.false(atLeast(0.8, { name: 'a', value: 0.79, unit: 'ratio' }).holds);
+});
