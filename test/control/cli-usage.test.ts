@@ -62,7 +62,7 @@ test("the data folder is the machine's for root and the user's for others", (t) 
   t.is(defaultDataFolder(testHost()), '/home/somebody/.local/state/selvedge');
   t.is(defaultDataFolder(testHost({ env: { XDG_STATE_HOME: '/state' } })), '/state/selvedge');
   t.is(defaultDataFolder(testHost({ env: { XDG_STATE_HOME: 'state' } })), '/home/somebody/.local/state/selvedge');
-  t.is(dataFolderOf(testHost({ workingFolder: '/work' }), 'box'), '/work/box');
+  t.is(dataFolderOf(testHost({ workingFolder: '/srv' }), 'box'), '/srv/box');
 });
 
 test('durations are read and written', (t) => {

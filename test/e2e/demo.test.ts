@@ -34,7 +34,13 @@ async function startDemo(t: ExecutionContext, command: [string, ...string[]], ow
   const [file, ...rest] = command;
   const child = spawn(file, rest, {
     cwd: checkout,
-    env: { ...process.env, TMPDIR: folder, ...(owner !== undefined && { HOME: folder }) },
+    // npm keeps a compile cache in TMPDIR on Node 24: that is not ours to leave or to remove.
+    env: {
+      ...process.env,
+      TMPDIR: folder,
+      NODE_DISABLE_COMPILE_CACHE: '1',
+      ...(owner !== undefined && { HOME: folder }),
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const texts = { stdout: '', stderr: '' };
