@@ -60,6 +60,8 @@ await rm(output, { recursive: true, force: true });
 await mkdir(output);
 const { metafile } = await build({
   absWorkingDir: root,
+  // Module names are part of the output: with the real paths of a linked node_modules it would say where it was built.
+  preserveSymlinks: true,
   entryPoints: { selvedge: 'control/cli/main.ts' },
   outdir: output,
   bundle: true,

@@ -1,7 +1,7 @@
 // The published package: what is in it, and that it works where it is installed.
 
 import { execFile } from 'node:child_process';
-import { access, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { access, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -120,7 +120,10 @@ test('on a Node.js that is too old the installed program says so in one line and
 });
 
 test('what is installed does not need the checkout', async (t) => {
-  const bundle = await readFile(packageFile('dist/selvedge.js'), 'utf8');
-  t.false(bundle.includes(process.cwd()));
+  for (const name of await readdir(packageFile('dist'))) {
+    const code = await readFile(packageFile(`dist/${name}`), 'utf8');
+    t.notRegex(code, /"\.\.\/[^"]*node_modules\//, `${name} names modules outside the package`);
+    t.false(code.includes(process.cwd()), `${name} names the folder in which it was made`);
+  }
   await t.throwsAsync(access(packageFile('control/cli/main.ts')), { code: 'ENOENT' });
 });
