@@ -14,8 +14,11 @@ export interface LocalRanges {
   claim(range: string): Promise<void>;
   /** Gives it back, unless somebody on this box (another node) listens in it. Never throws. */
   release(range: string): Promise<void>;
-  /** Gives back what nobody listens in: what a killed daemon left. Never throws. */
-  sweep(): Promise<void>;
+  /**
+   * Gives back what nobody listens in: what a killed daemon left. What was claimed here is claimed again: another node of this
+   * box takes a range without listeners for left. Nothing outside `within` is touched. Never throws.
+   */
+  sweep(within?: string): Promise<void>;
 }
 
 /** In the routes' `proto` field; /etc/iproute2/rt_protos has no other use for the number. */
@@ -37,6 +40,9 @@ export function createLocalRanges(): LocalRanges {
   const ip = async (...words: string[]): Promise<string> =>
     (await promisify(execFile)('ip', ['-4', ...words], { timeout: localRangesMs, encoding: 'utf8' })).stdout;
 
+  const take = (range: string): Promise<string> =>
+    ip('route', 'replace', 'local', range, 'dev', 'lo', 'table', 'local', 'proto', mark);
+
   async function isUsed(range: string): Promise<boolean> {
     const listening = listeningAddresses(await readFile('/proc/net/tcp', 'utf8'));
     return [...listening].some((address) => inRange(address, range));
@@ -51,7 +57,7 @@ export function createLocalRanges(): LocalRanges {
     async claim(range) {
       if (claimed.has(range)) return;
       try {
-        await ip('route', 'replace', 'local', range, 'dev', 'lo', 'table', 'local', 'proto', mark);
+        await take(range);
       } catch (error) {
         throw new LocalRangeError(range, error);
       }
@@ -61,9 +67,12 @@ export function createLocalRanges(): LocalRanges {
       claimed.delete(range);
       await giveBack(range).catch(() => undefined);
     },
-    async sweep() {
+    async sweep(within = '0.0.0.0/0') {
+      for (const range of claimed) await take(range).catch(() => undefined);
       const listed = await ip('-o', 'route', 'show', 'table', 'local', 'proto', mark).catch(() => '');
-      for (const [, range = ''] of listed.matchAll(/^local (\S+)/gm)) await giveBack(range).catch(() => undefined);
+      for (const [, range = ''] of listed.matchAll(/^local (\S+)/gm)) {
+        if (inRange(range.split('/')[0] ?? '', within)) await giveBack(range).catch(() => undefined);
+      }
     },
   };
 }
