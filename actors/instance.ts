@@ -4,11 +4,11 @@
 
 import { assign, setup } from 'xstate';
 import type { InstanceState } from '../control/fabric.ts';
-import type { PlannedInstance } from '../control/plan.ts';
+import type { PlannedInstance, ProbeKind } from '../control/plan.ts';
 import type { EngineInstance, Exit, Launch } from '../node-runtime/engine.ts';
 import { backOffMs, healthyAfterMs, workloadBackOff } from './back-off.ts';
 import { effect, messageOf } from './effect.ts';
-import { isWorthTelling, startUpProbeMs } from './probe-pace.ts';
+import { type Judgement, type ProbedEvent, probeMachine } from './probe.ts';
 
 export interface InstanceInput {
   planned: PlannedInstance;
@@ -29,15 +29,15 @@ export interface InstanceContext {
   /** Failures in a row; decides the wait. */
   failures: number;
   restarts: number;
-  /** Gets traffic. Stays as it is while a probe is under way. */
+  /** Gets traffic. */
   ready: boolean;
-  /** Since the launch a probe has succeeded; until then it is asked often. */
-  started: boolean;
+  /** Why it is restarted although it runs: what a probe found. */
+  illness: string | undefined;
+  /** Of this run, by probe: what it was found to be last, and since when. */
+  probes: Partial<Record<ProbeKind, { judgement: Judgement; reason: string; since: number }>>;
   reason: string;
   since: number;
   nextTryAt: number | undefined;
-  probeSuccesses: number;
-  probeFailures: number;
   deleted: boolean;
   now: () => number;
   jitter: () => number;
@@ -52,23 +52,19 @@ export type InstanceEvent =
   | { type: 'ADMITTED' }
   | { type: 'HELD'; reason: string }
   /** The engine has it after all: it could not say so before. */
-  | { type: 'FOUND'; found: EngineInstance };
-
-export type ProbeOutcome = { ok: true } | { ok: false; reason: string };
-
-const periodOf = ({ planned }: InstanceContext): number => planned.spec.readiness?.periodMs ?? 0;
-
-/** What one more failed probe changes; the reason is told once it is worth telling. */
-function failedProbe(context: InstanceContext, reason: string): Partial<InstanceContext> {
-  const probeFailures = context.probeFailures + 1;
-  const told = context.started || isWorthTelling(periodOf(context), probeFailures);
-  return { probeSuccesses: 0, probeFailures, ...(told && { reason: `not ready: ${reason}` }) };
-}
+  | { type: 'FOUND'; found: EngineInstance }
+  /** One of its probes. */
+  | ProbedEvent;
 
 function describeExit(exit: Exit | undefined): string {
   if (exit === undefined) return 'it ended';
   if (exit.signal !== undefined) return `it was ended by ${exit.signal}`;
   return exit.status === undefined ? 'it ended, nobody saw how' : `it exited with status ${exit.status}`;
+}
+
+function whyStopping({ deleted, illness }: InstanceContext): string {
+  if (deleted) return 'being removed';
+  return illness === undefined ? 'being replaced' : `being restarted: ${illness}`;
 }
 
 export const instanceMachine = setup({
@@ -84,7 +80,7 @@ export const instanceMachine = setup({
     adopt: effect<void, { planned: PlannedInstance; found: EngineInstance }>('adopt'),
     launch: effect<EngineInstance, Launch>('launch'),
     watchExit: effect<Exit, { instance: string }>('watchExit'),
-    probe: effect<ProbeOutcome, PlannedInstance>('probe'),
+    probe: probeMachine,
     /** Resolves when nothing of the workload is left. A state of its own waits for it. */
     terminate: effect<Exit | undefined, PlannedInstance>('terminate'),
     /** Gives back addresses, folder and logs. */
@@ -92,11 +88,12 @@ export const instanceMachine = setup({
   },
   delays: {
     backOff: ({ context }) => Math.max(0, (context.nextTryAt ?? 0) - context.now()),
-    probePeriod: ({ context }) => periodOf(context),
-    probeAgain: ({ context }) =>
-      context.started ? periodOf(context) : startUpProbeMs(periodOf(context), context.probeFailures),
-    probeFirst: ({ context }) => context.planned.spec.readiness?.initialDelayMs ?? 0,
-    healthy: healthyAfterMs,
+    /** As long as the threshold's number of failures takes: how often it is really asked does not matter. */
+    startUp: ({ context }) => {
+      const { initialDelayMs = 0, failureThreshold = 0, periodMs = 0 } = context.planned.spec.startup ?? {};
+      return initialDelayMs + failureThreshold * periodMs;
+    },
+    healthy: ({ context }) => context.planned.spec.healthyAfterMs ?? healthyAfterMs,
   },
   guards: {
     foundRunning: ({ context }) =>
@@ -105,25 +102,43 @@ export const instanceMachine = setup({
       context.found.specHash === context.planned.specHash,
     foundOutdated: ({ context }) => context.found !== undefined && context.found.specHash !== context.planned.specHash,
     foundEnded: ({ context }) => context.found?.exit !== undefined,
-    hasReadiness: ({ context }) => context.planned.spec.readiness !== undefined,
-    probedAtOnce: ({ context }) => context.planned.spec.readiness?.initialDelayMs === 0,
+    has: ({ context }, kind: ProbeKind) => context.planned.spec[kind] !== undefined,
+    found: ({ event }, { kind, judgement }: { kind: ProbeKind; judgement: Judgement }) =>
+      event.type === 'PROBED' && event.kind === kind && event.judgement === judgement,
+    about: ({ event }, kind: ProbeKind) => event.type === 'PROBED' && event.kind === kind,
+    ill: ({ context }) => context.illness !== undefined,
     changed: ({ context, event }) => event.type === 'UPDATE' && event.planned.specHash !== context.planned.specHash,
     completes: ({ context }) => {
       const { restart } = context.planned.spec;
-      return restart === 'never' || (restart === 'on-failure' && context.exit?.status === 0);
+      const well = context.illness === undefined && context.exit?.status === 0;
+      return restart === 'never' || (restart === 'on-failure' && well);
     },
     deleted: ({ context }) => context.deleted,
   },
   actions: {
     since: assign({ since: ({ context }) => context.now() }),
     clearReason: assign({ reason: '' }),
-    notReadyYet: assign({ reason: 'not ready yet' }),
+    unready: assign({
+      ready: false,
+      reason: ({ event }) =>
+        event.type === 'PROBED' && event.kind === 'readiness' ? `not ready: ${event.reason}` : 'not ready yet',
+    }),
+    note: assign({
+      probes: ({ context, event }) => {
+        if (event.type !== 'PROBED') return context.probes;
+        const { kind, judgement, reason } = event;
+        const before = context.probes[kind];
+        const since = before?.judgement === judgement ? before.since : context.now();
+        return { ...context.probes, [kind]: { judgement, reason, since } };
+      },
+    }),
     take: assign({ planned: ({ context, event }) => (event.type === 'UPDATE' ? event.planned : context.planned) }),
     takeFound: assign(({ event }) =>
       event.type === 'FOUND' ? { found: event.found, pid: event.found.pid, exit: event.found.exit } : {},
     ),
     markDeleted: assign({ deleted: true }),
-    gone: assign({ pid: undefined, found: undefined, launch: undefined, probeFailures: 0, probeSuccesses: 0 }),
+    gone: assign({ pid: undefined, found: undefined, launch: undefined }),
+    recover: assign({ illness: undefined }),
     countFailure: assign(({ context }) => {
       const failures = context.failures + 1;
       return {
@@ -132,11 +147,6 @@ export const instanceMachine = setup({
         nextTryAt: context.now() + backOffMs(workloadBackOff, failures, context.jitter()),
       };
     }),
-    countSuccess: assign(({ context }) => ({
-      probeSuccesses: context.probeSuccesses + 1,
-      probeFailures: 0,
-      started: true,
-    })),
     forgiveFailures: assign({ failures: 0, nextTryAt: undefined }),
   },
 }).createMachine({
@@ -150,12 +160,11 @@ export const instanceMachine = setup({
     failures: 0,
     restarts: input.restarts,
     ready: false,
-    started: false,
+    illness: undefined,
+    probes: {},
     reason: '',
     since: input.now(),
     nextTryAt: undefined,
-    probeSuccesses: 0,
-    probeFailures: 0,
     deleted: false,
     now: input.now,
     jitter: input.jitter,
@@ -222,8 +231,8 @@ export const instanceMachine = setup({
       },
     },
     running: {
-      entry: ['since', 'clearReason'],
-      exit: assign({ ready: false, started: false, probeSuccesses: 0, probeFailures: 0 }),
+      entry: ['since', 'clearReason', assign({ probes: {} })],
+      exit: assign({ ready: false }),
       initial: 'judging',
       invoke: {
         src: 'watchExit',
@@ -234,71 +243,120 @@ export const instanceMachine = setup({
       after: { healthy: { actions: 'forgiveFailures' } },
       states: {
         judging: {
-          always: [
-            { guard: 'probedAtOnce', target: 'probing', actions: 'notReadyYet' },
-            { guard: 'hasReadiness', target: 'startingUp', actions: 'notReadyYet' },
-            { target: 'ready' },
-          ],
+          always: [{ guard: { type: 'has', params: 'startup' }, target: 'startingUp' }, { target: 'serving' }],
         },
-        startingUp: { after: { probeFirst: '#probing' } },
-        ready: {
-          entry: ['clearReason', assign({ ready: true })],
-          after: { probePeriod: { guard: 'hasReadiness', target: '#probing' } },
-        },
-        unready: { entry: assign({ ready: false }), after: { probeAgain: '#probing' } },
-        probing: {
-          id: 'probing',
-          invoke: {
-            src: 'probe',
-            input: ({ context }) => context.planned,
-            onDone: [
+        /** The other probes begin when this one has passed. */
+        startingUp: {
+          entry: assign({ reason: 'starting up' }),
+          invoke: { src: 'probe', input: ({ context }) => ({ planned: context.planned, kind: 'startup' as const }) },
+          on: {
+            PROBED: [
               {
-                guard: ({ context, event }) =>
-                  event.output.ok &&
-                  context.probeSuccesses + 1 >= (context.planned.spec.readiness?.successThreshold ?? 1),
-                target: 'ready',
-                actions: 'countSuccess',
+                guard: { type: 'found', params: { kind: 'startup', judgement: 'passing' } },
+                target: 'serving',
+                actions: ['note', 'clearReason'],
               },
-              {
-                guard: ({ event }) => event.output.ok,
-                target: 'unready',
-                actions: 'countSuccess',
-              },
-              {
-                // A ready instance stays ready until the threshold is reached.
-                guard: ({ context }) =>
-                  context.probeSuccesses > 0 &&
-                  context.probeFailures + 1 < (context.planned.spec.readiness?.failureThreshold ?? 1),
-                target: 'ready',
-                actions: assign({ probeFailures: ({ context }) => context.probeFailures + 1 }),
-              },
-              {
-                target: 'unready',
-                actions: assign(({ context, event }) =>
-                  failedProbe(context, event.output.ok ? '' : event.output.reason),
-                ),
-              },
+              { actions: ['note', assign({ reason: ({ event }) => `starting up: ${event.reason}` })] },
             ],
-            onError: {
-              target: 'unready',
-              actions: assign(({ context, event }) => failedProbe(context, messageOf(event.error))),
+          },
+          after: {
+            startUp: {
+              target: '#instance.stopping',
+              actions: assign({
+                illness: ({ context: { planned, probes } }) =>
+                  `it did not start up within ${planned.spec.startup?.failureThreshold} probes: ${probes.startup?.reason || 'no answer'}`,
+              }),
+            },
+          },
+        },
+        serving: {
+          type: 'parallel',
+          states: {
+            readiness: {
+              initial: 'judging',
+              states: {
+                judging: {
+                  always: [{ guard: { type: 'has', params: 'readiness' }, target: 'probed' }, { target: 'unprobed' }],
+                },
+                unprobed: { entry: assign({ ready: true }) },
+                probed: {
+                  invoke: {
+                    src: 'probe',
+                    input: ({ context }) => ({ planned: context.planned, kind: 'readiness' as const }),
+                  },
+                  initial: 'unready',
+                  states: {
+                    unready: {
+                      entry: 'unready',
+                      on: {
+                        PROBED: [
+                          {
+                            guard: { type: 'found', params: { kind: 'readiness', judgement: 'passing' } },
+                            target: 'ready',
+                            actions: 'note',
+                          },
+                          { guard: { type: 'about', params: 'readiness' }, actions: ['note', 'unready'] },
+                        ],
+                      },
+                    },
+                    ready: {
+                      entry: ['clearReason', assign({ ready: true })],
+                      on: {
+                        PROBED: [
+                          {
+                            guard: { type: 'found', params: { kind: 'readiness', judgement: 'failed' } },
+                            target: 'unready',
+                            actions: 'note',
+                          },
+                          { guard: { type: 'about', params: 'readiness' }, actions: 'note' },
+                        ],
+                      },
+                    },
+                  },
+                },
+              },
+            },
+            liveness: {
+              initial: 'judging',
+              states: {
+                judging: {
+                  always: [{ guard: { type: 'has', params: 'liveness' }, target: 'probed' }, { target: 'unprobed' }],
+                },
+                unprobed: {},
+                probed: {
+                  invoke: {
+                    src: 'probe',
+                    input: ({ context }) => ({ planned: context.planned, kind: 'liveness' as const }),
+                  },
+                  on: {
+                    PROBED: [
+                      {
+                        guard: { type: 'found', params: { kind: 'liveness', judgement: 'failed' } },
+                        target: '#instance.stopping',
+                        actions: [
+                          'note',
+                          assign({
+                            illness: ({ context, event }) =>
+                              `its liveness probe failed ${context.planned.spec.liveness?.failureThreshold} times: ${event.reason}`,
+                          }),
+                        ],
+                      },
+                      { guard: { type: 'about', params: 'liveness' }, actions: 'note' },
+                    ],
+                  },
+                },
+              },
             },
           },
         },
       },
     },
     ended: {
-      entry: 'gone',
+      entry: ['gone', assign({ reason: ({ context }) => context.illness ?? describeExit(context.exit) })],
+      exit: 'recover',
       always: [
-        {
-          guard: 'completes',
-          target: 'completed',
-          actions: assign({ reason: ({ context }) => describeExit(context.exit) }),
-        },
-        {
-          target: 'backingOff',
-          actions: [assign({ reason: ({ context }) => describeExit(context.exit) }), 'countFailure'],
-        },
+        { guard: 'completes', target: 'completed' },
+        { target: 'backingOff', actions: 'countFailure' },
       ],
     },
     backingOff: {
@@ -313,16 +371,18 @@ export const instanceMachine = setup({
       },
     },
     stopping: {
-      entry: ['since', assign({ reason: ({ context }) => (context.deleted ? 'being removed' : 'being replaced') })],
+      entry: ['since', assign({ reason: ({ context }) => whyStopping(context) })],
       on: {
         DELETE: { actions: 'markDeleted' },
-        UPDATE: { actions: 'take' },
+        // What was ill is gone with its spec.
+        UPDATE: [{ guard: 'changed', actions: ['take', 'recover'] }, { actions: 'take' }],
       },
       invoke: {
         src: 'terminate',
         input: ({ context }) => context.planned,
         onDone: [
           { guard: 'deleted', target: 'removing', actions: assign({ exit: ({ event }) => event.output }) },
+          { guard: 'ill', target: 'ended', actions: assign({ exit: ({ event }) => event.output }) },
           { target: 'waiting', actions: ['gone', 'forgiveFailures', assign({ exit: ({ event }) => event.output })] },
         ],
         onError: {
@@ -335,7 +395,7 @@ export const instanceMachine = setup({
       after: { 1000: 'stopping' },
       on: {
         DELETE: { actions: 'markDeleted' },
-        UPDATE: { actions: 'take' },
+        UPDATE: [{ guard: 'changed', actions: ['take', 'recover'] }, { actions: 'take' }],
       },
     },
     removing: {

@@ -38,6 +38,7 @@ const engine = z.discriminatedUnion('engine', [
     workingDirectory,
   }),
 ]);
+const probe = z.looseObject({ periodMs: z.number() });
 const common = z.looseObject({
   name: label,
   env: texts,
@@ -45,7 +46,10 @@ const common = z.looseObject({
   configs: z.array(label),
   replicas: count.max(replicasMax),
   placement: z.looseObject({ node: label.optional(), labels: texts.optional() }),
-  readiness: z.looseObject({ periodMs: z.number() }).optional(),
+  startup: probe.optional(),
+  readiness: probe.optional(),
+  liveness: probe.optional(),
+  healthyAfterMs: count.optional(),
   dependsOn: z.array(label),
   restart: z.enum(['always', 'on-failure', 'never']),
   stopTimeoutMs: count,

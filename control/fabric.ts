@@ -1,6 +1,6 @@
 // Documents of the fabric database (controllers only) and the observed documents of mailboxes. Types only.
 
-import type { EngineSpec, PlanVersion, PortSpec, ProbeSpec } from './plan.ts';
+import type { EngineSpec, PlanVersion, PortSpec, ProbeKind, Probes } from './plan.ts';
 
 export type RouterMode = 'interior' | 'edge';
 
@@ -25,18 +25,19 @@ export interface NodeRecord {
   admittedBy: 'founding' | 'token' | 'approval' | 'window';
 }
 
-export type MicroserviceSpec = EngineSpec & {
-  name: string;
-  env: Record<string, string>;
-  ports: PortSpec[];
-  configs: string[];
-  replicas: number;
-  placement: { node?: string; labels?: Record<string, string> };
-  readiness?: ProbeSpec;
-  dependsOn: string[];
-  restart: 'always' | 'on-failure' | 'never';
-  stopTimeoutMs: number;
-};
+export type MicroserviceSpec = EngineSpec &
+  Probes & {
+    name: string;
+    env: Record<string, string>;
+    ports: PortSpec[];
+    configs: string[];
+    replicas: number;
+    placement: { node?: string; labels?: Record<string, string> };
+    healthyAfterMs?: number;
+    dependsOn: string[];
+    restart: 'always' | 'on-failure' | 'never';
+    stopTimeoutMs: number;
+  };
 
 /** `application/<project>/<name>` */
 export interface ApplicationRecord {
@@ -117,6 +118,8 @@ export interface ObservedInstance {
   pid?: number;
   /** Restarts since it was created. */
   restarts: number;
+  /** What its probes found, since when. */
+  probes?: Partial<Record<ProbeKind, { judgement: 'passing' | 'failing' | 'failed'; reason: string; since: number }>>;
   nextTryAt?: number;
   exit?: { status?: number; signal?: string; at: number };
   addresses?: InstanceAddress[];

@@ -44,6 +44,8 @@ export const slotPathCharactersMax = 100;
 /** Milliseconds that a probe or a stop may take: a day, an hour. */
 export const probePeriodMsMax = 86_400_000;
 export const stopTimeoutMsMax = 3_600_000;
+/** Milliseconds; a day: longer than any start that fails in the end. */
+export const healthyAfterMsMax = 86_400_000;
 export const probeThresholdMax = 100;
 
 // --- Placement and planner ---

@@ -11,6 +11,7 @@ import {
   type ParsedMicroservice,
 } from './manifest-schema.ts';
 import { serviceNameProblem } from './names.ts';
+import { type ProbeKind, probeKinds } from './plan.ts';
 import { didYouMean } from './suggestion.ts';
 
 type Path = (string | number)[];
@@ -43,21 +44,29 @@ function checkPorts(microservice: ParsedMicroservice, at: Path): FieldIssue[] {
       (index) => [...at, 'ports', index, 'port'],
     ),
   ];
-  const readiness = microservice.probes.readiness;
-  if (readiness === undefined) return issues;
-  const path = [...at, 'probes', 'readiness'];
-  const kinds = (['http', 'tcp'] as const).filter((kind) => readiness[kind] !== undefined);
-  if (kinds.length !== 1) {
+  for (const kind of probeKinds) issues.push(...checkProbe(microservice, kind, [...at, 'probes', kind]));
+  return issues;
+}
+
+function checkProbe({ ports, probes }: ParsedMicroservice, kind: ProbeKind, path: Path): FieldIssue[] {
+  const issues: FieldIssue[] = [];
+  const probe = probes[kind];
+  if (probe === undefined) return issues;
+  const asked = (['http', 'tcp'] as const).filter((protocol) => probe[protocol] !== undefined);
+  if (asked.length !== 1) {
     const accepted = 'exactly one of {http: {path: /health, port: http}} and {tcp: {port: http}}';
-    issues.push(issue(path, kinds.length === 0 ? 'says neither http nor tcp' : 'says both http and tcp', accepted));
+    issues.push(issue(path, asked.length === 0 ? 'says neither http nor tcp' : 'says both http and tcp', accepted));
+  }
+  if (kind !== 'readiness' && probe.successThreshold !== 1) {
+    issues.push(issue([...path, 'successThreshold'], `is not for a ${kind} probe`, '1, or leave it out'));
   }
   const names = ports.map(({ name }) => name);
-  for (const kind of kinds) {
-    const port = readiness[kind]?.port ?? '';
+  for (const protocol of asked) {
+    const port = probe[protocol]?.port ?? '';
     if (names.includes(port)) continue;
     const accepted = names.length === 0 ? 'a port that is declared under ports' : `one of ${names.join(', ')}`;
     issues.push(
-      issue([...path, kind, 'port'], `no port is named ${JSON.stringify(port)}`, accepted, didYouMean(port, names)),
+      issue([...path, protocol, 'port'], `no port is named ${JSON.stringify(port)}`, accepted, didYouMean(port, names)),
     );
   }
   return issues;

@@ -10,6 +10,7 @@ import {
   configsMax,
   envNameCharactersMax,
   envValueCharactersMax,
+  healthyAfterMsMax,
   imageCharactersMax,
   labelValueCharactersMax,
   microservicesMax,
@@ -51,26 +52,35 @@ const envValue = z
 const labelKey = z.string().refine(isLabelKey).describe(labelKeyForm);
 const labelValue = z.string().max(labelValueCharactersMax).refine(isLabelValue).describe(`a string: ${labelValueForm}`);
 
-const probe = z
-  .strictObject({
-    http: z
-      .strictObject({
-        path: z
-          .string()
-          .max(1024)
-          .regex(/^\/[\x21-\x7e]*$/)
-          .describe("a path that begins with '/', such as /health"),
-        port: label.describe('the name of one of the ports'),
-      })
-      .optional(),
-    tcp: z.strictObject({ port: label.describe('the name of one of the ports') }).optional(),
-    periodMs: whole(10, probePeriodMsMax, ' (milliseconds)').default(1000),
-    timeoutMs: whole(1, probePeriodMsMax, ' (milliseconds)').default(1000),
-    failureThreshold: whole(1, probeThresholdMax, '').default(3),
-    successThreshold: whole(1, probeThresholdMax, '').default(1),
-    initialDelayMs: whole(0, probePeriodMsMax, ' (milliseconds)').default(0),
-  })
-  .describe('{http: {path: /health, port: http}} or {tcp: {port: http}}, with periodMs, timeoutMs, … as wanted');
+/** How often a probe is asked, and how many failures in a row count. */
+const probe = (periodMs: number, failureThreshold: number) =>
+  z
+    .strictObject({
+      http: z
+        .strictObject({
+          path: z
+            .string()
+            .max(1024)
+            .regex(/^\/[\x21-\x7e]*$/)
+            .describe("a path that begins with '/', such as /health"),
+          port: label.describe('the name of one of the ports'),
+        })
+        .optional(),
+      tcp: z.strictObject({ port: label.describe('the name of one of the ports') }).optional(),
+      periodMs: whole(10, probePeriodMsMax, ' (milliseconds)').default(periodMs),
+      timeoutMs: whole(1, probePeriodMsMax, ' (milliseconds)').default(1000),
+      failureThreshold: whole(1, probeThresholdMax, '').default(failureThreshold),
+      successThreshold: whole(1, probeThresholdMax, '').default(1),
+      initialDelayMs: whole(0, probePeriodMsMax, ' (milliseconds)').default(0),
+    })
+    .describe('{http: {path: /health, port: http}} or {tcp: {port: http}}, with periodMs, timeoutMs, … as wanted');
+
+/** A start may take a minute; unready is said soon, since it costs nothing; a restart is not made lightly. */
+const probes = z.strictObject({
+  startup: probe(1_000, 60).optional(),
+  readiness: probe(1_000, 3).optional(),
+  liveness: probe(10_000, 3).optional(),
+});
 
 const words = z
   .array(
@@ -120,13 +130,18 @@ const microservice = z
       })
       .default({})
       .describe('{node: box2} or {labels: {selvedge/router: edge}}'),
-    probes: z.strictObject({ readiness: probe.optional() }).default({}).describe('{readiness: {…}}'),
+    probes: probes.default({}).describe('{startup: {…}, readiness: {…}, liveness: {…}}, each as wanted'),
     dependsOn: z
       .array(label)
       .max(microservicesMax)
       .default([])
       .describe('a list of names of microservices of the same application'),
     restart: z.enum(['always', 'on-failure', 'never']).default('always').describe("'always', 'on-failure' or 'never'"),
+    healthyAfterMs: whole(
+      0,
+      healthyAfterMsMax,
+      ' (milliseconds): after so long a failure waits the first wait again',
+    ).optional(),
     stopTimeoutMs: whole(0, stopTimeoutMsMax, ' (milliseconds)').default(10_000),
   })
   .describe('an object with name, engine, and command or image');
@@ -179,6 +194,7 @@ export const manifestSchemas = { Application: applicationSchema, Config: configS
 export type ManifestKind = keyof typeof manifestSchemas;
 export type ParsedApplication = z.infer<typeof applicationSchema>;
 export type ParsedConfig = z.infer<typeof configSchema>;
+export type ParsedProbe = NonNullable<ParsedMicroservice['probes']['readiness']>;
 export type ParsedMicroservice = ParsedApplication['spec']['microservices'][number];
 
 /** JSON Schema (draft 2020-12) of what a manifest file may hold; what concerns several fields is checked beyond it. */

@@ -13,8 +13,9 @@ import {
   manifestJsonSchema,
   manifestSchemas,
   type ParsedMicroservice,
+  type ParsedProbe,
 } from './manifest-schema.ts';
-import type { EngineSpec, ProbeSpec } from './plan.ts';
+import { type EngineSpec, type ProbeSpec, type Probes, probeKinds } from './plan.ts';
 import { didYouMean } from './suggestion.ts';
 
 export type { ManifestIssue };
@@ -103,13 +104,21 @@ function envelopeIssues(object: unknown): FieldIssue[] {
   return issues;
 }
 
-function toProbe(probe: NonNullable<ParsedMicroservice['probes']['readiness']>): ProbeSpec {
+function toProbe(probe: ParsedProbe): ProbeSpec {
   const { http, tcp, ...times } = probe;
   return http === undefined ? { ...times, tcp: tcp ?? { port: '' } } : { ...times, http };
 }
 
+function toProbes(probes: ParsedMicroservice['probes']): Probes {
+  const declared = probeKinds.flatMap((kind) => {
+    const probe = probes[kind];
+    return probe === undefined ? [] : [[kind, toProbe(probe)]];
+  });
+  return Object.fromEntries(declared) as Probes;
+}
+
 function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
-  const { probes, placement, workingDirectory, engine, command, image, args, ...rest } = parsed;
+  const { probes, placement, workingDirectory, healthyAfterMs, engine, command, image, args, ...rest } = parsed;
   // manifest-checks.ts has seen to it that each engine's own fields are there.
   const workload: EngineSpec =
     engine === 'process'
@@ -123,7 +132,8 @@ function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
       ...(placement.labels !== undefined && { labels: placement.labels }),
     },
     ...(workingDirectory !== undefined && { workingDirectory }),
-    ...(probes.readiness !== undefined && { readiness: toProbe(probes.readiness) }),
+    ...toProbes(probes),
+    ...(healthyAfterMs !== undefined && { healthyAfterMs }),
   };
 }
 

@@ -29,6 +29,15 @@ export type ProbeSpec = {
   initialDelayMs: number;
 } & ({ http: { path: string; port: string } } | { tcp: { port: string } });
 
+/**
+ * Startup: the other two begin when it has passed; it is restarted when that takes too long. Readiness: no traffic without it.
+ * Liveness: restarted when it fails.
+ */
+export const probeKinds = ['startup', 'readiness', 'liveness'] as const;
+export type ProbeKind = (typeof probeKinds)[number];
+
+export type Probes = Partial<Record<ProbeKind, ProbeSpec>>;
+
 export interface ConfigMount {
   /** Name of the Config; its files appear under `configs/<name>/` in the instance's folder. */
   name: string;
@@ -58,14 +67,16 @@ export interface DockerSpec {
 }
 
 /** What an engine needs to run one instance. */
-export type WorkloadSpec = EngineSpec & {
-  env: Record<string, string>;
-  ports: PortSpec[];
-  configs: ConfigMount[];
-  readiness?: ProbeSpec;
-  restart: 'always' | 'on-failure' | 'never';
-  stopTimeoutMs: number;
-};
+export type WorkloadSpec = EngineSpec &
+  Probes & {
+    env: Record<string, string>;
+    ports: PortSpec[];
+    configs: ConfigMount[];
+    /** Left out where it is the default: a specification's hash outlives versions of the program. */
+    healthyAfterMs?: number;
+    restart: 'always' | 'on-failure' | 'never';
+    stopTimeoutMs: number;
+  };
 
 /** A service port that an instance may call by name. */
 export interface CallableService extends MicroserviceName {

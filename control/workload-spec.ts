@@ -74,14 +74,18 @@ export function createSpecCompiler(): SpecCompiler {
         if (config === undefined) return { missingConfig: name };
         mounts.push({ name, files: hashesOf(config) });
       }
-      const { env, ports, readiness, restart, stopTimeoutMs } = microservice;
+      const { env, ports, startup, readiness, liveness, restart, healthyAfterMs, stopTimeoutMs } = microservice;
       const spec: WorkloadSpec = {
         ...engineSpec(microservice),
         env,
         ports,
         configs: mounts,
+        // What is not said is left out: the hash of what runs must not change with a version that knows more.
+        ...(startup !== undefined && { startup }),
         ...(readiness !== undefined && { readiness }),
+        ...(liveness !== undefined && { liveness }),
         restart,
+        ...(healthyAfterMs !== undefined && { healthyAfterMs }),
         stopTimeoutMs,
       };
       return { spec, specHash: sha256(canonicalJson(spec)) };

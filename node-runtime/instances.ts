@@ -3,7 +3,8 @@
 // Called by node.ts. It decides nothing about a life: actors/instance.ts does.
 
 import { type Actor, fromPromise, type SnapshotFrom } from 'xstate';
-import { instanceMachine, instanceState, type ProbeOutcome } from '../actors/instance.ts';
+import { instanceMachine, instanceState } from '../actors/instance.ts';
+import { type ProbeOutcome, probeMachine } from '../actors/probe.ts';
 import type { ObservedInstance } from '../control/fabric.ts';
 import type { MicroserviceName, PlannedInstance, PlanVersion, ProbeSpec } from '../control/plan.ts';
 import type { ServiceNetwork, WorkloadCredential } from '../mesh/service-network.ts';
@@ -182,11 +183,13 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       watchExit: fromPromise<Exit, { instance: string }>(({ input, signal }) =>
         engines.waitForExit(input.instance, signal),
       ),
-      probe: fromPromise<ProbeOutcome, PlannedInstance>(async ({ input, signal }) => {
-        const { readiness } = input.spec;
-        if (readiness === undefined) return { ok: true };
-        const { hostPorts: ports = {}, network } = supervised.get(input.name) ?? {};
-        return dependencies.probe(readiness, { host: network?.address ?? listenHost, ports }, signal);
+      probe: probeMachine.provide({
+        actors: {
+          ask: fromPromise<ProbeOutcome, { planned: PlannedInstance; spec: ProbeSpec }>(({ input, signal }) => {
+            const { hostPorts: ports = {}, network } = supervised.get(input.planned.name) ?? {};
+            return dependencies.probe(input.spec, { host: network?.address ?? listenHost, ports }, signal);
+          }),
+        },
       }),
       terminate: fromPromise<Exit | undefined, PlannedInstance>(async ({ input }) => {
         // Callers stop first, then the workload gets its time to finish.
@@ -265,6 +268,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
         const hostPort = hostPorts[port];
         return hostPort === undefined ? [] : [{ port, host: network?.address ?? listenHost, hostPort }];
       }),
+      ...(Object.keys(context.probes).length > 0 && { probes: context.probes }),
       ...(pid !== undefined && { pid }),
       ...(nextTryAt !== undefined && { nextTryAt }),
       ...(exit !== undefined && {

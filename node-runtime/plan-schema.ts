@@ -12,7 +12,7 @@ const name = text.min(1);
 const sha256 = text.regex(/^[0-9a-f]{64}$/);
 const microservice = { project: name, application: name, microservice: name };
 
-const readiness = z.intersection(
+const probe = z.intersection(
   z.looseObject({
     periodMs: duration,
     timeoutMs: duration,
@@ -45,7 +45,10 @@ const common = z.looseObject({
   workingDirectory: text.optional(),
   ports: z.array(z.looseObject({ name, port: count })),
   configs: z.array(z.looseObject({ name, files: z.array(z.looseObject({ path: name, slot: name, sha256 })) })),
-  readiness: readiness.optional(),
+  startup: probe.optional(),
+  readiness: probe.optional(),
+  liveness: probe.optional(),
+  healthyAfterMs: duration.optional(),
   restart: z.enum(['always', 'on-failure', 'never']),
   stopTimeoutMs: duration,
 });

@@ -2,7 +2,8 @@
 
 import test from 'ava';
 import { createActor, fromPromise } from 'xstate';
-import { type InstanceInput, instanceMachine, instanceState, type ProbeOutcome } from '../../actors/instance.ts';
+import { type InstanceInput, instanceMachine, instanceState } from '../../actors/instance.ts';
+import { type ProbeOutcome, probeMachine } from '../../actors/probe.ts';
 import type { PlannedInstance, WorkloadSpec } from '../../control/plan.ts';
 import type { EngineInstance, Exit, Launch } from '../../node-runtime/engine.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
@@ -72,9 +73,13 @@ function stage(input: Partial<InstanceInput> & { planned: PlannedInstance }) {
             endRun = resolve;
           }),
       ),
-      probe: fromPromise(async () => {
-        probedAt.push(clock.now() - startedAt);
-        return world.probe;
+      probe: probeMachine.provide({
+        actors: {
+          ask: fromPromise(async () => {
+            probedAt.push(clock.now() - startedAt);
+            return world.probe;
+          }),
+        },
       }),
       terminate: fromPromise<Exit | undefined, PlannedInstance>(
         () =>
@@ -374,4 +379,114 @@ test('one that is found with an older specification is replaced, one that comple
   const once = stage({ planned: planned({ restart: 'never' }) });
   once.actor.send({ type: 'FOUND', found: { ...running, exit: { status: 0, signal: undefined, at: 0 } } });
   t.is(instanceState(once.actor.getSnapshot().value), 'completed');
+});
+
+const probe = { ...readiness, periodMs: 1_000 };
+const refused: ProbeOutcome = { ok: false, reason: 'refused' };
+
+test('the other probes begin when the startup probe has passed', async (t) => {
+  const { actor, clock, world } = stage({
+    planned: planned({ startup: { ...probe, failureThreshold: 30 }, liveness: probe }),
+  });
+  world.probe = refused;
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(29_000);
+  const { context } = actor.getSnapshot();
+  t.false(context.ready);
+  t.is(context.reason, 'starting up: refused');
+  t.deepEqual(Object.keys(context.probes), ['startup']);
+  world.probe = { ok: true };
+  await clock.advance(1_000);
+  t.true(actor.getSnapshot().context.ready);
+  t.deepEqual(Object.keys(actor.getSnapshot().context.probes), ['startup', 'liveness']);
+});
+
+test('one that does not start up in time is stopped, and starts again after a wait', async (t) => {
+  const { actor, clock, world, calls, endStop } = stage({
+    planned: planned({ startup: { ...probe, failureThreshold: 5 } }),
+  });
+  world.probe = refused;
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(5_000);
+  t.is(instanceState(actor.getSnapshot().value), 'stopping');
+  t.is(actor.getSnapshot().context.reason, 'being restarted: it did not start up within 5 probes: refused');
+  endStop();
+  await clock.advance(0);
+  t.is(instanceState(actor.getSnapshot().value), 'backingOff');
+  t.is(actor.getSnapshot().context.reason, 'it did not start up within 5 probes: refused');
+  t.is(actor.getSnapshot().context.restarts, 1);
+  await clock.advance(500);
+  world.probe = { ok: true };
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(0);
+  t.true(actor.getSnapshot().context.ready);
+  t.deepEqual(calls, ['prepare', 'launch', 'terminate', 'prepare', 'launch']);
+});
+
+test('one that hangs is restarted when its liveness probe has failed often enough', async (t) => {
+  const { actor, clock, world, endStop } = stage({ planned: planned({ liveness: probe }) });
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(10_000);
+  t.is(actor.getSnapshot().context.probes.liveness?.judgement, 'passing');
+  world.probe = refused;
+  await clock.advance(2_000);
+  t.is(actor.getSnapshot().context.probes.liveness?.judgement, 'failing');
+  t.true(actor.getSnapshot().context.ready, 'it says nothing of readiness');
+  world.probe = { ok: true };
+  await clock.advance(1_000);
+  t.is(actor.getSnapshot().context.probes.liveness?.judgement, 'passing', 'failures count in a row');
+  world.probe = refused;
+  await clock.advance(3_000);
+  t.is(instanceState(actor.getSnapshot().value), 'stopping');
+  t.false(actor.getSnapshot().context.ready);
+  endStop();
+  await clock.advance(0);
+  t.is(actor.getSnapshot().context.reason, 'its liveness probe failed 3 times: refused');
+  t.is(instanceState(actor.getSnapshot().value), 'backingOff');
+});
+
+test('a restart policy is asked of one that hangs as of one that fails', async (t) => {
+  const ends = { never: 'completed', 'on-failure': 'backingOff', always: 'backingOff' } as const;
+  for (const [restart, end] of Object.entries(ends)) {
+    const { actor, clock, world, endStop } = stage({
+      planned: planned({ liveness: probe, restart: restart as keyof typeof ends }),
+    });
+    world.probe = refused;
+    actor.send({ type: 'ADMITTED' });
+    await clock.advance(3_000);
+    endStop();
+    await clock.advance(0);
+    t.is(instanceState(actor.getSnapshot().value), end, restart);
+  }
+});
+
+test('a new specification is tried at once, also while what hung is being stopped', async (t) => {
+  const { actor, clock, world, calls, endStop } = stage({ planned: planned({ liveness: probe }) });
+  world.probe = refused;
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(3_000);
+  t.is(instanceState(actor.getSnapshot().value), 'stopping');
+  actor.send({ type: 'UPDATE', planned: planned({ command: ['web', '2'] }, 'second') });
+  endStop();
+  await clock.advance(0);
+  t.is(instanceState(actor.getSnapshot().value), 'waiting');
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(0);
+  t.is(calls.at(-1), 'launch');
+  t.true(actor.getSnapshot().context.ready);
+});
+
+test('a microservice says itself after how long it counts as healthy', async (t) => {
+  const { actor, clock, endRun } = stage({ planned: planned({ healthyAfterMs: 5_000 }) });
+  for (let turn = 0; turn < 4; turn += 1) {
+    actor.send({ type: 'ADMITTED' });
+    await clock.advance(0);
+    endRun({ status: 1 });
+    await clock.advance(20_000);
+  }
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(5_000);
+  endRun({ status: 1 });
+  await clock.advance(0);
+  t.is((actor.getSnapshot().context.nextTryAt ?? 0) - clock.now(), 500);
 });
