@@ -9,6 +9,7 @@ import {
   type ParsedApplication,
   type ParsedConfig,
   type ParsedMicroservice,
+  probeForm,
 } from './manifest-schema.ts';
 import { serviceNameProblem } from './names.ts';
 import { type ProbeKind, probeKinds } from './plan.ts';
@@ -52,18 +53,18 @@ function checkProbe({ ports, probes }: ParsedMicroservice, kind: ProbeKind, path
   const issues: FieldIssue[] = [];
   const probe = probes[kind];
   if (probe === undefined) return issues;
-  const asked = (['http', 'tcp'] as const).filter((protocol) => probe[protocol] !== undefined);
+  const asked = (['http', 'tcp', 'exec'] as const).filter((how) => probe[how] !== undefined);
   if (asked.length !== 1) {
-    const accepted = 'exactly one of {http: {path: /health, port: http}} and {tcp: {port: http}}';
-    issues.push(issue(path, asked.length === 0 ? 'says neither http nor tcp' : 'says both http and tcp', accepted));
+    const reason = asked.length === 0 ? 'says neither http, tcp nor exec' : `says both ${asked.join(' and ')}`;
+    issues.push(issue(path, reason, `exactly one of ${probeForm}`));
   }
   if (kind !== 'readiness' && probe.successThreshold !== 1) {
     issues.push(issue([...path, 'successThreshold'], `is not for a ${kind} probe`, '1, or leave it out'));
   }
   const names = ports.map(({ name }) => name);
-  for (const protocol of asked) {
-    const port = probe[protocol]?.port ?? '';
-    if (names.includes(port)) continue;
+  for (const protocol of ['http', 'tcp'] as const) {
+    const port = probe[protocol]?.port;
+    if (port === undefined || names.includes(port)) continue;
     const accepted = names.length === 0 ? 'a port that is declared under ports' : `one of ${names.join(', ')}`;
     issues.push(
       issue([...path, protocol, 'port'], `no port is named ${JSON.stringify(port)}`, accepted, didYouMean(port, names)),

@@ -52,6 +52,20 @@ const envValue = z
 const labelKey = z.string().refine(isLabelKey).describe(labelKeyForm);
 const labelValue = z.string().max(labelValueCharactersMax).refine(isLabelValue).describe(`a string: ${labelValueForm}`);
 
+const words = z
+  .array(
+    z
+      .string()
+      .max(commandWordCharactersMax)
+      .regex(withoutNul)
+      .describe('a string; put numbers and true/false in quotes'),
+  )
+  .min(1)
+  .max(commandWordsMax);
+
+export const commandForm = 'a list of strings, the program first: [node, server.js]';
+export const probeForm = '{http: {path: /health, port: http}}, {tcp: {port: http}} or {exec: {command: [check]}}';
+
 /** How often a probe is asked, and how many failures in a row count. */
 const probe = (periodMs: number, failureThreshold: number) =>
   z
@@ -67,13 +81,14 @@ const probe = (periodMs: number, failureThreshold: number) =>
         })
         .optional(),
       tcp: z.strictObject({ port: label.describe('the name of one of the ports') }).optional(),
+      exec: z.strictObject({ command: words.describe(commandForm) }).optional(),
       periodMs: whole(10, probePeriodMsMax, ' (milliseconds)').default(periodMs),
       timeoutMs: whole(1, probePeriodMsMax, ' (milliseconds)').default(1000),
       failureThreshold: whole(1, probeThresholdMax, '').default(failureThreshold),
       successThreshold: whole(1, probeThresholdMax, '').default(1),
       initialDelayMs: whole(0, probePeriodMsMax, ' (milliseconds)').default(0),
     })
-    .describe('{http: {path: /health, port: http}} or {tcp: {port: http}}, with periodMs, timeoutMs, … as wanted');
+    .describe(`${probeForm}, with periodMs, timeoutMs, … as wanted`);
 
 /** A start may take a minute; unready is said soon, since it costs nothing; a restart is not made lightly. */
 const probes = z.strictObject({
@@ -82,18 +97,6 @@ const probes = z.strictObject({
   liveness: probe(10_000, 3).optional(),
 });
 
-const words = z
-  .array(
-    z
-      .string()
-      .max(commandWordCharactersMax)
-      .regex(withoutNul)
-      .describe('a string; put numbers and true/false in quotes'),
-  )
-  .min(1)
-  .max(commandWordsMax);
-
-export const commandForm = 'a list of strings, the program first: [node, server.js]';
 export const imageForm = 'an image as `docker run` takes it: registry.example/shop/web:1.2, or …@sha256:…';
 
 /** One object for all engines, so that a refusal names the field; manifest-checks.ts holds what each engine takes. */

@@ -105,8 +105,10 @@ function envelopeIssues(object: unknown): FieldIssue[] {
 }
 
 function toProbe(probe: ParsedProbe): ProbeSpec {
-  const { http, tcp, ...times } = probe;
-  return http === undefined ? { ...times, tcp: tcp ?? { port: '' } } : { ...times, http };
+  const { http, tcp, exec, ...times } = probe;
+  if (http !== undefined) return { ...times, http };
+  // manifest-checks.ts has seen to it that one of them is there.
+  return exec === undefined ? { ...times, tcp: tcp ?? { port: '' } } : { ...times, exec };
 }
 
 function toProbes(probes: ParsedMicroservice['probes']): Probes {

@@ -27,7 +27,7 @@ export type ProbeSpec = {
   failureThreshold: number;
   successThreshold: number;
   initialDelayMs: number;
-} & ({ http: { path: string; port: string } } | { tcp: { port: string } });
+} & ({ http: { path: string; port: string } } | { tcp: { port: string } } | { exec: { command: string[] } });
 
 /**
  * Startup: the other two begin when it has passed; it is restarted when that takes too long. Readiness: no traffic without it.

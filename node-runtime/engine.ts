@@ -50,6 +50,20 @@ export interface EngineInstance {
   exit: Exit | undefined;
 }
 
+export interface ExecOptions {
+  signal: AbortSignal;
+  outputBytesMax: number;
+}
+
+/** How a command ended that was run beside a workload. */
+export interface Execution {
+  /** Undefined when a signal ended it. */
+  status: number | undefined;
+  signal: string | undefined;
+  /** The beginning of what it printed on stdout and stderr, at most as much as was asked for. */
+  output: string;
+}
+
 export interface LogLine {
   at: number | undefined;
   stream: 'stdout' | 'stderr';
@@ -88,6 +102,12 @@ export interface Engine {
    * launched without names, or the kernel gave it none.
    */
   writeHosts(instance: string, hosts: Launch['hosts']): Promise<void>;
+  /**
+   * Runs a command beside a running workload: its names, folder, user and environment, and for a container inside it. Resolves when
+   * the command has ended; it is killed when the signal aborts, and the promise rejects with the signal's reason. Rejects with
+   * InstanceUnknownError when there is no such instance or it has ended, ExecFailedError when the command cannot be started.
+   */
+  exec(instance: string, command: string[], options: ExecOptions): Promise<Execution>;
   /** The last `tail` lines, then new ones while `follow`; ends when the signal aborts. */
   logs(instance: string, options: { tail: number; follow: boolean }, signal?: AbortSignal): AsyncIterable<LogLine>;
 }

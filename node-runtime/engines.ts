@@ -111,6 +111,7 @@ export function createEngines(engines: readonly [Engine, ...Engine[]]): Engines 
     clear: (engine, instance, timeoutMs) => clear(named(engine), instance, timeoutMs),
     writeFiles: async (instance, files) => ownerOf(instance).writeFiles(instance, files),
     writeHosts: async (instance, hosts) => ownerOf(instance).writeHosts(instance, hosts),
+    exec: async (instance, command, options) => ownerOf(instance).exec(instance, command, options),
     async *logs(instance, options, signal) {
       yield* ownerOf(instance).logs(instance, options, signal);
     },

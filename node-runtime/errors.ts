@@ -181,6 +181,18 @@ export class InstanceUnknownError extends Error {
   }
 }
 
+/** A command that was to run beside a workload. */
+export class ExecFailedError extends Error {
+  override readonly name = 'ExecFailedError';
+  readonly id = 'exec-failed';
+  readonly retryable = false;
+  readonly action = 'check that the command is there: in the container, or on the box for a process';
+
+  constructor(instance: string, command: string, reason: string, options?: ErrorOptions) {
+    super(`${command} cannot be run beside ${instance}: ${reason}`, options);
+  }
+}
+
 /** Processes that survive SIGKILL: they hang in the kernel, mostly on a dead disk or network file system. */
 export class InstanceUnkillableError extends Error {
   override readonly name = 'InstanceUnkillableError';

@@ -17,13 +17,10 @@ import { type HostPorts, hostPortsOf, identityFiles, launchOf, listenHost, liste
 import { renameRetryMs, stopKillMarginMs } from './limits.ts';
 import type { ObeyedPlan } from './obeyed-plan.ts';
 import type { Observer } from './observer.ts';
+import type { ProbeTarget } from './probe.ts';
 import type { WorkloadCertificates } from './workload-certificates.ts';
 
-export type Probe = (
-  spec: ProbeSpec,
-  target: { host: string; ports: HostPorts },
-  signal: AbortSignal,
-) => Promise<ProbeOutcome>;
+export type Probe = (spec: ProbeSpec, target: ProbeTarget, signal: AbortSignal) => Promise<ProbeOutcome>;
 
 export interface InstancesDependencies {
   node: string;
@@ -187,7 +184,13 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
         actors: {
           ask: fromPromise<ProbeOutcome, { planned: PlannedInstance; spec: ProbeSpec }>(({ input, signal }) => {
             const { hostPorts: ports = {}, network } = supervised.get(input.planned.name) ?? {};
-            return dependencies.probe(input.spec, { host: network?.address ?? listenHost, ports }, signal);
+            const { name: instance } = input.planned;
+            const target: ProbeTarget = {
+              host: network?.address ?? listenHost,
+              ports,
+              exec: (command, options) => engines.exec(instance, command, options),
+            };
+            return dependencies.probe(input.spec, target, signal);
           }),
         },
       }),

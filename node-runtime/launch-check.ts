@@ -40,7 +40,7 @@ export function checkLaunch(launch: Launch): void {
   }
   const { spec } = launch;
   const { workingDirectory } = spec;
-  if (spec.command !== undefined) checkCommand(spec.command, refuse);
+  if (spec.command !== undefined) checkProgram(spec.command, refuse);
   if (spec.engine === 'docker') {
     if (!/^[\x21-\x7e]+$/.test(spec.image)) refuse('image: it is no reference of an image');
     checkWords('args', spec.args ?? [], refuse);
@@ -53,7 +53,14 @@ export function checkLaunch(launch: Launch): void {
   checkFiles(launch.instance, launch.files);
 }
 
-function checkCommand(command: string[], refuse: (reason: string) => never): void {
+/** A command beside a workload. Throws LaunchRefusedError. */
+export function checkCommand(instance: string, command: string[]): void {
+  checkProgram(command, (reason) => {
+    throw new LaunchRefusedError(instance, reason);
+  });
+}
+
+function checkProgram(command: string[], refuse: (reason: string) => never): void {
   if (command.length === 0 || command[0] === '') refuse('command: it is empty');
   if (command[0]?.startsWith('-')) refuse('command: a program’s name may not start with a hyphen');
   checkWords('command', command, refuse);
@@ -113,11 +120,11 @@ export function checkFiles(instance: string, files: Launch['files']): void {
 }
 
 /**
- * All that a workload sees: the allowed part of the daemon's environment, the spec's, the node's. `nodeFolder` is appended to
+ * All that a workload sees: the allowed part of the daemon's environment, and what it is `given` by its spec and the node. `nodeFolder` is appended to
  * PATH, so that `node` resolves on a box that has none but the daemon's.
  */
 export function workloadEnvironment(
-  launch: Launch,
+  given: Record<string, string>,
   daemon: Record<string, string | undefined>,
   nodeFolder: string,
 ): Record<string, string> {
@@ -126,7 +133,7 @@ export function workloadEnvironment(
     const value = daemon[name];
     if (value !== undefined) env[name] = value;
   }
-  Object.assign(env, launch.spec.env, launch.env);
+  Object.assign(env, given);
   const path = env['PATH'] === undefined || env['PATH'] === '' ? DEFAULT_PATH : env['PATH'];
   env['PATH'] = path.split(':').includes(nodeFolder) ? path : `${path}:${nodeFolder}`;
   return env;

@@ -181,3 +181,8 @@ export const wrongProofsReportedMax = 20;
 
 /** Links in `observed/node`: a router with more tells of the first. */
 export const observedLinksMax = 256;
+
+/** Milliseconds for the rest of a command's output after its end; whoever holds its pipes longer is no part of it. */
+export const EXEC_OUTPUT_WAIT_MS = 200;
+/** Of an exec probe's output: a reason needs no more. */
+export const probeOutputBytesMax = 4 * 1024;

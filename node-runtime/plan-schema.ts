@@ -12,6 +12,8 @@ const name = text.min(1);
 const sha256 = text.regex(/^[0-9a-f]{64}$/);
 const microservice = { project: name, application: name, microservice: name };
 
+const command = z.array(text).min(1);
+
 const probe = z.intersection(
   z.looseObject({
     periodMs: duration,
@@ -23,10 +25,10 @@ const probe = z.intersection(
   z.union([
     z.looseObject({ http: z.looseObject({ path: text, port: name }) }),
     z.looseObject({ tcp: z.looseObject({ port: name }) }),
+    z.looseObject({ exec: z.looseObject({ command }) }),
   ]),
 );
 
-const command = z.array(text).min(1);
 /** Of an engine that this version does not have the instance says so; the others of the plan run. */
 const engine = z.discriminatedUnion('engine', [
   z.looseObject({ engine: z.literal('process'), command }),

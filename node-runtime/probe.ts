@@ -1,10 +1,16 @@
-// Asks a workload once whether it is well, over HTTP or TCP. Called by the instance actor's readiness port, which decides
+// Asks a workload once whether it is well: over HTTP or TCP, or by a command beside it. Called by the probe actor's port, which decides
 // how often and what a failure means. It never follows a redirect and never reads more than a bounded body.
 
 import { request } from 'node:http';
 import { connect } from 'node:net';
 import type { ProbeSpec } from '../control/plan.ts';
-import { PROBE_BODY_BYTES_MAX, PROBE_HEADER_BYTES_MAX, PROBE_REASON_CHARACTERS_MAX } from './limits.ts';
+import type { ExecOptions, Execution } from './engine.ts';
+import {
+  PROBE_BODY_BYTES_MAX,
+  PROBE_HEADER_BYTES_MAX,
+  PROBE_REASON_CHARACTERS_MAX,
+  probeOutputBytesMax,
+} from './limits.ts';
 
 export type ProbeResult = { ok: true } | { ok: false; reason: string };
 
@@ -13,26 +19,20 @@ export interface ProbeTarget {
   host: string;
   /** Port name of the microservice to the port that the instance was given. */
   ports: Record<string, number>;
+  /** Runs a command beside the workload. */
+  exec(command: string[], options: ExecOptions): Promise<Execution>;
 }
 
 /**
- * Runs one probe, at most `spec.timeoutMs` long. HTTP: GET, any status from 200 to 399 is well. TCP: a connection is well.
- * Never rejects: what went wrong, a cancelled `signal` included, is the reason.
+ * Runs one probe, at most `spec.timeoutMs` long. HTTP: GET, any status from 200 to 399 is well. TCP: a connection is well. Exec: exit
+ * status 0 is well. Never rejects: what went wrong, a cancelled `signal` included, is the reason.
  */
 export async function runProbe(spec: ProbeSpec, target: ProbeTarget, signal?: AbortSignal): Promise<ProbeResult> {
-  const name = 'http' in spec ? spec.http.port : spec.tcp.port;
-  const port = Object.hasOwn(target.ports, name) ? target.ports[name] : undefined;
-  if (port === undefined)
-    return { ok: false, reason: `the probe names port ${name}, which the instance does not have` };
-
   const late = AbortSignal.timeout(spec.timeoutMs);
   const either = signal === undefined ? late : AbortSignal.any([signal, late]);
   if (either.aborted) return { ok: false, reason: 'the probe was cancelled' };
   try {
-    const refusal =
-      'http' in spec
-        ? await askHttp(target.host, port, spec.http.path, either)
-        : await askTcp(target.host, port, either);
+    const refusal = await ask(spec, target, either);
     return refusal === undefined ? { ok: true } : { ok: false, reason: refusal };
   } catch (error) {
     if (signal?.aborted === true) return { ok: false, reason: 'the probe was cancelled' };
@@ -42,6 +42,24 @@ export async function runProbe(spec: ProbeSpec, target: ProbeTarget, signal?: Ab
 }
 
 /** Undefined when well, otherwise why not. */
+async function ask(spec: ProbeSpec, target: ProbeTarget, signal: AbortSignal): Promise<string | undefined> {
+  if ('exec' in spec) return askCommand(target, spec.exec.command, signal);
+  const name = 'http' in spec ? spec.http.port : spec.tcp.port;
+  const port = Object.hasOwn(target.ports, name) ? target.ports[name] : undefined;
+  if (port === undefined) return `the probe names port ${name}, which the instance does not have`;
+  return 'http' in spec
+    ? await askHttp(target.host, port, spec.http.path, signal)
+    : await askTcp(target.host, port, signal);
+}
+
+async function askCommand({ exec }: ProbeTarget, command: string[], signal: AbortSignal): Promise<string | undefined> {
+  const ended = await exec(command, { signal, outputBytesMax: probeOutputBytesMax });
+  if (ended.status === 0) return undefined;
+  const how = ended.signal === undefined ? `exit status ${ended.status ?? 'unknown'}` : `ended by ${ended.signal}`;
+  const said = excerpt(ended.output);
+  return said === '' ? how : `${how}: ${said}`;
+}
+
 function askHttp(host: string, port: number, path: string, signal: AbortSignal): Promise<string | undefined> {
   return new Promise((resolve, reject) => {
     const asked = request({

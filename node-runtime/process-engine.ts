@@ -15,9 +15,10 @@ import {
   InstanceUnknownError,
 } from './errors.ts';
 import { createKeyedQueue } from './keyed-queue.ts';
-import { checkFiles, checkLaunch, isInstanceName } from './launch-check.ts';
+import { checkCommand, checkFiles, checkLaunch, isInstanceName } from './launch-check.ts';
 import { LAUNCH_GRACE_MS, LAUNCH_RECORD_POLL_MS, LOG_CHECK_MS } from './limits.ts';
 import { askToEnd, killAll } from './process-end.ts';
+import { execBeside } from './process-exec.ts';
 import { type InstanceFolder, openInstanceFolder } from './process-folder.ts';
 import { createProcessLauncher, describeInstance, type ProcessLauncher } from './process-launch.ts';
 import { createProcessLog, type ProcessLog } from './process-log.ts';
@@ -249,6 +250,14 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
           throw new DiskError('write names of', folder.folder, error);
         }
       });
+    },
+
+    async exec(instance, command, options) {
+      const { names } = running();
+      checkCommand(instance, command);
+      const standing = await standingOf(instance);
+      if (standing.kind !== 'running') throw new InstanceUnknownError(instance);
+      return execBeside({ clock, standing, folder: open(instance), names, nodeExecutableFolder }, command, options);
     },
 
     async *logs(instance, options, signal) {

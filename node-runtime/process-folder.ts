@@ -56,6 +56,8 @@ export interface InstanceFolder {
   writeHosts(text: string): Promise<void>;
   /** In the same file, for a workload that has it mounted; nothing when it was launched without one. */
   overwriteHosts(text: string): Promise<void>;
+  /** Whether it was launched with names of its own. */
+  hasHosts(): Promise<boolean>;
   layFiles(files: Launch['files']): Promise<void>;
   removeFiles(paths: string[]): Promise<void>;
 }
@@ -134,9 +136,11 @@ export function openInstanceFolder(root: string, instance: string): InstanceFold
 
     writeHosts: (text) => replace(inRun('hosts'), text, 0o644),
 
+    hasHosts: async () => (await readText(inRun('hosts'), 64 * 1024)) !== undefined,
+
     async overwriteHosts(text) {
       // The mount holds this very file: another one under its name would never be seen.
-      if ((await readText(inRun('hosts'), 64 * 1024)) === undefined) return;
+      if (!(await this.hasHosts())) return;
       await writeFile(inRun('hosts'), text, { flag: 'r+' });
       await truncate(inRun('hosts'), Buffer.byteLength(text));
     },

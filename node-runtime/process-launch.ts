@@ -62,7 +62,7 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
   async function begin(folder: InstanceFolder, launch: Launch, record: LaunchRecord): Promise<EngineInstance> {
     const { instance, spec } = launch;
     const wrap = (command: string[]) => (launch.hosts.length > 0 ? names.wrap(folder.hosts, command) : command);
-    const environment = workloadEnvironment(launch, process.env, nodeExecutableFolder);
+    const environment = workloadEnvironment(record.env, process.env, nodeExecutableFolder);
     const never = new AbortController().signal;
     const watch = watchFolder(folder.run, clock);
     let child: ChildProcess | undefined;

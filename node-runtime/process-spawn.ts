@@ -25,18 +25,19 @@ export interface SpawnRequest {
  */
 export async function spawnShim(request: SpawnRequest): Promise<ChildProcess> {
   const [file, ...rest] = request.command as [string, ...string[]];
-  const opening = [open(request.stdout, 'a', 0o600), open(request.stderr, 'a', 0o600), open('/dev/null', 'r+')];
+  const opening = [open(request.stdout, 'a', 0o600), open(request.stderr, 'a', 0o600)];
   const opened = await Promise.allSettled(opening);
   const handles = opened.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+  const cover = await coverDescriptors();
   try {
     // All there, or the first failure.
-    const [stdout, stderr, nothing] = (await Promise.all(opening)) as [FileHandle, FileHandle, FileHandle];
+    const [stdout, stderr] = (await Promise.all(opening)) as [FileHandle, FileHandle];
 
     const child = spawn(file, rest, {
       cwd: request.workingDirectory,
       env: request.env,
       detached: true,
-      stdio: ['ignore', stdout.fd, stderr.fd, ...coverDescriptors(nothing.fd)],
+      stdio: ['ignore', stdout.fd, stderr.fd, ...cover.stdio()],
     });
     child.once('exit', request.onEnd);
     await new Promise<void>((resolve, reject) => {
@@ -46,12 +47,24 @@ export async function spawnShim(request: SpawnRequest): Promise<ChildProcess> {
     child.unref();
     return child;
   } finally {
-    await Promise.all(handles.map((handle) => handle.close()));
+    await Promise.all([cover.close(), ...handles.map((handle) => handle.close())]);
   }
 }
 
+export interface DescriptorCover {
+  /** For descriptors 3 and up; to be asked for right before the spawn. */
+  stdio(): (number | 'ignore')[];
+  close(): Promise<void>;
+}
+
+/** Covers what a child would inherit. To be closed once the child is spawned. */
+export async function coverDescriptors(): Promise<DescriptorCover> {
+  const nothing = await open('/dev/null', 'r+');
+  return { stdio: () => coveredBy(nothing.fd), close: () => nothing.close() };
+}
+
 /** What goes to descriptors 3 and up: `cover` for each that would be inherited or is free now, 'ignore' for the rest. */
-function coverDescriptors(cover: number): (number | 'ignore')[] {
+function coveredBy(cover: number): (number | 'ignore')[] {
   const closing = new Set<number>();
   let highest = 2;
   for (const name of readdirSync('/proc/self/fd')) {

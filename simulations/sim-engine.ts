@@ -9,7 +9,7 @@ import {
   InstanceUnknownError,
   LaunchRefusedError,
 } from '../node-runtime/errors.ts';
-import { checkFiles, checkLaunch } from '../node-runtime/launch-check.ts';
+import { checkCommand, checkFiles, checkLaunch } from '../node-runtime/launch-check.ts';
 import type { Random } from '../node-runtime/random.ts';
 import { type WorkloadStep, workloadSteps } from './sim-workload.ts';
 
@@ -266,6 +266,30 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
       instance.launch = { ...instance.launch, hosts };
     },
 
+    /** A command is a workload of its own that shares nothing with the instance but its life. */
+    async exec(name, command, { signal, outputBytesMax }) {
+      const alive = running();
+      checkCommand(name, command);
+      const instance = instances.get(name);
+      if (instance === undefined || instance.exit !== undefined) throw new InstanceUnknownError(name);
+      const steps = workloadSteps(command, 0);
+      if (steps === undefined) return { status: 127, signal: undefined, output: `${command[0]}: not found\n` };
+      const gone = AbortSignal.any([alive, signal]);
+      let output = '';
+      const ended = (status: number | undefined, by?: string) => ({
+        status,
+        signal: by,
+        output: output.slice(0, outputBytesMax),
+      });
+      for (const [index, step] of steps.entries()) {
+        if (step.kind === 'say') output += step.text;
+        if (step.kind === 'wait' || step.kind === 'end') await clock.sleep(step.delayMs, gone);
+        if (step.kind === 'end') return ended(step.status, step.signal);
+        if (step.kind === 'run' || (step.kind === 'deaf' && index === steps.length - 1)) await aborted(gone);
+      }
+      return ended(0);
+    },
+
     async *logs(name, { tail, follow }, signal) {
       const alive = running();
       const either = signal === undefined ? alive : AbortSignal.any([alive, signal]);
@@ -299,4 +323,12 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
 /** What the image would run is not simulated: a container says its behaviour too. */
 function commandOf({ spec }: Launch): string[] {
   return spec.engine === 'docker' ? [...(spec.command ?? []), ...(spec.args ?? [])] : spec.command;
+}
+
+/** Rejects with the signal's reason once it aborts. */
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
 }

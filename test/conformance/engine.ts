@@ -118,6 +118,39 @@ export function testEngine(test: Test, name: string, make: () => Promise<EngineU
     t.is(listed?.pid, undefined);
   });
 
+  const outputBytesMax = 1_000;
+  on('a command beside an instance ends with its status and its words', async (t, { engine, command, run }) => {
+    await run(engine.launch(launchOf(command('run'))));
+    const options = { signal: new AbortController().signal, outputBytesMax };
+    const failed = await run(engine.exec(INSTANCE, command('print:disk is full', 'exit:3@20'), options));
+    t.deepEqual(failed, { status: 3, signal: undefined, output: 'disk is full\n' });
+    const well = await run(engine.exec(INSTANCE, command('print:fine', 'exit:0@0'), { ...options, outputBytesMax: 2 }));
+    t.deepEqual(well, { status: 0, signal: undefined, output: 'fi' });
+    t.is((await run(engine.list()))[0]?.exit, undefined, 'the instance runs on');
+  });
+
+  on('a command that hangs is ended when nobody wants it any more', async (t, { engine, command, run }) => {
+    await run(engine.launch(launchOf(command('run'))));
+    const waiting = new AbortController();
+    const asked = engine.exec(INSTANCE, command('print:begun', 'hang-on-term'), {
+      signal: waiting.signal,
+      outputBytesMax,
+    });
+    setImmediate(() => waiting.abort(new Error('it took too long')));
+    await t.throwsAsync(run(asked), { message: 'it took too long' });
+    await run(engine.terminate(INSTANCE, 0));
+    t.not((await run(engine.list()))[0]?.exit, undefined);
+  });
+
+  on('beside what does not run no command can be run', async (t, { engine, command, run }) => {
+    const options = { signal: new AbortController().signal, outputBytesMax };
+    await t.throwsAsync(run(engine.exec(INSTANCE, command('run'), options)), { instanceOf: InstanceUnknownError });
+    await run(engine.launch(launchOf(command('exit:0@10'))));
+    await run(engine.waitForExit(INSTANCE));
+    await t.throwsAsync(run(engine.exec(INSTANCE, command('run'), options)), { instanceOf: InstanceUnknownError });
+    await t.throwsAsync(run(engine.exec(INSTANCE, [], options)), { instanceOf: LaunchRefusedError });
+  });
+
   on('an end by a signal is not taken for an exit status', async (t, { engine, command, run, signalsAreStatuses }) => {
     await run(engine.launch(launchOf(command('signal:SIGSEGV@10'))));
     const exit = await run(engine.waitForExit(INSTANCE));

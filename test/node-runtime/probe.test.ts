@@ -4,6 +4,7 @@ import { createServer as createHttpServer, type RequestListener } from 'node:htt
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import test from 'ava';
 import type { ProbeSpec } from '../../control/plan.ts';
+import type { Execution } from '../../node-runtime/engine.ts';
 import { pickFreePort } from '../../node-runtime/free-port.ts';
 import { runProbe } from '../../node-runtime/probe.ts';
 
@@ -11,10 +12,12 @@ const timing = { periodMs: 1_000, timeoutMs: 5_000, failureThreshold: 3, success
 const http = (path = '/', timeoutMs = 5_000): ProbeSpec => ({ ...timing, timeoutMs, http: { path, port: 'http' } });
 const tcp = (timeoutMs = 5_000): ProbeSpec => ({ ...timing, timeoutMs, tcp: { port: 'http' } });
 
+const noCommands = { exec: () => Promise.reject(new Error('no command is wanted here')) };
+
 async function listen(t: { teardown(run: () => void): void }, server: Server) {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.teardown(() => server.close());
-  return { host: '127.0.0.1', ports: { http: (server.address() as AddressInfo).port } };
+  return { ...noCommands, host: '127.0.0.1', ports: { http: (server.address() as AddressInfo).port } };
 }
 
 const serve = (t: { teardown(run: () => void): void }, answer: RequestListener) => listen(t, createHttpServer(answer));
@@ -88,14 +91,14 @@ test('what is not HTTP is not well', async (t) => {
 });
 
 test('a port that nobody listens on is refused with a reason', async (t) => {
-  const target = { host: '127.0.0.1', ports: { http: await pickFreePort() } };
+  const target = { ...noCommands, host: '127.0.0.1', ports: { http: await pickFreePort() } };
   for (const spec of [http(), tcp()]) {
     t.deepEqual(await runProbe(spec, target), { ok: false, reason: 'connection refused: nothing listens there yet' });
   }
 });
 
 test('a port that the instance does not have is said by name', async (t) => {
-  const result = await runProbe(tcp(), { host: '127.0.0.1', ports: {} });
+  const result = await runProbe(tcp(), { ...noCommands, host: '127.0.0.1', ports: {} });
   t.deepEqual(result, { ok: false, reason: 'the probe names port http, which the instance does not have' });
 });
 
@@ -119,4 +122,32 @@ test('a free port can be listened on, and is not one that was promised', async (
   });
   t.teardown(() => server.close());
   await t.throwsAsync(pickFreePort('192.0.2.1'), { name: 'FreePortError' });
+});
+
+test('a command is well when it ends with 0; else its status, its signal or its words say why not', async (t) => {
+  const exec: ProbeSpec = { ...timing, exec: { command: ['check', '--all'] } };
+  const ask = (ended: Execution) =>
+    runProbe(exec, {
+      ...{ host: '127.0.0.1', ports: {} },
+      exec: async (command) => {
+        t.deepEqual(command, ['check', '--all']);
+        return ended;
+      },
+    });
+  t.deepEqual(await ask({ status: 0, signal: undefined, output: 'all is well' }), { ok: true });
+  const failed = { status: 3, signal: undefined };
+  t.deepEqual(await ask({ ...failed, output: '' }), { ok: false, reason: 'exit status 3' });
+  t.deepEqual(await ask({ ...failed, output: 'no\tdisk\n' }), { ok: false, reason: 'exit status 3: no disk' });
+  const killed = { status: undefined, signal: 'SIGSEGV', output: '' };
+  t.deepEqual(await ask(killed), { ok: false, reason: 'ended by SIGSEGV' });
+});
+
+test('a command that hangs is cancelled after the time-out', async (t) => {
+  const exec: ProbeSpec = { ...timing, timeoutMs: 50, exec: { command: ['check'] } };
+  const result = await runProbe(exec, {
+    ...{ host: '127.0.0.1', ports: {} },
+    exec: (_, { signal }) =>
+      new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true })),
+  });
+  t.deepEqual(result, { ok: false, reason: 'no answer within 50 ms' });
 });

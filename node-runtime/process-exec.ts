@@ -1,0 +1,71 @@
+// A command beside a process workload: the same names, folder, user and environment, in a session of its own. Called by
+// process-engine.ts. It says nothing about the workload, and nothing of the command is left when it has ended.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readlink } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
+import { cappedText } from './capped-text.ts';
+import type { Clock, TimerId } from './clock.ts';
+import type { ExecOptions, Execution } from './engine.ts';
+import { ExecFailedError } from './errors.ts';
+import { workloadEnvironment } from './launch-check.ts';
+import { EXEC_OUTPUT_WAIT_MS } from './limits.ts';
+import type { InstanceFolder } from './process-folder.ts';
+import type { Names } from './process-names.ts';
+import { coverDescriptors } from './process-spawn.ts';
+import { LAUNCH_VARIABLE, type Standing } from './process-standing.ts';
+import { sendSignal } from './process-table.ts';
+
+export interface ProcessExec {
+  clock: Clock;
+  standing: Standing & { kind: 'running' };
+  folder: InstanceFolder;
+  names: Names;
+  nodeExecutableFolder: string;
+}
+
+export async function execBeside(
+  { clock, standing, folder, names, nodeExecutableFolder }: ProcessExec,
+  command: string[],
+  { signal, outputBytesMax }: ExecOptions,
+): Promise<Execution> {
+  signal.throwIfAborted();
+  const { launchId, env, instance } = standing.launch;
+  const pid = standing.workload?.pid;
+  const cwd = pid === undefined ? folder.folder : await readlink(`/proc/${pid}/cwd`).catch(() => folder.folder);
+  const named = (await folder.hasHosts()) ? names.wrap(folder.hosts, command) : command;
+  const [file, ...rest] = named as [string, ...string[]];
+  const cover = await coverDescriptors();
+  const child = spawn(file, rest, {
+    cwd,
+    env: { ...workloadEnvironment(env, process.env, nodeExecutableFolder), [LAUNCH_VARIABLE]: launchId },
+    // A group of its own: what the command started is ended with it.
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe', ...cover.stdio()],
+  });
+  const kill = () => void (child.pid !== undefined && sendSignal(-child.pid, 'SIGKILL'));
+  /** Who left the group with our pipes in hand is not waited for. */
+  const letGo = () => {
+    child.stdout?.destroy();
+    child.stderr?.destroy();
+  };
+  let late: TimerId | undefined;
+  signal.addEventListener('abort', kill, { once: true });
+  try {
+    const output = cappedText([child.stdout as Readable, child.stderr as Readable], outputBytesMax);
+    const [status, ended] = (await once(child, 'exit').catch((error: Error) => {
+      throw new ExecFailedError(instance, command[0] ?? '', error.message, { cause: error });
+    })) as [number | null, NodeJS.Signals | null];
+    signal.throwIfAborted();
+    // What it left in its group would hold the pipes open.
+    kill();
+    late = clock.setTimeout(letGo, EXEC_OUTPUT_WAIT_MS);
+    return { status: status ?? undefined, signal: ended ?? undefined, output: await output };
+  } finally {
+    clock.clearTimeout(late);
+    letGo();
+    signal.removeEventListener('abort', kill);
+    await cover.close();
+  }
+}
