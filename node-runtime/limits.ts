@@ -118,6 +118,9 @@ export const sessionsPerPeerMax = 2;
 
 /** Any answer of Docker but a pull: creating a container on a slow card takes seconds. */
 export const DOCKER_ANSWER_MS = 30_000;
+/** How often Docker is asked for a sign of life, and how long one may take: a frozen one is noticed within 7 s, one on a box under load answers in time. */
+export const DOCKER_PING_PERIOD_MS = 2_000;
+export const DOCKER_PING_MS = 5_000;
 /** One pull: a large image over a slow uplink; it is tried again afterwards and keeps the layers it has. */
 export const DOCKER_PULL_MS = 2 * 3_600_000;
 /** The node's start waits this long for Docker to say what runs; later it is found when it answers. */

@@ -8,9 +8,10 @@ import { join } from 'node:path';
 import test from 'ava';
 import { createDockerEngine } from '../../node-runtime/docker-engine.ts';
 import type { Engine, Launch } from '../../node-runtime/engine.ts';
-import { NameServerError } from '../../node-runtime/errors.ts';
+import { DockerUnavailableError, NameServerError } from '../../node-runtime/errors.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
 import { launchOf, testEngine } from '../conformance/engine.ts';
+import { eventually } from '../eventually.ts';
 import { skip } from '../skip.ts';
 import { busyboxImage, type Dockerd, dockerMissing, startDockerd } from './dockerd.ts';
 import { gone } from './process-world.ts';
@@ -110,4 +111,26 @@ else {
       await t.throwsAsync(dockerd.docker('exec', id, 'nslookup', '-type=a', 'quiet'), { message: /./ });
     },
   );
+
+  test.serial('a frozen Docker is noticed within seconds, and found again with what runs', async (t) => {
+    const world = await createWorld(dockerd.host);
+    t.teardown(world.close);
+    t.teardown(() => dockerd.thaw());
+    const { engine } = world;
+    const isThere = () => eventually(() => engine.unavailable() === undefined, { deadlineMs: 30_000, what: 'Docker' });
+    await isThere();
+    const { pid } = await engine.launch(launchOf(['/bin/sleep', '1000']));
+    dockerd.freeze();
+    const frozenAt = clock.now();
+    const reason = await eventually(() => engine.unavailable(), { deadlineMs: 30_000, what: 'it to be noticed' });
+    t.regex(reason, /did not answer within 5000 ms/);
+    t.true(clock.now() - frozenAt < 15_000);
+    await t.throwsAsync(engine.list(), { instanceOf: DockerUnavailableError });
+    dockerd.thaw();
+    await isThere();
+    t.deepEqual(
+      (await engine.list()).map((one) => [one.pid, one.exit]),
+      [[pid, undefined]],
+    );
+  });
 }
