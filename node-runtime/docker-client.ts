@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream';
 import type Dockerode from 'dockerode';
 import type { Clock } from './clock.ts';
 import { DockerRefusedError, DockerUnavailableError } from './errors.ts';
-import { DOCKER_ANSWER_MS, DOCKER_PULL_MS } from './limits.ts';
+import { DOCKER_ANSWER_MS, DOCKER_PING_MS, DOCKER_PULL_MS } from './limits.ts';
 
 export type ContainerFacts = Dockerode.ContainerInspectInfo;
 export type ContainerOptions = Dockerode.ContainerCreateOptions;
@@ -19,6 +19,8 @@ export interface ContainerEvent {
 
 /** Rejects with DockerUnavailableError when the engine does not answer, and DockerRefusedError when it says no. */
 export interface DockerClient {
+  /** A sign of life, soon or not at all. */
+  ping(): Promise<void>;
   /** Ids of all containers with these labels, running or not. */
   containers(labels: Record<string, string>): Promise<string[]>;
   /** By id or name; undefined when there is none. */
@@ -100,8 +102,22 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
     }
   }
 
-  await ask('answer', docker.ping());
+  /** dockerode's types leave the options out. */
+  const pingUntil = docker.ping.bind(docker) as unknown as (options: { abortSignal: AbortSignal }) => Promise<unknown>;
+
+  async function ping(): Promise<void> {
+    // Ended with its socket: what a frozen engine never answers must not pile up.
+    const asked = new AbortController();
+    try {
+      await ask('answer', pingUntil({ abortSignal: asked.signal }), DOCKER_PING_MS);
+    } finally {
+      asked.abort();
+    }
+  }
+
+  await ping();
   return {
+    ping,
     async containers(labels) {
       const found = await ask(
         'list containers',

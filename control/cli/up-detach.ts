@@ -5,10 +5,10 @@ import { chmodSync, closeSync, mkdirSync, openSync, readFileSync, renameSync, st
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Context } from './context.ts';
+import type { DaemonSettings } from './daemon-options.ts';
 import { DaemonFailedError } from './errors.ts';
 import { detachedLogBytesMax, detachedLogLinesShown, detachMs, waitEveryMs } from './limits.ts';
 import { withProgress } from './progress.ts';
-import type { UpOptions } from './up.ts';
 
 /** The program's own script: what another process of it is started with. */
 export const scriptPath = fileURLToPath(new URL('../../bin/selvedge.js', import.meta.url));
@@ -23,7 +23,7 @@ export const daemonNodeOptions = ['--max-semi-space-size=1'];
 export const daemonEnvironment = { MALLOC_ARENA_MAX: '1' };
 
 /** The arguments that say the same as `options`, without the token: it travels by the environment. */
-export function upArguments(options: UpOptions, dataFolder: string): string[] {
+export function upArguments(options: DaemonSettings, dataFolder: string): string[] {
   const given: [string, string | undefined][] = [
     ['--fabric', options.fabric],
     ['--name', options.name],
@@ -69,7 +69,7 @@ async function answers({ client, host }: Context, child: ChildProcess): Promise<
 }
 
 export async function startDetached(start: {
-  options: UpOptions;
+  options: DaemonSettings;
   token: string | undefined;
   context: Context;
 }): Promise<void> {

@@ -47,6 +47,9 @@ export interface Dockerd {
   docker(...words: string[]): Promise<string>;
   /** Ends dockerd and leaves containers running or not, as dockerd does; `kill` is SIGKILL. */
   stop(kill?: boolean): Promise<void>;
+  /** SIGSTOP and SIGCONT: it keeps its sockets and answers nobody. */
+  freeze(): void;
+  thaw(): void;
   /** Starts it again on the same folders. */
   start(): Promise<void>;
   /** Ends everything and removes it. */
@@ -125,7 +128,17 @@ export async function startDockerd(options: { liveRestore?: boolean } = {}): Pro
     await rm(folder, { recursive: true, force: true });
     throw error;
   }
-  return { folder, socket, host, docker, stop, start, close };
+  const freeze = (): void => void child?.kill('SIGSTOP');
+  const thaw = (): void => void child?.kill('SIGCONT');
+  return { folder, socket, host, docker, stop, freeze, thaw, start, close };
+}
+
+/** Ranges of service addresses of the nodes that use this engine; each is a local route of the box. */
+export async function serviceRoutes(docker: Dockerd['docker']): Promise<string[]> {
+  const ids = await docker('network', 'ls', '--quiet', '--filter', 'label=io.selvedge.services');
+  const format = ['--format', '{{index .Labels "io.selvedge.services"}}'];
+  if (ids === '') return [];
+  return (await docker('network', 'inspect', ...format, ...ids.split('\n'))).split('\n');
 }
 
 /** A dockerd that was killed leaves mounts of its containers. */
