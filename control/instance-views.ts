@@ -64,6 +64,7 @@ export function instanceView(facts: InstanceFacts): InstanceView {
     ...(observed?.pid !== undefined && { pid: observed.pid }),
     ...(observed?.nextTryAt !== undefined && { nextTryAt: observed.nextTryAt }),
     ...(observed?.exit !== undefined && { exit: observed.exit }),
+    ...(observed?.probes !== undefined && { probes: observed.probes }),
     ...(observed?.addresses !== undefined && { addresses: observed.addresses }),
   };
 }

@@ -46,7 +46,7 @@ export const probePeriodMsMax = 86_400_000;
 export const stopTimeoutMsMax = 3_600_000;
 /** Milliseconds; a day: longer than any start that fails in the end. */
 export const healthyAfterMsMax = 86_400_000;
-export const probeThresholdMax = 100;
+export const probeThresholdMax = 1_000;
 
 // --- Placement and planner ---
 /** Instances on one node: its plan is one document, and one small box runs no more processes than this. */

@@ -1,24 +1,39 @@
 // Reads what the views are made of: the fabric's records and every mailbox. Called by the composition for the API. It must never write,
 // and a mailbox that cannot be read is a node of which nothing is known, not a failed answer.
 
+import { z } from 'zod';
 import { listRecords } from './documents.ts';
 import type { ObservedInstance, ObservedNode } from './fabric.ts';
 import { plannerWritersMax } from './limits.ts';
+import { probeKinds } from './plan.ts';
 import { asPlan, decodePayload, isVersion } from './plan-version.ts';
 import { type FabricFacts, fabricStatus, fabricViews, type MailboxFacts } from './status.ts';
 import type { Database, StoredDocument } from './store.ts';
 import type { ApplicationView, InstanceView, NodeView, StatusView } from './views.ts';
 import { createSpecCompiler } from './workload-spec.ts';
 
+const text = z.string();
+const time = z.number();
+const probe = z.looseObject({ judgement: z.enum(['passing', 'failing', 'failed']), reason: text, since: time });
+/** What the views read of it; a node may say more than this version knows. */
+const observedInstance = z.looseObject({
+  instance: text,
+  state: text,
+  ready: z.boolean(),
+  reason: text,
+  since: time.optional(),
+  restarts: z.number(),
+  specHash: text,
+  pid: z.number().optional(),
+  nextTryAt: time.optional(),
+  probes: z.partialRecord(z.enum(probeKinds), probe).optional(),
+  exit: z.looseObject({ at: time, status: z.number().optional(), signal: text.optional() }).optional(),
+  addresses: z.array(z.looseObject({ port: text, host: text, hostPort: z.number() })).optional(),
+});
+
 function isObservedInstance(document: StoredDocument): boolean {
-  const { instance, state, ready, reason, restarts, specHash } = document;
-  const texts = [instance, state, reason, specHash].every((text) => typeof text === 'string');
-  return (
-    texts &&
-    typeof ready === 'boolean' &&
-    typeof restarts === 'number' &&
-    document._id === `observed/instance/${instance}`
-  );
+  const read = observedInstance.safeParse(document);
+  return read.success && document._id === `observed/instance/${read.data.instance}`;
 }
 
 function asObservedNode(document: StoredDocument | undefined): ObservedNode | undefined {

@@ -27,6 +27,8 @@ export interface InstanceView {
   nextTryAt?: number;
   /** How it ended, while it does not run. */
   exit?: NonNullable<ObservedInstance['exit']>;
+  /** What its probes found, and since when. */
+  probes?: NonNullable<ObservedInstance['probes']>;
   /** Where its ports listen on its own node: reachable from that box, not from others. */
   addresses?: InstanceAddress[];
 }

@@ -2,7 +2,7 @@
 // (it takes 11 to 14 MB). Called by docker-watch.ts and docker-engine.ts. It decides nothing; every answer has a deadline.
 
 import { access } from 'node:fs/promises';
-import type { Readable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import type Dockerode from 'dockerode';
 import type { Clock } from './clock.ts';
 import { DockerRefusedError, DockerUnavailableError } from './errors.ts';
@@ -15,6 +15,15 @@ export type NetworkFacts = Dockerode.NetworkInspectInfo;
 export interface ContainerEvent {
   Action?: string;
   Actor?: { Attributes?: Record<string, string> };
+}
+
+/** A command in a container. */
+export interface ContainerExec {
+  /** Frames of Docker's stream format; ends with the command. */
+  stream: Readable;
+  demultiplex(stdout: Writable, stderr: Writable): void;
+  /** `Pid` is the engine's box's own number. */
+  inspect(): Promise<{ Running: boolean; ExitCode: number | null; Pid: number }>;
 }
 
 /** Rejects with DockerUnavailableError when the engine does not answer, and DockerRefusedError when it says no. */
@@ -41,6 +50,8 @@ export interface DockerClient {
   logs(id: string, options: { tail: number }): Promise<Buffer>;
   /** Frames from `since` (seconds with nanoseconds) on; ends with the container's run. */
   followLogs(id: string, options: { since: string }, signal: AbortSignal): Promise<Readable>;
+  /** Runs a command in a running container. */
+  exec(id: string, command: string[], signal: AbortSignal): Promise<ContainerExec>;
   /** Lines of JSON; ends when the engine goes. */
   events(labels: Record<string, string>, signal: AbortSignal): Promise<Readable>;
 }
@@ -175,6 +186,18 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
         ),
         signal,
       ),
+    async exec(id, command, signal) {
+      const made = await ask(
+        'prepare the command',
+        docker.getContainer(id).exec({ Cmd: command, AttachStdout: true, AttachStderr: true }),
+      );
+      const stream = untilAborted(await ask('run the command', made.start({ Detach: false, Tty: false })), signal);
+      return {
+        stream,
+        demultiplex: (stdout, stderr) => docker.modem.demuxStream(stream, stdout, stderr),
+        inspect: () => ask('describe the command', made.inspect()),
+      };
+    },
     events: async (labels, signal) =>
       untilAborted(
         await ask('tell events', docker.getEvents({ filters: { type: ['container'], label: labelFilter(labels) } })),

@@ -9,6 +9,7 @@ import { type DockerClient, dockerSocket, openDocker } from './docker-client.ts'
 import { describeContainer, standingOf } from './docker-container.ts';
 import { createDockerContainers } from './docker-containers.ts';
 import { endContainer } from './docker-end.ts';
+import { createDockerExec } from './docker-exec.ts';
 import { labelsOf, ownerLabels, ownsLabels } from './docker-labels.ts';
 import { createDockerLauncher } from './docker-launch.ts';
 import { readDockerLog } from './docker-log.ts';
@@ -25,7 +26,7 @@ import { createDockerWatch, type DockerWatch } from './docker-watch.ts';
 import type { Engine, EngineInstance, EngineOwner, Launch } from './engine.ts';
 import { DockerUnavailableError, EngineStoppedError, InstanceRunningError, InstanceUnknownError } from './errors.ts';
 import { createKeyedQueue } from './keyed-queue.ts';
-import { checkFiles, checkLaunch, isInstanceName } from './launch-check.ts';
+import { checkCommand, checkFiles, checkLaunch, isInstanceName } from './launch-check.ts';
 import { createNameForwarder } from './name-forwarder.ts';
 import { createNameServer } from './name-server.ts';
 
@@ -82,6 +83,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     },
   });
   const pulls = createDockerPulls({ docker: connected });
+  const commands = createDockerExec({ docker: connected });
   const names = createContainerNames();
   const nameServer = createNameServer({ answer: names.answer, forwarder: createNameForwarder({ clock }) });
   const { launch: launchContainer } = createDockerLauncher({
@@ -218,6 +220,14 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
         if ((await containers.find(instance)) === undefined) throw new InstanceUnknownError(instance);
         await tellNames(instance, hosts);
       });
+    },
+
+    async exec(instance, command, options) {
+      running();
+      checkCommand(instance, command);
+      const facts = await containers.find(instance);
+      if (facts === undefined || standingOf(facts) !== 'running') throw new InstanceUnknownError(instance);
+      return commands.exec(instance, facts.Id, command, options);
     },
 
     async *logs(instance, options, signal) {

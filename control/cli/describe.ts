@@ -34,6 +34,13 @@ export function applicationText(host: Host, application: ApplicationView): strin
   ].join('\n\n');
 }
 
+function probeFacts(host: Host, { probes = {} }: InstanceView): [string, string][] {
+  return Object.entries(probes).map(([kind, { judgement, reason, since }]) => {
+    const why = reason === '' ? '' : `: ${printable(reason)}`;
+    return [`${kind} probe`, `${judgement} for ${age(host, since)}${why}`];
+  });
+}
+
 export function instanceText(host: Host, instance: InstanceView): string {
   return facts(host, [
     ['instance', printable(instance.name)],
@@ -48,6 +55,7 @@ export function instanceText(host: Host, instance: InstanceView): string {
       'since',
       instance.since === undefined ? undefined : `${formatDate(instance.since)} (${age(host, instance.since)})`,
     ],
+    ...probeFacts(host, instance),
     ['pid', instance.pid === undefined ? undefined : String(instance.pid)],
     ['restarts', String(instance.restarts)],
     ['next try', instance.nextTryAt === undefined ? undefined : formatDate(instance.nextTryAt)],

@@ -38,6 +38,13 @@ spec:
       ports: [{ name: raw, port: 9000 }]
       placement: { node: edge-1 }
       probes: { readiness: { tcp: { port: raw }, ${probe} } }
+    - name: hanger
+      engine: process
+      command: [sh, -c, 'rm -f up hung; until [ -e start ]; do sleep 0.05; done; : > up; exec sleep 1000']
+      placement: { node: edge-1 }
+      probes:
+        startup: { exec: { command: [test, -e, up] }, periodMs: 100, failureThreshold: 300 }
+        liveness: { exec: { command: [sh, -c, 'if [ -e hung ]; then echo it hangs; exit 1; fi'] }, ${probe} }
     - name: follower
       engine: process
       command: [sleep, '1000']
@@ -136,8 +143,29 @@ test('instances crash, wait for readiness, are replaced and removed, and outlive
     t.is((await until('socket', 'is ready', isReady)).pid, shut.pid);
   });
 
+  await step('what hangs is restarted by its liveness probe, which begins when it has started up', async () => {
+    const shut = await until(
+      'hanger',
+      'starts up',
+      ({ state, probes }) => state === 'running' && probes?.startup !== undefined,
+    );
+    t.deepEqual([shut.ready, shut.probes?.startup?.judgement, shut.probes?.liveness], [false, 'failing', undefined]);
+    await writeFile(file('hanger', 'start'), '');
+    const up = await until('hanger', 'lives', ({ probes }) => probes?.liveness?.judgement === 'passing');
+    t.deepEqual([up.pid, up.ready], [shut.pid, true], 'without a readiness probe it is ready once it is up');
+    await writeFile(file('hanger', 'hung'), '');
+    const restarted = await until('hanger', 'runs again', ({ restarts, ready }) => restarts === 1 && ready);
+    t.not(restarted.pid, up.pid);
+    t.false(await isAlive(up.pid as number));
+    const why = edge.daemon.events.map(({ message }) => message ?? '').filter((message) => /hanger/.test(message));
+    t.true(
+      why.some((message) => /liveness probe failed 2 times: exit status 1: it hangs/.test(message)),
+      why.join('\n'),
+    );
+  });
+
   await step('a changed spec replaces that instance and no other', async () => {
-    const others = ['crasher', 'socket', 'follower', 'once'];
+    const others = ['crasher', 'socket', 'hanger', 'follower', 'once'];
     const [before, old] = [await identities(others), await edge.instance('web')];
     await fabric.apply(manifest(2, extra));
     const web = await until('web', 'is replaced', ({ ready, pid }) => ready && pid !== old.pid);

@@ -1,0 +1,79 @@
+// Commands inside containers. Called by docker-engine.ts. Docker cannot end one: whoever is given up is killed from here, where its
+// process can be seen; until it is gone no other command is begun in that container, so that they never pile up.
+
+import { readFile } from 'node:fs/promises';
+import { PassThrough } from 'node:stream';
+import { cappedText } from './capped-text.ts';
+import type { ContainerExec, DockerClient } from './docker-client.ts';
+import type { ExecOptions, Execution } from './engine.ts';
+import { ExecFailedError } from './errors.ts';
+import { sendSignal } from './process-table.ts';
+
+export interface DockerExec {
+  exec(instance: string, container: string, command: string[], options: ExecOptions): Promise<Execution>;
+}
+
+/** Docker's own answers for what is no program, or none that can be run. */
+const notRunnable = [126, 127];
+
+export function createDockerExec({ docker }: { docker(): DockerClient }): DockerExec {
+  /** By container: commands that were given up. */
+  const givenUp = new Map<string, ContainerExec>();
+
+  async function end(container: string, running: ContainerExec): Promise<void> {
+    givenUp.set(container, running);
+    const { Running, Pid } = await running.inspect();
+    if (!Running) givenUp.delete(container);
+    // Docker's number means this process only where both see the same processes.
+    else if (await isOf(container, Pid)) sendSignal(Pid, 'SIGKILL');
+  }
+
+  async function refuseWhileOneHangs(instance: string, container: string, command: string): Promise<void> {
+    const before = givenUp.get(container);
+    if (before === undefined) return;
+    if ((await before.inspect()).Running)
+      throw new ExecFailedError(instance, command, 'an earlier command hangs there');
+    givenUp.delete(container);
+  }
+
+  return {
+    async exec(instance, container, command, { signal, outputBytesMax }) {
+      signal.throwIfAborted();
+      const program = command[0] ?? '';
+      await refuseWhileOneHangs(instance, container, program);
+      const running = await docker().exec(container, command, signal);
+      const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+      const output = cappedText([stdout, stderr], outputBytesMax);
+      const ended = Promise.withResolvers<void>();
+      const giveUp = () => ended.reject(signal.reason);
+      signal.addEventListener('abort', giveUp, { once: true });
+      running.stream.once('end', () => ended.resolve());
+      running.stream.once('close', () => ended.resolve());
+      running.demultiplex(stdout, stderr);
+      try {
+        await ended.promise;
+        stdout.end();
+        stderr.end();
+        const { ExitCode, Running } = await running.inspect();
+        if (Running) await end(container, running);
+        const said = await output;
+        if (ExitCode !== null && notRunnable.includes(ExitCode) && said.includes('OCI runtime exec failed'))
+          throw new ExecFailedError(instance, program, said.trim());
+        return { status: ExitCode ?? undefined, signal: undefined, output: said };
+      } catch (error) {
+        if (signal.aborted) await end(container, running).catch(() => undefined);
+        throw error;
+      } finally {
+        signal.removeEventListener('abort', giveUp);
+        running.stream.destroy();
+        stdout.destroy();
+        stderr.destroy();
+      }
+    },
+  };
+}
+
+async function isOf(container: string, pid: number): Promise<boolean> {
+  const groups = await readFile(`/proc/${pid}/cgroup`, 'utf8').catch(() => '');
+  return pid > 1 && groups.includes(container);
+}
