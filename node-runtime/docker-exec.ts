@@ -20,27 +20,23 @@ export function createDockerExec({ docker }: { docker(): DockerClient }): Docker
   /** By container: commands that were given up. */
   const givenUp = new Map<string, ContainerExec>();
 
-  async function end(container: string, running: ContainerExec): Promise<void> {
+  /** Whether it is gone. One that is just being started has no process yet: it is killed the next time. */
+  async function end(container: string, running: ContainerExec): Promise<boolean> {
     givenUp.set(container, running);
     const { Running, Pid } = await running.inspect();
     if (!Running) givenUp.delete(container);
     // Docker's number means this process only where both see the same processes.
     else if (await isOf(container, Pid)) sendSignal(Pid, 'SIGKILL');
-  }
-
-  async function refuseWhileOneHangs(instance: string, container: string, command: string): Promise<void> {
-    const before = givenUp.get(container);
-    if (before === undefined) return;
-    if ((await before.inspect()).Running)
-      throw new ExecFailedError(instance, command, 'an earlier command hangs there');
-    givenUp.delete(container);
+    return !Running;
   }
 
   return {
     async exec(instance, container, command, { signal, outputBytesMax }) {
       signal.throwIfAborted();
       const program = command[0] ?? '';
-      await refuseWhileOneHangs(instance, container, program);
+      const before = givenUp.get(container);
+      if (before !== undefined && !(await end(container, before)))
+        throw new ExecFailedError(instance, program, 'an earlier command hangs there');
       const running = await docker().exec(container, command, signal);
       const [stdout, stderr] = [new PassThrough(), new PassThrough()];
       const output = cappedText([stdout, stderr], outputBytesMax);

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { createDockerEngine } from '../../node-runtime/docker-engine.ts';
 import type { Engine, Launch } from '../../node-runtime/engine.ts';
-import { DockerUnavailableError, NameServerError } from '../../node-runtime/errors.ts';
+import { DockerUnavailableError, ExecFailedError, NameServerError } from '../../node-runtime/errors.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
 import { launchOf, testEngine } from '../conformance/engine.ts';
 import { eventually } from '../eventually.ts';
@@ -111,6 +111,23 @@ else {
       await t.throwsAsync(dockerd.docker('exec', id, 'nslookup', '-type=a', 'quiet'), { message: /./ });
     },
   );
+
+  test.serial('a command that hangs in a container is ended, and others can be run after it', async (t) => {
+    const world = await createWorld(dockerd.host);
+    t.teardown(world.close);
+    const { engine } = world;
+    const { instance } = await engine.launch(launchOf(['/bin/sleep', '1000']));
+    const run = (command: string[], signal = new AbortController().signal) =>
+      engine.exec(instance, command, { signal, outputBytesMax: 1_000 });
+    await t.throwsAsync(run(['/bin/sleep', '500'], AbortSignal.timeout(300)), { name: 'TimeoutError' });
+    const processes = async () => (await run(['/bin/ps'])).output;
+    const left = await eventually(async () => {
+      const said = await processes();
+      return said.includes('sleep 500') ? undefined : said;
+    });
+    t.regex(left, /sleep 1000/);
+    await t.throwsAsync(run(['/no/such/program']), { instanceOf: ExecFailedError, message: /no such file/ });
+  });
 
   test.serial('a frozen Docker is noticed within seconds, and found again with what runs', async (t) => {
     const world = await createWorld(dockerd.host);
