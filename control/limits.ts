@@ -160,6 +160,19 @@ export const checkpointConflictsMax = 3;
 export const refusalsPerStreamMax = 200;
 /** Bytes of an observed document: links and problems of a node, both bounded lists. */
 export const observedBytesMax = 65_536;
+/** Bytes of a tombstone that a node writes: id, revision, and whom it is about. */
+export const observedTombstoneBytesMax = 1024;
+/** Observed documents in one mailbox: what one node may run (`nodeInstancesMax`), as much again that is ending, and itself. */
+export const observedInstancesMax = 1001;
+/** Leaves of an observed document: it has one writer; each power cut that sets the node's mailbox back may leave one. */
+export const observedLeavesMax = 16;
+/** Bytes of all observations in one mailbox: some 600 an instance, ten times that for wordy reasons, and the node's own. */
+export const observedMailboxBytesMax = 8 * 1024 * 1024;
+/** A mailbox that refuses is counted anew so often: longer than a batch takes to be stored. */
+export const observedRecountMs = 60_000;
+/** A node that was out of reach may speak this long of instances that a newer plan no longer has, and of so many. */
+export const plannedLatelyMs = 86_400_000;
+export const plannedLatelyMax = 1000;
 /** Bytes of a file slot: a file of `configFileBytesMax` in base64, and its fields. */
 export const fileDocumentBytesMax = 1536 * 1024;
 /** Certificates of `desired/authority`, and characters of each in base64. */

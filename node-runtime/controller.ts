@@ -7,12 +7,14 @@ import type { NodeRecord } from '../control/fabric.ts';
 import { createLease } from '../control/lease.ts';
 import { createLedger, type Ledger } from '../control/ledger.ts';
 import { checkLabels, createNodeRegistry } from '../control/nodes.ts';
+import { createObservedBounds, type ObservedBounds } from '../control/observed-bounds.ts';
 import type { MicroserviceName, Plan, PlanVersion } from '../control/plan.ts';
 import { asPlan, compareVersions, decodePayload } from '../control/plan-version.ts';
 import { createPlanner } from '../control/planner.ts';
 import { createStatusReader, type StatusReader } from '../control/status-reader.ts';
 import type { Database, Store } from '../control/store.ts';
 import type { TokenView } from '../control/views.ts';
+import type { WriteGuard } from '../control/write-guard.ts';
 import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import { issueNodeAuthority } from '../pki/certificates.ts';
 import type { AdmissionAnswer, AdmissionRequest, EnrollmentServerDependencies } from '../pki/enrollment-server.ts';
@@ -46,7 +48,7 @@ export interface Controller {
     router: 'interior' | 'edge';
   }): Promise<TokenView>;
   /** The mailbox of an admitted peer; undefined for anybody else. */
-  mailboxOf(peerId: PeerId): Promise<{ node: string; database: Database } | undefined>;
+  mailboxOf(peerId: PeerId): Promise<{ node: string; database: Database; guard: WriteGuard } | undefined>;
   peerOf(node: string): Promise<PeerId | undefined>;
   /** Takes nodes out of the fabric: reaches every connected node within seconds. */
   readonly revoking: Revoking;
@@ -87,6 +89,7 @@ export async function createController(dependencies: {
   const registry = createNodeRegistry({ fabric, clock, ledger });
   const tokens = await createTokenBook({ disk, clock, random, fabricId });
   const lease = createLease({ disk, clock, self: mesh.peerId, usedTerm });
+  const observedBounds = new Map<PeerId, ObservedBounds>();
   let authorityTimer: TimerId | undefined;
 
   /** What was obeyed is synced, and the store is not: it may be behind after a power cut, and empty when its files are damaged. */
@@ -269,6 +272,8 @@ export async function createController(dependencies: {
       clock.clearTimeout(authorityTimer);
       authorityTimer = undefined;
       admissions.stop();
+      for (const { close } of observedBounds.values()) close();
+      observedBounds.clear();
       await planner.stop();
       await lease.stop();
       await ledger.stop();
@@ -283,7 +288,13 @@ export async function createController(dependencies: {
 
     async mailboxOf(peerId) {
       const record = (await members()).find((node) => node.peerId === peerId);
-      return record && { node: record.name, database: await mailbox(record.name) };
+      if (record === undefined) return undefined;
+      const { name: node } = record;
+      const database = await mailbox(node);
+      // One for all streams of the peer, so that they are counted together.
+      const bounds = observedBounds.get(peerId) ?? createObservedBounds({ node, mailbox: database, clock });
+      observedBounds.set(peerId, bounds);
+      return { node, database, guard: bounds.guard };
     },
 
     peerOf: async (node) => (await getRecord(fabric, 'node', node))?.peerId,

@@ -3,7 +3,6 @@
 
 import { createReplicationServer } from '../control/replication-server.ts';
 import type { Database } from '../control/store.ts';
-import { nodeWrites } from '../control/write-guard.ts';
 import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import { enrollmentProtocol } from '../pki/enrollment-frames.ts';
 import { createEnrollmentServer } from '../pki/enrollment-server.ts';
@@ -66,7 +65,7 @@ export function serveProtocols(dependencies: {
           return { database: bulletin, guard: () => 'facts are read from a bulletin, never pushed into it' };
         }
         const mailbox = await controller?.mailboxOf(from);
-        return mailbox && { database: mailbox.database, guard: nodeWrites(mailbox.node) };
+        return mailbox && { database: mailbox.database, guard: mailbox.guard };
       },
       onRefused: ({ from, database, reason, document }) =>
         refuse(from, document === undefined ? database : `${document} of ${database}`, reason),
