@@ -76,6 +76,12 @@ export const eventSubjectCharactersMax = 253;
 export const eventTypeCharactersMax = 64;
 /** Identical events within this are counted into one. */
 export const eventCollapseMs = 1000;
+/** Events with a cause, which others can bring about as often as they like: the time that they are counted over doubles up to this. */
+export const eventFloodMsMax = 3_600_000;
+/** A cause is forgotten once it was silent for a time of at least this: whoever pauses between two events gets no more than one a minute. */
+export const eventCauseMemoryMs = 60_000;
+/** Causes that are counted at once; beyond, events are counted by type alone. */
+export const eventCausesMax = 32;
 /** Different (type, subject) pairs that are counted at once; beyond, events are counted by type alone. */
 export const eventCollapseKeysMax = 256;
 /** Events that wait to be written; beyond, they are dropped and the number is itself an event. */

@@ -17,9 +17,7 @@ import { createEnrollWindow, type WindowRequest, type WindowState } from '../pki
 import type { Admit } from '../pki/enrollment-server.ts';
 import { ApprovalFailedError, NoSuchRequestError } from '../pki/errors.ts';
 import { createPendingRequests, type PendingRequests } from '../pki/pending-requests.ts';
-import { createRateLimiter } from '../pki/rate-limit.ts';
 import type { Clock } from './clock.ts';
-import { forgeriesReportedMax, forgeriesWindowMs } from './limits.ts';
 import type { Random } from './random.ts';
 
 export interface ApproveRequest {
@@ -67,15 +65,10 @@ export function createAdmissions(dependencies: {
     if (event.type === 'connected') addresses.set(event.peerId, hostOfMultiaddr(event.address) ?? 'unknown');
     if (event.type === 'disconnected') addresses.delete(event.peerId);
   });
-  const record = (type: string, subject: string, message: string): void =>
-    void ledger.append({ type, subject, message }).catch(() => problem(`an event was not written: ${type} ${subject}`));
-  const forgeries = createRateLimiter({
-    clock,
-    windowMs: forgeriesWindowMs,
-    perKeyMax: Number.POSITIVE_INFINITY,
-    totalMax: forgeriesReportedMax,
-    keysMax: 1,
-  });
+  const record = (type: string, subject: string, message: string, cause?: string): void =>
+    void ledger
+      .append({ type, subject, message, ...(cause !== undefined && { cause }) })
+      .catch(() => problem(`an event was not written: ${type} ${subject}`));
 
   const requests = createPendingRequests({ clock, addressOf: (peerId) => addresses.get(peerId), admit });
   const approvals = createApprovals({
@@ -86,8 +79,8 @@ export function createAdmissions(dependencies: {
     self: mesh.peerId,
     pending: requests,
     onForged({ peerId, address }) {
-      if (!forgeries.allow('')) return;
-      record('approval-forged', peerId, `it claimed another box's handle from ${address}, and did not know the code`);
+      const message = `it claimed another box's handle from ${address}, and did not know the code`;
+      record('approval-forged', peerId, message, 'wrong proof');
     },
   });
   const enrollWindow = createEnrollWindow({

@@ -300,10 +300,12 @@ export async function createController(dependencies: {
     peerOf: async (node) => (await getRecord(fabric, 'node', node))?.peerId,
 
     refused(peerId, reason) {
-      ledger.append({ type: 'enrollment-refused', subject: peerId, message: reason }).catch(() => undefined);
+      // A stranger chooses its peer id, and details of what it gets wrong.
+      const cause = reason.slice(0, reason.indexOf(':') + 1) || reason;
+      ledger.append({ type: 'enrollment-refused', subject: peerId, message: reason, cause }).catch(() => undefined);
     },
     refusedRequest(from, reason) {
-      ledger.append({ type: 'request-refused', subject: from, message: reason }).catch(() => undefined);
+      ledger.append({ type: 'request-refused', subject: from, message: reason, cause: from }).catch(() => undefined);
     },
   };
 }

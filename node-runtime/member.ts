@@ -28,6 +28,7 @@ import { observedNode } from './node-observation.ts';
 import type { NodePorts, Report } from './node-ports.ts';
 import { loadObeyedAtStart, recoverObeyedPlan } from './obeyed-recovery.ts';
 import { createObserver } from './observer.ts';
+import { createPeerProblems } from './peer-problems.ts';
 import { createPlanFollower } from './plan-follower.ts';
 import { serveProtocols } from './protocols.ts';
 import { createReplicas, type Replicated } from './replicas.ts';
@@ -105,6 +106,8 @@ async function compose(
     report('problem', message);
     observeNode();
   }
+
+  const peerProblem = createPeerProblems({ clock, problem });
 
   const controllerReachable = (): boolean =>
     controllerAuthority !== undefined || links.linked().some(({ identity }) => identity.kind === 'controller');
@@ -205,7 +208,7 @@ async function compose(
       instances.recheck();
       links.refresh();
     },
-    onRefused: (from, reason) => report('problem', `an announcement from ${from} was refused: ${reason}`),
+    onRefused: (from, reason) => peerProblem(from, `an announcement from ${from} was refused: ${reason}`),
   });
 
   const instances = createInstances({
@@ -245,7 +248,7 @@ async function compose(
     instances.readyHere().has(key) ||
     announcer.endpoints().some((endpoint) => endpoint.ready && microserviceKey(endpoint) === key);
 
-  const replicas = createReplicas({ mesh, actors, jitter, replicate: ports.replicate, onRefused: problem });
+  const replicas = createReplicas({ mesh, actors, jitter, replicate: ports.replicate, onRefused: peerProblem });
 
   /** A shows its issuing authority when it is a controller, else its node's authority. */
   const presented = (): Uint8Array[] => decodeChain(controllerAuthority?.chain ?? membership.chain);
@@ -401,7 +404,7 @@ async function compose(
     engines,
     bulletin: bulletinDatabase,
     controller,
-    problem,
+    problem: peerProblem,
   });
   links.start();
   stops.push(
