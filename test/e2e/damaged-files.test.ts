@@ -297,6 +297,9 @@ test('a damaged file is named, or mended, and never costs a node its identity', 
         t.regex(text, message);
         t.is(text.match(/^error: /gm)?.length, 1);
         t.regex(text, /backup|move it away/, 'and what to do');
+        const detached = await up(folder, ([file = '', ...rest]) => [file, ...rest, '--detach']);
+        t.is(detached.status, 78, detached.text);
+        t.regex(detached.text, message, 'the same in the background');
       } finally {
         await removeCopy(folder);
       }
