@@ -12,7 +12,7 @@ const mustBeMended: ReadonlySet<unknown> = new Set([
   'lease-journal-damaged',
   'store-damaged',
   'store-lost',
-  'token-journal-damaged',
+  'token-file-damaged',
 ]);
 
 export const withMendedStatus = (error: Error): Error => Object.assign(error, { exitStatus: mustBeMendedStatus });

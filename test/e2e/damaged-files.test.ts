@@ -57,8 +57,8 @@ const mended: readonly RegExp[] = [
   /^root\.pem$/,
   // Terms go on after those of the plans.
   /^lease\.jsonl$/,
-  // Tokens that are not in it are void.
-  /^tokens\.jsonl$/,
+  // The fact is in the bulletin, too.
+  /^revocations\//,
   // Everything of an instance is made again at its next launch.
   /^instances\//,
   // Of a worker: its mailbox comes again from a controller.
