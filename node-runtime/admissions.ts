@@ -19,6 +19,7 @@ import { ApprovalFailedError, NoSuchRequestError } from '../pki/errors.ts';
 import { createPendingRequests, type PendingRequests } from '../pki/pending-requests.ts';
 import type { Clock } from './clock.ts';
 import type { Random } from './random.ts';
+import type { WindowFacts } from './window-facts.ts';
 
 export interface ApproveRequest {
   code: string;
@@ -41,7 +42,8 @@ export interface Admissions {
   closeWindow(): WindowView;
   /** What `status` shows as long as it holds. */
   notices(): string[];
-  stop(): void;
+  start(): Promise<void>;
+  stop(): Promise<void>;
 }
 
 const viewOf = (state: WindowState | undefined): WindowView =>
@@ -56,9 +58,11 @@ export function createAdmissions(dependencies: {
   fabricId: string;
   ledger: Ledger;
   admit: Admit;
+  /** Tells every node of the window. */
+  facts: WindowFacts;
   problem(message: string): void;
 }): Admissions {
-  const { clock, random, deriveKey, mesh, fabric, fabricId, ledger, admit, problem } = dependencies;
+  const { clock, random, deriveKey, mesh, fabric, fabricId, ledger, admit, facts, problem } = dependencies;
   /** Where connected peers come from; as many as there are connections. */
   const addresses = new Map<string, string>();
   const unsubscribe = mesh.subscribe((event) => {
@@ -88,9 +92,15 @@ export function createAdmissions(dependencies: {
     pending: requests,
     onAdmitted: (node, { peerId, address }) =>
       record('window-used', node, `${peerId} from ${address} was admitted without proof by the open window`),
-    onClosed: ({ admitted }, reason) =>
-      record('window-closed', 'enrollment', `${reason}; it admitted ${admitted.length}: ${admitted.join(' ')}`),
+    onClosed({ admitted }, reason) {
+      record('window-closed', 'enrollment', `${reason}; it admitted ${admitted.length}: ${admitted.join(' ')}`);
+      void tellClosed();
+    },
   });
+
+  function tellClosed(): Promise<void> {
+    return facts.closed().catch((error: unknown) => problem(`nodes were not told that a window is closed: ${error}`));
+  }
 
   /** What would be refused anyway is refused before a code is used up. */
   async function checkWish({ name, labels }: Pick<ApproveRequest, 'name' | 'labels'>): Promise<void> {
@@ -142,6 +152,13 @@ export function createAdmissions(dependencies: {
       const until = new Date(state.until).toISOString();
       const message = `open until ${until} for at most ${state.max} boxes from ${state.cidrs.join(' ')}`;
       record('window-opened', 'enrollment', message);
+      try {
+        await facts.opened(state);
+      } catch (error) {
+        // A door that nobody sees is not left open.
+        enrollWindow.close();
+        throw error;
+      }
       return viewOf(state);
     },
 
@@ -160,9 +177,13 @@ export function createAdmissions(dependencies: {
       ];
     },
 
-    stop() {
+    // A former life may have ended with its window open.
+    start: tellClosed,
+
+    async stop() {
       unsubscribe();
       enrollWindow.close();
+      await tellClosed();
     },
   };
 }

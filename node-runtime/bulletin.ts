@@ -11,7 +11,7 @@ import {
   factType,
   isRevoked,
 } from '../pki/facts.ts';
-import type { ControllerBody, Fact, SignPayload, VerifySigned } from '../pki/identity.ts';
+import type { ControllerBody, Fact, SignPayload, VerifySigned, WindowBody } from '../pki/identity.ts';
 import type { Clock } from './clock.ts';
 import type { Disk } from './disk.ts';
 import { createKeptRevocations } from './kept-revocations.ts';
@@ -27,6 +27,8 @@ export interface Bulletin {
   isRevoked(peerId: string): boolean;
   authorityFloor(peerId: string): number;
   controllers(): ControllerBody[];
+  /** Those that are open now. */
+  windows(): WindowBody[];
 }
 
 export function createBulletin(dependencies: {
@@ -102,6 +104,8 @@ export function createBulletin(dependencies: {
     },
     isRevoked: (peerId) => isRevoked(current)(peerId),
     authorityFloor: (peerId) => authorityFloor(current)(peerId),
+    windows: () =>
+      current.flatMap(({ body }) => (body.kind === 'window' && body.open && body.until > clock.now() ? [body] : [])),
     controllers: () => current.flatMap(({ body }) => (body.kind === 'controller' ? [body] : [])),
   };
 }

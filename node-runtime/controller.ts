@@ -31,6 +31,7 @@ import { authorityCheckPeriodMs, controllerAddressesMax, controllerFactLifetimeM
 import type { Membership } from './membership.ts';
 import type { NodePorts } from './node-ports.ts';
 import { createRevoking, type Revoking } from './revoking.ts';
+import { createWindowFacts } from './window-facts.ts';
 
 export interface Controller {
   start(): Promise<void>;
@@ -195,6 +196,7 @@ export async function createController(dependencies: {
     fabricId,
     ledger,
     admit,
+    facts: createWindowFacts({ clock, bulletin, sign, self: { peerId: mesh.peerId, node: self } }),
     problem,
   });
 
@@ -263,6 +265,7 @@ export async function createController(dependencies: {
       });
       await publishAddresses();
       await revoking.reconcile();
+      await admissions.start();
       await lease.start();
       await planner.start();
       watchAuthorities();
@@ -271,7 +274,7 @@ export async function createController(dependencies: {
     async stop() {
       clock.clearTimeout(authorityTimer);
       authorityTimer = undefined;
-      admissions.stop();
+      await admissions.stop();
       for (const { close } of observedBounds.values()) close();
       observedBounds.clear();
       await planner.stop();

@@ -33,6 +33,7 @@ import { createPlanFollower } from './plan-follower.ts';
 import { serveProtocols } from './protocols.ts';
 import { createReplicas, type Replicated } from './replicas.ts';
 import { createTrust } from './trust.ts';
+import { windowNotices } from './window-facts.ts';
 import { createWorkloadCertificates } from './workload-certificates.ts';
 
 export interface Member {
@@ -41,6 +42,8 @@ export interface Member {
   readonly controller: Controller | undefined;
   /** What this node says of itself; on a worker that is all that its socket answers. */
   status(): Promise<StatusView>;
+  /** What everybody should see although nothing is wrong. */
+  notices(): string[];
   /** `workloads` also ends every instance; otherwise they run on and are adopted at the next start. */
   stop(options: { workloads: boolean }): Promise<void>;
 }
@@ -418,9 +421,16 @@ async function compose(
   for (const message of mended) problem(message);
   observeNode();
 
+  /** Its own window a controller tells in more detail. */
+  const notices = (): string[] => [
+    ...(controller?.admissions.notices() ?? []),
+    ...windowNotices(bulletin.windows().filter(({ peerId }) => peerId !== mesh.peerId)),
+  ];
+
   return {
     membership: () => membership,
     controller,
+    notices,
     async status() {
       const { addresses, links: linked, problems: lately } = observation();
       return nodeStatus({
