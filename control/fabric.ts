@@ -85,6 +85,7 @@ export interface LedgerEvent {
 
 export type InstanceState =
   | 'waiting'
+  | 'pulling'
   | 'creating'
   | 'starting'
   | 'running'

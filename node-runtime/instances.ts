@@ -174,6 +174,13 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
 
   const machine = instanceMachine.provide({
     actors: {
+      stage: fromPromise<void, PlannedInstance>(({ input, signal }) =>
+        engines.stage(
+          input.spec,
+          (progress) => supervised.get(input.name)?.actor.send({ type: 'PROGRESS', progress }),
+          signal,
+        ),
+      ),
       prepare: fromPromise<Launch, PlannedInstance>(({ input }) => prepare(input)),
       adopt: fromPromise<void, { planned: PlannedInstance; found: EngineInstance }>(({ input }) =>
         adopt(input.planned, input.found),
@@ -228,7 +235,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       return;
     }
     const { context } = snapshot;
-    if (instanceState(snapshot.value) === 'waiting') admitOrHold(entry, context.planned, context.reason);
+    if (snapshot.matches('waiting')) admitOrHold(entry, context.planned, context.reason);
     const observed = observe(instance, snapshot, entry);
     // A probe that went well again is no news.
     if (JSON.stringify(observed) !== JSON.stringify(entry.observed)) {
