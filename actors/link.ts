@@ -14,6 +14,8 @@ export interface LinkContext extends LinkInput {
   failures: number;
   waitMs: number;
   reason: string;
+  /** The peer said where it is now while it was dialled where it had been. */
+  moved: boolean;
 }
 
 export type LinkEvent =
@@ -24,8 +26,8 @@ export type LinkEvent =
 export const linkMachine = setup({
   types: { input: {} as LinkInput, context: {} as LinkContext, events: {} as LinkEvent },
   actors: {
-    /** Connects (or finds connected) and presents membership both ways; resolves when the link is admitted. */
-    establish: effect<void, { peerId: string }>('establish'),
+    /** Connects (or finds connected) and presents membership both ways, `anew` also when it was; resolves when the link is admitted. */
+    establish: effect<void, { peerId: string; anew: boolean }>('establish'),
   },
   delays: { backOff: ({ context }) => context.waitMs },
   actions: {
@@ -37,18 +39,24 @@ export const linkMachine = setup({
   },
 }).createMachine({
   id: 'link',
-  context: ({ input }) => ({ ...input, failures: 0, waitMs: 0, reason: '' }),
+  context: ({ input }) => ({ ...input, failures: 0, waitMs: 0, reason: '', moved: false }),
   initial: 'establishing',
   states: {
     establishing: {
+      entry: assign({ moved: false }),
+      on: { ADDRESSES_CHANGED: { actions: assign({ moved: true }) } },
       invoke: {
         src: 'establish',
-        input: ({ context }) => ({ peerId: context.peerId }),
+        // What failed may have failed because the other side has forgotten who we are.
+        input: ({ context }) => ({ peerId: context.peerId, anew: context.failures > 0 }),
         onDone: { target: 'admitted', actions: assign({ failures: 0, reason: '' }) },
-        onError: {
-          target: 'backingOff',
-          actions: { type: 'fail', params: ({ event }) => ({ reason: messageOf(event.error) }) },
-        },
+        onError: [
+          { guard: ({ context }) => context.moved, target: 'establishing', reenter: true },
+          {
+            target: 'backingOff',
+            actions: { type: 'fail', params: ({ event }) => ({ reason: messageOf(event.error) }) },
+          },
+        ],
       },
     },
     admitted: {

@@ -3,7 +3,9 @@
 // CAP_NET_ADMIN, and touches no route but those that carry its mark.
 
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
 import { promisify } from 'node:util';
 import { LocalRangeError } from './errors.ts';
 import { localRangesMs } from './limits.ts';
@@ -14,8 +16,10 @@ export interface LocalRanges {
   claim(range: string): Promise<void>;
   /** Gives it back, unless somebody on this box (another node) listens in it. Never throws. */
   release(range: string): Promise<void>;
-  /** Gives back what nobody listens in: what a killed daemon left. Never throws. */
-  sweep(): Promise<void>;
+  /** Gives back what nobody listens in: what a killed daemon left. Nothing outside `within` is touched. Never throws. */
+  sweep(within?: string): Promise<void>;
+  /** Holds nothing any more, and gives nothing back: instances may live on. Never throws. */
+  close(): Promise<void>;
 }
 
 /** In the routes' `proto` field; /etc/iproute2/rt_protos has no other use for the number. */
@@ -32,10 +36,19 @@ export function listeningAddresses(procNetTcp: string): Set<string> {
 }
 
 export function createLocalRanges(): LocalRanges {
-  const claimed = new Set<string>();
+  /** Each with a listener of its own, so that no other node of this box takes it for left while nothing else listens there. */
+  const claimed = new Map<string, Server>();
 
   const ip = async (...words: string[]): Promise<string> =>
     (await promisify(execFile)('ip', ['-4', ...words], { timeout: localRangesMs, encoding: 'utf8' })).stdout;
+
+  async function take(range: string): Promise<Server> {
+    await ip('route', 'replace', 'local', range, 'dev', 'lo', 'table', 'local', 'proto', mark);
+    const server = createServer((socket) => socket.destroy());
+    server.listen(0, range.split('/')[0]);
+    await once(server, 'listening');
+    return server.unref();
+  }
 
   async function isUsed(range: string): Promise<boolean> {
     const listening = listeningAddresses(await readFile('/proc/net/tcp', 'utf8'));
@@ -47,23 +60,33 @@ export function createLocalRanges(): LocalRanges {
     await ip('route', 'del', 'local', range, 'dev', 'lo', 'table', 'local', 'proto', mark);
   }
 
+  async function letGo(range: string): Promise<void> {
+    const server = claimed.get(range);
+    claimed.delete(range);
+    if (server !== undefined) await new Promise((resolve) => server.close(resolve));
+  }
+
   return {
     async claim(range) {
       if (claimed.has(range)) return;
       try {
-        await ip('route', 'replace', 'local', range, 'dev', 'lo', 'table', 'local', 'proto', mark);
+        claimed.set(range, await take(range));
       } catch (error) {
         throw new LocalRangeError(range, error);
       }
-      claimed.add(range);
     },
     async release(range) {
-      claimed.delete(range);
+      await letGo(range);
       await giveBack(range).catch(() => undefined);
     },
-    async sweep() {
+    async sweep(within = '0.0.0.0/0') {
       const listed = await ip('-o', 'route', 'show', 'table', 'local', 'proto', mark).catch(() => '');
-      for (const [, range = ''] of listed.matchAll(/^local (\S+)/gm)) await giveBack(range).catch(() => undefined);
+      for (const [, range = ''] of listed.matchAll(/^local (\S+)/gm)) {
+        if (inRange(range.split('/')[0] ?? '', within)) await giveBack(range).catch(() => undefined);
+      }
+    },
+    async close() {
+      await Promise.all([...claimed.keys()].map(letGo));
     },
   };
 }

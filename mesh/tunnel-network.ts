@@ -131,6 +131,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     for (const { instance } of instances.all()) detachNow(instance);
     openCalls.destroyAll();
     client.close();
+    await ranges.close();
     await server.close();
   }
 

@@ -63,7 +63,7 @@ export interface Links {
   broadcast(message: LinkMessage, but?: PeerId): void;
   /** What we say of ourselves, or whom we want, may have changed. */
   refresh(): void;
-  /** The peer proved membership to our enrollment server. */
+  /** The peer proved membership, to our enrollment server or as we presented ours. */
   admitted(peerId: PeerId, identity: Identity): void;
   /** Ends what runs with a peer, at once: it was revoked. */
   drop(peerId: PeerId): void;
@@ -90,6 +90,8 @@ export function createLinks(dependencies: LinksDependencies): Links {
   const identities = new Map<PeerId, Identity>();
   const sessions = new Map<PeerId, Session[]>();
   const wantedLinks = new Map<PeerId, Actor<typeof linkMachine>>();
+  /** Where the peers of wanted links were when their actors were last told. */
+  const toldAddresses = new Map<PeerId, string>();
   /** What neighbours told about others, by who told it: hints for dialling, believed for nothing else. */
   const hints = new Map<PeerId, Map<PeerId, Hint>>();
   /** Attempts that failed since the peer was last linked. */
@@ -134,10 +136,11 @@ export function createLinks(dependencies: LinksDependencies): Links {
 
   function choose(): void {
     if (stopped) return;
+    const known = knownPeers();
     const wanted = chooseLinks({
       self: mesh.peerId,
       router,
-      known: knownPeers(),
+      known,
       linked: new Set(sessions.keys()),
       called: dependencies.called(),
     });
@@ -146,24 +149,29 @@ export function createLinks(dependencies: LinksDependencies): Links {
       if (wanted.has(peerId) || sessions.has(peerId)) continue;
       actor.stop();
       wantedLinks.delete(peerId);
+      toldAddresses.delete(peerId);
     }
-    for (const peerId of wanted) {
-      if (wantedLinks.has(peerId) || sessions.has(peerId)) continue;
-      wantedLinks.set(peerId, actors.spawn(`link/${peerId}`, machine, { peerId, jitter }));
+    for (const { peerId, addresses } of known) {
+      if (!wanted.has(peerId)) continue;
+      const now = [...addresses].sort().join();
+      const actor = wantedLinks.get(peerId);
+      if (actor !== undefined && toldAddresses.get(peerId) !== now) actor.send({ type: 'ADDRESSES_CHANGED' });
+      else if (actor === undefined && !sessions.has(peerId))
+        wantedLinks.set(peerId, actors.spawn(`link/${peerId}`, machine, { peerId, jitter }));
+      if (wantedLinks.has(peerId)) toldAddresses.set(peerId, now);
     }
   }
 
   const machine = linkMachine.provide({
     actors: {
-      establish: fromPromise<void, { peerId: string }>(async ({ input: { peerId }, signal }) => {
+      establish: fromPromise<void, { peerId: string; anew: boolean }>(async ({ input: { peerId, anew }, signal }) => {
         const deadline = new AbortController();
         const timer = clock.setTimeout(() => deadline.abort(new Error('it took too long')), establishMs);
         const limit = AbortSignal.any([signal, deadline.signal]);
         try {
           await mesh.connect({ peerId, addresses: addressesOf(peerId) }, limit);
-          if (!mesh.isAdmitted(peerId) || !identities.has(peerId)) {
-            identities.set(peerId, await dependencies.present(peerId, limit));
-            mesh.admit(peerId);
+          if (anew || !mesh.isAdmitted(peerId)) {
+            admit(peerId, await dependencies.present(peerId, limit));
           }
           // The other side may have opened the session meanwhile: one is enough.
           if (!sessions.has(peerId)) hold(await mesh.open(peerId, linkProtocol, limit), peerId, 'outbound');
@@ -182,6 +190,12 @@ export function createLinks(dependencies: LinksDependencies): Links {
       }),
     },
   });
+
+  /** Of whom the mesh serves the identity is known, and the other way round: both end with the peer's last connection. */
+  function admit(peerId: PeerId, identity: Identity): void {
+    mesh.admit(peerId);
+    if (mesh.isAdmitted(peerId)) identities.set(peerId, identity);
+  }
 
   const addressesOf = (peerId: PeerId): Address[] => [
     ...(knownPeers().find((peer) => peer.peerId === peerId)?.addresses ?? []),
@@ -278,7 +292,8 @@ export function createLinks(dependencies: LinksDependencies): Links {
       unsubscribers.push(
         mesh.subscribe((event) => {
           if (event.type === 'found' && event.fabricId === fabricId) {
-            wantedLinks.get(event.peerId)?.send({ type: 'ADDRESSES_CHANGED' });
+            // It is there again, perhaps where it was before.
+            toldAddresses.delete(event.peerId);
             choose();
           } else if (event.type === 'connected') {
             wantedLinks.get(event.peerId)?.send({ type: 'CONNECTED' });
@@ -297,6 +312,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
       for (const unsubscribe of unsubscribers.splice(0)) unsubscribe();
       for (const actor of wantedLinks.values()) actor.stop();
       wantedLinks.clear();
+      toldAddresses.clear();
       clock.clearTimeout(telling);
       telling = undefined;
       for (const peerId of [...deadlines.keys()]) clearDeadline(peerId);
@@ -316,10 +332,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
       }
       choose();
     },
-    admitted(peerId, identity) {
-      identities.set(peerId, identity);
-      mesh.admit(peerId);
-    },
+    admitted: admit,
     drop(peerId) {
       identities.delete(peerId);
       mesh.expel(peerId);

@@ -265,7 +265,8 @@ async function compose(
         verifyChain,
         clock,
         signal,
-        onVerified: () => mesh.admit(peerId),
+        // The other side may use the link before its answer is here.
+        onVerified: (identity) => links.admitted(peerId, identity),
       }),
     describe: () => {
       const offer = serviceNetwork.offer();

@@ -120,10 +120,15 @@ test('containers call and are called by name, outlive daemons, and follow their 
   /** A line that a workload has printed, or prints. */
   const said = async (microservice: string, wanted: RegExp): Promise<string> => {
     const late = AbortSignal.timeout(30_000);
+    const heard: string[] = [];
     for await (const { text } of client.logs(`default.mixed.${microservice}.0`, { tail: 3, follow: true }, late)) {
       if (wanted.test(text)) return text;
+      heard.push(text);
     }
-    throw new Error(`${microservice} did not say ${wanted}`);
+    const how = late.aborted ? 'in time' : 'before its log ended';
+    throw new Error(
+      `${microservice} did not say ${wanted} ${how}, but ${heard.length} lines, last ${JSON.stringify(heard.slice(-5))}`,
+    );
   };
 
   /** What busybox's own resolver prints in the container; it reads no hosts file. */

@@ -26,14 +26,18 @@ test('a claimed range is this box’s own until it is released, and while somebo
   await once(server, 'listening');
   await ranges.release(range);
   t.not(routes(), '', 'somebody listens');
-  await createLocalRanges().sweep();
+  await createLocalRanges().sweep(range);
   t.not(routes(), '', 'somebody still listens');
   server.close();
   await once(server, 'close');
   // What a killed daemon left.
-  await createLocalRanges().sweep();
+  await createLocalRanges().sweep(range);
   t.is(routes(), '');
+  await ranges.claim(range);
+  await createLocalRanges().sweep(range);
+  t.not(routes(), '', 'another node of the box does not take it for left');
   await ranges.release(range);
+  t.is(routes(), '');
 });
 
 test('a range that is none is refused with the reason', async (t) => {
