@@ -87,6 +87,7 @@ export interface LedgerEvent {
 
 export type InstanceState =
   | 'waiting'
+  | 'pulling'
   | 'creating'
   | 'starting'
   | 'running'

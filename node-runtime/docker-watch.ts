@@ -1,10 +1,11 @@
-// Whether Docker answers: connects, listens to its events, and begins anew when it goes. Called by docker-engine.ts. It knows
+// Whether Docker answers: connects, listens to its events, asks for signs of life, and begins anew when it goes or is frozen. Called by docker-engine.ts. It knows
 // nothing of instances, and never gives up.
 
 import type { Readable } from 'node:stream';
 import type { Clock } from './clock.ts';
 import type { ContainerEvent, DockerClient } from './docker-client.ts';
-import { DOCKER_EVENT_BYTES_MAX, DOCKER_FIRST_LOOK_MS, DOCKER_RETRY_MS, DOCKER_RETRY_MS_MAX } from './limits.ts';
+import { jsonLines } from './json-lines.ts';
+import { DOCKER_FIRST_LOOK_MS, DOCKER_PING_PERIOD_MS, DOCKER_RETRY_MS, DOCKER_RETRY_MS_MAX } from './limits.ts';
 
 export interface DockerWatch {
   /** Resolves after the first try, or when that takes long. */
@@ -26,16 +27,6 @@ export interface DockerWatchOptions {
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-
-async function* eventsOf(stream: Readable): AsyncGenerator<ContainerEvent, void, undefined> {
-  let rest = '';
-  for await (const bytes of stream) {
-    const lines = (rest + String(bytes)).split('\n');
-    rest = lines.pop() ?? '';
-    if (rest.length > DOCKER_EVENT_BYTES_MAX) throw new Error('Docker sent an event without an end');
-    for (const line of lines) if (line.trim() !== '') yield JSON.parse(line) as ContainerEvent;
-  }
-}
 
 export function createDockerWatch(options: DockerWatchOptions): DockerWatch {
   const { clock, connect, prepare, labels, onEvent, onChange } = options;
@@ -63,7 +54,8 @@ export function createDockerWatch(options: DockerWatchOptions): DockerWatch {
           settle(docker, undefined);
           onFirst();
           delayMs = DOCKER_RETRY_MS;
-          for await (const event of eventsOf(events)) onEvent(event);
+          void keepAsking(docker, events, signal);
+          for await (const event of jsonLines<ContainerEvent>(events)) onEvent(event);
         } finally {
           events.destroy();
         }
@@ -73,6 +65,18 @@ export function createDockerWatch(options: DockerWatchOptions): DockerWatch {
       }
       onFirst();
       await clock.sleep(delayMs, signal).catch(() => undefined);
+    }
+  }
+
+  /** A frozen engine keeps its connections: the events end, with the reason, when it gives no sign of life. */
+  async function keepAsking(docker: DockerClient, events: Readable, signal: AbortSignal): Promise<void> {
+    try {
+      while (!events.destroyed) {
+        await clock.sleep(DOCKER_PING_PERIOD_MS, signal);
+        if (!events.destroyed) await docker.ping();
+      }
+    } catch (error) {
+      events.destroy(error as Error);
     }
   }
 

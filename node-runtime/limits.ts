@@ -118,8 +118,15 @@ export const sessionsPerPeerMax = 2;
 
 /** Any answer of Docker but a pull: creating a container on a slow card takes seconds. */
 export const DOCKER_ANSWER_MS = 30_000;
+/** How often Docker is asked for a sign of life, and how long one may take: a frozen one is noticed within 7 s, one on a box under load answers in time. */
+export const DOCKER_PING_PERIOD_MS = 2_000;
+export const DOCKER_PING_MS = 5_000;
 /** One pull: a large image over a slow uplink; it is tried again afterwards and keeps the layers it has. */
 export const DOCKER_PULL_MS = 2 * 3_600_000;
+/** Between two words about a pull: each is a document on its way to the controller. */
+export const DOCKER_PULL_TELL_MS = 2_000;
+/** Layers of one image that are counted; Docker itself takes 127. */
+export const DOCKER_PULL_LAYERS_MAX = 256;
 /** The node's start waits this long for Docker to say what runs; later it is found when it answers. */
 export const DOCKER_FIRST_LOOK_MS = 3_000;
 /** Between two tries to reach Docker, doubled from one to the other: a restart of dockerd takes seconds. */
@@ -127,12 +134,23 @@ export const DOCKER_RETRY_MS = 250;
 export const DOCKER_RETRY_MS_MAX = 5_000;
 /** Look again at a container this often while waiting for its end: the events answer first. */
 export const DOCKER_EXIT_POLL_MS = 30_000;
-/** One line of the events stream; a container's labels are in it. */
-export const DOCKER_EVENT_BYTES_MAX = 1024 * 1024;
+/** One line of JSON that Docker sends; a container's labels are in an event. */
+export const DOCKER_LINE_BYTES_MAX = 1024 * 1024;
 /** A container's log that Docker keeps: each of two files. */
 export const DOCKER_LOG_FILE_BYTES_MAX = 4 * 1024 * 1024;
 /** Lines kept of a container that was replaced, and of what the engine itself says about an instance. */
 export const DOCKER_KEPT_LINES_MAX = 1_000;
+/** A container's question is passed to so many of the box's resolvers, and each is given so long: together less than the 4 s that Docker's own resolver gives us. */
+export const DNS_RESOLVERS_MAX = 3;
+export const DNS_FORWARD_MS = 1_200;
+/** Questions passed on at a time, for one container and for all: each holds a socket. */
+export const DNS_FORWARDS_EACH_MAX = 64;
+export const DNS_FORWARDS_MAX = 512;
+/** Connections of the containers' resolver: TCP is for what does not fit in a packet. */
+export const DNS_CONNECTIONS_MAX = 128;
+export const DNS_CONNECTION_IDLE_MS = 10_000;
+/** How long a service's address may be kept by who asked: a service may leave the plan at any time. */
+export const DNS_ANSWER_TTL_S = 5;
 /** New service names of a running instance are tried again after this. */
 export const renameRetryMs = 2_000;
 

@@ -5,20 +5,19 @@ import { chown, lstat, mkdir } from 'node:fs/promises';
 import type { Command } from 'commander';
 import type { StatusView } from '../views.ts';
 import { type Context, contextOf, print } from './context.ts';
+import { checkDaemonSettings, type DaemonSettings, withDaemonOptions } from './daemon-options.ts';
 import { InstallError, NoDaemonError, UsageError } from './errors.ts';
 import type { Host } from './host.ts';
 import { foundOnce } from './install-founding.ts';
 import { type Account, accountOf } from './install-user.ts';
 import { installJoinMs, installRestartsMax, installStartMs, waitEveryMs } from './limits.ts';
-import { collect, labelOption, routerOption, wholeNumber } from './options.ts';
 import { subcommand } from './subcommand.ts';
 import { createSystemd, type Systemd } from './systemd.ts';
 import { settingsDifferences, settingsOf, type UnitSettings, unitName, unitText } from './systemd-unit.ts';
-import { checkUpOptions, defaultPort, type UpOptions } from './up.ts';
 import { daemonEnvironment, daemonNodeOptions, scriptPath, upArguments } from './up-detach.ts';
 import { readToken } from './up-token.ts';
 
-export interface InstallOptions extends Omit<UpOptions, 'detach' | 'exitWithParent' | 'supervised'> {
+export interface InstallOptions extends DaemonSettings {
   user?: string;
 }
 
@@ -133,7 +132,7 @@ async function untilJoined({ client, host: { clock } }: Context, waits: boolean)
 
 export async function install(options: InstallOptions, context: Context, systemd: Systemd): Promise<void> {
   const { host, dataFolder } = context;
-  checkUpOptions(options);
+  checkDaemonSettings(options);
   await requireSystemd(host, systemd, 'installing');
   const token = await readToken(options, host);
   if (token !== undefined && !/^[\w.:+/=-]+$/.test(token)) {
@@ -162,7 +161,7 @@ export async function install(options: InstallOptions, context: Context, systemd
     if (before === 'nothing') await takeBack(systemd);
     throw error;
   }
-  const status = await untilJoined(context, token !== undefined);
+  const status = await untilJoined(context, token !== undefined || options.trustLan === true);
   const joined = status.fabric.id !== '';
   // Used up: nothing of it needs to stay.
   if (joined) await systemd.removeToken();
@@ -197,23 +196,16 @@ function report(
 }
 
 export function addInstall(program: Command, host: Host): void {
-  subcommand(
-    program,
-    'install',
-    'Let systemd run the daemon of this box: now, at each boot, and again whenever it ends. Needs root.\n' +
-      'The options are those of `up`. Running it again with the same options changes nothing.',
-    '$ sudo selvedge install --found                           # the first box\n' +
-      '$ sudo selvedge install --token-file token --name press-4   # the others',
+  withDaemonOptions(
+    subcommand(
+      program,
+      'install',
+      'Let systemd run the daemon of this box: now, at each boot, and again whenever it ends. Needs root.\n' +
+        'The options are those of `up`. Running it again with the same options changes nothing.',
+      '$ sudo selvedge install --found                           # the first box\n' +
+        '$ sudo selvedge install --token-file token --name press-4   # the others',
+    ),
   )
-    .option('--found', 'found a new fabric; this box is its first controller')
-    .option('--fabric <name>', 'name of the fabric that is founded')
-    .option('--join <address>', 'a node to ask when mDNS does not reach it; may be given several times', collect, [])
-    .option('--token <token>', 'token to join with; prefer SELVEDGE_TOKEN or --token-file, which others cannot see')
-    .option('--token-file <file>', 'file that holds the token')
-    .option('--name <name>', 'name of this node (default: the host name)')
-    .addOption(labelOption('label of this node'))
-    .addOption(routerOption('place in the mesh (default: interior for a controller, else what the token says)'))
-    .option('--port <number>', 'TCP port for other nodes', wholeNumber(0, 65_535), defaultPort)
     .option('--user <name>', 'run it as this user (default: root; what others than root lack: see docs/install.md)')
     .action(async (options: InstallOptions, command: Command) => {
       await install(options, contextOf(host, command), createSystemd());

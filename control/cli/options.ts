@@ -15,7 +15,6 @@ export function collect(text: string, before: string[]): string[] {
   return [...before, text];
 }
 
-/** A parser of whole numbers within bounds. */
 /** An IPv4 range of 8 to 20 bits: smaller ones have no room for a node's containers. */
 export function cidr(text: string): string {
   const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\/(\d{1,2})$/.exec(text);
@@ -27,6 +26,7 @@ export function cidr(text: string): string {
   return text;
 }
 
+/** A parser of whole numbers within bounds. */
 export function wholeNumber(minimum: number, maximum: number): (text: string) => number {
   return (text) => {
     const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;

@@ -5,11 +5,11 @@ import { chmodSync, closeSync, mkdirSync, openSync, readFileSync, renameSync, st
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Context } from './context.ts';
+import type { DaemonSettings } from './daemon-options.ts';
 import { DaemonFailedError } from './errors.ts';
 import { plainReason } from './file-reasons.ts';
 import { detachedLogBytesMax, detachedLogLinesShown, detachMs, waitEveryMs } from './limits.ts';
 import { withProgress } from './progress.ts';
-import type { UpOptions } from './up.ts';
 import { mustBeMendedStatus, withMendedStatus } from './up-failure.ts';
 
 /** The program's own script: what another process of it is started with. */
@@ -25,7 +25,7 @@ export const daemonNodeOptions = ['--max-semi-space-size=1'];
 export const daemonEnvironment = { MALLOC_ARENA_MAX: '1' };
 
 /** The arguments that say the same as `options`, without the token: it travels by the environment. */
-export function upArguments(options: UpOptions, dataFolder: string): string[] {
+export function upArguments(options: DaemonSettings, dataFolder: string): string[] {
   const given: [string, string | undefined][] = [
     ['--fabric', options.fabric],
     ['--name', options.name],
@@ -78,7 +78,7 @@ async function answers({ client, host }: Context, child: ChildProcess): Promise<
 }
 
 export async function startDetached(start: {
-  options: UpOptions;
+  options: DaemonSettings;
   token: string | undefined;
   context: Context;
 }): Promise<void> {

@@ -3,13 +3,12 @@
 
 import type { Command } from 'commander';
 import type { Daemon, DaemonEvent, DaemonOptions } from '../../node-runtime/daemon.ts';
-import type { RouterMode } from '../fabric.ts';
 import { type Context, contextOf } from './context.ts';
+import { checkDaemonSettings, type DaemonSettings, withDaemonOptions } from './daemon-options.ts';
 import { formatTime } from './durations.ts';
-import { DaemonFailedError, NoDaemonError, UsageError } from './errors.ts';
+import { DaemonFailedError, NoDaemonError } from './errors.ts';
 import type { Host } from './host.ts';
 import { sameSignalMs } from './limits.ts';
-import { cidr, collect, labelOption, routerOption, wholeNumber } from './options.ts';
 import { keepYoungGenerationSmall } from './small-heap.ts';
 import { subcommand } from './subcommand.ts';
 import { downStatus } from './systemd-unit.ts';
@@ -18,48 +17,13 @@ import { startDetached } from './up-detach.ts';
 import { asStartFailure } from './up-failure.ts';
 import { readToken } from './up-token.ts';
 
-export interface UpOptions {
-  found?: boolean;
-  fabric?: string;
-  join: string[];
-  token?: string;
-  tokenFile?: string;
-  name?: string;
-  label: Record<string, string>;
-  router?: RouterMode;
-  port: number;
-  containerRange?: string;
+export interface UpOptions extends DaemonSettings {
   detach?: boolean;
-  trustLan?: boolean;
   exitWithParent?: boolean;
   supervised?: boolean;
 }
 
-export const defaultPort = 7433;
 const forcedStatus = 130;
-
-/** Throws UsageError when options contradict each other. */
-export function checkUpOptions(options: UpOptions): void {
-  const wrong = (message: string, action: string): never => {
-    throw new UsageError(message, { action });
-  };
-  if (options.fabric !== undefined && options.found !== true) {
-    wrong('--fabric names a fabric that is being founded', 'Add --found, or leave --fabric out.');
-  }
-  const joins = options.token !== undefined || options.tokenFile !== undefined || options.join.length > 0;
-  if (options.found === true && joins) {
-    wrong('--found makes a new fabric; --join and --token join one', 'Leave one of them out.');
-  }
-  if (
-    options.trustLan === true &&
-    (options.found === true || options.token !== undefined || options.tokenFile !== undefined)
-  ) {
-    wrong('--trust-lan joins a fabric without token', 'Leave it out, or --found and --token.');
-  }
-  if (options.token !== undefined && options.tokenFile !== undefined) {
-    wrong('there is a token in --token and another in --token-file', 'Leave one of them out.');
-  }
-}
 
 function eventText(host: Host, event: DaemonEvent): string {
   const colour = event.type === 'problem' || event.type === 'refused' ? 'red' : 'cyan';
@@ -127,7 +91,7 @@ async function runDaemon(context: Context, options: DaemonOptions, exitWithParen
 
 async function up(options: UpOptions, context: Context): Promise<void> {
   const { host, dataFolder, json } = context;
-  checkUpOptions(options);
+  checkDaemonSettings(options);
   const token = await readToken(options, host);
   await refuseWhenRunning(context);
   if (options.detach === true) return await startDetached({ options, token, context });
@@ -158,37 +122,17 @@ async function up(options: UpOptions, context: Context): Promise<void> {
 }
 
 export function addUp(program: Command, host: Host): void {
-  subcommand(
-    program,
-    'up',
-    'Run the daemon of this box. Without options it goes on as before, or shows a code by which a fabric on the LAN can approve it.',
-    '$ selvedge up --found                              # the first box\n' +
-      '$ selvedge up --name press-4                       # the others: `selvedge nodes approve CODE` on the first\n' +
-      '$ selvedge up --token-file token --name press-4    # … or with a token\n' +
-      '$ selvedge up --join 192.0.2.7:7433 --token-file token --detach',
+  withDaemonOptions(
+    subcommand(
+      program,
+      'up',
+      'Run the daemon of this box. Without options it goes on as before, or shows a code by which a fabric on the LAN can approve it.',
+      '$ selvedge up --found                              # the first box\n' +
+        '$ selvedge up --name press-4                       # the others: `selvedge nodes approve CODE` on the first\n' +
+        '$ selvedge up --token-file token --name press-4    # … or with a token\n' +
+        '$ selvedge up --join 192.0.2.7:7433 --token-file token --detach',
+    ),
   )
-    .option('--found', 'found a new fabric; this box is its first controller')
-    .option('--fabric <name>', 'name of the fabric that is founded')
-    .option('--join <address>', 'a node to ask when mDNS does not reach it; may be given several times', collect, [])
-    .option(
-      '--token <token>',
-      'token to join with; other users of this box can see it: prefer SELVEDGE_TOKEN or --token-file',
-    )
-    .option('--token-file <file>', 'file that holds the token')
-    .option(
-      '--trust-lan',
-      'join without code or token when exactly one fabric answers and its operator has opened a window',
-    )
-    .option('--name <name>', 'name of this node (default: the host name)')
-    .addOption(labelOption('label of this node'))
-    .addOption(routerOption('place in the mesh (default: interior for a controller, else what the token says)'))
-    .option(
-      '--port <number>',
-      'TCP port for other nodes; 0 is any; another is taken when it is not free',
-      wholeNumber(0, 65_535),
-      defaultPort,
-    )
-    .option('--container-range <cidr>', 'addresses for containers and what they call (default: 198.18.0.0/15)', cidr)
     .option('--detach', 'go on in the background; its output goes to selvedge.log in the data folder')
     .addOption(program.createOption('--supervised', 'say by the exit status that `down` ended it').hideHelp())
     .addOption(program.createOption('--exit-with-parent', 'end with all workloads when stdin ends').hideHelp())

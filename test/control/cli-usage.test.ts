@@ -58,6 +58,21 @@ test('wrong usage exits with 2 and says what is wrong', async (t) => {
   }
 });
 
+test('install takes every option of up but the one that puts it into the background', (t) => {
+  const optionsOf = (name: string): string[] => {
+    const command = createProgram(testHost()).commands.find((one) => one.name() === name);
+    return (command?.options ?? [])
+      .filter(({ hidden }) => !hidden)
+      .map(({ flags, description }) => `${flags} ${description}`);
+  };
+  const up = optionsOf('up').filter((text) => !text.startsWith('--detach '));
+  t.true(up.length >= 11);
+  t.deepEqual(
+    optionsOf('install').filter((text) => !text.startsWith('--user ')),
+    up,
+  );
+});
+
 test("the data folder is the machine's for root and the user's for others", (t) => {
   t.is(defaultDataFolder(testHost({ userId: 0 })), '/var/lib/selvedge');
   t.is(defaultDataFolder(testHost()), '/home/somebody/.local/state/selvedge');
@@ -108,6 +123,7 @@ test('a detached daemon gets every option again, but no token among its argument
     port: 0,
     detach: true,
     trustLan: true,
+    containerRange: '10.64.0.0/16',
   };
   t.deepEqual(upArguments(options, '/data'), [
     'up',
@@ -118,6 +134,7 @@ test('a detached daemon gets every option again, but no token among its argument
     '--join=b:2',
     '--label=site=north=1',
     '--port=0',
+    '--container-range=10.64.0.0/16',
     '--data=/data',
   ]);
 });

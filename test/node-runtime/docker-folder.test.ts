@@ -12,7 +12,6 @@ const files: Launch['files'] = [
   { path: 'configs/words/deep/a.txt', content: Buffer.from('some words that can be cut in half'), mode: 0o400 },
   { path: 'identity/key.pem', content: Buffer.from('a key that can be cut in half'), mode: 0o400 },
 ];
-const hosts = '127.0.0.1 localhost\n198.18.0.1 sensor\n';
 const said = [
   { at: 1, stream: 'stdout' as const, text: 'one' },
   { at: 2, stream: 'stderr' as const, text: 'two' },
@@ -32,7 +31,6 @@ const damages: Record<string, (path: string) => Promise<void>> = {
 
 async function fill(folder: ReturnType<typeof openDockerFolder>): Promise<void> {
   await folder.resetFiles(files);
-  await folder.writeHosts(hosts);
   await folder.writeAsked(asked);
   await folder.writeSaid(said);
 }
@@ -51,7 +49,7 @@ test('a damaged file of a container’s folder is read as none, and written whol
   const folder = openDockerFolder(root, 'app.web.0');
   await fill(folder);
   const whole = await content(root);
-  t.is(Object.keys(whole).length, 5);
+  t.is(Object.keys(whole).length, 4);
   for (const path of Object.keys(whole)) {
     for (const [how, damage] of Object.entries(damages)) {
       await damage(path);

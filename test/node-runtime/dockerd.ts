@@ -47,13 +47,20 @@ export interface Dockerd {
   docker(...words: string[]): Promise<string>;
   /** Ends dockerd and leaves containers running or not, as dockerd does; `kill` is SIGKILL. */
   stop(kill?: boolean): Promise<void>;
+  /** SIGSTOP and SIGCONT: it keeps its sockets and answers nobody. */
+  freeze(): void;
+  thaw(): void;
   /** Starts it again on the same folders. */
   start(): Promise<void>;
   /** Ends everything and removes it. */
   close(): Promise<void>;
 }
 
-export async function startDockerd(options: { liveRestore?: boolean } = {}): Promise<Dockerd> {
+/**
+ * `packetFilter`: with Docker's rules, which keep networks apart. A box has one packet filter, and an engine that starts takes the rules
+ * of the others away: only a test about them has them, and tests beside each other stay apart.
+ */
+export async function startDockerd(options: { liveRestore?: boolean; packetFilter?: boolean } = {}): Promise<Dockerd> {
   const folder = await mkdtemp(join(tmpdir(), 'selvedge-docker-'));
   const socket = join(folder, 'docker.sock');
   const host = `unix://${socket}`;
@@ -78,6 +85,7 @@ export async function startDockerd(options: { liveRestore?: boolean } = {}): Pro
         // Networks are made by the node; without the default bridge several dockerd live side by side.
         ...['--pidfile', join(folder, 'pid'), '--bridge', 'none', '--log-level', 'warn'],
         ...(options.liveRestore ? ['--live-restore'] : []),
+        `--iptables=${options.packetFilter === true}`,
       ],
       { stdio: ['ignore', output, output] },
     );
@@ -125,7 +133,17 @@ export async function startDockerd(options: { liveRestore?: boolean } = {}): Pro
     await rm(folder, { recursive: true, force: true });
     throw error;
   }
-  return { folder, socket, host, docker, stop, start, close };
+  const freeze = (): void => void child?.kill('SIGSTOP');
+  const thaw = (): void => void child?.kill('SIGCONT');
+  return { folder, socket, host, docker, stop, freeze, thaw, start, close };
+}
+
+/** Ranges of service addresses of the nodes that use this engine; each is a local route of the box. */
+export async function serviceRoutes(docker: Dockerd['docker']): Promise<string[]> {
+  const ids = await docker('network', 'ls', '--quiet', '--filter', 'label=io.selvedge.services');
+  const format = ['--format', '{{index .Labels "io.selvedge.services"}}'];
+  if (ids === '') return [];
+  return (await docker('network', 'inspect', ...format, ...ids.split('\n'))).split('\n');
 }
 
 /** A dockerd that was killed leaves mounts of its containers. */
