@@ -5,6 +5,7 @@ import { chmodSync, closeSync, mkdirSync, openSync, readFileSync, renameSync, st
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Context } from './context.ts';
+import { defaultDataFolder } from './data-folder.ts';
 import { DaemonFailedError } from './errors.ts';
 import { detachedLogBytesMax, detachedLogLinesShown, detachMs, waitEveryMs } from './limits.ts';
 import { withProgress } from './progress.ts';
@@ -98,5 +99,5 @@ export async function startDetached(start: {
   }
   if (json) return host.out(JSON.stringify({ pid: child.pid, dataFolder, log: log.path }));
   host.out(`The daemon runs as process ${child.pid}; its log is ${log.path}.`);
-  host.out(`Next: selvedge --data ${dataFolder} status`);
+  host.out(`Next: selvedge${dataFolder === defaultDataFolder(host) ? '' : ` --data ${dataFolder}`} status`);
 }
