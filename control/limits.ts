@@ -86,6 +86,8 @@ export const eventPageMax = 1000;
 // --- Nodes ---
 /** Suffixes tried for a taken default name (`raspberrypi-2` …): a fabric has at most 10,000 nodes. */
 export const nodeNameSuffixMax = 10_000;
+/** Of an operator's words about a revocation: they are in a fact that every node keeps. */
+export const revocationReasonCharactersMax = 200;
 
 // --- API ---
 /** Bytes of a request: an apply with a few full configs in base64. */

@@ -28,6 +28,7 @@ import type { ControllerAuthority } from './founding.ts';
 import { authorityCheckPeriodMs, controllerAddressesMax, controllerFactLifetimeMs } from './limits.ts';
 import type { Membership } from './membership.ts';
 import type { NodePorts } from './node-ports.ts';
+import { createRevoking, type Revoking } from './revoking.ts';
 
 export interface Controller {
   start(): Promise<void>;
@@ -47,8 +48,8 @@ export interface Controller {
   /** The mailbox of an admitted peer; undefined for anybody else. */
   mailboxOf(peerId: PeerId): Promise<{ node: string; database: Database } | undefined>;
   peerOf(node: string): Promise<PeerId | undefined>;
-  /** Takes the peer's membership away: published as a fact, reaches every connected node within seconds. */
-  revoke(node: string, reason: string): Promise<void>;
+  /** Takes nodes out of the fabric: reaches every connected node within seconds. */
+  readonly revoking: Revoking;
   /** An enrollment was refused. */
   refused(peerId: PeerId, reason: string): void;
   /** A peer asked for, or wrote, what it may not. */
@@ -103,7 +104,7 @@ export async function createController(dependencies: {
   /** Over all mailboxes: a plan that would say the same is not written again, so no single one has the newest term for certain. */
   async function usedTerm(): Promise<{ epoch: number; term: number } | undefined> {
     let highest: Plan | undefined;
-    for (const { name } of await listRecords(fabric, 'node', problem)) {
+    for (const { name } of await members()) {
       const jws = (await (await mailbox(name)).get('desired/plan'))?.['jws'];
       const plan = typeof jws === 'string' ? asPlan(decodePayload(jws)) : undefined;
       if (plan !== undefined && (highest === undefined || compareVersions(plan, highest) > 0)) highest = plan;
@@ -142,11 +143,18 @@ export async function createController(dependencies: {
     verifyChain,
   });
 
-  const nodes = (): Promise<NodeRecord[]> => listRecords(fabric, 'node', problem);
+  /** Without those that were revoked: they have no mailbox and get no certificate. */
+  const members = async (): Promise<NodeRecord[]> =>
+    (await listRecords(fabric, 'node', problem)).filter(({ revoked }) => revoked === undefined);
 
   async function admit(request: AdmissionRequest): Promise<AdmissionAnswer> {
     const { peerId, name, nameChosen, publicKey, labels, router, engines, platform, by } = request;
-    if (bulletin.isRevoked(peerId)) return { refused: 'this box was removed from the fabric' };
+    // Whatever it shows: a revocation is never lifted, and nobody would believe what were issued to this key.
+    if (bulletin.isRevoked(peerId)) {
+      return {
+        refused: 'the key of this box was revoked: give the box an empty data folder, and it joins as a new node',
+      };
+    }
     try {
       const record = await registry.admitNode({
         peerId,
@@ -187,6 +195,13 @@ export async function createController(dependencies: {
     problem,
   });
 
+  const revoking = createRevoking({
+    ...{ clock, fabric, store, bulletin, sign, ledger, problem },
+    self: { peerId: mesh.peerId, node: self },
+    requests: admissions.requests,
+    planned: () => planner.idle(),
+  });
+
   /** Tells every node where this controller is; says nothing when that is known already. */
   async function publishAddresses(): Promise<void> {
     const addresses = mesh.addresses().slice(0, controllerAddressesMax);
@@ -198,7 +213,7 @@ export async function createController(dependencies: {
 
   /** Renews every node's authority at half of its life. */
   async function renewAuthorities(): Promise<void> {
-    for (const { name } of await nodes()) {
+    for (const { name } of await members()) {
       const document = await (await mailbox(name)).get('desired/authority');
       const [certificate] = Array.isArray(document?.chain) ? (document.chain as string[]) : [];
       if (certificate === undefined) continue;
@@ -226,6 +241,7 @@ export async function createController(dependencies: {
       linked: isLinked,
     }),
     ledger,
+    revoking,
 
     async start() {
       await checkStore();
@@ -243,6 +259,7 @@ export async function createController(dependencies: {
         os: ports.platform.os,
       });
       await publishAddresses();
+      await revoking.reconcile();
       await lease.start();
       await planner.start();
       watchAuthorities();
@@ -265,25 +282,11 @@ export async function createController(dependencies: {
     },
 
     async mailboxOf(peerId) {
-      const record = (await nodes()).find((node) => node.peerId === peerId);
+      const record = (await members()).find((node) => node.peerId === peerId);
       return record && { node: record.name, database: await mailbox(record.name) };
     },
 
     peerOf: async (node) => (await getRecord(fabric, 'node', node))?.peerId,
-
-    async revoke(node, reason) {
-      const record = await getRecord(fabric, 'node', node);
-      if (record === undefined) throw new Error(`there is no node ${node}`);
-      await bulletin.publish(
-        sign,
-        mesh.peerId,
-        `revocation/${record.peerId}`,
-        { kind: 'revocation', peerId: record.peerId, node, reason },
-        // Outlives every certificate that the node holds or issued.
-        controllerFactLifetimeMs,
-      );
-      await ledger.append({ type: 'node-revoked', subject: node, message: reason });
-    },
 
     refused(peerId, reason) {
       ledger.append({ type: 'enrollment-refused', subject: peerId, message: reason }).catch(() => undefined);

@@ -128,6 +128,7 @@ async function compose(
     fabricId,
     root,
     database: bulletinDatabase,
+    disk,
     onChanged: enforceTrust,
     onIgnored: problem,
   });

@@ -66,6 +66,10 @@ function traced(store: Store, report: (database: string, id: string, revision: s
       }
       return database;
     },
+    async destroy(name) {
+      opened.delete(name);
+      await store.destroy(name);
+    },
     // The box keeps its store: closing is the daemon's end, not the disk's.
     async close() {},
   };
@@ -87,6 +91,10 @@ function whileAlive(store: Store, alive: () => boolean): Store {
       };
       opened.set(name, own);
       return own;
+    },
+    async destroy(name) {
+      opened.delete(name);
+      await store.destroy(name);
     },
   };
 }
