@@ -14,9 +14,10 @@ export interface ContainerPlace {
   owner: EngineOwner;
   network: string;
   address: string;
-  /** On this box, mounted: the folder of files, and the file over /etc/hosts. */
+  /** On this box, mounted. */
   filesFolder: string;
-  hostsFile: string;
+  /** Asked in this order: this node's, then the box's while the node's is away. */
+  resolvers: string[];
   /** Id of the image, so that a moved tag makes another container. */
   imageId: string;
   /** A small init as process 1: forwards signals and reaps. Off where this Docker has none. */
@@ -47,10 +48,7 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
       CapDrop: ['NET_RAW'],
       SecurityOpt: ['no-new-privileges'],
       NetworkMode: place.network,
-      Mounts: [
-        { Type: 'bind', Source: place.filesFolder, Target: containerFilesFolder, ReadOnly: true },
-        { Type: 'bind', Source: place.hostsFile, Target: '/etc/hosts', ReadOnly: true },
-      ],
+      Mounts: [{ Type: 'bind', Source: place.filesFolder, Target: containerFilesFolder, ReadOnly: true }],
       LogConfig: { Type: 'json-file', Config: { 'max-size': `${DOCKER_LOG_FILE_BYTES_MAX}`, 'max-file': '2' } },
     },
     NetworkingConfig: { EndpointsConfig: { [place.network]: { IPAMConfig: { IPv4Address: place.address } } } },
@@ -64,22 +62,16 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
   const made = createHash('sha256')
     .update(JSON.stringify([options, labels, place.imageId]))
     .digest('hex');
-  return { ...options, Labels: { ...labels, [labelsOf.launch]: made } };
+  return {
+    ...options,
+    Labels: { ...labels, [labelsOf.launch]: made },
+    // Not part of what it was made from: a box that moves to another network keeps its containers.
+    HostConfig: { ...options.HostConfig, Dns: place.resolvers },
+  };
 }
 
 /** `web-0` of `default.shop.web.0`. */
 const hostNameOf = (instance: string): string => instance.split('.').slice(-2).join('-').slice(-63).replace(/^-+/, '');
-
-/** The whole of a container's /etc/hosts. Names that are not in it are asked of the box's resolvers, as Docker arranges. */
-export function containerHosts(instance: string, address: string, hosts: Launch['hosts']): string {
-  const lines = hosts.map((line) => `${line.address}\t${line.names.join(' ')}\n`);
-  const own = [
-    '127.0.0.1\tlocalhost\n',
-    '::1\tlocalhost ip6-localhost ip6-loopback\n',
-    `${address}\t${hostNameOf(instance)}\n`,
-  ];
-  return [...lines, ...own].join('');
-}
 
 export type Standing = 'created' | 'running' | 'ended';
 

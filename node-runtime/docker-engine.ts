@@ -4,20 +4,14 @@
 import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Clock } from './clock.ts';
-import { type ContainerFacts, type DockerClient, dockerSocket, openDocker } from './docker-client.ts';
-import {
-  type AskedToEnd,
-  type ContainerPlace,
-  containerHosts,
-  containerName,
-  containerOptions,
-  describeContainer,
-  exitOf,
-  standingOf,
-} from './docker-container.ts';
-import { openDockerFolder } from './docker-folder.ts';
+import { createContainerNames } from './container-names.ts';
+import { type DockerClient, dockerSocket, openDocker } from './docker-client.ts';
+import { describeContainer, standingOf } from './docker-container.ts';
+import { createDockerContainers } from './docker-containers.ts';
+import { endContainer } from './docker-end.ts';
 import { labelsOf, ownerLabels, ownsLabels } from './docker-labels.ts';
-import { createFrameReader, readDockerLog } from './docker-log.ts';
+import { createDockerLauncher } from './docker-launch.ts';
+import { readDockerLog } from './docker-log.ts';
 import {
   addressIn,
   type DockerNetwork,
@@ -25,21 +19,15 @@ import {
   findDockerNetwork,
   makeDockerNetwork,
 } from './docker-network.ts';
+import { createDockerPulls } from './docker-pulls.ts';
 import { createDockerWaits } from './docker-waits.ts';
 import { createDockerWatch, type DockerWatch } from './docker-watch.ts';
-import type { Engine, EngineInstance, EngineOwner, Exit, Launch, LogLine } from './engine.ts';
-import {
-  ContainerNameTakenError,
-  DockerRefusedError,
-  DockerUnavailableError,
-  EngineStoppedError,
-  InstanceRunningError,
-  InstanceUnkillableError,
-  InstanceUnknownError,
-} from './errors.ts';
+import type { Engine, EngineInstance, EngineOwner, Launch } from './engine.ts';
+import { DockerUnavailableError, EngineStoppedError, InstanceRunningError, InstanceUnknownError } from './errors.ts';
 import { createKeyedQueue } from './keyed-queue.ts';
 import { checkFiles, checkLaunch, isInstanceName } from './launch-check.ts';
-import { DOCKER_KEPT_LINES_MAX, KILL_WAIT_MS } from './limits.ts';
+import { createNameForwarder } from './name-forwarder.ts';
+import { createNameServer } from './name-server.ts';
 
 export interface DockerEngineDependencies {
   /** Where the instances' folders are; Docker mounts from there. */
@@ -62,11 +50,8 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
   const root = resolve(dependencies.folder);
   const queue = createKeyedQueue();
   const listeners = new Set<() => void>();
-  const pulls = new Map<string, AbortController>();
   let started: Started | undefined;
   let network: DockerNetwork | undefined;
-  /** This Docker has no init to put before a container's process. */
-  let withoutInit = false;
 
   const running = (): Started => {
     if (started === undefined) throw new EngineStoppedError();
@@ -79,41 +64,40 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     if (docker === undefined) throw new DockerUnavailableError(unavailable());
     return docker;
   }
+  const owner = (): EngineOwner => running().owner;
   /** Made for the first container: a box whose Docker the fabric does not use gets no bridge. */
-  const bridgeOf = (): Promise<DockerNetwork> =>
+  const bridge = (): Promise<DockerNetwork> =>
     queue.run('', async () => {
-      network ??= await makeDockerNetwork(connected(), running().owner, range);
+      network ??= await makeDockerNetwork(connected(), owner(), range);
       return network;
     });
-  const folderOf = (instance: string) => openDockerFolder(root, instance);
+  const containers = createDockerContainers({ root, owner, docker: connected });
   const waits = createDockerWaits({
     clock,
     stopping: () => running().stopping.signal,
     async look(instance) {
-      const facts = await find(instance);
+      const facts = await containers.find(instance);
       if (facts === undefined) throw new InstanceUnknownError(instance);
-      return standingOf(facts) === 'ended' ? exitOfEnded(instance, facts) : undefined;
+      return standingOf(facts) === 'ended' ? containers.exitOf(instance, facts) : undefined;
     },
   });
+  const pulls = createDockerPulls({ docker: connected });
+  const names = createContainerNames();
+  const nameServer = createNameServer({ answer: names.answer, forwarder: createNameForwarder({ clock }) });
+  const { launch: launchContainer } = createDockerLauncher({
+    ...{ clock, owner, docker: connected, bridge, containers, waits, tellNames },
+    image: pulls.image,
+  });
 
-  /** By its name, since the container of an instance has one. Undefined when there is none, or none was ever started. */
-  async function find(instance: string): Promise<ContainerFacts | undefined> {
-    if (!isInstanceName(instance)) return undefined;
-    const facts = await look(instance);
-    return facts === undefined || standingOf(facts) === 'created' ? undefined : facts;
-  }
-
-  async function look(instance: string): Promise<ContainerFacts | undefined> {
-    const { owner } = running();
-    const name = containerName(owner, instance);
-    const facts = await connected().inspect(name);
-    if (facts !== undefined && !ownsLabels(facts.Config.Labels, owner))
-      throw new ContainerNameTakenError('container', name);
-    return facts;
-  }
-
-  async function exitOfEnded(instance: string, facts: ContainerFacts): Promise<Exit> {
-    return exitOf(facts, await folderOf(instance).readAsked());
+  /** What the container asks is answered from now on; one that calls nothing does without where nobody can listen. */
+  async function tellNames(instance: string, hosts: Launch['hosts']): Promise<void> {
+    const { gateway, of } = await bridge();
+    names.tell(of(instance).address, hosts);
+    try {
+      await nameServer.listen(gateway);
+    } catch (error) {
+      if (hosts.length > 0) throw error;
+    }
   }
 
   /** After each connection: the network, the addresses in use, and nothing left of launches that a daemon did not finish. */
@@ -128,93 +112,6 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       const address = addressIn(opened.name, facts);
       if (address !== undefined) opened.hold(instance, address);
     }
-  }
-
-  async function say(instance: string, lines: readonly LogLine[]): Promise<void> {
-    const folder = folderOf(instance);
-    await folder.writeSaid([...(await folder.readSaid()), ...lines].slice(-DOCKER_KEPT_LINES_MAX));
-  }
-
-  async function imageOf(docker: DockerClient, instance: string, reference: string): Promise<string> {
-    const there = await docker.image(reference);
-    if (there !== undefined) return there;
-    const abort = new AbortController();
-    pulls.set(instance, abort);
-    try {
-      await docker.pull(reference, abort.signal);
-    } finally {
-      pulls.delete(instance);
-    }
-    const pulled = await docker.image(reference);
-    if (pulled === undefined) throw new DockerRefusedError(`pull ${reference}`, 'it is not there afterwards');
-    return pulled;
-  }
-
-  /** The container of the launch: the ended one when it is made from the same, so that it keeps what it wrote; else a new one. */
-  async function containerFor(launch: Launch, imageId: string): Promise<string> {
-    const docker = connected();
-    const bridge = await bridgeOf();
-    const { owner } = running();
-    const { instance } = launch;
-    const { address } = bridge.of(instance);
-    const folder = folderOf(instance);
-    const place: ContainerPlace = {
-      ...{ owner, network: bridge.name, address, imageId, init: !withoutInit },
-      ...{ filesFolder: folder.files, hostsFile: folder.hosts },
-    };
-    const options = containerOptions(launch, place);
-    const before = await look(instance);
-    if (before !== undefined) {
-      if (standingOf(before) === 'running') throw new InstanceRunningError(instance);
-      if (standingOf(before) === 'ended') waits.tell(instance, await exitOfEnded(instance, before));
-    }
-    await folder.resetFiles(launch.files);
-    await folder.writeHosts(containerHosts(instance, address, launch.hosts));
-    const same = before?.Config.Labels[labelsOf.launch] === options.Labels?.[labelsOf.launch];
-    if (before !== undefined && same && standingOf(before) === 'ended') return before.Id;
-    if (before !== undefined) {
-      const kept = createFrameReader()(await docker.logs(before.Id, { tail: DOCKER_KEPT_LINES_MAX }));
-      await say(
-        instance,
-        kept.map(({ at, stream, text }) => ({ at, stream, text })),
-      );
-      await docker.remove(before.Id);
-    }
-    return docker.create(options);
-  }
-
-  async function launchNow(launch: Launch): Promise<EngineInstance> {
-    const docker = connected();
-    const { instance, spec } = launch;
-    const imageId = await imageOf(docker, instance, spec.engine === 'docker' ? spec.image : '');
-    const id = await containerFor(launch, imageId);
-    try {
-      await docker.start(id);
-    } catch (error) {
-      if (!(error instanceof DockerRefusedError)) throw error;
-      if (!withoutInit && /docker-init|catatonit/.test(error.message)) {
-        withoutInit = true;
-        return launchNow(launch);
-      }
-      const facts = await docker.inspect(id);
-      // The program cannot be run: that is how the workload ended, as for any other engine.
-      if (facts === undefined || ![126, 127].includes(facts.State.ExitCode)) throw error;
-      await say(instance, [{ at: clock.now(), stream: 'stderr', text: `selvedge: ${error.message}` }]);
-    }
-    waits.wake(instance);
-    const facts = await docker.inspect(id);
-    if (facts === undefined) throw new InstanceUnknownError(instance);
-    return describeContainer(facts, await folderOf(instance).readAsked());
-  }
-
-  async function signalRun(instance: string, facts: ContainerFacts, name: string): Promise<void> {
-    const folder = folderOf(instance);
-    const { StartedAt: startedAt } = facts.State;
-    const before = await folder.readAsked();
-    const signals = before?.startedAt === startedAt ? before.signals : [];
-    const asked: AskedToEnd = { startedAt, signals: [...new Set([...signals, name])] };
-    await folder.writeAsked(asked);
-    await connected().kill(facts.Id, name);
   }
 
   return {
@@ -250,26 +147,26 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     async stop() {
       const ending = started;
       started = undefined;
-      for (const pull of pulls.values()) pull.abort();
+      pulls.cancelAll();
       ending?.stopping.abort(new EngineStoppedError());
+      await nameServer.close();
       if (ending !== undefined) await leaveNothing(ending).catch(() => undefined);
       await ending?.watch.stop();
       network = undefined;
     },
 
-    network: async (instance) => (await bridgeOf()).of(instance),
+    network: async (instance) => (await bridge()).of(instance),
 
     async list() {
-      const { owner } = running();
       const docker = connected();
       const found: EngineInstance[] = [];
-      for (const id of await docker.containers(ownerLabels(owner))) {
+      for (const id of await docker.containers(ownerLabels(owner()))) {
         const facts = await docker.inspect(id);
         const instance = facts?.Config.Labels[labelsOf.instance] ?? '';
-        if (facts === undefined || !isInstanceName(instance) || !ownsLabels(facts.Config.Labels, owner)) continue;
+        if (facts === undefined || !isInstanceName(instance) || !ownsLabels(facts.Config.Labels, owner())) continue;
         // A launch that nobody finished: the next one makes its own.
         if (standingOf(facts) === 'created') await queue.run(instance, () => removeUnstarted(docker, id));
-        else found.push(describeContainer(facts, await folderOf(instance).readAsked()));
+        else found.push(describeContainer(facts, await containers.folder(instance).readAsked()));
       }
       return found.sort((one, other) => (one.instance < other.instance ? -1 : 1));
     },
@@ -277,28 +174,17 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     async launch(launch) {
       running();
       checkLaunch(launch);
-      return queue.run(launch.instance, () => launchNow(launch));
+      return queue.run(launch.instance, () => launchContainer(launch));
     },
 
     waitForExit: async (instance, signal) => waits.untilEnded(instance, signal),
 
     async terminate(instance, timeoutMs) {
       running();
-      pulls.get(instance)?.abort();
+      pulls.cancel(instance);
       // A launch that is under way comes first.
       await queue.run(instance, async () => undefined);
-      const facts = await find(instance);
-      if (facts === undefined) return undefined;
-      if (standingOf(facts) === 'ended') return exitOfEnded(instance, facts);
-      if (timeoutMs > 0) {
-        await signalRun(instance, facts, stopSignalOf(facts) || 'SIGTERM');
-        const exit = await waits.endWithin(instance, timeoutMs);
-        if (exit !== undefined) return exit;
-      }
-      await signalRun(instance, facts, 'SIGKILL');
-      const killed = await waits.endWithin(instance, KILL_WAIT_MS);
-      if (killed === undefined) throw new InstanceUnkillableError(instance, [facts.State.Pid]);
-      return killed;
+      return endContainer({ containers, waits, docker: connected }, instance, timeoutMs);
     },
 
     async remove(instance) {
@@ -306,13 +192,13 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       if (!isInstanceName(instance)) return;
       await queue.run(instance, async () => {
         const docker = connected();
-        const facts = await look(instance);
+        const facts = await containers.look(instance);
         if (facts !== undefined && standingOf(facts) === 'running') throw new InstanceRunningError(instance);
         if (facts !== undefined && standingOf(facts) === 'ended')
-          waits.tell(instance, await exitOfEnded(instance, facts));
+          waits.tell(instance, await containers.exitOf(instance, facts));
         if (facts !== undefined) await docker.remove(facts.Id);
-        network?.release(instance);
-        await folderOf(instance).remove();
+        names.forget(network?.release(instance) ?? '');
+        await containers.folder(instance).remove();
         waits.wake(instance);
       });
     },
@@ -321,17 +207,16 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       running();
       checkFiles(instance, files);
       await queue.run(instance, async () => {
-        if ((await find(instance)) === undefined) throw new InstanceUnknownError(instance);
-        await folderOf(instance).layFiles(files);
+        if ((await containers.find(instance)) === undefined) throw new InstanceUnknownError(instance);
+        await containers.folder(instance).layFiles(files);
       });
     },
 
     async writeHosts(instance, hosts) {
       running();
       await queue.run(instance, async () => {
-        if ((await find(instance)) === undefined) throw new InstanceUnknownError(instance);
-        const { address } = (await bridgeOf()).of(instance);
-        await folderOf(instance).writeHosts(containerHosts(instance, address, hosts));
+        if ((await containers.find(instance)) === undefined) throw new InstanceUnknownError(instance);
+        await tellNames(instance, hosts);
       });
     },
 
@@ -341,8 +226,8 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
         instance,
         clock,
         docker: connected,
-        find: () => queue.run(instance, () => find(instance)),
-        said: () => folderOf(instance).readSaid(),
+        find: () => queue.run(instance, () => containers.find(instance)),
+        said: () => containers.folder(instance).readSaid(),
         changed: (until: AbortSignal) => waits.changed(instance, until),
       };
       yield* readDockerLog(
@@ -364,9 +249,4 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     const facts = await docker.inspect(id);
     if (facts !== undefined && standingOf(facts) === 'created') await docker.remove(id);
   }
-}
-
-/** STOPSIGNAL of the image; dockerode's types leave it out. */
-function stopSignalOf({ Config }: ContainerFacts): string | undefined {
-  return (Config as { StopSignal?: string }).StopSignal;
 }

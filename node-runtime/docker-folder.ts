@@ -2,11 +2,9 @@
 //
 //   <folder>/<instance>/        mode 0700
 //     files/                    mounted read-only into the container: configs/…, identity/…
-//     hosts                     mounted over /etc/hosts; overwritten in place when services come and go
 //     asked.json                which signals the node sent to which run
 //     said.jsonl                lines of a container that was replaced, and the engine's own: see docker-log.ts
 
-import { constants } from 'node:fs';
 import { chmod, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { AskedToEnd } from './docker-container.ts';
@@ -18,10 +16,6 @@ export interface DockerFolder {
   /** Replaces all files. No container may have them mounted and run. */
   resetFiles(files: Launch['files']): Promise<void>;
   layFiles(files: Launch['files']): Promise<void>;
-  /** Absolute. */
-  readonly hosts: string;
-  /** In the same file: a mount holds the file, not its name. */
-  writeHosts(text: string): Promise<void>;
   readAsked(): Promise<AskedToEnd | undefined>;
   writeAsked(asked: AskedToEnd): Promise<void>;
   readSaid(): Promise<LogLine[]>;
@@ -84,19 +78,7 @@ export function openDockerFolder(root: string, instance: string): DockerFolder {
 
   return {
     files,
-    hosts: join(folder, 'hosts'),
     layFiles,
-    async writeHosts(text) {
-      await makeFolder();
-      const file = await open(join(folder, 'hosts'), constants.O_RDWR | constants.O_CREAT, 0o644);
-      try {
-        await file.chmod(0o644);
-        await file.write(text, 0);
-        await file.truncate(Buffer.byteLength(text));
-      } finally {
-        await file.close();
-      }
-    },
     async resetFiles(laid) {
       await makeFolder();
       await rm(files, { recursive: true, force: true });

@@ -36,11 +36,14 @@ const hostsPerHalf = 2 ** (32 - halfPrefix) - reservedFirst - 1;
 
 export interface DockerNetwork {
   readonly name: string;
+  /** The box's own address on it, where containers ask for names. */
+  readonly gateway: string;
   /** The instance's address: the one that it has, or one that nobody has. */
   of(instance: string): InstanceNetwork;
   /** The container of an instance has this address already. */
   hold(instance: string, address: string): void;
-  release(instance: string): void;
+  /** The address that it had. */
+  release(instance: string): string | undefined;
 }
 
 const number = (seed: unknown): number => createHash('sha256').update(JSON.stringify(seed)).digest().readUInt32BE(0);
@@ -50,6 +53,8 @@ export function addressIn(network: string, { NetworkSettings }: ContainerFacts):
   const settings = NetworkSettings.Networks[network];
   return settings?.IPAMConfig?.IPv4Address || settings?.IPAddress || undefined;
 }
+
+const gatewayOf = ({ first }: Ipv4Range): string => addressText(first + 1);
 
 const nameOf = ({ fabricId, node }: EngineOwner): string => `selvedge-${fabricId.slice(0, 12)}-${node}`;
 
@@ -82,6 +87,7 @@ function giveAddresses(name: string, subnet: Ipv4Range, serviceRange: string): D
   const taken = new Set<string>();
   return {
     name,
+    gateway: gatewayOf(subnet),
     of(instance) {
       let address = byInstance.get(instance);
       // As many tries as there are addresses: a node runs fewer instances than that.
@@ -99,8 +105,10 @@ function giveAddresses(name: string, subnet: Ipv4Range, serviceRange: string): D
       taken.add(address);
     },
     release(instance) {
-      taken.delete(byInstance.get(instance) ?? '');
+      const address = byInstance.get(instance);
+      taken.delete(address ?? '');
       byInstance.delete(instance);
+      return address;
     },
   };
 }
@@ -121,7 +129,7 @@ async function make(docker: DockerClient, owner: EngineOwner, name: string, text
         Name: name,
         Driver: 'bridge',
         Labels: { ...ownerLabels(owner), [labelsOf.services]: rangeText(services) },
-        IPAM: { Driver: 'default', Config: [{ Subnet: rangeText(bridge), Gateway: addressText(bridge.first + 1) }] },
+        IPAM: { Driver: 'default', Config: [{ Subnet: rangeText(bridge), Gateway: gatewayOf(bridge) }] },
         Options: { 'com.docker.network.bridge.enable_icc': 'false' },
       });
       const made = await docker.network(name);

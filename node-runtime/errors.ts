@@ -271,6 +271,19 @@ export class NoFreeRangeError extends Error {
   }
 }
 
+/** The resolver of the containers cannot listen at their gateway: another one of this box does so on all addresses, mostly. */
+export class NameServerError extends Error {
+  override readonly name = 'NameServerError';
+  readonly id = 'name-server';
+  readonly retryable = true;
+  readonly action =
+    'let the box’s other DNS server listen on the addresses alone that it serves (dnsmasq: `bind-interfaces` and `interface=`; a container: publish port 53 with an address); the node needs root or CAP_NET_BIND_SERVICE';
+
+  constructor(address: string, reason: string, options?: ErrorOptions) {
+    super(`names of services cannot be answered for containers at ${address}: ${reason}`, options);
+  }
+}
+
 /** A plan names an engine that this program does not have: it was written by a newer controller. */
 export class EngineMissingError extends Error {
   override readonly name = 'EngineMissingError';

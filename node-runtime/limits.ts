@@ -133,6 +133,17 @@ export const DOCKER_EVENT_BYTES_MAX = 1024 * 1024;
 export const DOCKER_LOG_FILE_BYTES_MAX = 4 * 1024 * 1024;
 /** Lines kept of a container that was replaced, and of what the engine itself says about an instance. */
 export const DOCKER_KEPT_LINES_MAX = 1_000;
+/** A container's question is passed to so many of the box's resolvers, and each is given so long: together less than the 4 s that Docker's own resolver gives us. */
+export const DNS_RESOLVERS_MAX = 3;
+export const DNS_FORWARD_MS = 1_200;
+/** Questions passed on at a time, for one container and for all: each holds a socket. */
+export const DNS_FORWARDS_EACH_MAX = 64;
+export const DNS_FORWARDS_MAX = 512;
+/** Connections of the containers' resolver: TCP is for what does not fit in a packet. */
+export const DNS_CONNECTIONS_MAX = 128;
+export const DNS_CONNECTION_IDLE_MS = 10_000;
+/** How long a service's address may be kept by who asked: a service may leave the plan at any time. */
+export const DNS_ANSWER_TTL_S = 5;
 /** New service names of a running instance are tried again after this. */
 export const renameRetryMs = 2_000;
 

@@ -32,6 +32,7 @@ const packageHome: [RegExp, RegExp][] = [
   [/^node-forge/, /^pki\/asn1\.ts$/],
   [/^(libp2p$|@libp2p\/|@chainsafe\/libp2p|@multiformats\/)/, /^mesh\//],
   [/^multicast-dns$/, /^mesh\//],
+  [/^dns-packet$/, /^node-runtime\/name-server\.ts$/],
   [/^xstate$/, /^(actors|node-runtime)\//],
   [/^dockerode$/, /^node-runtime\//],
   [/^(hono|@hono\/)/, /^control\/api/],

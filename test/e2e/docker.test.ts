@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import test from 'ava';
 import type { InstanceView } from '../../control/views.ts';
-import { busyboxImage, dockerMissing, startDockerd } from '../node-runtime/dockerd.ts';
+import { busyboxImage, dockerMissing, serviceRoutes, startDockerd } from '../node-runtime/dockerd.ts';
 import { skip } from '../skip.ts';
 import { program } from './daemon.ts';
 import { createFabric, type FabricNode, instanceOf, toldReady, waitFor } from './fabric.ts';
@@ -126,6 +126,11 @@ test('containers call and are called by name, outlive daemons, and follow their 
     throw new Error(`${microservice} did not say ${wanted}`);
   };
 
+  /** What busybox's own resolver prints in the container; it reads no hosts file. */
+  const ask = async (container: string, name: string): Promise<string> =>
+    docker('exec', container, 'sh', '-c', `nslookup -type=a ${name} 2>&1 || true`);
+  const addressIn = (said: string): string => /^Name:.*\nAddress:\s+(\S+)$/m.exec(said)?.[1] ?? '';
+
   await step('the example runs as containers', async () => {
     const env = { ...process.env, DOCKER_HOST: dockerd.host, DOCKER_BUILDKIT: '0', NODE: process.execPath };
     await run('sh', [`${example}docker/build.sh`], { env, maxBuffer: 16 * 1024 * 1024 });
@@ -173,12 +178,57 @@ test('containers call and are called by name, outlive daemons, and follow their 
     t.regex(await docker('exec', id, 'cat', '/selvedge/identity/certificate.pem'), /BEGIN CERTIFICATE/);
   });
 
+  await step('names are answered by the node: known ones, unknown ones, and other containers’', async () => {
+    const prober = await containerOf('prober');
+    const address = addressIn(await ask(prober, 'server'));
+    t.regex(address, /^198\.1[89]\./);
+    for (const name of ['server.mixed', 'server.mixed.default']) t.is(addressIn(await ask(prober, name)), address);
+    for (const name of ['servr', 'other.mixed.default']) t.regex(await ask(prober, name), /NXDOMAIN/);
+    const server = await containerOf('server');
+    t.regex(await ask(server, 'prober'), /NXDOMAIN/, 'what serves no port has no name');
+    const [network = ''] = (
+      await docker('inspect', '--format', '{{range $k, $v := .NetworkSettings.Networks}}{{$k}}{{end}}', prober)
+    ).split('\n');
+    const gateway = await docker('network', 'inspect', '--format', '{{(index .IPAM.Config 0).Gateway}}', network);
+    t.is(addressIn(await ask(prober, `server ${gateway}`)), address, 'with a resolver of its own');
+    const foreign = await docker('run', '--detach', '--network', network, busyboxImage, 'sleep', '1000');
+    t.regex(await ask(foreign, `server ${gateway}`), /REFUSED/, 'a container that is not the fabric’s');
+    await docker('rm', '--force', foreign);
+  });
+
+  await step(
+    'a service that comes later has a name in what runs already, and another application’s has none',
+    async () => {
+      const [prober, bystanders] = [await containerOf('prober'), await containerOf('server')];
+      t.regex(await ask(prober, 'later'), /NXDOMAIN/);
+      const later = (name: string, microservices: string) => `
+apiVersion: selvedge/v1
+kind: Application
+metadata: { name: ${name} }
+spec:
+  microservices:
+${microservices}`;
+      const added = `    - { name: later, engine: docker, image: ${busyboxImage}, command: [sleep, '1000'], ports: [{ name: http, port: 81 }], placement: { node: edge-1 } }\n`;
+      const [mixed = '', config = ''] = manifest(1).split('---\n');
+      await fabric.apply(`${mixed.trimEnd()}\n${added}---\n${config}`);
+      await fabric.apply(later('apart', added));
+      const address = await waitFor('the name of the new service', async () => addressIn(await ask(prober, 'later')));
+      t.regex(address, /^198\.1[89]\./);
+      await fabric.ready('apart');
+      t.is(addressIn(await ask(prober, 'later.apart.default')), '');
+      t.deepEqual([await containerOf('prober'), await containerOf('server')], [prober, bystanders]);
+      await client.deleteApplication('default', 'apart');
+      await fabric.apply(manifest(1));
+      await waitFor('the name to be gone', async () => /NXDOMAIN/.test(await ask(prober, 'later')));
+    },
+  );
+
   await step('nobody else may use its service addresses, nor reach it past the service network', async () => {
     const prober = await containerOf('prober');
     const [network = ''] = (
       await docker('inspect', '--format', '{{range $k, $v := .NetworkSettings.Networks}}{{$k}}{{end}}', prober)
     ).split('\n');
-    const address = /^(\S+)\s+server\b/m.exec(await docker('exec', prober, 'cat', '/etc/hosts'))?.[1] ?? '';
+    const address = addressIn(await ask(prober, 'server'));
     const call = ['sh', '-c', get(address)];
     t.is(await docker('exec', prober, ...call), 'version 1');
     t.is(await docker('run', '--rm', '--network', network, busyboxImage, ...call), '', 'another container');
@@ -244,12 +294,14 @@ test('containers call and are called by name, outlive daemons, and follow their 
   });
 
   await step('nothing is left on the box', async () => {
+    const routes = await serviceRoutes(docker);
+    t.true(routes.length > 0);
     for (const node of [fabric.control, ...fabric.edges]) {
       await node.daemon.client.down(true);
       await node.daemon.ended;
     }
     t.is(await docker('network', 'ls', '--quiet', '--filter', 'label=io.selvedge.fabric'), '');
-    const { stdout } = await run('ip', ['-4', 'route', 'show', 'table', 'local', 'proto', '201']);
-    t.is(stdout.trim(), '');
+    const { stdout } = await run('ip', ['-4', 'route', 'show', 'table', 'local']);
+    for (const route of routes) t.false(stdout.includes(route), route);
   });
 });

@@ -1,13 +1,16 @@
 // The docker engine against the conformance body, with real containers, and what only containers have.
 
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import { createDockerEngine } from '../../node-runtime/docker-engine.ts';
-import type { Engine } from '../../node-runtime/engine.ts';
+import type { Engine, Launch } from '../../node-runtime/engine.ts';
+import { NameServerError } from '../../node-runtime/errors.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
-import { testEngine } from '../conformance/engine.ts';
+import { launchOf, testEngine } from '../conformance/engine.ts';
 import { skip } from '../skip.ts';
 import { busyboxImage, type Dockerd, dockerMissing, startDockerd } from './dockerd.ts';
 import { gone } from './process-world.ts';
@@ -73,4 +76,38 @@ else {
       close: world.close,
     };
   });
+
+  test.serial(
+    'another DNS server on the box: what calls services says so and does not start, the rest does',
+    async (t) => {
+      const world = await createWorld(dockerd.host);
+      t.teardown(world.close);
+      const { engine, owner } = world;
+      const launch = (instance: string, hosts: Launch['hosts']) =>
+        engine.launch(launchOf(['/bin/sleep', '1000'], { instance, hosts }));
+      await engine.network('default.app.calls.0');
+      const network = `selvedge-${owner.fabricId.slice(0, 12)}-${owner.node}`;
+      const format = '{{(index .IPAM.Config 0).Gateway}}';
+      const gateway = await dockerd.docker('network', 'inspect', '--format', format, network);
+      const taken = createServer().listen(53, gateway);
+      await once(taken, 'listening');
+      t.teardown(() => taken.close());
+      const hosts = [{ address: '198.18.9.9', names: ['server'] }];
+      await t.throwsAsync(launch('default.app.calls.0', hosts), { instanceOf: NameServerError, message: /EADDRINUSE/ });
+      await launch('default.app.quiet.0', []);
+      taken.close();
+      await once(taken, 'close');
+      const { instance } = await launch('default.app.calls.0', hosts);
+      const id = await dockerd.docker(
+        'ps',
+        '--quiet',
+        '--filter',
+        `label=io.selvedge.instance=${instance}`,
+        '--filter',
+        `label=io.selvedge.node=${owner.node}`,
+      );
+      t.regex(await dockerd.docker('exec', id, 'nslookup', '-type=a', 'server'), /198\.18\.9\.9/);
+      await t.throwsAsync(dockerd.docker('exec', id, 'nslookup', '-type=a', 'quiet'), { message: /./ });
+    },
+  );
 }

@@ -3,7 +3,7 @@
 import test from 'ava';
 import type { ContainerFacts } from '../../node-runtime/docker-client.ts';
 import { dockerSocket } from '../../node-runtime/docker-client.ts';
-import { containerHosts, containerOptions, exitOf, standingOf } from '../../node-runtime/docker-container.ts';
+import { containerOptions, exitOf, standingOf } from '../../node-runtime/docker-container.ts';
 import { createFrameReader } from '../../node-runtime/docker-log.ts';
 import { LaunchRefusedError } from '../../node-runtime/errors.ts';
 import { overlaps, parseRange, partOf, partsOf, rangeText, routedRanges } from '../../node-runtime/ipv4-range.ts';
@@ -12,7 +12,7 @@ import { launchOf } from '../conformance/engine.ts';
 const owner = { fabricId: 'f'.repeat(52), node: 'box' };
 const place = {
   ...{ owner, network: 'net', address: '198.18.0.9', imageId: 'sha256:1', init: true },
-  ...{ filesFolder: '/data/files', hostsFile: '/data/hosts' },
+  ...{ filesFolder: '/data/files', resolvers: ['198.18.0.1'] },
 };
 
 function container(spec: { command?: string[]; args?: string[] }, changes = {}) {
@@ -41,6 +41,7 @@ test('the same launch makes the same container, another image or address another
     new Set([made(), made({ imageId: 'sha256:2' }), made({ address: '198.18.0.10' }), made({ init: false })]).size,
     4,
   );
+  t.is(made({ resolvers: ['198.18.0.1', '192.0.2.53'] }), made(), 'a box that moves keeps its containers');
 });
 
 test('the specification of another engine is refused', (t) => {
@@ -70,14 +71,6 @@ test('a container that could not start has ended, one that nobody started is not
   t.is(standingOf(ended(0, { Status: 'created' })), 'created');
   t.is(standingOf(ended(127, { Status: 'created', Error: 'no such file' })), 'ended');
   t.is(standingOf(ended(0, { Running: true })), 'running');
-});
-
-test('a container’s hosts file has its services first, then itself', (t) => {
-  const text = containerHosts('default.shop.web.0', '198.18.0.9', [
-    { address: '198.18.9.1', names: ['db', 'db.shop'] },
-  ]);
-  t.regex(text, /^198\.18\.9\.1\tdb db\.shop\n127\.0\.0\.1\tlocalhost\n/);
-  t.true(text.endsWith('198.18.0.9\tweb-0\n'));
 });
 
 test('DOCKER_HOST must be on this box', (t) => {

@@ -128,6 +128,14 @@ export async function startDockerd(options: { liveRestore?: boolean } = {}): Pro
   return { folder, socket, host, docker, stop, start, close };
 }
 
+/** Ranges of service addresses of the nodes that use this engine; each is a local route of the box. */
+export async function serviceRoutes(docker: Dockerd['docker']): Promise<string[]> {
+  const ids = await docker('network', 'ls', '--quiet', '--filter', 'label=io.selvedge.services');
+  const format = ['--format', '{{index .Labels "io.selvedge.services"}}'];
+  if (ids === '') return [];
+  return (await docker('network', 'inspect', ...format, ...ids.split('\n'))).split('\n');
+}
+
 /** A dockerd that was killed leaves mounts of its containers. */
 async function releaseMounts(folder: string): Promise<void> {
   const mounts = (await readFile('/proc/self/mountinfo', 'utf8'))

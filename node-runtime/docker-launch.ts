@@ -1,0 +1,103 @@
+// From a launch to a container that runs: image, files, names, the same container again or a new one. Called by docker-engine.ts,
+// one at a time for each instance. It restarts nothing by itself.
+
+import type { Clock } from './clock.ts';
+import type { DockerClient } from './docker-client.ts';
+import { type ContainerPlace, containerOptions, describeContainer, standingOf } from './docker-container.ts';
+import type { DockerContainers } from './docker-containers.ts';
+import { labelsOf } from './docker-labels.ts';
+import { createFrameReader } from './docker-log.ts';
+import type { DockerNetwork } from './docker-network.ts';
+import type { DockerWaits } from './docker-waits.ts';
+import type { EngineInstance, EngineOwner, Launch, LogLine } from './engine.ts';
+import { DockerRefusedError, InstanceRunningError, InstanceUnknownError } from './errors.ts';
+import { DOCKER_KEPT_LINES_MAX } from './limits.ts';
+import { reachableResolvers } from './name-forwarder.ts';
+
+export interface DockerLauncherDependencies {
+  clock: Clock;
+  owner(): EngineOwner;
+  docker(): DockerClient;
+  bridge(): Promise<DockerNetwork>;
+  /** The id of a local image, pulled when it is not there. */
+  image(instance: string, reference: string): Promise<string>;
+  /** Has the container's names answered from now on. */
+  tellNames(instance: string, hosts: Launch['hosts']): Promise<void>;
+  containers: DockerContainers;
+  waits: DockerWaits;
+}
+
+export function createDockerLauncher(dependencies: DockerLauncherDependencies): {
+  launch(launch: Launch): Promise<EngineInstance>;
+} {
+  const { clock, owner, docker, containers, waits } = dependencies;
+  /** This Docker has no init to put before a container's process. */
+  let withoutInit = false;
+
+  async function say(instance: string, lines: readonly LogLine[]): Promise<void> {
+    const folder = containers.folder(instance);
+    await folder.writeSaid([...(await folder.readSaid()), ...lines].slice(-DOCKER_KEPT_LINES_MAX));
+  }
+
+  async function placeOf({ instance }: Launch, imageId: string): Promise<ContainerPlace> {
+    const bridge = await dependencies.bridge();
+    return {
+      owner: owner(),
+      network: bridge.name,
+      address: bridge.of(instance).address,
+      imageId,
+      init: !withoutInit,
+      filesFolder: containers.folder(instance).files,
+      resolvers: [bridge.gateway, ...(await reachableResolvers())],
+    };
+  }
+
+  /** The container of the launch: the ended one when it is made from the same, so that it keeps what it wrote; else a new one. */
+  async function containerFor(launch: Launch, imageId: string): Promise<string> {
+    const { instance } = launch;
+    const options = containerOptions(launch, await placeOf(launch, imageId));
+    const before = await containers.look(instance);
+    if (before !== undefined) {
+      if (standingOf(before) === 'running') throw new InstanceRunningError(instance);
+      if (standingOf(before) === 'ended') waits.tell(instance, await containers.exitOf(instance, before));
+    }
+    await containers.folder(instance).resetFiles(launch.files);
+    await dependencies.tellNames(instance, launch.hosts);
+    const same = before?.Config.Labels[labelsOf.launch] === options.Labels?.[labelsOf.launch];
+    if (before !== undefined && same && standingOf(before) === 'ended') return before.Id;
+    if (before !== undefined) {
+      const kept = createFrameReader()(await docker().logs(before.Id, { tail: DOCKER_KEPT_LINES_MAX }));
+      await say(
+        instance,
+        kept.map(({ at, stream, text }) => ({ at, stream, text })),
+      );
+      await docker().remove(before.Id);
+    }
+    return docker().create(options);
+  }
+
+  async function launchNow(launch: Launch): Promise<EngineInstance> {
+    const { instance, spec } = launch;
+    const imageId = await dependencies.image(instance, spec.engine === 'docker' ? spec.image : '');
+    const id = await containerFor(launch, imageId);
+    try {
+      await docker().start(id);
+    } catch (error) {
+      if (!(error instanceof DockerRefusedError)) throw error;
+      if (!withoutInit && /docker-init|catatonit/.test(error.message)) {
+        withoutInit = true;
+        return launchNow(launch);
+      }
+      const facts = await docker().inspect(id);
+      // The program cannot be run: that is how the workload ended, as for any other engine.
+      if (facts === undefined || ![126, 127].includes(facts.State.ExitCode)) throw error;
+      await say(instance, [{ at: clock.now(), stream: 'stderr', text: `selvedge: ${error.message}` }]);
+    }
+    waits.wake(instance);
+    const facts = await docker().inspect(id);
+    if (facts === undefined) throw new InstanceUnknownError(instance);
+    return describeContainer(facts, await containers.folder(instance).readAsked());
+  }
+
+  return { launch: launchNow };
+}
