@@ -2,7 +2,7 @@
 // that a router joins. Called by replay.ts. Commands run as root, as the documentation says. All is gone when the test ends.
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -37,8 +37,8 @@ export interface Boxes {
 }
 
 export interface Installed {
-  /** A folder for PATH: `selvedge` and `node`. */
-  bin: string;
+  /** npm's prefix: `bin/selvedge`, `bin/node`, `lib/node_modules/selvedge`. */
+  prefix: string;
   remove(): Promise<void>;
 }
 
@@ -46,20 +46,25 @@ export interface Installed {
 export async function installProgram(): Promise<Installed> {
   const folder = await mkdtemp(join(tmpdir(), 'selvedge-docs-'));
   const tarball = await pack(folder, await currentVersion());
-  await promisify(execFile)('tar', ['-xzf', tarball, '-C', folder]);
-  await symlink(join(checkout, 'node_modules'), join(folder, 'package', 'node_modules'));
-  const bin = join(folder, 'bin');
-  await mkdir(bin);
-  await symlink(process.execPath, join(bin, 'node'));
-  await symlink(join(folder, 'package', 'bin', 'selvedge.js'), join(bin, 'selvedge'));
-  await chmod(join(folder, 'package', 'bin', 'selvedge.js'), 0o755);
-  return { bin, remove: () => rm(folder, { recursive: true, force: true }) };
+  // As npm lays it out.
+  const place = join(folder, 'lib', 'node_modules', 'selvedge');
+  await mkdir(place, { recursive: true });
+  await mkdir(join(folder, 'bin'));
+  await promisify(execFile)('tar', ['-xzf', tarball, '--strip-components=1', '-C', place]);
+  await symlink(join(checkout, 'node_modules'), join(place, 'node_modules'));
+  await chmod(join(place, 'bin', 'selvedge.js'), 0o755);
+  await symlink(join(place, 'bin', 'selvedge.js'), join(folder, 'bin', 'selvedge'));
+  await symlink(process.execPath, join(folder, 'bin', 'node'));
+  // The boxes' user is root; what sudo does not let through is not there either.
+  const sudo = '#!/bin/sh\nexec env -i "PATH=$PATH" "HOME=$HOME" LANG=C.UTF-8 "$@"\n';
+  await writeFile(join(folder, 'bin', 'sudo'), sudo, { mode: 0o755 });
+  return { prefix: folder, remove: () => rm(folder, { recursive: true, force: true }) };
 }
 
 /** `boxes` has the address of each, such as 192.0.2.1; addresses of one /24 are one LAN. */
 export async function makeBoxes(
   t: ExecutionContext,
-  { boxes, bin }: { boxes: Record<string, string>; bin: string },
+  { boxes, prefix }: { boxes: Record<string, string>; prefix: string },
 ): Promise<Boxes> {
   if (checkout.startsWith('/var/lib/'))
     throw new Error('the boxes have a /var/lib of their own: keep the checkout elsewhere');
@@ -67,7 +72,15 @@ export async function makeBoxes(
   const folder = await mkdtemp(join(tmpdir(), 'selvedge-docs-'));
   t.teardown(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
   const namespaces = createNamespaces(t);
-  const path = [bin, '/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'].join(delimiter);
+  const path = [
+    join(prefix, 'bin'),
+    '/usr/local/sbin',
+    '/usr/local/bin',
+    '/usr/sbin',
+    '/usr/bin',
+    '/sbin',
+    '/bin',
+  ].join(delimiter);
 
   const lans = new Map<string, Lan>();
   const networkOf = (address: string): string => address.split('.').slice(0, 3).join('.');
@@ -90,7 +103,7 @@ export async function makeBoxes(
     await mkdir(state);
     const leader = await startFirstProcess(t, { name, network, state });
     const inside = ['-t', leader, '-m', '-u', '-n', '-p', '--', '/usr/bin/env', '-i'];
-    const clean = [`PATH=${path}`, `HOME=${home}`, 'LANG=C.UTF-8', 'TERM=dumb'];
+    const clean = [`PATH=${path}`, `HOME=${home}`, 'LANG=C.UTF-8', 'TERM=dumb', `npm_config_prefix=${prefix}`];
     return {
       name,
       home,

@@ -3,7 +3,7 @@
 
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { namespacesMissing } from '../mesh/namespaces.ts';
 import { skip } from '../skip.ts';
 import { type Installed, installProgram, makeBoxes } from './box.ts';
@@ -11,22 +11,7 @@ import { startBoxDocker } from './box-docker.ts';
 import { findNotRunHere, notRunHere } from './not-run-here.ts';
 import { checkout, commandsOf, type DocumentedCommand, pages } from './pages.ts';
 import { createReplay } from './replay.ts';
-
-interface Story {
-  page: string;
-  /** Those whose commands it types; all, when there are none. */
-  sections?: string[];
-  /** Name and address of each; the first is meant where a block has no prompts. */
-  boxes: Record<string, string>;
-  /** Boxes with a Docker Engine. */
-  docker?: string[];
-  /** What the page takes for granted: box and command. */
-  before?: [box: string, command: string][];
-}
-
-const three = { box1: '192.0.2.1', box2: '192.0.2.2', box3: '192.0.2.3' };
-
-const stories: Story[] = [{ page: 'docs/quickstart.md', boxes: three, docker: ['box3'] }];
+import { type Story, stories } from './stories.ts';
 
 const isOf = ({ page, sections }: Story, command: DocumentedCommand): boolean =>
   command.page === page && (sections === undefined || sections.includes(command.section));
@@ -65,6 +50,27 @@ test('what the boxes do not run is documented, and run by the test that is named
 const missing = namespacesMissing();
 let program: Installed | undefined;
 
+/** At a time: each has up to four daemons. */
+const storiesMax = 3;
+let free = storiesMax;
+const waiting: (() => void)[] = [];
+
+async function inTurn(run: () => Promise<void>): Promise<void> {
+  if (free > 0) free--;
+  else {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    waiting.push(resolve);
+    await promise;
+  }
+  try {
+    await run();
+  } finally {
+    const next = waiting.shift();
+    if (next === undefined) free++;
+    else next();
+  }
+}
+
 test.before('the program is installed', async (t) => {
   t.timeout(120_000);
   if (missing === undefined) program = await installProgram();
@@ -72,18 +78,28 @@ test.before('the program is installed', async (t) => {
 
 test.after.always('the program is removed', () => program?.remove());
 
+async function tell(t: ExecutionContext, story: Story, { prefix }: Installed): Promise<void> {
+  const boxes = await makeBoxes(t, { boxes: story.boxes, prefix });
+  const [defaultBox = ''] = Object.keys(story.boxes);
+  for (const name of story.docker ?? []) await startBoxDocker(t, boxes.box(name), boxes.folder);
+  const replay = createReplay(t, { boxes, defaultBox });
+  let section: string | undefined;
+  for (const command of documented.filter((one) => isOf(story, one))) {
+    const hidden = section === command.section ? [] : (story.before?.[command.section] ?? []);
+    section = command.section;
+    for (const [box, text] of hidden) await replay.type({ ...command, box, text, shown: [] });
+    await replay.type(command);
+  }
+}
+
 for (const story of stories) {
-  test(`${story.page} ${story.sections?.join(', ') ?? ''} does what it says`, async (t) => {
-    if (program === undefined) return skip(t, missing ?? 'the program was not installed');
-    t.timeout(300_000);
-    const boxes = await makeBoxes(t, { boxes: story.boxes, bin: program.bin });
-    const [defaultBox = ''] = Object.keys(story.boxes);
-    for (const name of story.docker ?? []) await startBoxDocker(t, boxes.box(name), boxes.folder);
-    const replay = createReplay(t, { boxes, defaultBox });
-    for (const [box, text] of story.before ?? []) {
-      await replay.type({ page: story.page, line: 0, section: '', box, text, shown: [] });
-    }
-    for (const command of documented) if (isOf(story, command)) await replay.type(command);
+  const title = [story.page, ...(story.sections ?? [])].join(', ');
+  test(`${title}: the commands do what the page says`, async (t) => {
+    const installed = program;
+    if (installed === undefined) return skip(t, missing ?? 'the program was not installed');
+    // The turn of a story comes when others have ended.
+    t.timeout(600_000);
+    await inTurn(() => tell(t, story, installed));
     t.pass();
   });
 }

@@ -30,7 +30,7 @@ export const notRunHere: readonly NotRunHere[] = [
     instead: () => ':',
   },
   {
-    command: /^(sudo )?npm install -g (--prefix image )?\.\/selvedge-<(version|newer)>\.tgz$/,
+    command: /^(sudo )?npm install -g \.\/selvedge-<(version|newer)>\.tgz$/,
     why: 'the boxes reach no registry',
     provedBy: 'test/e2e/package.ts',
     shows: "run('npm', ['install', '--global'",
@@ -38,13 +38,13 @@ export const notRunHere: readonly NotRunHere[] = [
   },
   {
     command: /^(sudo )?npm uninstall -g selvedge$/,
-    why: 'nothing was installed in the boxes; the program itself takes no part in it',
+    why: 'the boxes share one installation',
     provedBy: 'test/e2e/install.test.ts',
-    shows: "'uninstall'",
+    shows: "run('npm', ['uninstall', '--global'",
     instead: () => ':',
   },
   {
-    command: /^scp (\S+) (box\d):$/,
+    command: /^scp (\S+) (\w+):$/,
     why: 'the boxes run no SSH server; the file is copied',
     provedBy: 'test/docs/not-run-here.ts',
     shows: 'cp "$1"',
@@ -78,10 +78,10 @@ export const notRunHere: readonly NotRunHere[] = [
       ] ?? 'false',
   },
   {
-    command: /^docker (build|run|exec) /,
-    why: 'the base image comes from a registry',
-    provedBy: 'test/e2e/install.test.ts',
-    shows: 'Dockerfile',
+    command: /^npm install -g --prefix image .*tgz$|^docker (build|run|exec|update|rm) /,
+    why: 'it takes a base image, and a story of its own',
+    provedBy: 'test/e2e/node-image.test.ts',
+    shows: "asWritten('docker build')",
   },
   {
     command: /^examples\/cold-chain\/docker\/build\.sh$|^selvedge apply examples\/cold-chain\/app-docker\.yaml$/,

@@ -42,6 +42,7 @@ function blocksOf(text: string): Block[] {
   let section = '';
   let open: (Block & { fenced: boolean }) | undefined;
   let before = '';
+  const stray = /^\s+[a-z][a-z0-9-]*[$#] /;
   for (const [index, line] of text.split('\n').entries()) {
     const fence = /^```(\w*)/.exec(line);
     if (open?.fenced) {
@@ -58,6 +59,8 @@ function blocksOf(text: string): Block[] {
       open.lines.push(line.slice(4));
     } else if (open && (line.trim() === '' || line.startsWith('    '))) open.lines.push(line.slice(4));
     else open = undefined;
+    if (open === undefined && stray.test(line))
+      throw new Error(`line ${index + 1} is in no block of commands: ${line}`);
     if (!open?.fenced && line.startsWith('## ')) section = line.slice(3).trim();
     before = line;
   }

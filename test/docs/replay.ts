@@ -14,9 +14,11 @@ import type { DocumentedCommand } from './pages.ts';
 const deadlineMs = 60_000;
 const lookAgainMs = 300;
 
+const codes = /\bthe code of this box is (\S+?);|nodes approve ([0-9A-Z]{2}(?:-[0-9A-Z]+){3})/g;
+
 /** What a reader puts in the place of these words: the last that any command has printed. */
 const placeholders: [word: RegExp, printed: RegExp][] = [
-  [/\b(?:CODE|K7-ABCD-EFGH-JK)\b/g, /\bthe code of this box is (\S+?);|nodes approve ([0-9A-Z]{2}(?:-[0-9A-Z]+){3})/g],
+  [/\b(?:CODE|K7-ABCD-EFGH-JK)\b/g, codes],
   [/\bTOKEN\b/g, /\b(sv1_\w+)/g],
   [/\bADDRESS:PORT\b/g, /^listens .* on (\S+:\d+)/gm],
 ];
@@ -43,15 +45,15 @@ export function createReplay(t: ExecutionContext, { boxes, defaultBox }: { boxes
   const known = new Set<string>();
 
   function filledIn(text: string): string {
-    let filled = text;
+    const code = lastOf(codes, seen);
+    let filled = text.replace(/(?<![\w-])K7(?![\w-])/g, code?.slice(0, 2) ?? 'K7');
     for (const [word, printed] of placeholders) {
       if (filled.search(word) < 0) continue;
       const value = lastOf(printed, seen);
       if (value === undefined) throw new Error(`nothing was printed that could stand for ${word.source}: ${text}`);
       filled = filled.replace(word, value);
     }
-    const handle = lastOf(placeholders[0]?.[1] ?? /$^/g, seen)?.slice(0, 2);
-    return handle === undefined ? filled : filled.replace(/\bK7\b/g, handle);
+    return filled;
   }
 
   async function inForeground(running: Running, command: DocumentedCommand, state: string): Promise<void> {
