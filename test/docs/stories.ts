@@ -76,6 +76,8 @@ export const stories: readonly Story[] = [
         // What the backup does not know: another start of the controller, and another generation.
         ['box1', 'selvedge down; selvedge up --detach'],
         ['box1', 'sed -i "s/infinity/1d/" hello.yaml; selvedge apply hello.yaml; selvedge wait hello'],
+        // And what no node runs yet.
+        ['box1', 'sed -i "s/1d/2d/" hello.yaml'],
         ['box1', 'scp plant.tgz box4:'],
         ['box1', 'scp hello.yaml box4:'],
         ['box1', 'selvedge down --workloads; rm -r /var/lib/selvedge'],
@@ -90,6 +92,11 @@ export const stories: readonly Story[] = [
   },
   {
     page: 'docs/troubleshooting.md',
+    boxes: { box1: '192.0.2.1' },
+    before: { '': [['box1', 'selvedge up --found --detach']] },
+  },
+  {
+    page: 'docs/manifest.md',
     boxes: { box1: '192.0.2.1' },
     before: { '': [['box1', 'selvedge up --found --detach']] },
   },
