@@ -26,6 +26,8 @@ export interface Box {
   readonly name: string;
   /** Its home folder, seen from outside; commands begin there. */
   readonly home: string;
+  /** Its data folder, seen from outside. */
+  readonly data: string;
   /** A shell command. */
   start(command: string): Running;
 }
@@ -90,7 +92,8 @@ export async function makeBoxes(
   if (lans.size > 1) {
     const router = namespaces.box();
     for (const [index, [network, lan]] of [...lans].entries()) lan.attach(router, `lan${index}`, [`${network}.254/24`]);
-    await ended(spawn('ip', ['netns', 'exec', router, 'sysctl', '-qw', 'net.ipv4.ip_forward=1'], { stdio: 'ignore' }));
+    const forward = 'echo 1 > /proc/sys/net/ipv4/ip_forward';
+    await ended(spawn('ip', ['netns', 'exec', router, 'sh', '-c', forward], { stdio: 'ignore' }));
   }
 
   async function makeBox(name: string, address: string): Promise<Box> {
@@ -107,6 +110,7 @@ export async function makeBoxes(
     return {
       name,
       home,
+      data: join(state, 'selvedge'),
       start(command) {
         // A group of its own, so that Ctrl-C reaches what the shell started.
         const child = spawn('nsenter', [...inside, ...clean, 'sh', '-c', `cd "$HOME" && ${command}`], {

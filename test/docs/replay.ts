@@ -5,7 +5,7 @@ import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import { eventually } from '../eventually.ts';
-import type { Boxes, Running } from './box.ts';
+import type { Box, Boxes } from './box.ts';
 import { missingLine } from './looks-like.ts';
 import { findNotRunHere } from './not-run-here.ts';
 import type { DocumentedCommand } from './pages.ts';
@@ -19,7 +19,6 @@ const codes = /\bthe code of this box is (\S+?);|nodes approve ([0-9A-Z]{2}(?:-[
 /** What a reader puts in the place of these words: the last that any command has printed. */
 const placeholders: [word: RegExp, printed: RegExp][] = [
   [/\b(?:CODE|K7-ABCD-EFGH-JK)\b/g, codes],
-  [/\bTOKEN\b/g, /\b(sv1_\w+)/g],
   [/\bADDRESS:PORT\b/g, /^listens .* on (\S+:\d+)/gm],
 ];
 
@@ -40,6 +39,65 @@ export interface Replay {
   type(command: DocumentedCommand): Promise<void>;
 }
 
+/** One command as it is typed, and what has come of it so far. */
+interface Typed {
+  command: DocumentedCommand;
+  box: Box;
+  run: string;
+  expected: number;
+  status: number | undefined;
+  printed: string;
+  /** The first shown line that was not printed. */
+  missing(): string | undefined;
+}
+
+async function inForeground(typed: Typed): Promise<void> {
+  const { box, run } = typed;
+  const isUp = /selvedge up\b/.test(run);
+  const running = box.start(run);
+  void running.ended.then((status) => {
+    typed.status = status;
+  });
+  await eventually(
+    async () => {
+      typed.printed = running.printed();
+      if (typed.status !== undefined) throw new Error('it ended');
+      if (isUp) await access(join(box.data, 'selvedge.sock'));
+      return (isUp || typed.printed !== '') && typed.missing() === undefined;
+    },
+    { deadlineMs, what: 'it to print what is shown' },
+  );
+  if (isUp) return;
+  running.interrupt();
+  await running.ended;
+}
+
+async function toItsEnd(typed: Typed): Promise<void> {
+  const { box, run, command, expected } = typed;
+  await eventually(
+    async () => {
+      const running = box.start(run);
+      typed.status = await running.ended;
+      typed.printed = running.printed();
+      return typed.status === expected && typed.missing() === undefined;
+    },
+    // What changes something is typed once.
+    { deadlineMs: looks.test(command.text) ? deadlineMs : 0, everyMs: lookAgainMs, what: 'what is shown' },
+  );
+}
+
+function failure(typed: Typed, error: Error): Error {
+  const { command, box, status, expected, printed } = typed;
+  const missing = typed.missing();
+  const lines = [
+    `${command.page}:${command.line}: ${box.name}$ ${command.text}`,
+    `${error.message}; exit status ${status}, expected ${expected}`,
+    ...(missing === undefined ? [] : [`not printed: ${missing}`]),
+    `printed:\n${printed}`,
+  ];
+  return new Error(lines.join('\n'), { cause: error });
+}
+
 export function createReplay(t: ExecutionContext, { boxes, defaultBox }: { boxes: Boxes; defaultBox: string }): Replay {
   let seen = '';
   const known = new Set<string>();
@@ -56,84 +114,43 @@ export function createReplay(t: ExecutionContext, { boxes, defaultBox }: { boxes
     return filled;
   }
 
-  async function inForeground(running: Running, command: DocumentedCommand, state: string): Promise<void> {
-    const isUp = /selvedge up\b/.test(command.text);
-    let over: number | undefined;
-    void running.ended.then((status) => {
-      over = status;
-    });
-    await eventually(
-      async () => {
-        if (over !== undefined) throw new Error(`it ended with ${over}`);
-        if (isUp) await access(join(state, 'selvedge.sock'));
-        if (!isUp && running.printed() === '') throw new Error('it prints nothing');
-        const missing = missingLine(command.shown, running.printed(), known);
-        if (missing !== undefined) throw new Error(`not printed: ${missing}`);
-        return true;
+  /** Undefined when it is left out. */
+  function begin(command: DocumentedCommand): Typed | undefined {
+    const { text, shown, box = defaultBox } = command;
+    for (const word of [box, ...text.split(/[\s=]+/)]) {
+      if (/[a-z]/.test(word)) known.add(word);
+    }
+    const standIn = findNotRunHere(text);
+    const run = standIn ? standIn.entry.instead?.(standIn.match, boxes.folder) : filledIn(text);
+    if (run === undefined) return undefined;
+    return {
+      command,
+      box: boxes.box(box),
+      run,
+      expected: shown.some((one) => one.startsWith('error:')) ? 1 : 0,
+      status: undefined,
+      printed: '',
+      missing() {
+        return missingLine(shown, this.printed, known);
       },
-      { deadlineMs, what: 'it to print what is shown' },
-    );
-    if (isUp) return;
-    running.interrupt();
-    await running.ended;
+    };
   }
 
   return {
     async type(command) {
-      const { page, line, text, shown, box: name = defaultBox } = command;
-      for (const word of text.split(/[\s=]+/)) {
-        if (/[a-z]/.test(word)) known.add(word);
-      }
-      known.add(name);
-      const stand = findNotRunHere(text);
-      if (stand && stand.entry.instead === undefined) return t.log(`${page}:${line} left out: ${text}`);
-      const box = boxes.box(name);
-      let printed = '';
-      let status: number | undefined;
+      const where = `${command.page}:${command.line}`;
+      const typed = begin(command);
+      if (typed === undefined) return t.log(`${where} left out: ${command.text}`);
       const startedAt = performance.now();
-      const expected = shown.some((one) => one.startsWith('error:')) ? 1 : 0;
       try {
-        const filled = filledIn(text);
-        const run = stand ? (stand.entry.instead?.(stand.match, boxes.folder) ?? '') : filled;
-        if (staysInForeground.test(run)) {
-          const running = box.start(run);
-          try {
-            await inForeground(running, command, join(box.home, '..', 'var-lib', 'selvedge'));
-          } finally {
-            printed = running.printed();
-          }
-          status = expected;
-        } else {
-          await eventually(
-            async () => {
-              const running = box.start(run);
-              status = await running.ended;
-              printed = running.printed();
-              const missing = stand === undefined && missingLine(shown, printed, known);
-              return status === expected && !missing;
-            },
-            // What changes something is typed once.
-            { deadlineMs: looks.test(text) ? deadlineMs : 0, everyMs: lookAgainMs, what: 'what is shown' },
-          );
-        }
+        await (staysInForeground.test(typed.run) ? inForeground(typed) : toItsEnd(typed));
       } catch (error) {
-        const { message, cause } = error as Error;
-        const missing = missingLine(shown, printed, known);
-        throw new Error(
-          [
-            `${page}:${line}: ${name}$ ${text}`,
-            `${message}${cause instanceof Error ? `: ${cause.message}` : ''}; exit status ${status}, expected ${expected}`,
-            ...(missing === undefined ? [] : [`not printed: ${missing}`]),
-            `printed:\n${printed}`,
-          ].join('\n'),
-          { cause: error },
-        );
+        throw failure(typed, error as Error);
       }
-      if (process.env['SELVEDGE_DOCS_PRINT']) t.log(printed);
-      seen += `${printed}\n`;
-      t.log(
-        `${page}:${line} ${name}$ ${text.split('\n')[0]} (${((performance.now() - startedAt) / 1000).toFixed(1)} s)`,
-      );
+      seen += `${typed.printed}\n`;
+      const [first] = command.text.split('\n');
+      t.log(`${where} ${typed.box.name}$ ${first} (${((performance.now() - startedAt) / 1000).toFixed(1)} s)`);
+      if (process.env['SELVEDGE_DOCS_PRINT']) t.log(typed.printed);
     },
   };
 }
