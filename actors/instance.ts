@@ -51,6 +51,8 @@ export type InstanceEvent =
   /** What it waits for is there: certificate cover, dependencies ready. */
   | { type: 'ADMITTED' }
   | { type: 'HELD'; reason: string }
+  /** How far the engine is with fetching what it needs. */
+  | { type: 'PROGRESS'; progress: string }
   /** The engine has it after all: it could not say so before. */
   | { type: 'FOUND'; found: EngineInstance }
   /** One of its probes. */
@@ -74,6 +76,8 @@ export const instanceMachine = setup({
     events: {} as InstanceEvent,
   },
   actors: {
+    /** Fetches the image, where it is not there; tells `PROGRESS`. Cancelling ends it; what was fetched stays. */
+    stage: effect<void, PlannedInstance>('stage'),
     /** Certificate, service addresses, files. May run again after a failure; cancelling leaves nothing that counts. */
     prepare: effect<Launch, PlannedInstance>('prepare'),
     /** Re-attaches what an adopted instance already uses; changes nothing of it. */
@@ -102,6 +106,7 @@ export const instanceMachine = setup({
       context.found.specHash === context.planned.specHash,
     foundOutdated: ({ context }) => context.found !== undefined && context.found.specHash !== context.planned.specHash,
     foundEnded: ({ context }) => context.found?.exit !== undefined,
+    hasImage: ({ context }) => 'image' in context.planned.spec,
     has: ({ context }, kind: ProbeKind) => context.planned.spec[kind] !== undefined,
     found: ({ event }, { kind, judgement }: { kind: ProbeKind; judgement: Judgement }) =>
       event.type === 'PROBED' && event.kind === kind && event.judgement === judgement,
@@ -118,6 +123,9 @@ export const instanceMachine = setup({
   actions: {
     since: assign({ since: ({ context }) => context.now() }),
     clearReason: assign({ reason: '' }),
+    tellProgress: assign({
+      reason: ({ context, event }) => (event.type === 'PROGRESS' ? event.progress : context.reason),
+    }),
     unready: assign({
       ready: false,
       reason: ({ event }) =>
@@ -188,7 +196,7 @@ export const instanceMachine = setup({
       entry: ['since', assign({ reason: 'waiting for its certificate and for what it depends on' })],
       on: {
         HELD: { actions: assign({ reason: ({ event }) => event.reason }) },
-        ADMITTED: 'creating',
+        ADMITTED: [{ guard: 'hasImage', target: 'staging' }, { target: 'creating' }],
         FOUND: { target: 'finding', actions: 'takeFound' },
       },
     },
@@ -203,6 +211,26 @@ export const instanceMachine = setup({
       },
     },
     adoptingLater: { after: { 1000: 'adopting' } },
+    staging: {
+      entry: ['since', assign({ reason: 'looking for its image', nextTryAt: undefined })],
+      initial: 'looking',
+      invoke: {
+        src: 'stage',
+        input: ({ context }) => context.planned,
+        onDone: 'creating',
+        onError: {
+          target: 'backingOff',
+          actions: [
+            assign({ reason: ({ event }) => `its image is not there: ${messageOf(event.error)}` }),
+            'countFailure',
+          ],
+        },
+      },
+      states: {
+        looking: { on: { PROGRESS: { target: 'pulling', actions: 'tellProgress' } } },
+        pulling: { entry: 'since', on: { PROGRESS: { actions: 'tellProgress' } } },
+      },
+    },
     creating: {
       entry: ['since', 'clearReason', assign({ nextTryAt: undefined })],
       invoke: {
@@ -432,6 +460,7 @@ const publishedStates: Record<string, InstanceState> = {
 
 /** The published state of a snapshot's value: the words of control/fabric.ts. */
 export function instanceState(value: unknown): InstanceState {
-  const top = typeof value === 'string' ? value : (Object.keys(value as Record<string, unknown>)[0] ?? 'waiting');
+  const [top = 'waiting', inner] = typeof value === 'string' ? [value] : (Object.entries(value as object)[0] ?? []);
+  if (top === 'staging') return inner === 'pulling' ? 'pulling' : 'waiting';
   return publishedStates[top] ?? (top as InstanceState);
 }

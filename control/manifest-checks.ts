@@ -58,9 +58,6 @@ function checkProbe({ ports, probes }: ParsedMicroservice, kind: ProbeKind, path
     const reason = asked.length === 0 ? 'says neither http, tcp nor exec' : `says both ${asked.join(' and ')}`;
     issues.push(issue(path, reason, `exactly one of ${probeForm}`));
   }
-  if (kind !== 'readiness' && probe.successThreshold !== 1) {
-    issues.push(issue([...path, 'successThreshold'], `is not for a ${kind} probe`, '1, or leave it out'));
-  }
   const names = ports.map(({ name }) => name);
   for (const protocol of ['http', 'tcp'] as const) {
     const port = probe[protocol]?.port;

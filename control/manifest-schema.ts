@@ -30,6 +30,7 @@ import {
   labelKeyForm,
   labelValueForm,
 } from './names.ts';
+import type { ProbeKind } from './plan.ts';
 
 export const apiVersion = 'selvedge/v1';
 
@@ -66,6 +67,8 @@ const words = z
 export const commandForm = 'a list of strings, the program first: [node, server.js]';
 export const probeForm = '{http: {path: /health, port: http}}, {tcp: {port: http}} or {exec: {command: [check]}}';
 
+const probesForm = `${probeForm}, with periodMs, timeoutMs, … as wanted`;
+
 /** How often a probe is asked, and how many failures in a row count. */
 const probe = (periodMs: number, failureThreshold: number) =>
   z
@@ -85,15 +88,17 @@ const probe = (periodMs: number, failureThreshold: number) =>
       periodMs: whole(10, probePeriodMsMax, ' (milliseconds)').default(periodMs),
       timeoutMs: whole(1, probePeriodMsMax, ' (milliseconds)').default(1000),
       failureThreshold: whole(1, probeThresholdMax, '').default(failureThreshold),
-      successThreshold: whole(1, probeThresholdMax, '').default(1),
       initialDelayMs: whole(0, probePeriodMsMax, ' (milliseconds)').default(0),
     })
-    .describe(`${probeForm}, with periodMs, timeoutMs, … as wanted`);
+    .describe(probesForm);
 
 /** A start may take a minute; unready is said soon, since it costs nothing; a restart is not made lightly. */
 const probes = z.strictObject({
   startup: probe(1_000, 60).optional(),
-  readiness: probe(1_000, 3).optional(),
+  readiness: probe(1_000, 3)
+    .extend({ successThreshold: whole(1, probeThresholdMax, '').default(1) })
+    .describe(probesForm)
+    .optional(),
   liveness: probe(10_000, 3).optional(),
 });
 
@@ -197,7 +202,7 @@ export const manifestSchemas = { Application: applicationSchema, Config: configS
 export type ManifestKind = keyof typeof manifestSchemas;
 export type ParsedApplication = z.infer<typeof applicationSchema>;
 export type ParsedConfig = z.infer<typeof configSchema>;
-export type ParsedProbe = NonNullable<ParsedMicroservice['probes']['readiness']>;
+export type ParsedProbe = NonNullable<ParsedMicroservice['probes'][ProbeKind]>;
 export type ParsedMicroservice = ParsedApplication['spec']['microservices'][number];
 
 /** JSON Schema (draft 2020-12) of what a manifest file may hold; what concerns several fields is checked beyond it. */

@@ -105,7 +105,8 @@ function envelopeIssues(object: unknown): FieldIssue[] {
 }
 
 function toProbe(probe: ParsedProbe): ProbeSpec {
-  const { http, tcp, exec, ...times } = probe;
+  const { http, tcp, exec, ...rest } = probe;
+  const times = { successThreshold: 1, ...rest };
   if (http !== undefined) return { ...times, http };
   // manifest-checks.ts has seen to it that one of them is there.
   return exec === undefined ? { ...times, tcp: tcp ?? { port: '' } } : { ...times, exec };

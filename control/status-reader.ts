@@ -44,11 +44,9 @@ function asObservedNode(document: StoredDocument | undefined): ObservedNode | un
 
 /** What one mailbox says; malformed observations are left out. */
 export async function readMailbox(database: Database): Promise<MailboxFacts> {
-  const [plan, node, instances] = await Promise.all([
-    database.get('desired/plan'),
-    database.get('observed/node'),
-    database.list('observed/instance/'),
-  ]);
+  const [node, instances] = await Promise.all([database.get('observed/node'), database.list('observed/instance/')]);
+  // After what answers it: a plan that was written and obeyed in between must not look newer than what was written.
+  const plan = await database.get('desired/plan');
   return {
     plan: typeof plan?.jws === 'string' ? asPlan(decodePayload(plan.jws)) : undefined,
     node: asObservedNode(node),
@@ -93,7 +91,8 @@ export function createStatusReader({
       listRecords(fabric, 'placement'),
     ]);
     const mailboxes = new Map<string, MailboxFacts>();
-    const queue = nodes.map(({ name }) => name);
+    // A revoked node has none, and reading it would make one.
+    const queue = nodes.flatMap(({ name, revoked }) => (revoked === undefined ? [name] : []));
     const worker = async (): Promise<void> => {
       for (let name = queue.shift(); name !== undefined; name = queue.shift()) {
         const nothing: MailboxFacts = { plan: undefined, node: undefined, instances: [] };

@@ -6,6 +6,7 @@ import type { Readable, Writable } from 'node:stream';
 import type Dockerode from 'dockerode';
 import type { Clock } from './clock.ts';
 import { DockerRefusedError, DockerUnavailableError } from './errors.ts';
+import { jsonLines } from './json-lines.ts';
 import { DOCKER_ANSWER_MS, DOCKER_PING_MS, DOCKER_PULL_MS } from './limits.ts';
 
 export type ContainerFacts = Dockerode.ContainerInspectInfo;
@@ -26,6 +27,14 @@ export interface ContainerExec {
   inspect(): Promise<{ Running: boolean; ExitCode: number | null; Pid: number }>;
 }
 
+/** Of one layer, where `id` names one. */
+export interface PullStep {
+  id?: string;
+  status?: string;
+  progressDetail?: { current?: number; total?: number };
+  error?: string;
+}
+
 /** Rejects with DockerUnavailableError when the engine does not answer, and DockerRefusedError when it says no. */
 export interface DockerClient {
   /** A sign of life, soon or not at all. */
@@ -42,7 +51,8 @@ export interface DockerClient {
   remove(id: string): Promise<void>;
   /** The id of a local image; undefined when it is not there. */
   image(reference: string): Promise<string | undefined>;
-  pull(reference: string, signal: AbortSignal): Promise<void>;
+  /** Resolves when it is there; `onStep` hears each line that Docker says meanwhile. Ends when the signal aborts. */
+  pull(reference: string, onStep: (step: PullStep) => void, signal: AbortSignal): Promise<void>;
   network(name: string): Promise<NetworkFacts | undefined>;
   createNetwork(options: Dockerode.NetworkCreateOptions): Promise<void>;
   removeNetwork(name: string): Promise<void>;
@@ -93,7 +103,7 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
     try {
       return await Promise.race([answer, late.promise]);
     } catch (error) {
-      if (error instanceof DockerUnavailableError) throw error;
+      if (error instanceof DockerUnavailableError || error instanceof DockerRefusedError) throw error;
       const { message } = error as Error;
       if (statusOf(error) === undefined) throw new DockerUnavailableError(message, { cause: error });
       throw new DockerRefusedError(what, message, { cause: error });
@@ -149,15 +159,20 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
     },
     image: async (reference) =>
       (await unless([404], ask('describe an image', docker.getImage(reference).inspect())))?.Id,
-    async pull(reference, signal) {
+    async pull(reference, onStep, signal) {
       const what = `pull ${reference}`;
-      const stream = await ask(what, docker.pull(reference, { abortSignal: signal }), DOCKER_PULL_MS);
-      const done = Promise.withResolvers<void>();
-      docker.modem.followProgress(stream, (error: Error | null) => {
-        if (error === null) done.resolve();
-        else done.reject(new DockerRefusedError(what, error.message, { cause: error }));
-      });
-      await ask(what, done.promise, DOCKER_PULL_MS);
+      const read = async (): Promise<void> => {
+        const stream = await docker.pull(reference, { abortSignal: signal });
+        for await (const step of jsonLines<PullStep>(stream as Readable)) {
+          if (step.error !== undefined) throw new DockerRefusedError(what, step.error);
+          onStep(step);
+        }
+      };
+      try {
+        await ask(what, read(), DOCKER_PULL_MS);
+      } catch (error) {
+        throw signal.aborted ? signal.reason : error;
+      }
     },
     network: (name) =>
       unless([404], ask('describe a network', docker.getNetwork(name).inspect() as Promise<NetworkFacts>)),

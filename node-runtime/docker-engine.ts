@@ -20,7 +20,7 @@ import {
   findDockerNetwork,
   makeDockerNetwork,
 } from './docker-network.ts';
-import { createDockerPulls } from './docker-pulls.ts';
+import { pullWhereMissing } from './docker-pulls.ts';
 import { createDockerWaits } from './docker-waits.ts';
 import { createDockerWatch, type DockerWatch } from './docker-watch.ts';
 import type { Engine, EngineInstance, EngineOwner, Launch } from './engine.ts';
@@ -82,13 +82,11 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       return standingOf(facts) === 'ended' ? containers.exitOf(instance, facts) : undefined;
     },
   });
-  const pulls = createDockerPulls({ docker: connected });
   const commands = createDockerExec({ docker: connected });
   const names = createContainerNames();
   const nameServer = createNameServer({ answer: names.answer, forwarder: createNameForwarder({ clock }) });
   const { launch: launchContainer } = createDockerLauncher({
     ...{ clock, owner, docker: connected, bridge, containers, waits, tellNames },
-    image: pulls.image,
   });
 
   /** What the container asks is answered from now on; one that calls nothing does without where nobody can listen. */
@@ -149,7 +147,6 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     async stop() {
       const ending = started;
       started = undefined;
-      pulls.cancelAll();
       ending?.stopping.abort(new EngineStoppedError());
       await nameServer.close();
       if (ending !== undefined) await leaveNothing(ending).catch(() => undefined);
@@ -173,6 +170,12 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       return found.sort((one, other) => (one.instance < other.instance ? -1 : 1));
     },
 
+    async stage(spec, onProgress, signal) {
+      if (spec.engine !== 'docker') return;
+      const either = AbortSignal.any([signal, running().stopping.signal]);
+      await pullWhereMissing({ docker: connected(), clock }, spec.image, onProgress, either);
+    },
+
     async launch(launch) {
       running();
       checkLaunch(launch);
@@ -183,7 +186,6 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
 
     async terminate(instance, timeoutMs) {
       running();
-      pulls.cancel(instance);
       // A launch that is under way comes first.
       await queue.run(instance, async () => undefined);
       return endContainer({ containers, waits, docker: connected }, instance, timeoutMs);

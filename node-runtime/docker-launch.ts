@@ -1,4 +1,4 @@
-// From a launch to a container that runs: image, files, names, the same container again or a new one. Called by docker-engine.ts,
+// From a launch to a container that runs: files, names, the same container again or a new one. Called by docker-engine.ts,
 // one at a time for each instance. It restarts nothing by itself.
 
 import type { Clock } from './clock.ts';
@@ -19,8 +19,6 @@ export interface DockerLauncherDependencies {
   owner(): EngineOwner;
   docker(): DockerClient;
   bridge(): Promise<DockerNetwork>;
-  /** The id of a local image, pulled when it is not there. */
-  image(instance: string, reference: string): Promise<string>;
   /** Has the container's names answered from now on. */
   tellNames(instance: string, hosts: Launch['hosts']): Promise<void>;
   containers: DockerContainers;
@@ -37,6 +35,12 @@ export function createDockerLauncher(dependencies: DockerLauncherDependencies): 
   async function say(instance: string, lines: readonly LogLine[]): Promise<void> {
     const folder = containers.folder(instance);
     await folder.writeSaid([...(await folder.readSaid()), ...lines].slice(-DOCKER_KEPT_LINES_MAX));
+  }
+
+  async function imageOf(reference: string): Promise<string> {
+    const id = await docker().image(reference);
+    if (id === undefined) throw new DockerRefusedError(`start ${reference}`, 'the image is not there any more');
+    return id;
   }
 
   async function placeOf({ instance }: Launch, imageId: string): Promise<ContainerPlace> {
@@ -78,7 +82,7 @@ export function createDockerLauncher(dependencies: DockerLauncherDependencies): 
 
   async function launchNow(launch: Launch): Promise<EngineInstance> {
     const { instance, spec } = launch;
-    const imageId = await dependencies.image(instance, spec.engine === 'docker' ? spec.image : '');
+    const imageId = spec.engine === 'docker' ? await imageOf(spec.image) : '';
     const id = await containerFor(launch, imageId);
     try {
       await docker().start(id);

@@ -1,37 +1,68 @@
-// Images that are not on this box yet: pulled when an instance needs them. Called by docker-engine.ts. A pull is ended when its
-// instance goes; the layers that are there by then stay.
+// Images that are not on this box yet: pulled when an instance needs them, never asked for again while they are there. Called by
+// docker-engine.ts. A pull ends when whoever needs it does not any more; the layers that are there by then stay.
 
-import type { DockerClient } from './docker-client.ts';
+import type { Clock, TimerId } from './clock.ts';
+import type { DockerClient, PullStep } from './docker-client.ts';
 import { DockerRefusedError } from './errors.ts';
+import { DOCKER_PULL_LAYERS_MAX, DOCKER_PULL_TELL_MS } from './limits.ts';
 
-export interface DockerPulls {
-  /** The id of the local image, pulled when it is not there. */
-  image(instance: string, reference: string): Promise<string>;
-  cancel(instance: string): void;
-  cancelAll(): void;
+/** Rejects with DockerRefusedError, DockerUnavailableError, or the signal's reason. */
+export async function pullWhereMissing(
+  { docker, clock }: { docker: DockerClient; clock: Clock },
+  reference: string,
+  onProgress: (progress: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  if ((await docker.image(reference)) !== undefined) return;
+  signal.throwIfAborted();
+  const meter = createPullMeter(reference);
+  let told: string | undefined;
+  let timer: TimerId | undefined;
+  const tell = (): void => {
+    timer = undefined;
+    if (meter.text() === told) return;
+    told = meter.text();
+    onProgress(told);
+    timer = clock.setTimeout(tell, DOCKER_PULL_TELL_MS);
+  };
+  tell();
+  try {
+    const onStep = (step: PullStep): void => {
+      meter.take(step);
+      if (timer === undefined) tell();
+    };
+    await docker.pull(reference, onStep, signal);
+  } finally {
+    clock.clearTimeout(timer);
+  }
+  if ((await docker.image(reference)) === undefined)
+    throw new DockerRefusedError(`pull ${reference}`, 'it is not there afterwards');
 }
 
-export function createDockerPulls({ docker: connected }: { docker(): DockerClient }): DockerPulls {
-  const pulls = new Map<string, AbortController>();
+/** Adds up what Docker says of the layers. Sizes are known once a layer is being downloaded. */
+export function createPullMeter(reference: string): { take(step: PullStep): void; text(): string } {
+  const layers = new Map<string, { current: number; total: number; done: boolean }>();
   return {
-    async image(instance, reference) {
-      const docker = connected();
-      const there = await docker.image(reference);
-      if (there !== undefined) return there;
-      const abort = new AbortController();
-      pulls.set(instance, abort);
-      try {
-        await docker.pull(reference, abort.signal);
-      } finally {
-        pulls.delete(instance);
-      }
-      const pulled = await docker.image(reference);
-      if (pulled === undefined) throw new DockerRefusedError(`pull ${reference}`, 'it is not there afterwards');
-      return pulled;
+    take({ id, status, progressDetail }) {
+      if (id === undefined || (!layers.has(id) && layers.size >= DOCKER_PULL_LAYERS_MAX)) return;
+      const layer = layers.get(id) ?? { current: 0, total: 0, done: false };
+      if (status === 'Downloading') {
+        const { current = 0, total = 0 } = progressDetail ?? {};
+        layers.set(id, { current, total: Math.max(current, total), done: false });
+      } else if (status === 'Download complete' || status === 'Pull complete' || status === 'Already exists') {
+        layers.set(id, { current: layer.total, total: layer.total, done: true });
+      } else if (status === 'Pulling fs layer') layers.set(id, layer);
     },
-    cancel: (instance) => pulls.get(instance)?.abort(),
-    cancelAll() {
-      for (const pull of pulls.values()) pull.abort();
+    text() {
+      const all = [...layers.values()];
+      const [current, total] = [sum(all.map((layer) => layer.current)), sum(all.map((layer) => layer.total))];
+      if (all.length > 0 && all.every(({ done }) => done)) return `pulling ${reference}: unpacking`;
+      if (total === 0) return `pulling ${reference}`;
+      return `pulling ${reference}: ${Math.floor((100 * current) / total)} % of ${megabytes(total)}`;
     },
   };
 }
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((one, other) => one + other, 0);
+
+const megabytes = (bytes: number): string => `${(bytes / 1_000_000).toFixed(bytes < 10_000_000 ? 1 : 0)} MB`;

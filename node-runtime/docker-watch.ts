@@ -4,13 +4,8 @@
 import type { Readable } from 'node:stream';
 import type { Clock } from './clock.ts';
 import type { ContainerEvent, DockerClient } from './docker-client.ts';
-import {
-  DOCKER_EVENT_BYTES_MAX,
-  DOCKER_FIRST_LOOK_MS,
-  DOCKER_PING_PERIOD_MS,
-  DOCKER_RETRY_MS,
-  DOCKER_RETRY_MS_MAX,
-} from './limits.ts';
+import { jsonLines } from './json-lines.ts';
+import { DOCKER_FIRST_LOOK_MS, DOCKER_PING_PERIOD_MS, DOCKER_RETRY_MS, DOCKER_RETRY_MS_MAX } from './limits.ts';
 
 export interface DockerWatch {
   /** Resolves after the first try, or when that takes long. */
@@ -32,16 +27,6 @@ export interface DockerWatchOptions {
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-
-async function* eventsOf(stream: Readable): AsyncGenerator<ContainerEvent, void, undefined> {
-  let rest = '';
-  for await (const bytes of stream) {
-    const lines = (rest + String(bytes)).split('\n');
-    rest = lines.pop() ?? '';
-    if (rest.length > DOCKER_EVENT_BYTES_MAX) throw new Error('Docker sent an event without an end');
-    for (const line of lines) if (line.trim() !== '') yield JSON.parse(line) as ContainerEvent;
-  }
-}
 
 export function createDockerWatch(options: DockerWatchOptions): DockerWatch {
   const { clock, connect, prepare, labels, onEvent, onChange } = options;
@@ -70,7 +55,7 @@ export function createDockerWatch(options: DockerWatchOptions): DockerWatch {
           onFirst();
           delayMs = DOCKER_RETRY_MS;
           void keepAsking(docker, events, signal);
-          for await (const event of eventsOf(events)) onEvent(event);
+          for await (const event of jsonLines<ContainerEvent>(events)) onEvent(event);
         } finally {
           events.destroy();
         }

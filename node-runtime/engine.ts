@@ -87,7 +87,12 @@ export interface Engine {
   network(instance: string): Promise<InstanceNetwork | undefined>;
   /** What an earlier daemon left: running and ended ones. */
   list(): Promise<EngineInstance[]>;
-  /** Starts it; resolves when the process exists. An ended one of the same name is replaced; a running one is an error. */
+  /**
+   * Fetches what the spec needs and this box lacks (an image), and says now and then how far it is. Resolves at once when nothing is
+   * missing; ends and rejects when the signal aborts.
+   */
+  stage(spec: WorkloadSpec, onProgress: (progress: string) => void, signal: AbortSignal): Promise<void>;
+  /** Starts what was staged; resolves when the process exists. An ended one of the same name is replaced; a running one is an error. */
   launch(launch: Launch): Promise<EngineInstance>;
   /** Resolves when the instance has ended (at once when it has already). Rejects when there is none or the signal aborts. */
   waitForExit(instance: string, signal?: AbortSignal): Promise<Exit>;

@@ -85,6 +85,7 @@ export function createEngines(engines: readonly [Engine, ...Engine[]]): Engines 
       return all;
     },
 
+    stage: async (spec, onProgress, signal) => named(spec.engine).stage(spec, onProgress, signal),
     async launch(launch) {
       const engine = named(launch.spec.engine);
       const before = owners.get(launch.instance);

@@ -2,25 +2,22 @@
 // actors their effects (engine, service network, certificates, probes) and turns their snapshots into observations.
 // Called by node.ts. It decides nothing about a life: actors/instance.ts does.
 
-import { type Actor, fromPromise, type SnapshotFrom } from 'xstate';
-import { instanceMachine, instanceState } from '../actors/instance.ts';
-import { type ProbeOutcome, probeMachine } from '../actors/probe.ts';
+import type { Actor, SnapshotFrom } from 'xstate';
+import type { instanceMachine } from '../actors/instance.ts';
 import type { ObservedInstance } from '../control/fabric.ts';
-import type { MicroserviceName, PlannedInstance, PlanVersion, ProbeSpec } from '../control/plan.ts';
+import type { MicroserviceName, PlannedInstance, PlanVersion } from '../control/plan.ts';
 import type { ServiceNetwork, WorkloadCredential } from '../mesh/service-network.ts';
 import type { ActorSystem } from './actor-system.ts';
 import type { Clock } from './clock.ts';
-import type { EngineInstance, Exit, InstanceNetwork, Launch } from './engine.ts';
+import type { EngineInstance } from './engine.ts';
 import type { Engines } from './engines.ts';
-import { InstanceRunningError } from './errors.ts';
-import { type HostPorts, hostPortsOf, identityFiles, launchOf, listenHost, listensOf } from './launch.ts';
+import { createInstanceEffects, type InstancePlace, type Probe } from './instance-effects.ts';
+import { isPassing, observationOf } from './instance-observation.ts';
+import { hostPortsOf, identityFiles } from './launch.ts';
 import { renameRetryMs, stopKillMarginMs } from './limits.ts';
 import type { ObeyedPlan } from './obeyed-plan.ts';
 import type { Observer } from './observer.ts';
-import type { ProbeTarget } from './probe.ts';
 import type { WorkloadCertificates } from './workload-certificates.ts';
-
-export type Probe = (spec: ProbeSpec, target: ProbeTarget, signal: AbortSignal) => Promise<ProbeOutcome>;
 
 export interface InstancesDependencies {
   node: string;
@@ -68,18 +65,9 @@ export interface Instances {
 export const microserviceKey = ({ project, application, microservice }: MicroserviceName): string =>
   `${project}.${application}.${microservice}`;
 
-/** One of the steps from planned to ready, which may follow each other within milliseconds. */
-function isPassing({ state, ready }: ObservedInstance, before: ObservedInstance | undefined): boolean {
-  return !ready && before?.ready !== true && ['waiting', 'creating', 'starting', 'running'].includes(state);
-}
-
-interface Supervised {
+interface Supervised extends InstancePlace {
   actor: Actor<typeof instanceMachine>;
-  hostPorts: HostPorts;
-  /** Of an instance with a network of its own. */
-  network: InstanceNetwork | undefined;
   ready: boolean;
-  credential: WorkloadCredential | undefined;
   /** As last told. */
   observed: ObservedInstance | undefined;
 }
@@ -102,110 +90,13 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     return { epoch, term, generation };
   };
 
-  async function prepare(planned: PlannedInstance): Promise<Launch> {
-    const credential = await certificates.issue(planned.name, planned);
-    const network = await engines.network(planned.spec.engine, planned.name);
-    const hostPorts: HostPorts = {};
-    const entry = supervised.get(planned.name);
-    if (entry) Object.assign(entry, { hostPorts, credential, network });
-    for (const { name: port, port: number } of planned.spec.ports) {
-      if (network !== undefined) {
-        hostPorts[port] = number;
-        continue;
-      }
-      const taken = new Set([...supervised.values()].flatMap((one) => Object.values(one.hostPorts)));
-      hostPorts[port] = await dependencies.freePort(taken);
-    }
-    const attached = await serviceNetwork.attach({
-      ...name(planned),
-      credential,
-      listens: listensOf(planned, hostPorts, network),
-      ...(network && { network }),
-    });
-    return launchOf({
-      planned,
-      node,
-      hostPorts,
-      network,
-      attached,
-      credential,
-      bundlePem: dependencies.bundlePem,
-      files: obeyed?.files ?? new Map(),
-    });
-  }
-
-  const name = (planned: PlannedInstance) => ({
-    instance: planned.name,
-    project: planned.project,
-    application: planned.application,
-    microservice: planned.microservice,
-    calls: planned.calls,
-  });
-
-  /** An adopted workload holds its addresses and ports already: the same ones are served again. */
-  async function adopt(planned: PlannedInstance, { env }: EngineInstance): Promise<void> {
-    const credential = await certificates.issue(planned.name, planned);
-    const network = await engines.network(planned.spec.engine, planned.name);
-    const entry = supervised.get(planned.name);
-    const hostPorts = hostPortsOf(planned, env);
-    if (entry) Object.assign(entry, { hostPorts, credential, network });
-    const { hosts } = await serviceNetwork.attach({
-      ...name(planned),
-      credential,
-      listens: listensOf(planned, hostPorts, network),
-      ...(network && { network }),
-      adoptedEnv: env,
-    });
-    await engines.writeHosts(planned.name, hosts);
-    await engines.writeFiles(planned.name, identityFiles(credential, dependencies.bundlePem));
-  }
-
-  /** One that its engine runs already, from before it was away, is found as at a start. */
-  async function launch(input: Launch): Promise<EngineInstance> {
-    try {
-      return await engines.launch(input);
-    } catch (error) {
-      if (error instanceof InstanceRunningError) void findAgain(input.spec.engine);
-      throw error;
-    }
-  }
-
-  const machine = instanceMachine.provide({
-    actors: {
-      prepare: fromPromise<Launch, PlannedInstance>(({ input }) => prepare(input)),
-      adopt: fromPromise<void, { planned: PlannedInstance; found: EngineInstance }>(({ input }) =>
-        adopt(input.planned, input.found),
-      ),
-      launch: fromPromise<EngineInstance, Launch>(({ input }) => launch(input)),
-      watchExit: fromPromise<Exit, { instance: string }>(({ input, signal }) =>
-        engines.waitForExit(input.instance, signal),
-      ),
-      probe: probeMachine.provide({
-        actors: {
-          ask: fromPromise<ProbeOutcome, { planned: PlannedInstance; spec: ProbeSpec }>(({ input, signal }) => {
-            const { hostPorts: ports = {}, network } = supervised.get(input.planned.name) ?? {};
-            const { name: instance } = input.planned;
-            const target: ProbeTarget = {
-              host: network?.address ?? listenHost,
-              ports,
-              exec: (command, options) => engines.exec(instance, command, options),
-            };
-            return dependencies.probe(input.spec, target, signal);
-          }),
-        },
-      }),
-      terminate: fromPromise<Exit | undefined, PlannedInstance>(async ({ input }) => {
-        // Callers stop first, then the workload gets its time to finish.
-        certificates.release(input.name);
-        const exit = await engines.terminate(input.name, input.spec.stopTimeoutMs);
-        await serviceNetwork.detach(input.name);
-        return exit;
-      }),
-      cleanUp: fromPromise<void, PlannedInstance>(async ({ input }) => {
-        await serviceNetwork.detach(input.name);
-        await engines.remove(input.name);
-      }),
-    },
+  const { machine, rename, terminate } = createInstanceEffects({
+    ...dependencies,
+    files: () => obeyed?.files ?? new Map(),
+    placeOf: (instance) => supervised.get(instance),
+    places: () => supervised.values(),
+    onProgress: (instance, progress) => supervised.get(instance)?.actor.send({ type: 'PROGRESS', progress }),
+    onRunningAlready: (engine) => void findAgain(engine),
   });
 
   function spawn(planned: PlannedInstance, left: EngineInstance | undefined): void {
@@ -234,8 +125,9 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       return;
     }
     const { context } = snapshot;
-    if (instanceState(snapshot.value) === 'waiting') admitOrHold(entry, context.planned, context.reason);
-    const observed = observe(instance, snapshot, entry);
+    if (snapshot.matches('waiting')) admitOrHold(entry, context.planned, context.reason);
+    const away = engineAway(context.planned.spec.engine);
+    const observed = observationOf(snapshot, { node, version: version(), place: entry, away });
     // A probe that went well again is no news.
     if (JSON.stringify(observed) !== JSON.stringify(entry.observed)) {
       observer.observe({ ...observed }, { passing: isPassing(observed, entry.observed) });
@@ -246,42 +138,6 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       entry.ready = context.ready;
       dependencies.onReadiness();
     }
-  }
-
-  function observe(
-    instance: string,
-    { value, context }: SnapshotFrom<typeof instanceMachine>,
-    { hostPorts, network }: Supervised,
-  ): ObservedInstance {
-    const { exit, pid, nextTryAt, planned } = context;
-    const away = engineAway(planned.spec.engine);
-    return {
-      _id: `observed/instance/${instance}`,
-      instance,
-      node,
-      engine: planned.spec.engine,
-      state: instanceState(value),
-      ready: context.ready,
-      reason: context.reason || (away ?? ''),
-      since: context.since,
-      restarts: context.restarts,
-      specHash: planned.specHash,
-      version: version(),
-      addresses: planned.spec.ports.flatMap(({ name: port }) => {
-        const hostPort = hostPorts[port];
-        return hostPort === undefined ? [] : [{ port, host: network?.address ?? listenHost, hostPort }];
-      }),
-      ...(Object.keys(context.probes).length > 0 && { probes: context.probes }),
-      ...(pid !== undefined && { pid }),
-      ...(nextTryAt !== undefined && { nextTryAt }),
-      ...(exit !== undefined && {
-        exit: {
-          at: exit.at,
-          ...(exit.status !== undefined && { status: exit.status }),
-          ...(exit.signal !== undefined && { signal: exit.signal }),
-        },
-      }),
-    };
   }
 
   function admitOrHold({ actor }: Supervised, planned: PlannedInstance, reason: string): void {
@@ -333,21 +189,11 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     for (const [instance, { actor }] of supervised) follow(instance, actor.getSnapshot());
   }
 
-  /** A service that it may call has come or gone: its names change while it runs. */
   async function renameServices(instance: string): Promise<void> {
-    const entry = supervised.get(instance);
-    if (entry?.credential === undefined || stopped) return;
-    const { actor, credential, hostPorts, network } = entry;
-    const { planned } = actor.getSnapshot().context;
+    const planned = supervised.get(instance)?.actor.getSnapshot().context.planned;
+    if (planned === undefined || stopped) return;
     try {
-      const listens = listensOf(planned, hostPorts, network);
-      const { hosts } = await serviceNetwork.attach({
-        ...name(planned),
-        credential,
-        listens,
-        ...(network && { network }),
-      });
-      await engines.writeHosts(instance, hosts);
+      await rename(planned);
     } catch (error) {
       dependencies.onProblem(`${instance} does not have its new service names yet: ${String(error)}`);
       clock.setTimeout(() => void renameServices(instance), renameRetryMs);
@@ -442,14 +288,13 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       const planned = [...supervised.values()].map(({ actor }) => actor.getSnapshot().context.planned);
       for (const { actor } of supervised.values()) actor.stop();
       await Promise.all(
-        planned.map(async ({ name: instance, spec }) => {
+        planned.map(async (one) => {
           try {
-            await engines.terminate(instance, spec.stopTimeoutMs);
-            await serviceNetwork.detach(instance);
-            await engines.remove(instance);
+            await terminate(one);
+            await engines.remove(one.name);
           } catch (error) {
             // The others end all the same; the next start finds this one.
-            dependencies.onProblem(`${instance} was not ended: ${String(error)}`);
+            dependencies.onProblem(`${one.name} was not ended: ${String(error)}`);
           }
         }),
       );

@@ -123,6 +123,10 @@ export const DOCKER_PING_PERIOD_MS = 2_000;
 export const DOCKER_PING_MS = 5_000;
 /** One pull: a large image over a slow uplink; it is tried again afterwards and keeps the layers it has. */
 export const DOCKER_PULL_MS = 2 * 3_600_000;
+/** Between two words about a pull: each is a document on its way to the controller. */
+export const DOCKER_PULL_TELL_MS = 2_000;
+/** Layers of one image that are counted; Docker itself takes 127. */
+export const DOCKER_PULL_LAYERS_MAX = 256;
 /** The node's start waits this long for Docker to say what runs; later it is found when it answers. */
 export const DOCKER_FIRST_LOOK_MS = 3_000;
 /** Between two tries to reach Docker, doubled from one to the other: a restart of dockerd takes seconds. */
@@ -130,8 +134,8 @@ export const DOCKER_RETRY_MS = 250;
 export const DOCKER_RETRY_MS_MAX = 5_000;
 /** Look again at a container this often while waiting for its end: the events answer first. */
 export const DOCKER_EXIT_POLL_MS = 30_000;
-/** One line of the events stream; a container's labels are in it. */
-export const DOCKER_EVENT_BYTES_MAX = 1024 * 1024;
+/** One line of JSON that Docker sends; a container's labels are in an event. */
+export const DOCKER_LINE_BYTES_MAX = 1024 * 1024;
 /** A container's log that Docker keeps: each of two files. */
 export const DOCKER_LOG_FILE_BYTES_MAX = 4 * 1024 * 1024;
 /** Lines kept of a container that was replaced, and of what the engine itself says about an instance. */
@@ -178,10 +182,16 @@ export const issuingAuthorityWarnMs = 90 * 86_400_000;
 /** What the mailbox delivered and could not be stored (a full disk) is looked at again after this. */
 export const planRetryMs = 5_000;
 
+// --- Problems that peers bring about (peer-problems.ts) ---
+/** Of one peer in a window: as many as a peer of another version may bring at once; then a summary is enough. */
+export const peerProblemsMax = 150;
+export const peerProblemsWindowMs = 60_000;
+/** Of all peers, strangers included: 300 lines a minute are 60 MB of log a day at worst. */
+export const peerProblemsTotalMax = 300;
+/** Peers whose problems are counted; a stranger makes as many peer ids as it likes, then the total alone limits. */
+export const peerProblemPeersMax = 1_024;
+
 // --- Approval by code (admissions.ts, approving.ts) ---
-/** Forged answers to approvals that reach the ledger in a window: whoever makes peer ids must not fill it. */
-export const forgeriesReportedMax = 60;
-export const forgeriesWindowMs = 60_000;
 /** Controllers that a box registers with at the same time: with their share of checks (pki/limits.ts) nobody starves another. */
 export const registrationsMax = 16;
 /** Answers on the LAN that are remembered: most are nodes that are no controllers, and are asked once a minute. */

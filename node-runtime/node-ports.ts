@@ -11,7 +11,7 @@ import type { Trace } from './actor-system.ts';
 import type { Clock } from './clock.ts';
 import type { Disk } from './disk.ts';
 import type { Engines } from './engines.ts';
-import type { Probe } from './instances.ts';
+import type { Probe } from './instance-effects.ts';
 import type { Random } from './random.ts';
 
 /** What the service network must know of the node and the fabric. */

@@ -159,6 +159,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     unavailable: () => undefined,
     subscribe: () => () => undefined,
     network: async () => undefined,
+    stage: async () => undefined,
 
     async list() {
       running();

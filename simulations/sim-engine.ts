@@ -160,6 +160,7 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
     unavailable: () => undefined,
     subscribe: () => () => undefined,
     network: async () => undefined,
+    stage: async () => undefined,
 
     async list() {
       running();

@@ -52,9 +52,17 @@ function stage(input: Partial<InstanceInput> & { planned: PlannedInstance }) {
   let endRun: (exit: Exit) => void = () => {};
   let endStop: () => void = () => {};
   const probedAt: number[] = [];
+  let pulling = Promise.withResolvers<void>();
+  let pullSignal = new AbortController().signal;
   const world = { probe: { ok: true } as ProbeOutcome, launchFails: false };
   const machine = instanceMachine.provide({
     actors: {
+      stage: fromPromise<void, PlannedInstance>(({ signal }) => {
+        calls.push('stage');
+        pulling = Promise.withResolvers<void>();
+        pullSignal = signal;
+        return pulling.promise;
+      }),
       prepare: fromPromise(async ({ input: { name } }) => {
         calls.push('prepare');
         return { instance: name } as Launch;
@@ -112,6 +120,11 @@ function stage(input: Partial<InstanceInput> & { planned: PlannedInstance }) {
     states,
     probedAt,
     world,
+    pull: {
+      end: () => pulling.resolve(),
+      fail: (reason: string) => pulling.reject(new Error(reason)),
+      signal: () => pullSignal,
+    },
     endRun: (exit: Partial<Exit>) => endRun({ status: undefined, signal: undefined, at: clock.now(), ...exit }),
     endStop: () => endStop(),
   };
@@ -128,6 +141,39 @@ test('a new instance waits until it is admitted, then starts', async (t) => {
   t.deepEqual(calls, ['prepare', 'launch']);
   t.is(actor.getSnapshot().context.pid, 7);
   t.true(actor.getSnapshot().context.ready, 'without a readiness probe it is ready at once');
+});
+
+test('what has an image is staged first; progress shows as pulling; a deletion ends the pull', async (t) => {
+  const image = { ...planned(), spec: { ...planned().spec, engine: 'docker', image: 'web' } } as PlannedInstance;
+  const { actor, clock, calls, states, pull } = stage({ planned: image });
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(0);
+  t.deepEqual([calls, states], [['stage'], ['waiting']]);
+  actor.send({ type: 'PROGRESS', progress: 'pulling web: 10 %' });
+  const { since } = actor.getSnapshot().context;
+  await clock.advance(1_000);
+  actor.send({ type: 'PROGRESS', progress: 'pulling web: 20 %' });
+  t.is(instanceState(actor.getSnapshot().value), 'pulling');
+  t.deepEqual([actor.getSnapshot().context.reason, actor.getSnapshot().context.since], ['pulling web: 20 %', since]);
+  pull.fail('no such image');
+  await clock.advance(0);
+  t.is(actor.getSnapshot().context.reason, 'its image is not there: no such image');
+  await clock.advance(1_000);
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(0);
+  pull.end();
+  await clock.advance(0);
+  t.deepEqual(calls, ['stage', 'stage', 'prepare', 'launch']);
+  t.is(instanceState(actor.getSnapshot().value), 'running');
+
+  const other = stage({ planned: image });
+  other.actor.send({ type: 'ADMITTED' });
+  await other.clock.advance(0);
+  other.actor.send({ type: 'PROGRESS', progress: 'pulling web' });
+  t.false(other.pull.signal().aborted);
+  other.actor.send({ type: 'DELETE' });
+  t.true(other.pull.signal().aborted);
+  t.is(instanceState(other.actor.getSnapshot().value), 'stopping');
 });
 
 test('a crash backs off, says why and when next, and starts again; the waits double up to five minutes', async (t) => {

@@ -66,7 +66,7 @@ const missing = await dockerMissing();
 test('containers call and are called by name, outlive daemons, and follow their plan', async (t) => {
   if (missing !== undefined) return skip(t, missing);
   const step = tell(t);
-  const dockerd = await step('a Docker Engine', () => startDockerd());
+  const dockerd = await step('a Docker Engine', () => startDockerd({ packetFilter: true }));
   t.teardown(() => dockerd.close());
   const { docker } = dockerd;
   const bystander = await docker(

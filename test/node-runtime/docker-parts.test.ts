@@ -5,6 +5,7 @@ import type { ContainerFacts } from '../../node-runtime/docker-client.ts';
 import { dockerSocket } from '../../node-runtime/docker-client.ts';
 import { containerOptions, exitOf, standingOf } from '../../node-runtime/docker-container.ts';
 import { createFrameReader } from '../../node-runtime/docker-log.ts';
+import { createPullMeter } from '../../node-runtime/docker-pulls.ts';
 import { LaunchRefusedError } from '../../node-runtime/errors.ts';
 import { overlaps, parseRange, partOf, partsOf, rangeText, routedRanges } from '../../node-runtime/ipv4-range.ts';
 import { launchOf } from '../conformance/engine.ts';
@@ -71,6 +72,36 @@ test('a container that could not start has ended, one that nobody started is not
   t.is(standingOf(ended(0, { Status: 'created' })), 'created');
   t.is(standingOf(ended(127, { Status: 'created', Error: 'no such file' })), 'ended');
   t.is(standingOf(ended(0, { Running: true })), 'running');
+});
+
+test('how far a pull is: the sum of its layers, as far as their sizes are known', (t) => {
+  const meter = createPullMeter('web:1');
+  const take = (id: string, status: string, current?: number, total?: number) =>
+    meter.take({
+      id,
+      status,
+      ...(current !== undefined && { progressDetail: { current, ...(total !== undefined && { total }) } }),
+    });
+  t.is(meter.text(), 'pulling web:1');
+  meter.take({ status: 'Pulling from web' });
+  take('a', 'Pulling fs layer');
+  take('b', 'Pulling fs layer');
+  t.is(meter.text(), 'pulling web:1');
+  take('a', 'Downloading', 500_000, 1_000_000);
+  t.is(meter.text(), 'pulling web:1: 50 % of 1.0 MB');
+  take('b', 'Downloading', 0, 19_000_000);
+  t.is(meter.text(), 'pulling web:1: 2 % of 20 MB');
+  take('a', 'Download complete');
+  take('b', 'Downloading', 19_000_000, 19_000_000);
+  t.is(meter.text(), 'pulling web:1: 100 % of 20 MB');
+  take('b', 'Download complete');
+  take('a', 'Extracting', 10, 20);
+  t.is(meter.text(), 'pulling web:1: unpacking');
+  const unsized = createPullMeter('x');
+  unsized.take({ id: 'a', status: 'Downloading', progressDetail: { current: 5 } });
+  t.is(unsized.text(), 'pulling x: 100 % of 0.0 MB');
+  for (let layer = 0; layer < 1_000; layer++) unsized.take({ id: `l${layer}`, status: 'Pulling fs layer' });
+  t.notRegex(unsized.text(), /unpacking/);
 });
 
 test('DOCKER_HOST must be on this box', (t) => {

@@ -56,7 +56,11 @@ export interface Dockerd {
   close(): Promise<void>;
 }
 
-export async function startDockerd(options: { liveRestore?: boolean } = {}): Promise<Dockerd> {
+/**
+ * `packetFilter`: with Docker's rules, which keep networks apart. A box has one packet filter, and an engine that starts takes the rules
+ * of the others away: only a test about them has them, and tests beside each other stay apart.
+ */
+export async function startDockerd(options: { liveRestore?: boolean; packetFilter?: boolean } = {}): Promise<Dockerd> {
   const folder = await mkdtemp(join(tmpdir(), 'selvedge-docker-'));
   const socket = join(folder, 'docker.sock');
   const host = `unix://${socket}`;
@@ -81,6 +85,7 @@ export async function startDockerd(options: { liveRestore?: boolean } = {}): Pro
         // Networks are made by the node; without the default bridge several dockerd live side by side.
         ...['--pidfile', join(folder, 'pid'), '--bridge', 'none', '--log-level', 'warn'],
         ...(options.liveRestore ? ['--live-restore'] : []),
+        `--iptables=${options.packetFilter === true}`,
       ],
       { stdio: ['ignore', output, output] },
     );

@@ -1,0 +1,111 @@
+// Images that are not on the node: pulled from a registry of the test's own, told while it goes on, beside everything else, ended when
+// nobody needs them. A real daemon and a real Docker Engine. Numbered steps of one story.
+
+import { execFile } from 'node:child_process';
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import test from 'ava';
+import { busyboxImage, dockerMissing, startDockerd } from '../node-runtime/dockerd.ts';
+import { startRegistry } from '../node-runtime/registry.ts';
+import { skip } from '../skip.ts';
+import { program } from './daemon.ts';
+import { createFabric, instanceOf, waitFor } from './fabric.ts';
+import { tell } from './story.ts';
+
+const run = promisify(execFile);
+const missing = await dockerMissing();
+
+const application = (name: string, images: Record<string, string>): string => `
+apiVersion: selvedge/v1
+kind: Application
+metadata: { name: ${name} }
+spec:
+  microservices:
+${Object.entries(images)
+  .map(
+    ([microservice, image]) =>
+      `    - { name: ${microservice}, engine: docker, image: ${image}, command: [sleep, '1000'] }`,
+  )
+  .join('\n')}
+`;
+
+test('an image is pulled when it is needed, told meanwhile, beside everything else, and no longer than needed', async (t) => {
+  if (missing !== undefined) return skip(t, missing);
+  const step = tell(t);
+  const dockerd = await step('a Docker Engine', () => startDockerd());
+  t.teardown(() => dockerd.close());
+  const { docker } = dockerd;
+  const registry = await step('a registry with one image of 16 MB', async () => {
+    const archive = join(dockerd.folder, 'root.tar');
+    const id = await docker('create', '--network', 'none', busyboxImage, 'true');
+    await docker('export', '--output', archive, id);
+    await docker('rm', id);
+    const files = await readFile(archive);
+    await rm(archive);
+    return startRegistry(files, 16_000_000);
+  });
+  t.teardown(() => registry.close());
+  const fabric = await step('two nodes, one of them with Docker', () =>
+    createFabric(t, {
+      edges: 1,
+      envOf: (node): Record<string, string> => (node === 'control' ? {} : { DOCKER_HOST: dockerd.host }),
+    }),
+  );
+  const { client } = fabric.control.daemon;
+  const see = async (name: string) => instanceOf(await client.application('default', name), 'slow');
+  const pulling = (name: string) =>
+    waitFor('how far the pull is', async () => {
+      const { state, reason } = await see(name);
+      if (state !== 'pulling' || !/ % of /.test(reason)) throw new Error(`${state}: ${reason}`);
+      return reason;
+    });
+
+  await step('while it is pulled, the state and the command line say how far it is', async () => {
+    await fabric.apply(application('shop', { slow: registry.image('web') }));
+    t.regex(await pulling('shop'), /^pulling 127\.0\.0\.1:\d+\/web:1: \d+ % of 1\d MB$/);
+    const words = ['describe', 'instance', 'default.shop.slow.0', '--data', fabric.control.dataFolder];
+    const { stdout } = await run(process.execPath, [program, ...words]);
+    t.regex(stdout, /pulling[\s\S]* % of /);
+  });
+
+  await step('meanwhile other containers start', async () => {
+    await fabric.apply(application('other', { quick: busyboxImage }));
+    await fabric.ready('other');
+    t.is((await see('shop')).state, 'pulling');
+  });
+
+  await step('what is deleted meanwhile ends its pull, and nothing of it is left', async () => {
+    await client.deleteApplication('default', 'shop');
+    await waitFor('the download to be given up', () => registry.givenUp > 0);
+    await waitFor('the instance to be gone', async () => {
+      const { nodes } = await fabric.control.status();
+      return nodes.flatMap(({ instances }) => instances).every(({ application: of }) => of !== 'shop');
+    });
+    t.is(await docker('images', '--quiet', registry.image('web')), '');
+  });
+
+  await step('once all of it is here, it runs', async () => {
+    await fabric.apply(application('shop', { slow: registry.image('web') }));
+    await pulling('shop');
+    registry.release();
+    await fabric.ready('shop');
+    t.not(await docker('images', '--quiet', registry.image('web')), '');
+  });
+
+  await step('an image that is there is not asked for again', async () => {
+    const before = registry.asked.length;
+    await fabric.apply(application('again', { slow: registry.image('web') }));
+    await fabric.ready('again');
+    t.is(registry.asked.length, before);
+  });
+
+  await step('an image that nobody has is told, and tried again', async () => {
+    await fabric.apply(application('typo', { slow: registry.image('web').replace(/:1$/, ':2') }));
+    const { reason } = await waitFor('why it does not start', async () => {
+      const found = await see('typo');
+      return found.state === 'backingOff' ? found : undefined;
+    });
+    t.regex(reason, /^its image is not there: Docker refused to pull 127\.0\.0\.1:\d+\/web:2: .*manifest/);
+  });
+});
