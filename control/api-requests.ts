@@ -7,6 +7,7 @@ import {
   eventPageMax,
   logTailMax,
   manifestDocumentsMax,
+  revocationReasonCharactersMax,
   tokenTtlMsMax,
   tokenTtlMsMin,
   tokenUsesMax,
@@ -51,6 +52,12 @@ export const approveSchema = z
 export const denySchema = z
   .strictObject({ who: z.string().min(1).max(128).describe('a handle, a name or a peer id') })
   .describe('{who}');
+
+export const revokeSchema = z
+  .strictObject({
+    reason: z.string().max(revocationReasonCharactersMax).describe('a text of at most 200 characters').default(''),
+  })
+  .describe('{reason}');
 
 export const windowSchema = z
   .strictObject({

@@ -14,6 +14,7 @@ import {
   readLimit,
   readTail,
   refuseUnknownQueries,
+  revokeSchema,
   type TokenRequest,
   tokenSchema,
   type WindowRequest,
@@ -38,6 +39,7 @@ import type {
   NodeView,
   PendingView,
   Problem,
+  RevokedView,
   StatusView,
   TokenView,
   WindowView,
@@ -64,6 +66,10 @@ export interface NodeFunctions {
 export interface FabricFunctions {
   nodes(): Promise<NodeView[]>;
   nodeNamed(name: string): Promise<NodeView | undefined>;
+  /** Takes a node out of the fabric for good; again: nothing more happens. */
+  revokeNode(name: string, reason: string): Promise<RevokedView>;
+  /** The same, and forgets its record. */
+  removeNode(name: string, reason: string): Promise<RevokedView>;
   applications(): Promise<ApplicationView[]>;
   application(project: string, name: string): Promise<ApplicationView | undefined>;
   deleteApplication(project: string, name: string): Promise<void>;
@@ -183,6 +189,14 @@ function addFabricRoutes(app: Hono, options: FabricFunctions): void {
   app.get('/v1/nodes/:name', async (context) => {
     const name = context.req.param('name');
     return context.json(found(await options.nodeNamed(name), 'node', name, actions.node));
+  });
+  app.post('/v1/nodes/:name/revoke', async (context) => {
+    const { reason } = readBody(revokeSchema, await readJson(context));
+    return context.json(await options.revokeNode(context.req.param('name'), reason));
+  });
+  app.post('/v1/nodes/:name/remove', async (context) => {
+    const { reason } = readBody(revokeSchema, await readJson(context));
+    return context.json(await options.removeNode(context.req.param('name'), reason));
   });
   app.get('/v1/applications', async (context) => context.json(await options.applications()));
   app.get('/v1/applications/:project/:name', async (context) => {

@@ -23,6 +23,7 @@ const node = z.looseObject({
   issueNumber: count,
   admittedAt: z.number(),
   admittedBy: z.enum(['founding', 'token', 'approval', 'window']),
+  revoked: z.looseObject({ at: z.number(), reason: z.string() }).optional(),
 });
 
 const port = z.looseObject({ name: label, port: z.int().min(1).max(65_535) });

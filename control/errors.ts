@@ -93,6 +93,20 @@ export class NodeRefusedError extends ControlError {
   }
 }
 
+/** The node cannot be taken out of the fabric. */
+export class NodeNotRevocableError extends ControlError {
+  override readonly name = 'NodeNotRevocableError';
+  readonly id = 'node-not-revocable';
+  constructor(node: string) {
+    super(
+      `${node} is the controller that answers, and the last one of the fabric: without it nobody could take it back`,
+      {
+        action: 'Name another node. `selvedge uninstall` on this box ends its own part in the fabric.',
+      },
+    );
+  }
+}
+
 /** The lease journal cannot be trusted: a term could be used twice. */
 export class LeaseJournalError extends ControlError {
   override readonly name = 'LeaseJournalError';

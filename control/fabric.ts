@@ -23,6 +23,8 @@ export interface NodeRecord {
   issueNumber: number;
   admittedAt: number;
   admittedBy: 'founding' | 'token' | 'approval' | 'window';
+  /** Its membership was taken away for good: nothing is placed on it, and it has no mailbox. The bulletin's fact is what others obey. */
+  revoked?: { at: number; reason: string };
 }
 
 export type MicroserviceSpec = EngineSpec & {

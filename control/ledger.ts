@@ -6,8 +6,11 @@ import { canonicalJson, sha256 } from './canonical-json.ts';
 import { LedgerBusyError, RequestRefusedError } from './errors.ts';
 import type { LedgerEvent } from './fabric.ts';
 import {
+  eventCauseMemoryMs,
+  eventCausesMax,
   eventCollapseKeysMax,
   eventCollapseMs,
+  eventFloodMsMax,
   eventMessageCharactersMax,
   eventPageMax,
   eventQueueMax,
@@ -22,6 +25,11 @@ export interface NewEvent {
   type: string;
   subject: string;
   message: string;
+  /**
+   * Set for what others can bring about as often as they like: the first is written at once, and those that follow with the same type
+   * and cause, whatever their subject, are counted into one event a second later, then two, four, … while they go on.
+   */
+  cause?: string;
 }
 
 export type LedgerVerdict =
@@ -30,7 +38,8 @@ export type LedgerVerdict =
 
 export interface Ledger {
   /**
-   * Resolves when it is written, or when it was counted into an identical one (type and subject) of the last second.
+   * Resolves when it is written, or when it was counted into an identical one (type and subject) of the last second, or into those of
+   * the same cause.
    * Texts are cut to their limits, control characters become spaces. Throws LedgerBusyError when too many wait.
    */
   append(event: NewEvent): Promise<void>;
@@ -40,6 +49,14 @@ export interface Ledger {
   verify(): Promise<LedgerVerdict>;
   /** Writes what was counted and waits for all of it. */
   stop(): Promise<void>;
+}
+
+interface Counted {
+  /** The newest; its subject is `many` when others were counted with it under their type alone. */
+  event: NewEvent;
+  more: number;
+  timer: TimerId;
+  windowMs: number;
 }
 
 export const noEventHash = '0'.repeat(64);
@@ -72,7 +89,7 @@ export function createLedger({
   let tail: Promise<void> = Promise.resolve();
   let waiting = 0;
   let dropped = 0;
-  const counted = new Map<string, { event: NewEvent; more: number; timer: TimerId }>();
+  const counted = new Map<string, Counted>();
 
   /** Sequences have no gaps, so the newest is found by doubling and halving instead of by reading all. */
   const findHead = async (): Promise<{ sequence: number; hash: string }> => {
@@ -152,13 +169,25 @@ export function createLedger({
     return written;
   };
 
-  const flush = (key: string): Promise<void> => {
+  const startCounting = (key: string, event: NewEvent, windowMs: number): void => {
+    const timer = clock.setTimeout(() => {
+      flush(key).catch(() => undefined);
+    }, windowMs);
+    counted.set(key, { event, more: 0, timer, windowMs });
+  };
+
+  const flush = (key: string, last = false): Promise<void> => {
     const entry = counted.get(key);
     if (entry === undefined) return Promise.resolve();
     counted.delete(key);
     clock.clearTimeout(entry.timer);
+    const { windowMs } = entry;
+    const remembered = entry.more > 0 || windowMs < eventCauseMemoryMs;
+    if (entry.event.cause !== undefined && remembered && !last) {
+      startCounting(key, entry.event, Math.min(windowMs * 2, eventFloodMsMax));
+    }
     if (entry.more === 0) return Promise.resolve();
-    const times = `${entry.more} more within ${eventCollapseMs} ms`;
+    const times = `${entry.more} more within ${windowMs > 1000 ? `${windowMs / 1000} s` : `${windowMs} ms`}`;
     return write({
       ...entry.event,
       message: `${clean(entry.event.message, eventMessageCharactersMax - 60)} (${times})`,
@@ -172,19 +201,21 @@ export function createLedger({
 
   return {
     append(event) {
-      const crowded = counted.size >= eventCollapseKeysMax;
-      const exact = `${event.type}\n${event.subject}`;
-      const key = crowded && !counted.has(exact) ? event.type : exact;
+      const { type, subject, cause } = event;
+      const alike = [...counted.values()].filter(
+        (entry) => (entry.event.cause === undefined) === (cause === undefined),
+      );
+      const crowded = alike.length >= (cause === undefined ? eventCollapseKeysMax : eventCausesMax);
+      const kind = cause === undefined ? type : `${type}\ncause`;
+      const exact = `${kind}\n${cause ?? subject}`;
+      const key = crowded && !counted.has(exact) ? kind : exact;
       const entry = counted.get(key);
       if (entry !== undefined) {
         entry.more += 1;
         entry.event = key === exact ? event : { ...event, subject: 'many' };
         return Promise.resolve();
       }
-      const timer = clock.setTimeout(() => {
-        flush(key).catch(() => undefined);
-      }, eventCollapseMs);
-      counted.set(key, { event, more: 0, timer });
+      startCounting(key, event, eventCollapseMs);
       return write(event);
     },
     async list({ after, limit = 100 } = {}) {
@@ -225,7 +256,7 @@ export function createLedger({
       return { ok: true, events: documents.length, head: previous };
     },
     async stop() {
-      await Promise.allSettled([...counted.keys()].map(flush));
+      await Promise.allSettled([...counted.keys()].map((key) => flush(key, true)));
       await tail;
     },
   };

@@ -76,6 +76,12 @@ export const eventSubjectCharactersMax = 253;
 export const eventTypeCharactersMax = 64;
 /** Identical events within this are counted into one. */
 export const eventCollapseMs = 1000;
+/** Events with a cause, which others can bring about as often as they like: the time that they are counted over doubles up to this. */
+export const eventFloodMsMax = 3_600_000;
+/** A cause is forgotten once it was silent for a time of at least this: whoever pauses between two events gets no more than one a minute. */
+export const eventCauseMemoryMs = 60_000;
+/** Causes that are counted at once; beyond, events are counted by type alone. */
+export const eventCausesMax = 32;
 /** Different (type, subject) pairs that are counted at once; beyond, events are counted by type alone. */
 export const eventCollapseKeysMax = 256;
 /** Events that wait to be written; beyond, they are dropped and the number is itself an event. */
@@ -86,6 +92,8 @@ export const eventPageMax = 1000;
 // --- Nodes ---
 /** Suffixes tried for a taken default name (`raspberrypi-2` …): a fabric has at most 10,000 nodes. */
 export const nodeNameSuffixMax = 10_000;
+/** Of an operator's words about a revocation: they are in a fact that every node keeps. */
+export const revocationReasonCharactersMax = 200;
 
 // --- API ---
 /** Bytes of a request: an apply with a few full configs in base64. */
@@ -158,6 +166,19 @@ export const checkpointConflictsMax = 3;
 export const refusalsPerStreamMax = 200;
 /** Bytes of an observed document: links and problems of a node, both bounded lists. */
 export const observedBytesMax = 65_536;
+/** Bytes of a tombstone that a node writes: id, revision, and whom it is about. */
+export const observedTombstoneBytesMax = 1024;
+/** Observed documents in one mailbox: what one node may run (`nodeInstancesMax`), as much again that is ending, and itself. */
+export const observedInstancesMax = 1001;
+/** Leaves of an observed document: it has one writer; each power cut that sets the node's mailbox back may leave one. */
+export const observedLeavesMax = 16;
+/** Bytes of all observations in one mailbox: some 600 an instance, ten times that for wordy reasons, and the node's own. */
+export const observedMailboxBytesMax = 8 * 1024 * 1024;
+/** A mailbox that refuses is counted anew so often: longer than a batch takes to be stored. */
+export const observedRecountMs = 60_000;
+/** A node that was out of reach may speak this long of instances that a newer plan no longer has, and of so many. */
+export const plannedLatelyMs = 86_400_000;
+export const plannedLatelyMax = 1000;
 /** Bytes of a file slot: a file of `configFileBytesMax` in base64, and its fields. */
 export const fileDocumentBytesMax = 1536 * 1024;
 /** Certificates of `desired/authority`, and characters of each in base64. */

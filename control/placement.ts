@@ -19,6 +19,7 @@ export function instanceName(project: string, application: string, microservice:
 /** Why the node may not run the microservice at all; undefined when it may. */
 function refusal(node: NodeRecord, microservice: MicroserviceSpec): string | undefined {
   const { placement, engine } = microservice;
+  if (node.revoked !== undefined) return 'is revoked';
   if (placement.node !== undefined && placement.node !== node.name) return `pinned to ${placement.node}`;
   for (const [key, wanted] of Object.entries(placement.labels ?? {})) {
     const value = node.labels[key];

@@ -96,9 +96,10 @@ export function createPlanner(dependencies: PlannerDependencies): Planner {
     const placed = writePlacements(places, stored);
     // Whoever waits for it sees the failure; a round without any node waits at its end.
     placed.catch(() => undefined);
-    nodePlanner.keepOnly(new Set(nodes.map(({ name }) => name)));
+    const members = nodes.filter(({ revoked }) => revoked === undefined);
+    nodePlanner.keepOnly(new Set(members.map(({ name }) => name)));
     const number = nodePlanner.generation() + 1;
-    const queue = inputsByNode({ nodes, applications, configs, placements: places });
+    const queue = inputsByNode({ nodes: members, applications, configs, placements: places });
     let good = true;
     const worker = async (): Promise<void> => {
       for (let inputs = queue.shift(); inputs !== undefined && holdsLease(); inputs = queue.shift()) {

@@ -78,7 +78,8 @@ export function createStatusReader({
       listRecords(fabric, 'placement'),
     ]);
     const mailboxes = new Map<string, MailboxFacts>();
-    const queue = nodes.map(({ name }) => name);
+    // A revoked node has none, and reading it would make one.
+    const queue = nodes.flatMap(({ name, revoked }) => (revoked === undefined ? [name] : []));
     const worker = async (): Promise<void> => {
       for (let name = queue.shift(); name !== undefined; name = queue.shift()) {
         const nothing: MailboxFacts = { plan: undefined, node: undefined, instances: [] };

@@ -129,7 +129,8 @@ function nodeView(record: NodeRecord, wanted: readonly InstanceView[], facts: Fa
   return {
     ...{ name, peerId, router, controller, labels, engines, admittedAt },
     ...(record.unavailableEngines !== undefined && { unavailableEngines: record.unavailableEngines }),
-    state: heard ? 'connected' : 'unreachable',
+    state: record.revoked !== undefined ? 'revoked' : heard ? 'connected' : 'unreachable',
+    ...(record.revoked !== undefined && { revoked: { at: record.revoked.at, reason: record.revoked.reason } }),
     ...(lastSeenAt !== undefined && { lastSeenAt }),
     ...(mailbox?.node?.version !== undefined && { version: mailbox.node.version }),
     upToDate: isUpToDate(mailbox),
@@ -163,6 +164,8 @@ export function fabricStatus(facts: FabricFacts): StatusView {
   const { nodes, applications } = fabricViews(facts);
   const problems: string[] = [];
   for (const node of nodes) {
+    // What an operator took out is as it should be.
+    if (node.state === 'revoked') continue;
     if (node.state === 'unreachable') problems.push(`node ${node.name} is unreachable`);
     else if (!node.upToDate) problems.push(`node ${node.name} does not obey its newest plan yet`);
     for (const [engine, reason] of Object.entries(node.unavailableEngines ?? {})) {

@@ -40,7 +40,8 @@ export interface NodeView {
   engines: string[];
   /** Those of them that cannot be used now, and why. */
   unavailableEngines?: Record<string, string>;
-  state: 'connected' | 'unreachable';
+  state: 'connected' | 'unreachable' | 'revoked';
+  revoked?: { at: number; reason: string };
   admittedAt?: number;
   lastSeenAt?: number;
   version?: PlanVersion;
@@ -110,6 +111,20 @@ export interface ApprovedView {
   node: string;
   peerId: string;
   router: RouterMode;
+}
+
+/** A node whose membership was taken away. */
+export interface RevokedView {
+  node: string;
+  peerId: string;
+  revokedAt: number;
+  reason: string;
+  /** It was revoked before. */
+  already: boolean;
+  /** Its record is gone, too. */
+  removed: boolean;
+  /** What was placed on it, and where that is now; without a node: `describe` says why not. */
+  instances: { name: string; node?: string }[];
 }
 
 /** Boxes started with --trust-lan are admitted without proof while it is open. */

@@ -8,13 +8,14 @@ import {
   factBytesMax,
   fileDocumentBytesMax,
   observedBytesMax,
+  observedTombstoneBytesMax,
   revisionsAcceptedMax,
 } from './limits.ts';
 import { firstRevision, isDocumentId } from './revision.ts';
 import type { ReplicationPeer, StoredDocument } from './store.ts';
 
 /** Why the document is refused; undefined when it may be stored. The document has `_rev` and, beyond generation 1, `_revisions`. */
-export type WriteGuard = (document: StoredDocument, id: string) => string | undefined;
+export type WriteGuard = (document: StoredDocument, id: string) => string | undefined | Promise<string | undefined>;
 
 export interface RefusedWrite {
   id: string;
@@ -36,7 +37,7 @@ export function guardedPeer(
       const allowed: StoredDocument[] = [];
       const refused: unknown[] = [];
       for (const document of request['docs'] as StoredDocument[]) {
-        const reason = shapeRefusal(document) ?? guardRefusal(document, guard);
+        const reason = shapeRefusal(document) ?? (await guardRefusal(document, guard));
         if (reason === undefined) {
           allowed.push(document);
           continue;
@@ -83,9 +84,9 @@ function isHistoryOf(revisions: unknown, generation: number, hash: string): bool
   );
 }
 
-function guardRefusal(document: StoredDocument, guard: WriteGuard): string | undefined {
+async function guardRefusal(document: StoredDocument, guard: WriteGuard): Promise<string | undefined> {
   try {
-    return guard(document, document._id);
+    return await guard(document, document._id);
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
@@ -102,7 +103,7 @@ export function nodeWrites(node: string): WriteGuard {
     if (document._deleted === true) {
       if (id === 'observed/node') return 'a node does not delete what it says of itself';
       if (document['node'] !== undefined && document['node'] !== node) return 'it is about another node';
-      return tooLarge(document, observedBytesMax);
+      return tooLarge(document, observedTombstoneBytesMax);
     }
     if (document['node'] !== node) return 'it is about another node';
     if (instance !== undefined && document['instance'] !== instance) return 'its id names another instance';

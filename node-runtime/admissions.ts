@@ -17,10 +17,9 @@ import { createEnrollWindow, type WindowRequest, type WindowState } from '../pki
 import type { Admit } from '../pki/enrollment-server.ts';
 import { ApprovalFailedError, NoSuchRequestError } from '../pki/errors.ts';
 import { createPendingRequests, type PendingRequests } from '../pki/pending-requests.ts';
-import { createRateLimiter } from '../pki/rate-limit.ts';
 import type { Clock } from './clock.ts';
-import { forgeriesReportedMax, forgeriesWindowMs } from './limits.ts';
 import type { Random } from './random.ts';
+import type { WindowFacts } from './window-facts.ts';
 
 export interface ApproveRequest {
   code: string;
@@ -43,7 +42,8 @@ export interface Admissions {
   closeWindow(): WindowView;
   /** What `status` shows as long as it holds. */
   notices(): string[];
-  stop(): void;
+  start(): Promise<void>;
+  stop(): Promise<void>;
 }
 
 const viewOf = (state: WindowState | undefined): WindowView =>
@@ -58,24 +58,21 @@ export function createAdmissions(dependencies: {
   fabricId: string;
   ledger: Ledger;
   admit: Admit;
+  /** Tells every node of the window. */
+  facts: WindowFacts;
   problem(message: string): void;
 }): Admissions {
-  const { clock, random, deriveKey, mesh, fabric, fabricId, ledger, admit, problem } = dependencies;
+  const { clock, random, deriveKey, mesh, fabric, fabricId, ledger, admit, facts, problem } = dependencies;
   /** Where connected peers come from; as many as there are connections. */
   const addresses = new Map<string, string>();
   const unsubscribe = mesh.subscribe((event) => {
     if (event.type === 'connected') addresses.set(event.peerId, hostOfMultiaddr(event.address) ?? 'unknown');
     if (event.type === 'disconnected') addresses.delete(event.peerId);
   });
-  const record = (type: string, subject: string, message: string): void =>
-    void ledger.append({ type, subject, message }).catch(() => problem(`an event was not written: ${type} ${subject}`));
-  const forgeries = createRateLimiter({
-    clock,
-    windowMs: forgeriesWindowMs,
-    perKeyMax: Number.POSITIVE_INFINITY,
-    totalMax: forgeriesReportedMax,
-    keysMax: 1,
-  });
+  const record = (type: string, subject: string, message: string, cause?: string): void =>
+    void ledger
+      .append({ type, subject, message, ...(cause !== undefined && { cause }) })
+      .catch(() => problem(`an event was not written: ${type} ${subject}`));
 
   const requests = createPendingRequests({ clock, addressOf: (peerId) => addresses.get(peerId), admit });
   const approvals = createApprovals({
@@ -86,8 +83,8 @@ export function createAdmissions(dependencies: {
     self: mesh.peerId,
     pending: requests,
     onForged({ peerId, address }) {
-      if (!forgeries.allow('')) return;
-      record('approval-forged', peerId, `it claimed another box's handle from ${address}, and did not know the code`);
+      const message = `it claimed another box's handle from ${address}, and did not know the code`;
+      record('approval-forged', peerId, message, 'wrong proof');
     },
   });
   const enrollWindow = createEnrollWindow({
@@ -95,9 +92,15 @@ export function createAdmissions(dependencies: {
     pending: requests,
     onAdmitted: (node, { peerId, address }) =>
       record('window-used', node, `${peerId} from ${address} was admitted without proof by the open window`),
-    onClosed: ({ admitted }, reason) =>
-      record('window-closed', 'enrollment', `${reason}; it admitted ${admitted.length}: ${admitted.join(' ')}`),
+    onClosed({ admitted }, reason) {
+      record('window-closed', 'enrollment', `${reason}; it admitted ${admitted.length}: ${admitted.join(' ')}`);
+      void tellClosed();
+    },
   });
+
+  function tellClosed(): Promise<void> {
+    return facts.closed().catch((error: unknown) => problem(`nodes were not told that a window is closed: ${error}`));
+  }
 
   /** What would be refused anyway is refused before a code is used up. */
   async function checkWish({ name, labels }: Pick<ApproveRequest, 'name' | 'labels'>): Promise<void> {
@@ -149,6 +152,13 @@ export function createAdmissions(dependencies: {
       const until = new Date(state.until).toISOString();
       const message = `open until ${until} for at most ${state.max} boxes from ${state.cidrs.join(' ')}`;
       record('window-opened', 'enrollment', message);
+      try {
+        await facts.opened(state);
+      } catch (error) {
+        // A door that nobody sees is not left open.
+        enrollWindow.close();
+        throw error;
+      }
       return viewOf(state);
     },
 
@@ -167,9 +177,13 @@ export function createAdmissions(dependencies: {
       ];
     },
 
-    stop() {
+    // A former life may have ended with its window open.
+    start: tellClosed,
+
+    async stop() {
       unsubscribe();
       enrollWindow.close();
+      await tellClosed();
     },
   };
 }

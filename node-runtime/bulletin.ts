@@ -2,9 +2,19 @@
 // node.ts (revocations, floors, controllers), by the replicas as their write guard, and by controller.ts to publish.
 
 import type { Database, StoredDocument } from '../control/store.ts';
-import { acceptFact, authorityFloor, currentFacts, factDocumentOf, factType, isRevoked } from '../pki/facts.ts';
-import type { ControllerBody, Fact, SignPayload, VerifySigned } from '../pki/identity.ts';
+import {
+  acceptFact,
+  authorityFloor,
+  currentFacts,
+  type FactDocument,
+  factDocumentOf,
+  factType,
+  isRevoked,
+} from '../pki/facts.ts';
+import type { ControllerBody, Fact, SignPayload, VerifySigned, WindowBody } from '../pki/identity.ts';
 import type { Clock } from './clock.ts';
+import type { Disk } from './disk.ts';
+import { createKeptRevocations } from './kept-revocations.ts';
 
 export interface Bulletin {
   /** Loads what is stored, then follows. */
@@ -12,22 +22,26 @@ export interface Bulletin {
   stop(): void;
   /** Why the document may not be stored, or undefined. */
   judge(document: StoredDocument): string | undefined;
-  /** Signs and stores a new fact; the sequence follows the newest of the subject. */
+  /** Signs and stores a new fact; the sequence follows the newest of the subject. A revocation is fsynced before it is stored. */
   publish(sign: SignPayload, issuer: string, subject: string, body: Fact['body'], lifetimeMs: number): Promise<void>;
   isRevoked(peerId: string): boolean;
   authorityFloor(peerId: string): number;
   controllers(): ControllerBody[];
+  /** Those that are open now. */
+  windows(): WindowBody[];
 }
 
 export function createBulletin(dependencies: {
   database: Database;
+  disk: Disk;
   clock: Clock;
   fabricId: string;
   verifySigned: VerifySigned;
   onChanged(): void;
   onIgnored(message: string): void;
 }): Bulletin {
-  const { database, clock, fabricId, verifySigned, onChanged, onIgnored } = dependencies;
+  const { database, disk, clock, fabricId, verifySigned, onChanged, onIgnored } = dependencies;
+  const kept = createKeptRevocations({ disk, database, onLost: onIgnored });
   const accepted = new Map<string, Fact>();
   let current: Fact[] = [];
   let unsubscribe: (() => void) | undefined;
@@ -38,10 +52,20 @@ export function createBulletin(dependencies: {
   async function take(id: string): Promise<void> {
     for (const leaf of await database.leaves(id)) {
       const verdict = verdictOn(leaf);
-      if (verdict.accepted) accepted.set(id, verdict.fact);
-      else onIgnored(`${id} (revision ${leaf._rev}) is ignored: ${verdict.reason}`);
+      if (!verdict.accepted) {
+        onIgnored(`${id} (revision ${leaf._rev}) is ignored: ${verdict.reason}`);
+        continue;
+      }
+      accepted.set(id, verdict.fact);
+      // It counts from now on; the disk only has to remember it.
+      if (verdict.fact.body.kind === 'revocation') heard(leaf as unknown as FactDocument);
     }
   }
+
+  const heard = (document: FactDocument): void =>
+    void kept
+      .keep(document)
+      .catch((error: unknown) => onIgnored(`revocation ${document._id} is not on disk: ${String(error)}`));
 
   function refresh(): void {
     current = currentFacts([...accepted.values()], clock.now());
@@ -54,6 +78,7 @@ export function createBulletin(dependencies: {
         if (accepted.has(id)) return;
         void take(id).then(refresh, (error: unknown) => onIgnored(`fact ${id} cannot be read: ${String(error)}`));
       });
+      await kept.restore();
       for (const { _id } of await database.list('')) await take(_id);
       refresh();
     },
@@ -72,12 +97,15 @@ export function createBulletin(dependencies: {
       const now = clock.now();
       const fact: Fact = { fabricId, subject, sequence, issuer, issuedAt: now, expiresAt: now + lifetimeMs, body };
       const document = factDocumentOf(sign(factType, fact));
+      if (body.kind === 'revocation') await kept.keep(document);
       await database.put({ ...document });
       await take(document._id);
       refresh();
     },
     isRevoked: (peerId) => isRevoked(current)(peerId),
     authorityFloor: (peerId) => authorityFloor(current)(peerId),
+    windows: () =>
+      current.flatMap(({ body }) => (body.kind === 'window' && body.open && body.until > clock.now() ? [body] : [])),
     controllers: () => current.flatMap(({ body }) => (body.kind === 'controller' ? [body] : [])),
   };
 }

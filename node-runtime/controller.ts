@@ -7,12 +7,14 @@ import type { NodeRecord } from '../control/fabric.ts';
 import { createLease } from '../control/lease.ts';
 import { createLedger, type Ledger } from '../control/ledger.ts';
 import { checkLabels, createNodeRegistry } from '../control/nodes.ts';
+import { createObservedBounds, type ObservedBounds } from '../control/observed-bounds.ts';
 import type { MicroserviceName, Plan, PlanVersion } from '../control/plan.ts';
 import { asPlan, compareVersions, decodePayload } from '../control/plan-version.ts';
 import { createPlanner } from '../control/planner.ts';
 import { createStatusReader, type StatusReader } from '../control/status-reader.ts';
 import type { Database, Store } from '../control/store.ts';
 import type { TokenView } from '../control/views.ts';
+import type { WriteGuard } from '../control/write-guard.ts';
 import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import { issueNodeAuthority } from '../pki/certificates.ts';
 import type { AdmissionAnswer, AdmissionRequest, EnrollmentServerDependencies } from '../pki/enrollment-server.ts';
@@ -28,6 +30,8 @@ import type { ControllerAuthority } from './founding.ts';
 import { authorityCheckPeriodMs, controllerAddressesMax, controllerFactLifetimeMs } from './limits.ts';
 import type { Membership } from './membership.ts';
 import type { NodePorts } from './node-ports.ts';
+import { createRevoking, type Revoking } from './revoking.ts';
+import { createWindowFacts } from './window-facts.ts';
 
 export interface Controller {
   start(): Promise<void>;
@@ -45,10 +49,10 @@ export interface Controller {
     router: 'interior' | 'edge';
   }): Promise<TokenView>;
   /** The mailbox of an admitted peer; undefined for anybody else. */
-  mailboxOf(peerId: PeerId): Promise<{ node: string; database: Database } | undefined>;
+  mailboxOf(peerId: PeerId): Promise<{ node: string; database: Database; guard: WriteGuard } | undefined>;
   peerOf(node: string): Promise<PeerId | undefined>;
-  /** Takes the peer's membership away: published as a fact, reaches every connected node within seconds. */
-  revoke(node: string, reason: string): Promise<void>;
+  /** Takes nodes out of the fabric: reaches every connected node within seconds. */
+  readonly revoking: Revoking;
   /** An enrollment was refused. */
   refused(peerId: PeerId, reason: string): void;
   /** A peer asked for, or wrote, what it may not. */
@@ -86,6 +90,7 @@ export async function createController(dependencies: {
   const registry = createNodeRegistry({ fabric, clock, ledger });
   const tokens = await createTokenBook({ disk, clock, random, fabricId });
   const lease = createLease({ disk, clock, self: mesh.peerId, usedTerm });
+  const observedBounds = new Map<PeerId, ObservedBounds>();
   let authorityTimer: TimerId | undefined;
 
   /** What was obeyed is synced, and the store is not: it may be behind after a power cut, and empty when its files are damaged. */
@@ -103,7 +108,7 @@ export async function createController(dependencies: {
   /** Over all mailboxes: a plan that would say the same is not written again, so no single one has the newest term for certain. */
   async function usedTerm(): Promise<{ epoch: number; term: number } | undefined> {
     let highest: Plan | undefined;
-    for (const { name } of await listRecords(fabric, 'node', problem)) {
+    for (const { name } of await members()) {
       const jws = (await (await mailbox(name)).get('desired/plan'))?.['jws'];
       const plan = typeof jws === 'string' ? asPlan(decodePayload(jws)) : undefined;
       if (plan !== undefined && (highest === undefined || compareVersions(plan, highest) > 0)) highest = plan;
@@ -142,11 +147,18 @@ export async function createController(dependencies: {
     verifyChain,
   });
 
-  const nodes = (): Promise<NodeRecord[]> => listRecords(fabric, 'node', problem);
+  /** Without those that were revoked: they have no mailbox and get no certificate. */
+  const members = async (): Promise<NodeRecord[]> =>
+    (await listRecords(fabric, 'node', problem)).filter(({ revoked }) => revoked === undefined);
 
   async function admit(request: AdmissionRequest): Promise<AdmissionAnswer> {
     const { peerId, name, nameChosen, publicKey, labels, router, engines, platform, by } = request;
-    if (bulletin.isRevoked(peerId)) return { refused: 'this box was removed from the fabric' };
+    // Whatever it shows: a revocation is never lifted, and nobody would believe what were issued to this key.
+    if (bulletin.isRevoked(peerId)) {
+      return {
+        refused: 'the key of this box was revoked: give the box an empty data folder, and it joins as a new node',
+      };
+    }
     try {
       const record = await registry.admitNode({
         peerId,
@@ -184,7 +196,15 @@ export async function createController(dependencies: {
     fabricId,
     ledger,
     admit,
+    facts: createWindowFacts({ clock, bulletin, sign, self: { peerId: mesh.peerId, node: self } }),
     problem,
+  });
+
+  const revoking = createRevoking({
+    ...{ clock, fabric, store, bulletin, sign, ledger, problem },
+    self: { peerId: mesh.peerId, node: self },
+    requests: admissions.requests,
+    planned: () => planner.idle(),
   });
 
   /** Tells every node where this controller is; says nothing when that is known already. */
@@ -198,7 +218,7 @@ export async function createController(dependencies: {
 
   /** Renews every node's authority at half of its life. */
   async function renewAuthorities(): Promise<void> {
-    for (const { name } of await nodes()) {
+    for (const { name } of await members()) {
       const document = await (await mailbox(name)).get('desired/authority');
       const [certificate] = Array.isArray(document?.chain) ? (document.chain as string[]) : [];
       if (certificate === undefined) continue;
@@ -226,6 +246,7 @@ export async function createController(dependencies: {
       linked: isLinked,
     }),
     ledger,
+    revoking,
 
     async start() {
       await checkStore();
@@ -243,6 +264,8 @@ export async function createController(dependencies: {
         os: ports.platform.os,
       });
       await publishAddresses();
+      await revoking.reconcile();
+      await admissions.start();
       await lease.start();
       await planner.start();
       watchAuthorities();
@@ -251,7 +274,9 @@ export async function createController(dependencies: {
     async stop() {
       clock.clearTimeout(authorityTimer);
       authorityTimer = undefined;
-      admissions.stop();
+      await admissions.stop();
+      for (const { close } of observedBounds.values()) close();
+      observedBounds.clear();
       await planner.stop();
       await lease.stop();
       await ledger.stop();
@@ -265,31 +290,25 @@ export async function createController(dependencies: {
     },
 
     async mailboxOf(peerId) {
-      const record = (await nodes()).find((node) => node.peerId === peerId);
-      return record && { node: record.name, database: await mailbox(record.name) };
+      const record = (await members()).find((node) => node.peerId === peerId);
+      if (record === undefined) return undefined;
+      const { name: node } = record;
+      const database = await mailbox(node);
+      // One for all streams of the peer, so that they are counted together.
+      const bounds = observedBounds.get(peerId) ?? createObservedBounds({ node, mailbox: database, clock });
+      observedBounds.set(peerId, bounds);
+      return { node, database, guard: bounds.guard };
     },
 
     peerOf: async (node) => (await getRecord(fabric, 'node', node))?.peerId,
 
-    async revoke(node, reason) {
-      const record = await getRecord(fabric, 'node', node);
-      if (record === undefined) throw new Error(`there is no node ${node}`);
-      await bulletin.publish(
-        sign,
-        mesh.peerId,
-        `revocation/${record.peerId}`,
-        { kind: 'revocation', peerId: record.peerId, node, reason },
-        // Outlives every certificate that the node holds or issued.
-        controllerFactLifetimeMs,
-      );
-      await ledger.append({ type: 'node-revoked', subject: node, message: reason });
-    },
-
     refused(peerId, reason) {
-      ledger.append({ type: 'enrollment-refused', subject: peerId, message: reason }).catch(() => undefined);
+      // A stranger chooses its peer id, and details of what it gets wrong.
+      const cause = reason.slice(0, reason.indexOf(':') + 1) || reason;
+      ledger.append({ type: 'enrollment-refused', subject: peerId, message: reason, cause }).catch(() => undefined);
     },
     refusedRequest(from, reason) {
-      ledger.append({ type: 'request-refused', subject: from, message: reason }).catch(() => undefined);
+      ledger.append({ type: 'request-refused', subject: from, message: reason, cause: from }).catch(() => undefined);
     },
   };
 }

@@ -159,6 +159,8 @@ function apiOptions(input: {
     ...functions,
     nodes: () => controller().status.nodes(),
     nodeNamed: (name) => controller().status.node(name),
+    revokeNode: (name, reason) => controller().revoking.revoke(name, reason),
+    removeNode: (name, reason) => controller().revoking.remove(name, reason),
     applications: () => controller().status.applications(),
     application: (project, name) => controller().status.application(project, name),
     deleteApplication: (project, name) => controller().apply.deleteApplication(project, name),

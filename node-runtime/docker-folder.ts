@@ -5,7 +5,7 @@
 //     asked.json                which signals the node sent to which run
 //     said.jsonl                lines of a container that was replaced, and the engine's own: see docker-log.ts
 
-import { chmod, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { chmod, lstat, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { AskedToEnd } from './docker-container.ts';
 import type { Launch, LogLine } from './engine.ts';
@@ -39,6 +39,7 @@ export function openDockerFolder(root: string, instance: string): DockerFolder {
       } finally {
         await file.close();
       }
+      await clear(path, 'file');
       await rename(temporary, path);
     } catch (error) {
       await rm(temporary, { force: true });
@@ -47,8 +48,16 @@ export function openDockerFolder(root: string, instance: string): DockerFolder {
   }
 
   async function makeFolder(): Promise<void> {
+    await clear(folder, 'folder');
     await mkdir(folder, { recursive: true, mode: 0o700 });
     await chmod(folder, 0o700);
+  }
+
+  /** Removes what is there and is no such thing: Docker makes a folder where a file that it should mount is missing. */
+  async function clear(path: string, wanted: 'file' | 'folder'): Promise<void> {
+    const there = await lstat(path).catch(() => undefined);
+    if (there === undefined || (wanted === 'file' ? there.isFile() : there.isDirectory())) return;
+    await rm(path, { recursive: true, force: true });
   }
 
   /** Readable for every user of the container, whoever the image makes it; on this box the folder around them is closed. */
@@ -58,6 +67,7 @@ export function openDockerFolder(root: string, instance: string): DockerFolder {
       let inside = files;
       for (const part of ['.', ...path.split('/').slice(0, -1)]) {
         inside = join(inside, part);
+        await clear(inside, 'folder');
         await mkdir(inside, { recursive: true });
         await chmod(inside, 0o755);
       }
@@ -71,7 +81,7 @@ export function openDockerFolder(root: string, instance: string): DockerFolder {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       // Half a file after a power cut counts as none: the container itself is the record.
-      if (code === 'ENOENT' || code === 'ENOTDIR' || error instanceof SyntaxError) return undefined;
+      if (['ENOENT', 'ENOTDIR', 'EISDIR'].includes(code ?? '') || error instanceof SyntaxError) return undefined;
       throw error;
     }
   }

@@ -182,10 +182,16 @@ export const issuingAuthorityWarnMs = 90 * 86_400_000;
 /** What the mailbox delivered and could not be stored (a full disk) is looked at again after this. */
 export const planRetryMs = 5_000;
 
+// --- Problems that peers bring about (peer-problems.ts) ---
+/** Of one peer in a window: as many as a peer of another version may bring at once; then a summary is enough. */
+export const peerProblemsMax = 150;
+export const peerProblemsWindowMs = 60_000;
+/** Of all peers, strangers included: 300 lines a minute are 60 MB of log a day at worst. */
+export const peerProblemsTotalMax = 300;
+/** Peers whose problems are counted; a stranger makes as many peer ids as it likes, then the total alone limits. */
+export const peerProblemPeersMax = 1_024;
+
 // --- Approval by code (admissions.ts, approving.ts) ---
-/** Forged answers to approvals that reach the ledger in a window: whoever makes peer ids must not fill it. */
-export const forgeriesReportedMax = 60;
-export const forgeriesWindowMs = 60_000;
 /** Controllers that a box registers with at the same time: with their share of checks (pki/limits.ts) nobody starves another. */
 export const registrationsMax = 16;
 /** Answers on the LAN that are remembered: most are nodes that are no controllers, and are asked once a minute. */

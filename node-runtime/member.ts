@@ -28,10 +28,12 @@ import { observedNode } from './node-observation.ts';
 import type { NodePorts, Report } from './node-ports.ts';
 import { loadObeyedAtStart, recoverObeyedPlan } from './obeyed-recovery.ts';
 import { createObserver } from './observer.ts';
+import { createPeerProblems } from './peer-problems.ts';
 import { createPlanFollower } from './plan-follower.ts';
 import { serveProtocols } from './protocols.ts';
 import { createReplicas, type Replicated } from './replicas.ts';
 import { createTrust } from './trust.ts';
+import { windowNotices } from './window-facts.ts';
 import { createWorkloadCertificates } from './workload-certificates.ts';
 
 export interface Member {
@@ -40,6 +42,8 @@ export interface Member {
   readonly controller: Controller | undefined;
   /** What this node says of itself; on a worker that is all that its socket answers. */
   status(): Promise<StatusView>;
+  /** What everybody should see although nothing is wrong. */
+  notices(): string[];
   /** `workloads` also ends every instance; otherwise they run on and are adopted at the next start. */
   stop(options: { workloads: boolean }): Promise<void>;
 }
@@ -106,6 +110,8 @@ async function compose(
     observeNode();
   }
 
+  const peerProblem = createPeerProblems({ clock, problem });
+
   const controllerReachable = (): boolean =>
     controllerAuthority !== undefined || links.linked().some(({ identity }) => identity.kind === 'controller');
 
@@ -128,6 +134,7 @@ async function compose(
     fabricId,
     root,
     database: bulletinDatabase,
+    disk,
     onChanged: enforceTrust,
     onIgnored: problem,
   });
@@ -204,7 +211,7 @@ async function compose(
       instances.recheck();
       links.refresh();
     },
-    onRefused: (from, reason) => report('problem', `an announcement from ${from} was refused: ${reason}`),
+    onRefused: (from, reason) => peerProblem(from, `an announcement from ${from} was refused: ${reason}`),
   });
 
   const instances = createInstances({
@@ -244,7 +251,7 @@ async function compose(
     instances.readyHere().has(key) ||
     announcer.endpoints().some((endpoint) => endpoint.ready && microserviceKey(endpoint) === key);
 
-  const replicas = createReplicas({ mesh, actors, jitter, replicate: ports.replicate, onRefused: problem });
+  const replicas = createReplicas({ mesh, actors, jitter, replicate: ports.replicate, onRefused: peerProblem });
 
   /** A shows its issuing authority when it is a controller, else its node's authority. */
   const presented = (): Uint8Array[] => decodeChain(controllerAuthority?.chain ?? membership.chain);
@@ -401,7 +408,7 @@ async function compose(
     engines,
     bulletin: bulletinDatabase,
     controller,
-    problem,
+    problem: peerProblem,
   });
   links.start();
   stops.push(
@@ -415,9 +422,16 @@ async function compose(
   for (const message of mended) problem(message);
   observeNode();
 
+  /** Its own window a controller tells in more detail. */
+  const notices = (): string[] => [
+    ...(controller?.admissions.notices() ?? []),
+    ...windowNotices(bulletin.windows().filter(({ peerId }) => peerId !== mesh.peerId)),
+  ];
+
   return {
     membership: () => membership,
     controller,
+    notices,
     async status() {
       const { addresses, links: linked, problems: lately } = observation();
       return nodeStatus({

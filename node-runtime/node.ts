@@ -165,12 +165,11 @@ export async function startNode(ports: NodePorts, settings: NodeSettings, report
     member: () => member,
     joined,
     async status() {
-      const { controller } = member ?? {};
-      if (controller !== undefined) {
-        const notices = controller.admissions.notices();
-        return { ...(await controller.status.status()), ...(notices.length > 0 && { notices }) };
+      if (member !== undefined) {
+        const notices = member.notices();
+        const status = await (member.controller?.status ?? member).status();
+        return { ...status, ...(notices.length > 0 && { notices }) };
       }
-      if (member !== undefined) return member.status();
       const problem = stored === undefined ? 'this box belongs to no fabric yet' : 'this node is starting';
       const approval = approving?.view();
       return {

@@ -3,7 +3,6 @@
 
 import { createReplicationServer } from '../control/replication-server.ts';
 import type { Database } from '../control/store.ts';
-import { nodeWrites } from '../control/write-guard.ts';
 import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import { enrollmentProtocol } from '../pki/enrollment-frames.ts';
 import { createEnrollmentServer } from '../pki/enrollment-server.ts';
@@ -27,7 +26,8 @@ export function serveProtocols(dependencies: {
   engines: Engines;
   bulletin: Database;
   controller: Controller | undefined;
-  problem(message: string): void;
+  /** Told of what peers ask for and do not get. */
+  problem(from: PeerId, message: string): void;
 }): void {
   const { mesh, clock, membership, presented, verifyChain, links, engines, bulletin, controller, problem } =
     dependencies;
@@ -36,7 +36,7 @@ export function serveProtocols(dependencies: {
   /** What a member asked for and did not get is told to the operator. */
   function refuse(from: PeerId, what: string, reason: string): void {
     controller?.refusedRequest(from, `${what}: ${reason}`);
-    problem(`a request of ${from} for ${what} was refused: ${reason}`);
+    problem(from, `a request of ${from} for ${what} was refused: ${reason}`);
   }
 
   mesh.handle(
@@ -51,7 +51,7 @@ export function serveProtocols(dependencies: {
       onAdmitted: (peerId, identity) => links.admitted(peerId, identity),
       onRefused({ peerId, reason }) {
         controller?.refused(peerId, reason);
-        problem(`${peerId} was refused: ${reason}`);
+        problem(peerId, `${peerId} was refused: ${reason}`);
       },
       ...(controller && { admission: controller.admission }),
     }),
@@ -66,7 +66,7 @@ export function serveProtocols(dependencies: {
           return { database: bulletin, guard: () => 'facts are read from a bulletin, never pushed into it' };
         }
         const mailbox = await controller?.mailboxOf(from);
-        return mailbox && { database: mailbox.database, guard: nodeWrites(mailbox.node) };
+        return mailbox && { database: mailbox.database, guard: mailbox.guard };
       },
       onRefused: ({ from, database, reason, document }) =>
         refuse(from, document === undefined ? database : `${document} of ${database}`, reason),

@@ -88,7 +88,7 @@ export function createReplicas(dependencies: {
   actors: ActorSystem;
   jitter: () => number;
   replicate: Replicate;
-  onRefused(message: string): void;
+  onRefused(from: PeerId, message: string): void;
 }): Replicas {
   const { mesh, actors, jitter, replicate, onRefused } = dependencies;
   const followed = new Map<PeerId, Followed[]>();
@@ -114,7 +114,7 @@ export function createReplicas(dependencies: {
           try {
             const peer = await connected(signal);
             const local = guardedPeer(database.peer, pullGuard(replicated), ({ id, reason }) =>
-              onRefused(`${id} from ${peerId} was refused: ${reason}`),
+              onRefused(peerId, `${id} from ${peerId} was refused: ${reason}`),
             );
             if (input.pull) await replicate(peer, pulling(local, replicated), signal);
             if (input.push) await replicate(database.peer, asking(peer, pushPrefix), signal);

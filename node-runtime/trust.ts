@@ -8,6 +8,7 @@ import { createSignatureVerifier } from '../pki/signature.ts';
 import { createChainVerifier } from '../pki/verify-chain.ts';
 import { type Bulletin, createBulletin } from './bulletin.ts';
 import type { Clock } from './clock.ts';
+import type { Disk } from './disk.ts';
 
 export interface Trust {
   bulletin: Bulletin;
@@ -23,6 +24,8 @@ export function createTrust(dependencies: {
   /** DER. */
   root: Uint8Array;
   database: Database;
+  /** Keeps revocations beside the database. */
+  disk: Disk;
   onChanged(): void;
   onIgnored(message: string): void;
 }): Trust {

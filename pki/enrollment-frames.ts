@@ -35,7 +35,7 @@ import {
 } from './limits.ts';
 import { isFabricId, isLabel } from './names.ts';
 import { isPeerId } from './peer-id.ts';
-import { labelsSchema } from './token-journal.ts';
+import { labelsSchema } from './token-files.ts';
 import { isTokenSecret } from './tokens.ts';
 
 export const enrollmentProtocol = '/selvedge/enroll/1';

@@ -99,13 +99,17 @@ export class TokenRefusedError extends Error {
     'Ask for 1 to 1000 uses and for a life between 1 minute and 30 days; wait until outstanding tokens expire.';
 }
 
-/** The journal of tokens has a line in its middle that is none of ours. */
-export class TokenJournalError extends Error {
-  override readonly name = 'TokenJournalError';
-  readonly id = 'token-journal-damaged';
+/** The file of a token is not as it was written: who used the token cannot be known. */
+export class TokenFileError extends Error {
+  override readonly name = 'TokenFileError';
+  readonly id = 'token-file-damaged';
   readonly retryable = false;
-  readonly action =
-    'Move tokens.jsonl out of the data folder: every outstanding token becomes void. Then create new ones.';
+  readonly action: string;
+
+  constructor(path: string, reason: string) {
+    super(`the file ${path} of the data folder is damaged: ${reason}`);
+    this.action = `Move ${path} out of the data folder: that token admits nobody then. Create another one.`;
+  }
 }
 
 /** The answerer belongs to another fabric than the token. */

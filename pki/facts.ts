@@ -14,6 +14,7 @@ import {
   factBytesMax,
   factLifetimeMsMax,
   labelTextCharactersMax,
+  windowRangesMax,
 } from './limits.ts';
 import { isLabel } from './names.ts';
 import { isPeerId } from './peer-id.ts';
@@ -43,6 +44,15 @@ const factSchema = z.strictObject({
   body: z.discriminatedUnion('kind', [
     z.strictObject({ kind: z.literal('revocation'), peerId, node, reason: z.string().max(1000) }),
     z.strictObject({ kind: z.literal('authority-floor'), peerId, issueNumber: whole }),
+    z.strictObject({
+      kind: z.literal('window'),
+      peerId,
+      node,
+      open: z.boolean(),
+      until: whole,
+      cidrs: z.array(z.string().max(addressCharactersMax)).max(windowRangesMax),
+      max: whole,
+    }),
     z.strictObject({
       kind: z.literal('controller'),
       peerId,
@@ -89,6 +99,8 @@ export function acceptFact(
   if (fact.fabricId !== fabricId) return refuse('the fact is about another fabric');
   if (fact.subject !== `${fact.body.kind}/${fact.body.peerId}`)
     return refuse('the subject is not what the fact is about');
+  if (fact.body.kind === 'window' && fact.issuer !== fact.body.peerId)
+    return refuse('a controller tells of its own window alone');
   if (fact.expiresAt <= now) return refuse('the fact has expired');
   // One from the future counts: a box whose clock is behind must not lose a revocation.
   if (fact.expiresAt > fact.issuedAt + factLifetimeMsMax) return refuse('the fact lives longer than facts may');

@@ -46,7 +46,7 @@ export type SignPayload = (type: string, payload: unknown) => string;
 /** A fact of the bulletin, the payload of a JWS of type `selvedge-fact+jws`. Immutable. */
 export interface Fact {
   fabricId: string;
-  /** What it is about: `revocation/<peer-id>`, `authority-floor/<peer-id>`, `controller/<peer-id>`. */
+  /** What it is about: `revocation/<peer-id>`, `authority-floor/<peer-id>`, `controller/<peer-id>`, `window/<peer-id>`. */
   subject: string;
   sequence: number;
   /** Peer id of the controller that signed it. */
@@ -54,7 +54,7 @@ export interface Fact {
   /** Milliseconds since 1970. */
   issuedAt: number;
   expiresAt: number;
-  body: RevocationBody | AuthorityFloorBody | ControllerBody;
+  body: RevocationBody | AuthorityFloorBody | ControllerBody | WindowBody;
 }
 
 export interface RevocationBody {
@@ -69,6 +69,19 @@ export interface AuthorityFloorBody {
   kind: 'authority-floor';
   peerId: string;
   issueNumber: number;
+}
+
+/** This controller admits boxes without proof; nobody acts on it, and everybody can see it. */
+export interface WindowBody {
+  kind: 'window';
+  /** The controller that says so: the issuer. */
+  peerId: string;
+  node: string;
+  /** False once it was closed before its time. */
+  open: boolean;
+  until: number;
+  cidrs: string[];
+  max: number;
 }
 
 export interface ControllerBody {

@@ -56,7 +56,7 @@ export const tokenSecretBytes = 20;
 /** Each attempt compares against every token in constant time (1 µs each). */
 export const tokensMax = 1000;
 export const tokenUsesMax = 1000;
-/** Uses of all outstanding tokens: twice the largest fabric; the journal, 150 bytes a use, stays under 10 MB. */
+/** Uses of all outstanding tokens: twice the largest fabric; their files, 100 bytes a use, stay under 5 MB. */
 export const tokenUsesOutstandingMax = 20_000;
 export const tokenTtlMsMin = minuteMs;
 /** A forgotten token must not stay an open door. */
@@ -64,8 +64,6 @@ export const tokenTtlMsMax = 30 * dayMs;
 /** Labels that a token, or a node, may carry. */
 export const labelsMax = 64;
 export const labelTextCharactersMax = 128;
-/** The journal is rewritten once it has this many lines beyond what its tokens need. */
-export const tokenJournalSpareLinesMax = 2000;
 
 /** The mesh carries no more on a protocol that anyone may open; the largest answer, 256 services covered, takes half. */
 export const enrollmentFrameBytesMax = 256 * 1024;

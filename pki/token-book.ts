@@ -9,7 +9,6 @@ import type { Random } from '../node-runtime/random.ts';
 import { toBase32 } from './base32.ts';
 import { TokenRefusedError } from './errors.ts';
 import {
-  tokenJournalSpareLinesMax,
   tokenSecretBytes,
   tokensMax,
   tokenTtlMsMax,
@@ -19,13 +18,13 @@ import {
 } from './limits.ts';
 import { sha256, sha256Hex } from './public-key.ts';
 import {
-  createTokenJournal,
   labelsSchema,
-  readTokenJournal,
-  type TokenLine,
+  readTokenFiles,
+  removeTokenFile,
+  type TokenFile,
   type TokenRecord,
-  writeTokenJournal,
-} from './token-journal.ts';
+  writeTokenFile,
+} from './token-files.ts';
 import { formatToken, newTokenSecret } from './tokens.ts';
 
 export type { TokenRecord };
@@ -66,26 +65,17 @@ interface Entry {
 
 const tokenIdBytes = 5;
 
-const toLines = (entries: Iterable<Entry>): TokenLine[] =>
-  [...entries].flatMap(({ record, secretSha256, uses }): TokenLine[] => [
-    { type: 'created', secretSha256: Buffer.from(secretSha256).toString('hex'), record },
-    ...[...uses].map(([keySha256, { at }]): TokenLine => ({ type: 'used', id: record.id, keySha256, at })),
-  ]);
+const toFile = ({ record, secretSha256, uses }: Entry): TokenFile => ({
+  record,
+  secretSha256: Buffer.from(secretSha256).toString('hex'),
+  used: [...uses].map(([keySha256, { at }]) => ({ keySha256, at })),
+});
 
-function toEntries(lines: readonly TokenLine[]): Map<string, Entry> {
-  const entries = new Map<string, Entry>();
-  for (const line of lines) {
-    if (line.type === 'created') {
-      // A rewrite and an append that waited for it may both have written it: the first is followed by its uses.
-      if (entries.has(line.record.id)) continue;
-      const secretSha256 = new Uint8Array(Buffer.from(line.secretSha256, 'hex'));
-      entries.set(line.record.id, { record: line.record, secretSha256, uses: new Map() });
-    } else {
-      entries.get(line.id)?.uses.set(line.keySha256, { at: line.at, written: Promise.resolve() });
-    }
-  }
-  return entries;
-}
+const toEntry = ({ record, secretSha256, used }: TokenFile): Entry => ({
+  record,
+  secretSha256: new Uint8Array(Buffer.from(secretSha256, 'hex')),
+  uses: new Map(used.map(({ keySha256, at }) => [keySha256, { at, written: Promise.resolve() }])),
+});
 
 function checkRequest({ uses, ttlMs, labels }: TokenRequest): void {
   if (!Number.isInteger(uses) || uses < 1 || uses > tokenUsesMax) {
@@ -104,21 +94,20 @@ export interface TokenBookDependencies {
   fabricId: string;
 }
 
-/** Loads the journal and drops what has expired. Throws TokenJournalError when it is damaged. */
+/** Loads the tokens and drops what has expired. Throws TokenFileError when a file is damaged. */
 export async function createTokenBook({ disk, clock, random, fabricId }: TokenBookDependencies): Promise<TokenBook> {
-  const entries = toEntries(await readTokenJournal(disk));
+  const entries = new Map((await readTokenFiles(disk)).map((file) => [file.record.id, toEntry(file)]));
   const isExpired = ({ record }: Entry): boolean => record.expiresAt <= clock.now();
   const live = (): Entry[] => [...entries.values()].filter((entry) => !isExpired(entry));
-  for (const entry of entries.values()) if (isExpired(entry)) entries.delete(entry.record.id);
-  // Also ends a half-written last line, which the next append would otherwise continue.
-  await writeTokenJournal(disk, toLines(entries.values()));
-  const lineCount = (): number => live().reduce((sum, { uses }) => sum + 1 + uses.size, 0);
-  const journal = createTokenJournal({
-    disk,
-    currentLines: () => toLines(live()),
-    shouldRewrite: (written) => written > tokenJournalSpareLinesMax + 2 * lineCount(),
-    lineCount: lineCount(),
-  });
+
+  async function dropExpired(): Promise<void> {
+    for (const entry of [...entries.values()]) {
+      if (!isExpired(entry)) continue;
+      entries.delete(entry.record.id);
+      await removeTokenFile(disk, entry.record.id);
+    }
+  }
+  await dropExpired();
 
   function newId(): string {
     for (;;) {
@@ -138,8 +127,7 @@ export async function createTokenBook({ disk, clock, random, fabricId }: TokenBo
   return {
     async create(request) {
       checkRequest(request);
-      if (entries.size >= tokensMax)
-        for (const entry of entries.values()) if (isExpired(entry)) entries.delete(entry.record.id);
+      await dropExpired();
       if (entries.size >= tokensMax) throw new TokenRefusedError(`${tokensMax} tokens are outstanding already`);
       const outstanding = live().reduce((sum, { record }) => sum + record.uses, 0);
       if (outstanding + request.uses > tokenUsesOutstandingMax) {
@@ -155,10 +143,10 @@ export async function createTokenBook({ disk, clock, random, fabricId }: TokenBo
         labels: { ...request.labels },
         router: request.router,
       };
-      const secretSha256 = sha256(new TextEncoder().encode(secret));
-      entries.set(record.id, { record, secretSha256, uses: new Map() });
+      const entry: Entry = { record, secretSha256: sha256(new TextEncoder().encode(secret)), uses: new Map() };
+      entries.set(record.id, entry);
       try {
-        await journal.append({ type: 'created', secretSha256: Buffer.from(secretSha256).toString('hex'), record });
+        await writeTokenFile(disk, toFile(entry));
       } catch (error) {
         entries.delete(record.id);
         throw error;
@@ -176,7 +164,7 @@ export async function createTokenBook({ disk, clock, random, fabricId }: TokenBo
       // Taken before the first await: whoever comes meanwhile finds it taken, also when writing it fails.
       const use: Use = known ?? { at: clock.now(), written: undefined };
       entry.uses.set(keySha256, use);
-      use.written ??= journal.append({ type: 'used', id: entry.record.id, keySha256, at: use.at });
+      use.written ??= writeTokenFile(disk, toFile(entry));
       try {
         await use.written;
       } catch (error) {

@@ -88,20 +88,7 @@ export function createSimClock(startMs: number = DEFAULT_START_MS): SimClock {
     now: () => nowMs,
     setTimeout: setTimer,
     clearTimeout: clearTimer,
-    sleep(delayMs, signal) {
-      if (signal?.aborted === true) return Promise.reject(signal.reason);
-      const { promise, resolve, reject } = Promise.withResolvers<void>();
-      const abort = () => {
-        clearTimer(timer);
-        reject(signal?.reason);
-      };
-      const timer = setTimer(() => {
-        signal?.removeEventListener('abort', abort);
-        resolve();
-      }, delayMs);
-      signal?.addEventListener('abort', abort, { once: true });
-      return promise;
-    },
+    sleep: (delayMs, signal) => sleepWith({ setTimeout: setTimer, clearTimeout: clearTimer }, delayMs, signal),
     async advance(ms) {
       await run(nowMs + ms, () => false);
     },
@@ -109,6 +96,26 @@ export function createSimClock(startMs: number = DEFAULT_START_MS): SimClock {
     pending: () => live,
     settle,
   };
+}
+
+/** `Clock.sleep` on timers. */
+export function sleepWith<T>(
+  timers: { setTimeout(run: () => void, delayMs: number): T; clearTimeout(timer: T): void },
+  delayMs: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  if (signal?.aborted === true) return Promise.reject(signal.reason);
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const abort = () => {
+    timers.clearTimeout(timer);
+    reject(signal?.reason);
+  };
+  const timer = timers.setTimeout(() => {
+    signal?.removeEventListener('abort', abort);
+    resolve();
+  }, delayMs);
+  signal?.addEventListener('abort', abort, { once: true });
+  return promise;
 }
 
 /** A few turns of the real event loop: promises, nextTick queues and immediates run, time stands still. */

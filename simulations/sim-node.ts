@@ -12,6 +12,7 @@ import type { SimClock } from './sim-clock.ts';
 import { createSimDisk, type SimDisk } from './sim-disk.ts';
 import { createSimEngine, type SimEngine } from './sim-engine.ts';
 import { createSimKeys } from './sim-keys.ts';
+import { createSimLife, type SimLife } from './sim-life.ts';
 import type { SimNetwork } from './sim-mesh.ts';
 import type { SimRandom } from './sim-random.ts';
 import { simDeriveKey } from './sim-scrypt.ts';
@@ -66,28 +67,12 @@ function traced(store: Store, report: (database: string, id: string, revision: s
       }
       return database;
     },
+    async destroy(name) {
+      opened.delete(name);
+      await store.destroy(name);
+    },
     // The box keeps its store: closing is the daemon's end, not the disk's.
     async close() {},
-  };
-}
-
-/** The store as one life of the daemon has it: after a crash nothing of that life hears of a change any more. */
-function whileAlive(store: Store, alive: () => boolean): Store {
-  const opened = new Map<string, Database>();
-  return {
-    ...store,
-    async open(name) {
-      const database = await store.open(name);
-      const own = opened.get(name) ?? {
-        ...database,
-        subscribe: (listener) =>
-          database.subscribe((change) => {
-            if (alive()) listener(change);
-          }),
-      };
-      opened.set(name, own);
-      return own;
-    },
   };
 }
 
@@ -102,8 +87,7 @@ export function createSimBox({ name, clock, random, network, trace }: SimBoxOpti
   );
   let running: SelvedgeNode | undefined;
   let nextPort = 20_000;
-  /** A crashed daemon's actors may still run in this process: what they report no longer counts. */
-  let life = 0;
+  let life: SimLife | undefined;
 
   return {
     name,
@@ -115,31 +99,33 @@ export function createSimBox({ name, clock, random, network, trace }: SimBoxOpti
       return running;
     },
     async start(settings = {}) {
-      const born = ++life;
+      life?.end();
+      const born = createSimLife(clock);
+      life = born;
       const ports: NodePorts = {
-        clock,
+        clock: born.clock,
         random: chance,
         keys,
         deriveKey: simDeriveKey,
-        disk,
+        disk: born.disk(disk),
         engines: createEngines([engine]),
         replicate,
         // Simulated workloads are as ready as they run.
         probe: async () => ({ ok: true }),
         freePort: async () => nextPort++,
-        openStore: async () => whileAlive(kept, () => born === life),
+        openStore: async () => born.store(kept),
         createMesh: async (identity) => network.createMesh({ peerId: peerIdOf(identity.publicKey), name }),
         createServiceNetwork: ({ localPeerId }) => createSimServiceNetwork({ node: localPeerId }),
         platform: { arch: 'x64', os: 'linux' },
         hostName: name,
         software: 'simulated',
         trace: (record) => {
-          if (born === life) trace(record);
+          if (born.alive()) trace(record);
         },
       };
       const wished: NodeSettings = { name, labels: {}, found: false, join: [], ...settings };
       running = await startNode(ports, wished, (type, message) => {
-        if (born === life) trace({ at: clock.now(), node: name, actor: 'node', event: type, state: message });
+        if (born.alive()) trace({ at: clock.now(), node: name, actor: 'node', event: type, state: message });
       });
       return running;
     },
@@ -149,7 +135,7 @@ export function createSimBox({ name, clock, random, network, trace }: SimBoxOpti
     },
     crash() {
       if (running === undefined) return;
-      life += 1;
+      life?.end();
       network.crash(running.peerId);
       engine.crashDaemon();
       running = undefined;

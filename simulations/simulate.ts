@@ -4,10 +4,15 @@ import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { runScenario, type Scenario } from './scenario.ts';
+import { controllerCrash } from './scenarios/controller-crash.ts';
 import { twoNodesJoin } from './scenarios/two-nodes-join.ts';
 
 const scenarios: Record<string, { run: Scenario; about: string }> = {
   'two-nodes-join': { run: twoNodesJoin, about: 'one founds, one joins, both run an application for a day' },
+  'controller-crash': {
+    run: controllerCrash,
+    about: 'the only controller dies in the middle of its work, and comes back',
+  },
 };
 
 const help = `Usage: npm run simulate -- SCENARIO [--seed TEXT] [--json] [--trace FILE]

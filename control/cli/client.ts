@@ -14,6 +14,7 @@ import type {
   NodeView,
   PendingView,
   Problem,
+  RevokedView,
   StatusView,
   TokenView,
   WindowView,
@@ -52,6 +53,8 @@ export interface Client {
   status(): Promise<StatusView>;
   nodes(): Promise<NodeView[]>;
   node(name: string): Promise<NodeView>;
+  revokeNode(name: string, reason: string): Promise<RevokedView>;
+  removeNode(name: string, reason: string): Promise<RevokedView>;
   applications(): Promise<ApplicationView[]>;
   application(project: string, name: string): Promise<ApplicationView>;
   deleteApplication(project: string, name: string): Promise<void>;
@@ -94,6 +97,8 @@ export function createClient({ socketPath }: { socketPath: string }): Client {
     status: () => get('/v1/status'),
     nodes: () => get('/v1/nodes'),
     node: (name) => get(`/v1/nodes/${segment(name)}`),
+    revokeNode: (name, reason) => ask({ method: 'POST', path: `/v1/nodes/${segment(name)}/revoke`, body: { reason } }),
+    removeNode: (name, reason) => ask({ method: 'POST', path: `/v1/nodes/${segment(name)}/remove`, body: { reason } }),
     applications: () => get('/v1/applications'),
     application: (project, name) => get(`/v1/applications/${segment(project)}/${segment(name)}`),
     deleteApplication: async (project, name) =>

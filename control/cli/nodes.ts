@@ -1,8 +1,8 @@
-// `selvedge nodes list`, `describe`, `pending`, `approve` and `deny`.
+// `selvedge nodes list`, `describe`, `pending`, `approve`, `deny`, `revoke` and `remove`.
 
 import type { Command } from 'commander';
 import type { RouterMode } from '../fabric.ts';
-import type { NodeView, PendingView } from '../views.ts';
+import type { NodeView, PendingView, RevokedView } from '../views.ts';
 import { contextOf, print } from './context.ts';
 import { formatDate } from './durations.ts';
 import type { Host } from './host.ts';
@@ -18,13 +18,14 @@ export function nodeText(host: Host, node: NodeView): string {
       ['node', printable(node.name)],
       ['peer id', printable(node.peerId)],
       ['state', coloured(host, node.state)],
+      ['revoked', node.revoked && `${formatDate(node.revoked.at)} ${printable(node.revoked.reason)}`.trimEnd()],
       ['router', node.controller ? `${node.router}, controller` : node.router],
       ['labels', labelsText(node.labels)],
       ['engines', node.engines.map(printable).join(' ')],
       ['admitted', node.admittedAt === undefined ? undefined : formatDate(node.admittedAt)],
       ['seen', node.lastSeenAt === undefined ? undefined : `${age(host, node.lastSeenAt)} ago`],
       ['plan', version && `generation ${version.generation} (epoch ${version.epoch}, term ${version.term})`],
-      ['up to date', node.upToDate ? 'yes' : 'no'],
+      ['up to date', node.state === 'revoked' ? undefined : node.upToDate ? 'yes' : 'no'],
       ['addresses', node.addresses.map(printable).join('\n').replaceAll('\n', ' ')],
     ]),
   ];
@@ -53,6 +54,59 @@ export function nodeText(host: Host, node: NodeView): string {
 function pendingText(host: Host, pending: PendingView[]): string {
   if (pending.length === 0) return 'No box waits for approval. `selvedge up` on a new box makes it ask.';
   return `${pending.length} ${pending.length === 1 ? 'box waits' : 'boxes wait'} for approval; names and platforms are what they say of themselves:\n${pendingTable(host, pending)}`;
+}
+
+function revokedText(view: RevokedView): string {
+  const { node, peerId, already, removed, instances } = view;
+  const lines = [`${printable(node)} (${peerId}) ${already ? 'was revoked already' : 'is revoked'}.`];
+  if (removed) lines.push('Its record is removed; its key stays revoked, and its name is free.');
+  for (const { name, node: place } of instances) {
+    const where =
+      place === undefined ? 'has no other place (`selvedge describe` says why)' : `goes to ${printable(place)}`;
+    lines.push(`${printable(name)} ${where}.`);
+  }
+  return lines.join('\n');
+}
+
+const revocationMeans = `
+A revocation cannot be taken back. Every node of the fabric closes what it has open with this one, and nobody accepts its
+certificates, or those of its workloads, any more: within seconds where there is a link, and elsewhere as soon as there is
+one again. Its work gets other places where other nodes may run it. What runs on the box itself goes on there, cut off from
+the fabric, until somebody ends it on that box (\`selvedge down\`).
+The key of the box is never admitted again, by token, approval or open window. A box that is to come back gets an empty data
+folder, and joins as a new node.`;
+
+/** How nodes leave. */
+function addRevocation(nodes: Command, host: Host): void {
+  const reason = ['--reason <text>', 'why; every node, the ledger and `nodes describe` keep it', ''] as const;
+  subcommand(
+    nodes,
+    'revoke',
+    'Take a node out of the fabric for good: stolen, broken into, or sold. It stays in the list, as revoked.',
+    "$ selvedge nodes revoke press-4 --reason 'stolen from hall 2'",
+  )
+    .argument('<name>', 'name of the node')
+    .option(...reason)
+    .addHelpText('after', revocationMeans)
+    .action(async (name: string, options: { reason: string }, command: Command) => {
+      const context = contextOf(host, command);
+      const revoked = await context.client.revokeNode(name, options.reason);
+      print(context, revoked, () => revokedText(revoked));
+    });
+  subcommand(
+    nodes,
+    'remove',
+    'Revoke a node that is gone for good, and forget its record: its name is free again.',
+    '$ selvedge nodes remove press-4',
+  )
+    .argument('<name>', 'name of the node')
+    .option(...reason)
+    .addHelpText('after', revocationMeans)
+    .action(async (name: string, options: { reason: string }, command: Command) => {
+      const context = contextOf(host, command);
+      const removed = await context.client.removeNode(name, options.reason);
+      print(context, removed, () => revokedText(removed));
+    });
 }
 
 interface ApproveOptions {
@@ -131,4 +185,5 @@ export function addNodes(program: Command, host: Host): void {
       print(context, node, () => nodeText(host, node));
     });
   addApproval(nodes, host);
+  addRevocation(nodes, host);
 }

@@ -31,7 +31,7 @@ export function nodesTable(host: Host, nodes: NodeView[]): string {
     node.controller ? `${node.router}, controller` : node.router,
     String(node.links.length),
     String(node.instances.length),
-    node.upToDate ? 'yes' : host.style('yellow', 'no'),
+    node.state === 'revoked' ? '' : node.upToDate ? 'yes' : host.style('yellow', 'no'),
     age(host, node.lastSeenAt),
   ]);
   const columns = [...['NODE', 'STATE', 'ROUTER', 'LINKS', 'INSTANCES', 'UP TO DATE'], { title: 'SEEN AGO', drop: 1 }];

@@ -38,12 +38,13 @@ function allInstances(status: StatusView): InstanceView[] {
 }
 
 function summary({ nodes, applications, scope }: StatusView, instances: readonly InstanceView[]): string {
-  const connected = nodes.filter(({ state }) => state === 'connected').length;
+  const members = nodes.filter(({ state }) => state !== 'revoked');
+  const connected = members.filter(({ state }) => state === 'connected').length;
   const ready = applications.filter((application) => application.ready).length;
   const parts = [counted(instances.length, 'instance', instances.filter(isWell).length, 'ready')];
   if (scope === 'fabric') {
     parts.unshift(
-      counted(nodes.length, 'node', connected, 'connected'),
+      counted(members.length, 'node', connected, 'connected'),
       counted(applications.length, 'application', ready, 'ready'),
     );
   }
@@ -103,7 +104,7 @@ export function statusText(host: Host, status: StatusView, { all = false }: { al
     } satisfies Section<string>,
     {
       items: status.nodes,
-      isGood: (node) => node.state === 'connected' && node.upToDate,
+      isGood: (node) => node.state === 'revoked' || (node.state === 'connected' && node.upToDate),
       show: (some) => nodesTable(host, some),
     } satisfies Section<NodeView>,
     {

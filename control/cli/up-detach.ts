@@ -7,8 +7,10 @@ import { fileURLToPath } from 'node:url';
 import type { Context } from './context.ts';
 import type { DaemonSettings } from './daemon-options.ts';
 import { DaemonFailedError } from './errors.ts';
+import { plainReason } from './file-reasons.ts';
 import { detachedLogBytesMax, detachedLogLinesShown, detachMs, waitEveryMs } from './limits.ts';
 import { withProgress } from './progress.ts';
+import { mustBeMendedStatus, withMendedStatus } from './up-failure.ts';
 
 /** The program's own script: what another process of it is started with. */
 export const scriptPath = fileURLToPath(new URL('../../bin/selvedge.js', import.meta.url));
@@ -41,12 +43,19 @@ export function upArguments(options: DaemonSettings, dataFolder: string): string
 
 /** Opens the log for appending, mode 0600; a large one is moved aside first. */
 function openLog(dataFolder: string): { path: string; descriptor: number } {
-  mkdirSync(dataFolder, { recursive: true, mode: 0o700 });
   const path = join(dataFolder, 'selvedge.log');
-  if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > detachedLogBytesMax) renameSync(path, `${path}.1`);
-  const descriptor = openSync(path, 'a', 0o600);
-  chmodSync(path, 0o600);
-  return { path, descriptor };
+  try {
+    mkdirSync(dataFolder, { recursive: true, mode: 0o700 });
+    if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) > detachedLogBytesMax) renameSync(path, `${path}.1`);
+    const descriptor = openSync(path, 'a', 0o600);
+    chmodSync(path, 0o600);
+    return { path, descriptor };
+  } catch (error) {
+    const failure = new DaemonFailedError(`cannot write ${path}: ${plainReason(error)}`, {
+      action: 'See that the data folder is one, and that this user may write into it.',
+    });
+    throw withMendedStatus(failure);
+  }
 }
 
 function lastLines(path: string, from: number): string {
@@ -92,9 +101,14 @@ export async function startDetached(start: {
   if (outcome !== 'answers') {
     const what = outcome === 'ended' ? 'ended at once' : 'does not answer yet';
     const lines = lastLines(log.path, from);
-    throw new DaemonFailedError(`the daemon ${what}${lines === '' ? '' : `; the end of its log:\n${lines}`}`, {
-      action: `Its log is ${log.path}${outcome === 'silent' ? `, its process ${child.pid}` : ''}.`,
-    });
+    const failure = new DaemonFailedError(
+      `the daemon ${what}${lines === '' ? '' : `; the end of its log:\n${lines}`}`,
+      {
+        action: `Its log is ${log.path}${outcome === 'silent' ? `, its process ${child.pid}` : ''}.`,
+      },
+    );
+    // As `up` itself would have ended: whoever starts it must know whether starting again helps.
+    throw child.exitCode === mustBeMendedStatus ? withMendedStatus(failure) : failure;
   }
   if (json) return host.out(JSON.stringify({ pid: child.pid, dataFolder, log: log.path }));
   host.out(`The daemon runs as process ${child.pid}; its log is ${log.path}.`);

@@ -3,7 +3,7 @@
 import { access, constants, stat } from 'node:fs/promises';
 import { readJournal } from '../../control/lease.ts';
 import { peerIdOf } from '../../pki/peer-id.ts';
-import { readTokenJournal } from '../../pki/token-journal.ts';
+import { readTokenFiles } from '../../pki/token-files.ts';
 import { readBootCounter } from '../boot-counter.ts';
 import type { Disk } from '../disk.ts';
 import { loadObeyedPlan } from '../obeyed-plan.ts';
@@ -60,7 +60,7 @@ export async function checkFiles(
   const { membership } = own;
   const peerId = peerIdOf(own.identityKey.publicKey);
   try {
-    await readTokenJournal(disk);
+    await readTokenFiles(disk);
     readJournal(new TextDecoder().decode(await disk.read('lease.jsonl')));
   } catch (error) {
     return broken(error);

@@ -90,6 +90,14 @@ async function options(
     live,
     nodes: reader.nodes,
     nodeNamed: reader.node,
+    revokeNode: async (name, reason) => {
+      calls.push({ revoke: name, reason });
+      return { node: name, peerId: 'p', revokedAt: 1, reason, already: false, removed: false, instances: [] };
+    },
+    removeNode: async (name, reason) => {
+      calls.push({ remove: name, reason });
+      return { node: name, peerId: 'p', revokedAt: 1, reason, already: true, removed: true, instances: [] };
+    },
     applications: reader.applications,
     application: reader.application,
     deleteApplication,
@@ -321,6 +329,8 @@ test('a worker answers about itself and refuses the fabric, without reading the 
   const routes = [
     ['GET', '/v1/nodes'],
     ['GET', '/v1/nodes/box1'],
+    ['POST', '/v1/nodes/box1/revoke'],
+    ['POST', '/v1/nodes/box1/remove'],
     ['GET', '/v1/applications'],
     ['GET', '/v1/applications/default/app'],
     ['DELETE', '/v1/applications/default/app'],
@@ -340,6 +350,30 @@ test('a worker answers about itself and refuses the fabric, without reading the 
     t.like(answer.body as Problem, { type: 'urn:selvedge:error:not-a-controller' });
     t.regex((answer.body as Problem).action, /Run this command on a controller/);
   }
+});
+
+test('taking a node out passes on its name and the reason; a reason that is too long is refused', async (t) => {
+  const { path, calls } = await served(t);
+  t.like((await ask(path, 'POST', '/v1/nodes/box2/revoke', { reason: 'stolen' })).body, {
+    node: 'box2',
+    removed: false,
+  });
+  t.like((await ask(path, 'POST', '/v1/nodes/box2/remove', {})).body, { node: 'box2', removed: true });
+  t.deepEqual(calls, [
+    { revoke: 'box2', reason: 'stolen' },
+    { remove: 'box2', reason: '' },
+  ]);
+  for (const act of ['revoke', 'remove']) {
+    for (const [body, field] of [
+      [{ reason: 'x'.repeat(201) }, 'reason'],
+      [{ because: 'x' }, 'because'],
+    ] as const) {
+      const answer = await ask(path, 'POST', `/v1/nodes/box2/${act}`, body);
+      t.is(answer.status, 400);
+      t.is((answer.body as Problem).field, field);
+    }
+  }
+  t.is(calls.length, 2);
 });
 
 test('requests about boxes that wait are checked before anything is tried', async (t) => {

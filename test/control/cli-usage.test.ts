@@ -1,3 +1,4 @@
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import type { Command } from 'commander';
@@ -145,4 +146,12 @@ test('without a daemon a command says what it tried and what to do', async (t) =
   t.true(error.includes(join(folder, 'selvedge.sock')));
   t.regex(error, /there is no such socket/);
   t.regex(error, /selvedge up[\s\S]*--data/);
+});
+
+test('a data folder that cannot be written ends `up --detach` with 78 and the reason', async (t) => {
+  const folder = await temporaryFolder(t);
+  await mkdir(join(folder, 'selvedge.log'));
+  const { status, error } = await cli(['up', '--detach', '--data', folder]);
+  t.is(status, 78);
+  t.regex(error, /cannot write .*selvedge\.log: it is a folder/);
 });

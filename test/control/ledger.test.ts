@@ -2,7 +2,7 @@
 
 import test from 'ava';
 import { createLedger } from '../../control/ledger.ts';
-import { eventCollapseKeysMax, eventQueueMax } from '../../control/limits.ts';
+import { eventCausesMax, eventCollapseKeysMax, eventQueueMax } from '../../control/limits.ts';
 import type { StoredDocument } from '../../control/store.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
 import { createSimStore } from '../../simulations/sim-store.ts';
@@ -102,6 +102,62 @@ test('a flood of different subjects is counted by type', async (t) => {
   const events = await ledger.list({ limit: 1000 });
   t.is(events.length, eventCollapseKeysMax + 2);
   t.is(events.at(-1)?.subject, 'many');
+});
+
+test('whatever a flood of strangers brings, a cause is a few events a day, with a count, and the chain holds', async (t) => {
+  const { clock, ledger } = await fixture();
+  const causes = ['token unknown', 'presented chain:'];
+  const dayMs = 86_400_000;
+  let sent = 0;
+  for (let at = 0; at < dayMs; at += 500) {
+    const subject = `stranger-${at}`;
+    await Promise.all(
+      causes.map((cause) => ledger.append({ type: 'enrollment-refused', subject, message: `${cause} ${at}`, cause })),
+    );
+    sent += causes.length;
+    await clock.advance(500);
+  }
+  await ledger.stop();
+  const events = await ledger.list({ limit: 1000 });
+  t.true(events.length <= 2 * (24 + 15), `${events.length} events for ${sent} refusals`);
+  t.is(
+    events.reduce((sum, { message }) => sum + Number(/\((\d+) more within/.exec(message)?.[1] ?? 1), 0),
+    sent,
+  );
+  t.like(events[0], { subject: 'stranger-0', message: 'token unknown 0' });
+  t.regex(events[4]?.message ?? '', /\(\d more within 2 s\)$/);
+  t.like(await ledger.verify(), { ok: true, events: events.length });
+  t.is(clock.pending(), 0);
+});
+
+test('whoever pauses between two refusals gets one event in two minutes; other events come at once', async (t) => {
+  const { clock, ledger } = await fixture();
+  for (let minute = 0; minute < 60; minute += 1) {
+    await ledger.append({ type: 'request-refused', subject: 'a', message: 'no', cause: 'a' });
+    await clock.advance(60_000);
+  }
+  const events = await ledger.list({ limit: 1000 });
+  t.true(events.length <= 12, `${events.length} events`);
+  await ledger.append(event('b'));
+  t.is((await ledger.list({ limit: 1000 })).at(-1)?.subject, 'b');
+  await ledger.stop();
+});
+
+test('causes that nobody foresaw are counted by type', async (t) => {
+  const { ledger } = await fixture();
+  for (let number = 0; number < 500; number += 1) {
+    await ledger.append({
+      type: 'enrollment-refused',
+      subject: `s${number}`,
+      message: 'no',
+      cause: `made up ${number}`,
+    });
+  }
+  await ledger.append(event('an honest one'));
+  await ledger.stop();
+  const events = await ledger.list({ limit: 1000 });
+  t.is(events.length, eventCausesMax + 3);
+  t.regex(events.at(-1)?.message ?? '', /467 more within/);
 });
 
 test('more than may wait is refused, and said so once there is room', async (t) => {

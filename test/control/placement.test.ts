@@ -17,7 +17,11 @@ function drawn(seed: number): {
   const random = createSimRandom(seed);
   const pick = (count: number): number => Math.floor(random.next() * count);
   const nodes = Array.from({ length: pick(8) }, (_, index) =>
-    nodeRecord(`box${index}`, { labels: { zone: `z${pick(3)}` }, engines: pick(5) === 0 ? [] : ['process'] }),
+    nodeRecord(`box${index}`, {
+      labels: { zone: `z${pick(3)}` },
+      engines: pick(5) === 0 ? [] : ['process'],
+      ...(pick(6) === 0 && { revoked: { at: 0, reason: '' } }),
+    }),
   );
   const applications = Array.from({ length: 1 + pick(4) }, (_, index) =>
     applicationRecord(
@@ -34,7 +38,7 @@ function drawn(seed: number): {
 }
 
 function allowed(node: NodeRecord | undefined, spec: MicroserviceSpec): boolean {
-  if (node === undefined || !node.engines.includes('process')) return false;
+  if (node === undefined || node.revoked !== undefined || !node.engines.includes('process')) return false;
   if (spec.placement.node !== undefined && spec.placement.node !== node.name) return false;
   return Object.entries(spec.placement.labels ?? {}).every(([key, value]) => node.labels[key] === value);
 }

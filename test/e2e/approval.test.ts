@@ -1,36 +1,15 @@
 // Approval by code with real daemons, real sockets and the real command line. Other tests' fabrics answer on the same box: the new
 // box registers with all of them, and only the one that knows the code gets it.
 
-import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import type { ApprovedView, EventView, PendingView, StatusView } from '../../control/views.ts';
-import { type Daemon, program, startDaemon } from './daemon.ts';
+import { selvedgeJson as json, selvedge } from './command.ts';
+import { type Daemon, startDaemon } from './daemon.ts';
 import { waitFor } from './fabric.ts';
 import { tell } from './story.ts';
-
-interface Ran {
-  status: number;
-  out: string;
-  error: string;
-}
-
-/** One command of the real program against the daemon of a folder. */
-function selvedge(dataFolder: string, ...args: string[]): Promise<Ran> {
-  const { promise, resolve } = Promise.withResolvers<Ran>();
-  execFile(process.execPath, [program, '--data', dataFolder, ...args], (error, out, errorText) =>
-    resolve({ status: error === null ? 0 : Number(error.code), out, error: errorText }),
-  );
-  return promise;
-}
-
-async function json<T>(dataFolder: string, ...args: string[]): Promise<T> {
-  const { out, error } = await selvedge(dataFolder, ...args, '-o', 'json');
-  if (out === '') throw new Error(error);
-  return JSON.parse(out) as T;
-}
 
 test('a box without token shows a code; who types it at a controller gets the box', async (t) => {
   const step = tell(t);

@@ -38,6 +38,8 @@ export interface DaemonStart {
   token?: string | undefined;
   /** Beside the test's own. */
   env?: Record<string, string>;
+  /** A network namespace to run in; needs root. */
+  namespace?: string;
 }
 
 function asEvent(line: string): DaemonEvent | undefined {
@@ -52,10 +54,12 @@ function asEvent(line: string): DaemonEvent | undefined {
 /** A test that does not say so has nothing to do with this box's Docker. */
 const noDocker = { DOCKER_HOST: 'unix:///nonexistent/docker.sock' };
 
-export function startDaemon({ name, dataFolder, options = [], token, env: more = {} }: DaemonStart): Daemon {
+export function startDaemon({ name, dataFolder, options = [], token, env: more = {}, namespace }: DaemonStart): Daemon {
   const { SELVEDGE_TOKEN: _, ...env } = process.env;
   const fixed = ['--name', name, '--data', dataFolder, '--port', '0', '--output', 'json', '--exit-with-parent'];
-  const child = spawn(process.execPath, [program, 'up', ...fixed, ...options], {
+  const words = [process.execPath, program, 'up', ...fixed, ...options];
+  const [file = '', ...rest] = namespace === undefined ? words : ['ip', 'netns', 'exec', namespace, ...words];
+  const child = spawn(file, rest, {
     stdio: 'pipe',
     cwd: '/',
     env: { ...env, ...noDocker, ...more, ...(token !== undefined && { SELVEDGE_TOKEN: token }) },

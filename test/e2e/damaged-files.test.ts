@@ -57,8 +57,8 @@ const mended: readonly RegExp[] = [
   /^root\.pem$/,
   // Terms go on after those of the plans.
   /^lease\.jsonl$/,
-  // Tokens that are not in it are void.
-  /^tokens\.jsonl$/,
+  // The fact is in the bulletin, too.
+  /^revocations\//,
   // Everything of an instance is made again at its next launch.
   /^instances\//,
   // Of a worker: its mailbox comes again from a controller.
@@ -297,6 +297,9 @@ test('a damaged file is named, or mended, and never costs a node its identity', 
         t.regex(text, message);
         t.is(text.match(/^error: /gm)?.length, 1);
         t.regex(text, /backup|move it away/, 'and what to do');
+        const detached = await up(folder, ([file = '', ...rest]) => [file, ...rest, '--detach']);
+        t.is(detached.status, 78, detached.text);
+        t.regex(detached.text, message, 'the same in the background');
       } finally {
         await removeCopy(folder);
       }

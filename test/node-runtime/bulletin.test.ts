@@ -14,6 +14,7 @@ import { type FactDocument, factDocumentOf, factType } from '../../pki/facts.ts'
 import type { Fact, SignPayload } from '../../pki/identity.ts';
 import { createSigner } from '../../pki/signature.ts';
 import { createSimClock, type SimClock } from '../../simulations/sim-clock.ts';
+import { createSimDisk } from '../../simulations/sim-disk.ts';
 import { createSimStore } from '../../simulations/sim-store.ts';
 import { createFramePair } from '../frame-pair.ts';
 import { createFabric, dayMs, type Fabric, type Member } from '../pki/fabric-fixture.ts';
@@ -89,6 +90,7 @@ async function createWorld(): Promise<World> {
         fabricId: fabric.id,
         root: fabric.root,
         database,
+        disk: createSimDisk(),
         onChanged: () => undefined,
         onIgnored: (message) => void ignored.push(message),
       });

@@ -36,7 +36,7 @@ test('a revoked node loses its links everywhere within seconds and does not come
   await linkedUntil(fabric, thief, 'box1,box3');
   const saidBefore = [fabric.said('box1').length, fabric.said('box3').length];
 
-  await fabric.controller().revoke('box2', 'stolen');
+  await fabric.during(fabric.controller().revoking.revoke('box2', 'stolen'));
   const revokedAt = fabric.clock.now();
   await linkedUntil(fabric, fabric.founder, 'box3');
   await linkedUntil(fabric, other, 'box1');
@@ -77,7 +77,7 @@ test('a revocation crosses an island: a node that has no controller hears it fro
   await linkedUntil(fabric, island, 'box1,box2,box4');
   fabric.network.cut(fabric.peerId(fabric.founder), fabric.peerId(island));
   await linkedUntil(fabric, island, 'box2,box4');
-  await fabric.controller().revoke('box4', 'stolen');
+  await fabric.during(fabric.controller().revoking.revoke('box4', 'stolen'));
   await linkedUntil(fabric, island, 'box2');
   t.is(await revocations(island, fabric.peerId(thief)), 1);
   t.is(await revocations(bridge, fabric.peerId(thief)), 1);
@@ -91,7 +91,7 @@ test('a member that tampers with its bulletin changes nobody’s mind but its ow
   // From here on box3 hears of facts from the liar alone.
   fabric.network.cut(fabric.peerId(fabric.founder), fabric.peerId(island));
   await linkedUntil(fabric, island, 'box2,box4');
-  await fabric.controller().revoke('box4', 'stolen');
+  await fabric.during(fabric.controller().revoking.revoke('box4', 'stolen'));
   // The thief may hear of it first and hang up: the fact itself must have come.
   await fabric.until('box3 hears of it', async () => (await revocations(island, fabric.peerId(thief))) === 1);
   await linkedUntil(fabric, island, 'box2');
@@ -140,7 +140,7 @@ test('a revoked member that had no link session, and only held streams, loses th
   const stream = await fabric.during(bare.replication('mailbox'));
   t.deepEqual(stream.opening, { opened: 'mailbox' });
 
-  await fabric.controller().revoke('bare', 'stolen');
+  await fabric.during(fabric.controller().revoking.revoke('bare', 'stolen'));
   let ended = false;
   stream.receive().then(
     (message) => {

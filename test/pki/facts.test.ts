@@ -185,3 +185,22 @@ test('what has expired is forgotten', (t) => {
   t.is(currentFacts(facts, fabric.clock.now() + 5).length, 1);
   t.deepEqual(currentFacts(facts, fabric.clock.now() + 32 * dayMs), []);
 });
+
+test('a window is told by the controller whose it is, and by nobody else', (t) => {
+  const { fabric, node, accept } = setUp();
+  const { peerId } = fabric.controller;
+  const until = fabric.clock.now() + 60_000;
+  const body = { kind: 'window', node: 'box1', open: true, until, cidrs: ['192.0.2.0/24'], max: 5 } as const;
+  const windowOf = (of: string): Fact => ({
+    ...revocationOf(fabric, node),
+    subject: `window/${of}`,
+    expiresAt: until,
+    body: { ...body, cidrs: [...body.cidrs], peerId: of },
+  });
+  t.like(accept({ ...signed(fabric.controller, windowOf(peerId)) }), { accepted: true });
+  t.like(accept({ ...signed(fabric.controller, windowOf(node.peerId)) }), {
+    accepted: false,
+    reason: 'a controller tells of its own window alone',
+  });
+  t.like(accept({ ...signed(node, windowOf(node.peerId)) }), { accepted: false });
+});

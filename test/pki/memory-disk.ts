@@ -31,7 +31,10 @@ export function createMemoryDisk(files = new Map<string, string>()): MemoryDisk 
       disk.calls.push(`append ${path}`);
       files.set(path, `${files.get(path) ?? ''}${line}\n`);
     },
-    list: async () => [],
+    async list(folder) {
+      const under = [...files.keys()].filter((path) => path.startsWith(`${folder}/`));
+      return [...new Set(under.map((path) => path.slice(folder.length + 1).split('/')[0] ?? ''))].sort();
+    },
     async remove(path) {
       files.delete(path);
     },

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { runScenario, type Scenario } from '../../simulations/scenario.ts';
+import { controllerCrash } from '../../simulations/scenarios/controller-crash.ts';
 
 const program = fileURLToPath(new URL('../../simulations/simulate.ts', import.meta.url));
 const run = promisify(execFile);
@@ -101,4 +102,17 @@ test('a scenario that fails says what did not come true; an unknown one is a usa
   t.is(result.error, 'not within 100 ms: pigs fly');
   const error = await t.throwsAsync(run(process.execPath, [program, 'no-such-scenario']));
   t.is((error as { code?: number } | undefined)?.code, 2);
+});
+
+test('a controller that crashes in the middle of its work comes back, and nothing of its former life goes on', async (t) => {
+  const hashes = new Set<string>();
+  for (const seed of ['1', '1', '2', '3']) {
+    const { ok, error, results, traceHash } = await runScenario(controllerCrash, { seed });
+    t.true(ok, error);
+    t.is(results['crashes'], 8);
+    t.is(results['timersLeft'], 0, 'no timer of a dead daemon');
+    t.true(Number(results['slowestMs']) < 20_000, `${results['slowestMs']} ms`);
+    hashes.add(traceHash);
+  }
+  t.is(hashes.size, 3, 'a seed gives one trace');
 });
