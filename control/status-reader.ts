@@ -29,11 +29,9 @@ function asObservedNode(document: StoredDocument | undefined): ObservedNode | un
 
 /** What one mailbox says; malformed observations are left out. */
 export async function readMailbox(database: Database): Promise<MailboxFacts> {
-  const [plan, node, instances] = await Promise.all([
-    database.get('desired/plan'),
-    database.get('observed/node'),
-    database.list('observed/instance/'),
-  ]);
+  const [node, instances] = await Promise.all([database.get('observed/node'), database.list('observed/instance/')]);
+  // After what answers it: a plan that was written and obeyed in between must not look newer than what was written.
+  const plan = await database.get('desired/plan');
   return {
     plan: typeof plan?.jws === 'string' ? asPlan(decodePayload(plan.jws)) : undefined,
     node: asObservedNode(node),

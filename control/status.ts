@@ -56,9 +56,10 @@ function indexOf({ nodes, mailboxes, linked, self }: FabricFacts): Index {
   return index;
 }
 
-function isUpToDate(mailbox: MailboxFacts | undefined): boolean {
+/** How the plan that the node obeys compares with the one that was written for it; undefined while there is one of them at most. */
+function planLead(mailbox: MailboxFacts | undefined): number | undefined {
   const [written, obeyed] = [mailbox?.plan, mailbox?.node?.version];
-  return written !== undefined && obeyed !== undefined && compareVersions(obeyed, written) >= 0;
+  return written === undefined || obeyed === undefined ? undefined : compareVersions(obeyed, written);
 }
 
 function applicationView(application: ApplicationRecord, facts: FabricFacts, index: Index): ApplicationView {
@@ -89,7 +90,7 @@ function applicationView(application: ApplicationRecord, facts: FabricFacts, ind
   }
   const waiting = instances.find((view) => !isSettled(view));
   const placesOf = new Set(instances.flatMap(({ node }) => node ?? []));
-  const behind = [...placesOf].find((node) => !isUpToDate(facts.mailboxes.get(node)));
+  const behind = [...placesOf].find((node) => (planLead(facts.mailboxes.get(node)) ?? -1) < 0);
   let reason = '';
   if (waiting !== undefined) reason = `${waiting.name}: ${waiting.reason || waiting.state}`;
   else if (behind !== undefined) reason = `${behind} does not obey its newest plan yet`;
@@ -133,7 +134,7 @@ function nodeView(record: NodeRecord, wanted: readonly InstanceView[], facts: Fa
     ...(record.revoked !== undefined && { revoked: { at: record.revoked.at, reason: record.revoked.reason } }),
     ...(lastSeenAt !== undefined && { lastSeenAt }),
     ...(mailbox?.node?.version !== undefined && { version: mailbox.node.version }),
-    upToDate: isUpToDate(mailbox),
+    upToDate: planLead(mailbox) === 0,
     links: mailbox?.node?.links ?? [],
     addresses: mailbox?.node?.addresses ?? [],
     problems: mailbox?.node?.problems ?? [],
@@ -167,7 +168,11 @@ export function fabricStatus(facts: FabricFacts): StatusView {
     // What an operator took out is as it should be.
     if (node.state === 'revoked') continue;
     if (node.state === 'unreachable') problems.push(`node ${node.name} is unreachable`);
-    else if (!node.upToDate) problems.push(`node ${node.name} does not obey its newest plan yet`);
+    else if ((planLead(facts.mailboxes.get(node.name)) ?? 0) > 0) {
+      problems.push(
+        `node ${node.name} obeys a newer plan than this controller has: was the controller restored from a backup? See docs/operations.md`,
+      );
+    } else if (!node.upToDate) problems.push(`node ${node.name} does not obey its newest plan yet`);
     for (const [engine, reason] of Object.entries(node.unavailableEngines ?? {})) {
       const used = node.instances.some((instance) => instance.engine === engine);
       if (used) problems.push(`node ${node.name}: the engine ${engine} cannot be used: ${reason}`);

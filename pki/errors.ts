@@ -28,7 +28,7 @@ export class CertificateError extends Error {
   readonly id = 'certificate-refused';
   readonly retryable = false;
   readonly action =
-    'Compare the clocks of both nodes, and see `selvedge certs` on the node that presented it; a revoked node must join again.';
+    'Compare the clocks of both nodes, and see `selvedge doctor` on the node that presented it; a revoked node must join again.';
   readonly reason: CertificateFault;
   constructor(reason: CertificateFault, message: string, options?: ErrorOptions) {
     super(message, options);

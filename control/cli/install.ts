@@ -190,7 +190,7 @@ function report(
       }[before],
       joined
         ? `This box is ${node} of the fabric ${fabric.name}.`
-        : 'This box belongs to no fabric yet; it goes on looking for one. See `journalctl -fu selvedge`.',
+        : 'This box belongs to no fabric yet; it goes on looking for one. `selvedge status` shows its code, or why not.',
     ].join('\n'),
   );
 }

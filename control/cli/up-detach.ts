@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Context } from './context.ts';
 import type { DaemonSettings } from './daemon-options.ts';
+import { defaultDataFolder } from './data-folder.ts';
 import { DaemonFailedError } from './errors.ts';
 import { plainReason } from './file-reasons.ts';
 import { detachedLogBytesMax, detachedLogLinesShown, detachMs, waitEveryMs } from './limits.ts';
@@ -112,5 +113,5 @@ export async function startDetached(start: {
   }
   if (json) return host.out(JSON.stringify({ pid: child.pid, dataFolder, log: log.path }));
   host.out(`The daemon runs as process ${child.pid}; its log is ${log.path}.`);
-  host.out(`Next: selvedge --data ${dataFolder} status`);
+  host.out(`Next: selvedge${dataFolder === defaultDataFolder(host) ? '' : ` --data ${dataFolder}`} status`);
 }

@@ -12,7 +12,9 @@ export function checkDaemon({ daemon, own }: DoctorInput): Finding {
   if (daemon.kind === 'silent')
     return fail(id, daemon.reason, 'Look at its output, or at selvedge.log in the data folder.');
   const start =
-    own?.membership === undefined ? '`selvedge up --found` or `selvedge up --token TOKEN`' : '`selvedge up`';
+    own?.membership === undefined
+      ? '`selvedge up` to join a fabric, `selvedge up --found` to found one'
+      : '`selvedge up`';
   return warn(id, 'it does not run: what this command finds, it reads from the data folder', `Start it: ${start}.`);
 }
 

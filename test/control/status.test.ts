@@ -111,6 +111,21 @@ test('a new generation is not ready before its plan is written and answered', as
   await planner.stop();
 });
 
+test('a node that obeys a newer plan than there is, as after an old backup, is not well', async (t) => {
+  const { reader, report, write, boot, mailbox } = await fixture();
+  await write(nodeRecord('box1', { controller: true }));
+  const { planner } = await boot();
+  await report('box1');
+  t.true((await reader.status()).ok);
+  const newer = { epoch: 1, term: 7, generation: 1 };
+  await (await mailbox('box1')).update('observed/node', (old) => ({ ...old, _id: 'observed/node', version: newer }));
+  const { ok, problems, nodes } = await reader.status();
+  t.false(ok);
+  t.regex(problems.join('\n'), /^node box1 obeys a newer plan than this controller has: .* docs\/operations\.md$/);
+  t.false(nodes[0]?.upToDate);
+  await planner.stop();
+});
+
 test('what cannot be heard is not ready, and says what was heard last', async (t) => {
   const { reader, report, write, boot, linked } = await fixture();
   await write(

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
-import { currentVersion, installGlobally, pack } from './package.ts';
+import { currentVersion, installGlobally, npmEnvironment, pack } from './package.ts';
 
 interface Ran {
   status: number | string;
@@ -126,4 +126,15 @@ test('what is installed does not need the checkout', async (t) => {
     t.false(code.includes(process.cwd()), `${name} names the folder in which it was made`);
   }
   await t.throwsAsync(access(packageFile('control/cli/main.ts')), { code: 'ENOENT' });
+});
+
+test('npm takes all of it away again', async (t) => {
+  t.timeout(120_000);
+  const own = join(folder, 'taken-away');
+  await mkdir(own);
+  await installGlobally(tarball, own);
+  await access(join(own, 'bin/selvedge'));
+  const { status, error } = await run('npm', ['uninstall', '--global', '--prefix', own, 'selvedge'], npmEnvironment);
+  t.is(status, 0, error);
+  t.deepEqual([await readdir(join(own, 'bin')), await readdir(join(own, 'lib/node_modules'))], [[], []]);
 });

@@ -79,6 +79,53 @@ else {
   });
 
   test.serial(
+    'every file of a container’s folder, damaged: the next daemon’s engine knows the instance and runs it again',
+    async (t) => {
+      const world = await createWorld(dockerd.host);
+      t.teardown(world.close);
+      const launch = launchOf(['/bin/sh', '/workload.sh', 'run'], {
+        files: [{ path: 'configs/words/a.txt', content: Buffer.from('words to be cut in half'), mode: 0o400 }],
+      });
+      let { engine } = world;
+      const pathsOf = async (): Promise<string[]> => {
+        const entries = await readdir(world.folder, { recursive: true, withFileTypes: true });
+        return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+      };
+      // Twice: the second container keeps what the first one said.
+      for (let turn = 0; turn < 2; turn += 1) {
+        await engine.launch(launch);
+        await engine.terminate(launch.instance, 1_000);
+      }
+      const paths = await pathsOf();
+      for (const name of ['asked.json', 'a.txt'])
+        t.true(
+          paths.some((path) => path.endsWith(name)),
+          name,
+        );
+      for (const path of paths) {
+        for (const how of ['cut in half', 'a folder in its place'] as const) {
+          if (how === 'cut in half') await truncate(path, Math.floor((await stat(path)).size / 2));
+          else {
+            await rm(path);
+            await mkdir(path);
+          }
+          const about = `${path.slice(world.folder.length)} ${how}`;
+          await engine.stop();
+          engine = await world.adopt();
+          t.deepEqual(
+            (await engine.list()).map(({ instance, pid }) => [instance, pid]),
+            [[launch.instance, undefined]],
+            about,
+          );
+          t.is(typeof (await engine.launch(launch)).pid, 'number', about);
+          await engine.terminate(launch.instance, 1_000);
+          if (path.endsWith('a.txt')) t.is(await readFile(path, 'utf8'), 'words to be cut in half');
+        }
+      }
+    },
+  );
+
+  test.serial(
     'another DNS server on the box: what calls services says so and does not start, the rest does',
     async (t) => {
       const world = await createWorld(dockerd.host);
@@ -133,51 +180,4 @@ else {
       [[pid, undefined]],
     );
   });
-
-  test.serial(
-    'every file of a container’s folder, damaged: the next daemon’s engine knows the instance and runs it again',
-    async (t) => {
-      const world = await createWorld(dockerd.host);
-      t.teardown(world.close);
-      const launch = launchOf(['/bin/sh', '/workload.sh', 'run'], {
-        files: [{ path: 'configs/words/a.txt', content: Buffer.from('words to be cut in half'), mode: 0o400 }],
-      });
-      let { engine } = world;
-      const pathsOf = async (): Promise<string[]> => {
-        const entries = await readdir(world.folder, { recursive: true, withFileTypes: true });
-        return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
-      };
-      // Twice: the second container keeps what the first one said.
-      for (let turn = 0; turn < 2; turn += 1) {
-        await engine.launch(launch);
-        await engine.terminate(launch.instance, 1_000);
-      }
-      const paths = await pathsOf();
-      for (const name of ['asked.json', 'a.txt'])
-        t.true(
-          paths.some((path) => path.endsWith(name)),
-          name,
-        );
-      for (const path of paths) {
-        for (const how of ['cut in half', 'a folder in its place'] as const) {
-          if (how === 'cut in half') await truncate(path, Math.floor((await stat(path)).size / 2));
-          else {
-            await rm(path);
-            await mkdir(path);
-          }
-          const about = `${path.slice(world.folder.length)} ${how}`;
-          await engine.stop();
-          engine = await world.adopt();
-          t.deepEqual(
-            (await engine.list()).map(({ instance, pid }) => [instance, pid]),
-            [[launch.instance, undefined]],
-            about,
-          );
-          t.is(typeof (await engine.launch(launch)).pid, 'number', about);
-          await engine.terminate(launch.instance, 1_000);
-          if (path.endsWith('a.txt')) t.is(await readFile(path, 'utf8'), 'words to be cut in half');
-        }
-      }
-    },
-  );
 }

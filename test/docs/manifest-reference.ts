@@ -1,0 +1,136 @@
+// The fields of manifests as tables, made from the schemas that check them: accepted form and default are the schema's, what a field
+// means is said here. `node test/docs/manifest-reference.ts` writes docs/manifest.md; manifest.test.ts holds it against the code.
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { manifestJsonSchema } from '../../control/manifest.ts';
+import { dnsLabelForm } from '../../control/names.ts';
+import { checkout } from './pages.ts';
+
+export const manifestPage = join(checkout, 'docs', 'manifest.md');
+
+interface Schema {
+  description?: string;
+  const?: unknown;
+  default?: unknown;
+  properties?: Record<string, Schema>;
+  required?: string[];
+  items?: Schema;
+  additionalProperties?: Schema | boolean;
+  propertyNames?: Schema;
+}
+
+export interface Field {
+  /** `spec.microservices[].ports[].name` */
+  path: string;
+  accepted: string;
+  /** Undefined: it may be left out, and then is nothing. */
+  default: string | undefined;
+  required: boolean;
+}
+
+/** What each field means. Every field has one line, and no other path does (a test looks). */
+export const meanings: Record<'Application' | 'Config', Record<string, string>> = {
+  Application: {
+    apiVersion: 'The version of this form',
+    kind: 'What the document is',
+    'metadata.name': 'Its name, unique in the project. Applying the name again changes the application',
+    'metadata.project': 'The project that it belongs to; names of different projects do not meet',
+    'spec.microservices[].name': 'Its name, and the host name under which others of the application call it',
+    'spec.microservices[].engine': 'What runs it: a program of the box, or a container',
+    'spec.microservices[].command':
+      "The program and its arguments. For a container: in place of the image's ENTRYPOINT",
+    'spec.microservices[].image': 'The image; `docker` needs one, `process` takes none',
+    'spec.microservices[].args': "Arguments, in place of the image's CMD; `docker` alone",
+    'spec.microservices[].env': 'Environment variables',
+    'spec.microservices[].workingDirectory':
+      "Where it starts; by default the instance's own folder, or what the image says",
+    'spec.microservices[].ports[].name': 'Name of the port: for probes, and for `PORT_<NAME>`',
+    'spec.microservices[].ports[].port':
+      'The port that others call: `http://<microservice>:<port>`. A process listens on the `HOST` and `PORT` that it is given, a container on this port',
+    'spec.microservices[].configs':
+      'Configs that it gets as files, in `configs/<name>/` of its folder; a container below `/selvedge`',
+    'spec.microservices[].replicas': 'How many instances; they are spread over nodes',
+    'spec.microservices[].placement.node': 'This node alone',
+    'spec.microservices[].placement.labels': 'Nodes that have all these labels',
+    'spec.microservices[].probes.readiness.http.path': 'Asked by GET; a status from 200 to 399 is ready',
+    'spec.microservices[].probes.readiness.http.port': 'Which port is asked',
+    'spec.microservices[].probes.readiness.tcp.port': 'Which port must accept a connection',
+    'spec.microservices[].probes.readiness.periodMs':
+      'How often it is asked; more often until it is ready for the first time',
+    'spec.microservices[].probes.readiness.timeoutMs': 'An answer that takes longer is none',
+    'spec.microservices[].probes.readiness.failureThreshold': 'So many failures in a row make it unready',
+    'spec.microservices[].probes.readiness.successThreshold': 'So many successes in a row make it ready',
+    'spec.microservices[].probes.readiness.initialDelayMs': 'The first question comes after this',
+    'spec.microservices[].dependsOn': 'It starts once each of these is ready',
+    'spec.microservices[].restart':
+      'When it is started again after it ended: always, after a failure, or never. With back-off, and without giving up',
+    'spec.microservices[].stopTimeoutMs': 'Between SIGTERM and SIGKILL',
+  },
+  Config: {
+    apiVersion: 'The version of this form',
+    kind: 'What the document is',
+    'metadata.name': 'Its name, unique in the project: what `configs` of a microservice names',
+    'metadata.project': 'The project that it belongs to',
+    'spec.files': 'Path inside the Config, and the content of each file',
+    'spec.files.*.text': 'The content as text',
+    'spec.files.*.base64': 'The content as base64, for what is no text',
+  },
+};
+
+function fieldsOf(schema: Schema, path: string, required: boolean): Field[] {
+  const own: Field = {
+    path,
+    accepted:
+      schema.description === dnsLabelForm
+        ? 'a [name](#names)'
+        : (schema.description ?? (schema.const === undefined ? '' : `'${schema.const}'`)),
+    default: schema.default === undefined ? undefined : JSON.stringify(schema.default),
+    required,
+  };
+  const { properties, items, additionalProperties: values } = schema;
+  const ofProperties = (of: Schema, below: string): Field[] =>
+    Object.entries(of.properties ?? {}).flatMap(([name, property]) =>
+      fieldsOf(property, below === '' ? name : `${below}.${name}`, of.required?.includes(name) ?? false),
+    );
+  // An object whose fields are listed needs no row of its own.
+  if (properties !== undefined) return ofProperties(schema, path);
+  if (items?.properties !== undefined) return ofProperties(items, `${path}[]`);
+  if (typeof values === 'object' && values.properties !== undefined) return [own, ...ofProperties(values, `${path}.*`)];
+  return [own];
+}
+
+export function fields(kind: keyof typeof meanings): Field[] {
+  const { oneOf } = manifestJsonSchema() as { oneOf: Schema[] };
+  const schema = oneOf.find(({ properties }) => properties?.['kind']?.const === kind);
+  if (schema === undefined) throw new Error(`there is no kind ${kind}`);
+  return fieldsOf(schema, '', true);
+}
+
+const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('<', '&lt;');
+
+export function fieldTable(kind: keyof typeof meanings): string {
+  const rows = fields(kind).map(({ path, accepted, default: preset, required }) => {
+    const without = required ? '**required**' : preset === undefined ? '' : `\`${preset}\``;
+    const shown = path.replace('spec.microservices[].', '… ');
+    // Code in a cell keeps its brackets.
+    return `| \`${shown}\` | ${(meanings[kind][path] ?? '').replaceAll('|', '\\|')} | ${cell(accepted)} | ${without} |`;
+  });
+  return ['| field | what for | accepted | default |', '|---|---|---|---|', ...rows].join('\n');
+}
+
+/** The page with its tables made anew. */
+export function pageWithFields(page: string): string {
+  return (Object.keys(meanings) as (keyof typeof meanings)[]).reduce((text, kind) => {
+    const begin = `<!-- ${kind}: written by \`node test/docs/manifest-reference.ts\` -->`;
+    const end = `<!-- end of ${kind} -->`;
+    const [from, to] = [text.indexOf(begin), text.indexOf(end)];
+    if (from < 0 || to < from) throw new Error(`docs/manifest.md has lost the marks of ${kind}`);
+    return `${text.slice(0, from + begin.length)}\n\n${fieldTable(kind)}\n\n${text.slice(to)}`;
+  }, page);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  writeFileSync(manifestPage, pageWithFields(readFileSync(manifestPage, 'utf8')));
+}
