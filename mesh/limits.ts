@@ -40,7 +40,7 @@ export const tunnelSessionsPerPeerMax = 512;
 export const tunnelSessionWindowBytes = 16 * 1024 * 1024;
 /** What one slow reader can hold on the other side: 100 MB/s at 20 ms round trip. */
 export const tunnelStreamWindowBytes = 2 * 1024 * 1024;
-/** Larger frames cost fewer calls; 64 KiB is what a socket reads at once. */
+/** What a peer may send in one frame: 64 KiB is what a socket reads at once. node:http2 itself sends 16 KiB at most. */
 export const tunnelFrameBytes = 64 * 1024;
 /** Bytes of one direction of a call that were read and are not written yet, when reading stops: 8 reads of a socket. */
 export const unwrittenBytesMax = 512 * 1024;
