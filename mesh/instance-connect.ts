@@ -11,7 +11,7 @@ export interface InstanceConnection {
   cancel(reason: unknown): void;
 }
 
-/** Without an AbortSignal: one for each call would cost more than all else here. */
+/** Begins at once. */
 export function connectInstance(clock: Clock, host: string, port: number): InstanceConnection {
   const socket = connect({ host, port, allowHalfOpen: true, noDelay: true });
   const { promise: connected, resolve, reject } = Promise.withResolvers<Socket>();
