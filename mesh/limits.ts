@@ -40,8 +40,14 @@ export const tunnelSessionsPerPeerMax = 512;
 export const tunnelSessionWindowBytes = 16 * 1024 * 1024;
 /** What one slow reader can hold on the other side: 100 MB/s at 20 ms round trip. */
 export const tunnelStreamWindowBytes = 2 * 1024 * 1024;
-/** Larger frames cost fewer calls; 64 KiB is what a socket reads at once. */
+/** What a peer may send in one frame: 64 KiB is what a socket reads at once. node:http2 itself sends 16 KiB at most. */
 export const tunnelFrameBytes = 64 * 1024;
+/** Bytes of one direction of a call that were read and are not written yet, when reading stops: 8 reads of a socket. */
+export const unwrittenBytesMax = 512 * 1024;
+/** Bytes of one turn of the event loop that are written together: 4 reads of a socket. */
+export const gatheredBytesMax = 256 * 1024;
+/** A shorter chunk does not wait for others: it is a message more often than a part of something long. */
+export const gatheredChunkBytesMin = 8 * 1024;
 /** Memory of one session as nghttp2 counts it, in megabytes: twice the session's window. */
 export const tunnelSessionMemoryMb = 32;
 /** A CONNECT has four headers. */

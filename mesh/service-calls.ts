@@ -66,6 +66,9 @@ interface Attempted {
   reason: string;
 }
 
+/** Usually nobody has failed. */
+const nobody: ReadonlySet<string> = new Set();
+
 export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
   const { clock, random, localPeerId, instances, openCalls, client, authorize, tellDenied, onCall } = options;
   let byService = new Map<string, Endpoint[]>();
@@ -79,9 +82,10 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
     const key = portKey(wanted, wanted.port);
     const endpoints = byService.get(key) ?? [];
     const now = clock.now();
-    const avoided = new Set(
-      endpoints.map(({ instance }) => instance).filter((name) => (avoidedUntil.get(name) ?? 0) > now),
-    );
+    const avoided =
+      avoidedUntil.size === 0
+        ? nobody
+        : new Set(endpoints.map(({ instance }) => instance).filter((name) => (avoidedUntil.get(name) ?? 0) > now));
     const turns = lastOf.get(caller.instance) ?? new Map<string, string>();
     lastOf.set(caller.instance, turns);
     // Callers begin at different places, so that many callers with one call each do not all meet the first instance.
@@ -101,7 +105,10 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
     }
     const listen = instances.get(endpoint.instance)?.listens.find(({ port }) => port === endpoint.port);
     if (listen === undefined) throw new TunnelUnreachableError('the instance is not attached');
-    return socketEnd(await connectInstance(clock, listen.host, listen.hostPort, signal));
+    const { connected, cancel } = connectInstance(clock, listen.host, listen.hostPort);
+    const onAbort = () => cancel(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    return socketEnd(await connected.finally(() => signal.removeEventListener('abort', onAbort)));
   }
 
   async function connectRemote(caller: LocalInstance, endpoint: Endpoint, signal: AbortSignal): Promise<RelayEnd> {

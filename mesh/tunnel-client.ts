@@ -12,6 +12,7 @@ import type { LocalMicroservice } from './local-instances.ts';
 import type { PeerId } from './mesh.ts';
 import { nameOf, serviceKey } from './service-names.ts';
 import type { Endpoint, TunnelOffer } from './service-network.ts';
+import type { LoadedCredential } from './tunnel-credentials.ts';
 import { connectTunnel, type TunnelSession, type TunnelSessionRequest } from './tunnel-session.ts';
 
 export interface TunnelClientOptions {
@@ -43,19 +44,31 @@ export function createTunnelClient({
 }: TunnelClientOptions): TunnelClient {
   const offers = new Map<PeerId, TunnelOffer>();
   const sessions = new Set<TunnelSession>();
+  /** The same ones by calling workload, called workload and node. */
+  const pools = new Map<string, Set<TunnelSession>>();
   const connecting = new Map<string, Promise<TunnelSession>>();
   let stopped = new AbortController();
 
-  const keyOf = ({ credential, called, peerId }: TunnelSessionRequest) =>
-    `${serviceKey(credential.identity)} ${serviceKey(called)} ${peerId}`;
+  const keyOf = (called: MicroserviceName, peerId: PeerId, { identity }: LoadedCredential) =>
+    `${serviceKey(identity)} ${serviceKey(called)} ${peerId}`;
 
-  function isUsable(session: TunnelSession, request: TunnelSessionRequest): boolean {
-    const { credential, offer } = session.request;
-    const current = credential === request.credential && offer.authorityKeySha256 === request.offer.authorityKeySha256;
-    return current && !session.closed && keyOf(session.request) === keyOf(request);
+  function isUsable({ request: { credential, offer }, closed }: TunnelSession, wanted: TunnelSessionRequest): boolean {
+    const current = credential === wanted.credential && offer.authorityKeySha256 === wanted.offer.authorityKeySha256;
+    return current && !closed;
   }
 
-  async function connect(request: TunnelSessionRequest): Promise<TunnelSession> {
+  function add(key: string, session: TunnelSession): void {
+    const pool = pools.get(key) ?? new Set();
+    pools.set(key, pool.add(session));
+    sessions.add(session);
+    session.onClose(() => {
+      sessions.delete(session);
+      pool.delete(session);
+      if (pool.size === 0 && pools.get(key) === pool) pools.delete(key);
+    });
+  }
+
+  async function connect(key: string, request: TunnelSessionRequest): Promise<TunnelSession> {
     const { signal } = stopped;
     try {
       const session = await connectTunnel({ clock, verifyChain }, request, signal);
@@ -63,8 +76,7 @@ export function createTunnelClient({
         session.destroy();
         throw signal.reason;
       }
-      sessions.add(session);
-      session.onClose(() => sessions.delete(session));
+      add(key, session);
       return session;
     } catch (error) {
       if (error instanceof TunnelPeerError) {
@@ -76,28 +88,29 @@ export function createTunnelClient({
     }
   }
 
-  /** A session with room for one more stream, and whether others have used it before. */
-  async function sessionFor(request: TunnelSessionRequest): Promise<{ session: TunnelSession; used: boolean }> {
-    const key = keyOf(request);
-    for (;;) {
-      const usable = [...sessions].filter((session) => isUsable(session, request));
-      const roomy = usable.find((session) => !session.full);
-      if (roomy !== undefined) return { session: roomy, used: true };
-      const underWay = connecting.get(key);
-      if (underWay !== undefined) {
-        await underWay;
-        continue;
-      }
-      if (usable.length >= tunnelSessionsPerPairMax || sessions.size + connecting.size >= tunnelSessionsMax) {
-        throw new TunnelUnreachableError('all sessions to it are in use');
-      }
-      const made = connect(request);
-      connecting.set(key, made);
-      try {
-        return { session: await made, used: false };
-      } finally {
-        connecting.delete(key);
-      }
+  /** A session with room for one more stream. Called for each call, so that it waits for nothing. */
+  function roomySession(key: string, request: TunnelSessionRequest): TunnelSession | undefined {
+    for (const session of pools.get(key) ?? []) if (!session.full && isUsable(session, request)) return session;
+    return undefined;
+  }
+
+  /** Undefined when one that another call was making has come about meanwhile. */
+  async function newSession(key: string, request: TunnelSessionRequest): Promise<TunnelSession | undefined> {
+    const underWay = connecting.get(key);
+    if (underWay !== undefined) {
+      await underWay;
+      return undefined;
+    }
+    const usable = [...(pools.get(key) ?? [])].filter((session) => isUsable(session, request)).length;
+    if (usable >= tunnelSessionsPerPairMax || sessions.size + connecting.size >= tunnelSessionsMax) {
+      throw new TunnelUnreachableError('all sessions to it are in use');
+    }
+    const made = connect(key, request);
+    connecting.set(key, made);
+    try {
+      return await made;
+    } finally {
+      connecting.delete(key);
     }
   }
 
@@ -112,14 +125,18 @@ export function createTunnelClient({
       const offer = offers.get(endpoint.peerId);
       if (offer === undefined) throw new TunnelUnreachableError(`there is no link to ${endpoint.peerId}`);
       const request = { credential: caller.credential, called: nameOf(endpoint), peerId: endpoint.peerId, offer };
+      const key = keyOf(endpoint, endpoint.peerId, caller.credential);
       for (;;) {
-        const { session, used } = await sessionFor(request);
+        const used = roomySession(key, request);
+        const session = used ?? (await newSession(key, request));
+        if (session === undefined) continue;
         signal.throwIfAborted();
         try {
           return await session.open(endpoint.port, endpoint.instance, signal);
         } catch (error) {
           // The far side may have ended an older session while this call was on its way: a new one says what really is.
-          const again = used && session.closed && !(error instanceof TunnelRefusedError) && !signal.aborted;
+          const again =
+            used !== undefined && session.closed && !(error instanceof TunnelRefusedError) && !signal.aborted;
           if (!again) throw error;
         }
       }

@@ -4,6 +4,7 @@
 import { constants, type Http2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { pump } from './tunnel-pump.ts';
 
 export interface RelayEnd {
   readonly duplex: Duplex;
@@ -95,5 +96,5 @@ function carry(from: RelayEnd, to: RelayEnd, reset: () => void, closed: () => vo
     closed();
     return;
   }
-  duplex.pipe(to.duplex, { end: false });
+  pump(duplex, to.duplex);
 }

@@ -114,14 +114,14 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
   }
 
   async function carry(stream: ServerHttp2Stream, { instance, host, port }: TunnelTarget): Promise<void> {
-    const abort = new AbortController();
-    const onEarlyClose = () => abort.abort(new Error('the caller is gone'));
-    stream.once('close', onEarlyClose);
     const reset = () => resetStream(stream);
     const connected = openCalls.add([instance.instance], { reset, destroy: reset });
+    const connection = connectInstance(clock, host, port);
+    const onEarlyClose = () => connection.cancel(new Error('the caller is gone'));
+    stream.once('close', onEarlyClose);
     let socket: Socket;
     try {
-      socket = await connectInstance(clock, host, port, abort.signal);
+      socket = await connection.connected;
     } catch {
       refuse(stream, 503, 'the instance does not accept connections');
       return;

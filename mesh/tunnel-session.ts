@@ -187,44 +187,47 @@ function wrap(
     get full() {
       return streams.size >= streamsMax;
     },
-    async open(port, instance, signal) {
-      const stream = http2.request({
-        ':method': 'CONNECT',
-        ':authority': `${request.called.microservice}:${port}`,
-        [instanceHeader]: instance,
-      });
-      streams.add(stream);
-      stream.on('error', () => undefined);
-      stream.once('close', () => {
-        streams.delete(stream);
-        idleSince = clock.now();
-      });
-      let answered = false;
-      try {
-        const answer = await waitFor<{ status: number; reason: string }>(
-          clock,
-          tunnelAnswerMs,
-          signal,
-          (resolve, reject) => {
-            stream.once('response', (headers) => {
-              answered = true;
-              resolve({ status: headers[':status'] ?? 0, reason: `${headers[reasonHeader] ?? ''}` });
-            });
-            stream.once('error', reject);
-            // Made only when it is wanted: this runs at the end of every call.
-            stream.once('close', () => {
-              if (!answered) reject(new TunnelUnreachableError('the session ended before the call was answered'));
-            });
-          },
-        );
-        if (answer.status !== 200) throw new TunnelRefusedError(answer.status, answer.reason);
-        return stream;
-      } catch (error) {
-        resetStream(stream, constants.NGHTTP2_CANCEL);
-        if (!(error instanceof TunnelRefusedError)) liveness.hurry();
-        throw error;
-      }
-    },
+    // One promise and three listeners: this runs for each call.
+    open: (port, instance, signal) =>
+      new Promise((resolve, reject) => {
+        const stream = http2.request({
+          ':method': 'CONNECT',
+          ':authority': `${request.called.microservice}:${port}`,
+          [instanceHeader]: instance,
+        });
+        streams.add(stream);
+        let waiting = true;
+        const settle = () => {
+          waiting = false;
+          clock.clearTimeout(timer);
+          signal.removeEventListener('abort', onAbort);
+        };
+        const fail = (error: unknown) => {
+          if (!waiting) return;
+          settle();
+          resetStream(stream, constants.NGHTTP2_CANCEL);
+          if (!(error instanceof TunnelRefusedError)) liveness.hurry();
+          reject(error);
+        };
+        const onAbort = () => fail(signal.reason);
+        const timer = clock.setTimeout(() => fail(new TunnelUnreachableError('no answer in time')), tunnelAnswerMs);
+        stream.on('error', fail);
+        stream.once('close', () => {
+          streams.delete(stream);
+          idleSince = clock.now();
+          if (waiting) fail(new TunnelUnreachableError('the session ended before the call was answered'));
+        });
+        stream.once('response', (headers) => {
+          const status = headers[':status'] ?? 0;
+          if (status !== 200) fail(new TunnelRefusedError(status, `${headers[reasonHeader] ?? ''}`));
+          else if (waiting) {
+            settle();
+            resolve(stream);
+          }
+        });
+        signal.addEventListener('abort', onAbort, { once: true });
+        if (signal.aborted) onAbort();
+      }),
     retire() {
       if (!http2.closed && !http2.destroyed) http2.close();
     },

@@ -6,6 +6,7 @@ import { connect } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { startFabric } from './fabric.ts';
 import { atLeast, atMost, median } from './figures.ts';
+import { processorSeconds } from './processor-time.ts';
 import { startRelayPair } from './relay-pair.ts';
 import type { Bench } from './run.ts';
 
@@ -13,7 +14,8 @@ const roundsUsual = 9;
 const budgetRatio = 0.8;
 const budgetAddedUs = 100;
 const budgetConnections = 1_500;
-const bytes = 256 * 1024 * 1024;
+const gibibyte = 1024 ** 3;
+const bytes = gibibyte / 4;
 const trips = 2_000;
 const count = 600;
 const parallel = 32;
@@ -46,6 +48,8 @@ async function order(client: Target, what: Order, target: Target): Promise<numbe
   if (answer.value === undefined) throw new Error(`${what.measure} to ${target.host}:${target.port}: ${answer.error}`);
   return answer.value;
 }
+/** What the processor time of a measurement is told for: `of` of them are one of `per`. */
+type Cost = { of: number; per: string };
 type Answer = { value?: number; error?: string };
 
 export const tunnel: Bench = async (run) => {
@@ -72,25 +76,50 @@ export const tunnel: Bench = async (run) => {
   };
   const client = await place('client');
   const plain = await place('server');
-  const relays = { host: loopback, port: await startRelayPair(run, plain) };
-  const paths: Record<string, Target> = { plain, relays, tunnel: { host: 'server', port: 8080 } };
+  const relays = await startRelayPair(run, plain);
+  const paths: Record<string, Target> = {
+    plain,
+    relays: { host: loopback, port: relays.near.port },
+    tunnel: { host: 'server', port: 8080 },
+  };
+  const carriers: Record<string, readonly number[]> = {
+    relays: [relays.near.pid, relays.far.pid],
+    tunnel: [near.pid, far.pid],
+  };
   const names = Object.keys(paths);
 
   /** All paths in turns, another one first in each round; without what the first round gave, which warms up. */
-  async function inTurns(what: Order): Promise<Map<string, number[]>> {
+  async function inTurns(what: Order, cost: Cost): Promise<Map<string, number[]>> {
+    const spent = new Map<string, number[]>();
     const values = new Map<string, number[]>(names.map((name) => [name, []]));
     const rounds = run.rounds ?? roundsUsual;
     for (let round = 0; round <= rounds; round++) {
       for (let turn = 0; turn < names.length; turn++) {
         const name = names[(round + turn) % names.length] ?? '';
         run.signal.throwIfAborted();
+        const carriedBy = carriers[name] ?? [];
+        const before = await Promise.all(carriedBy.map(processorSeconds));
         const value = await order(client, what, paths[name] ?? plain);
-        if (round > 0) values.get(name)?.push(value);
+        if (round === 0) continue;
+        values.get(name)?.push(value);
+        const after = await Promise.all(carriedBy.map(processorSeconds));
+        const sums = spent.get(name) ?? [];
+        spent.set(
+          name,
+          after.map((seconds, index) => (sums[index] ?? 0) + seconds - (before[index] ?? Number.NaN)),
+        );
       }
     }
     for (const [name, list] of values) {
       run.say(
         `${what.measure}, ${name}: median ${median(list).toFixed(0)}, ${list.map((one) => one.toFixed(0)).join(' ')}`,
+      );
+    }
+    for (const [name, seconds] of spent) {
+      if (seconds.length === 0) continue;
+      const each = seconds.map((sum) => ((sum * cost.of) / rounds).toFixed(2));
+      run.say(
+        `${what.measure}, ${name}: processor time of caller’s and called end ${each.join(' and ')} s ${cost.per}`,
       );
     }
     return values;
@@ -100,9 +129,12 @@ export const tunnel: Bench = async (run) => {
   const beside = (values: Map<string, number[]>, compare: (one: number, other: number) => number): number =>
     median(of(values, 'tunnel').map((value, round) => compare(value, of(values, 'relays')[round] ?? Number.NaN)));
 
-  const throughput = await inTurns({ measure: 'throughput', bytes });
-  const latency = await inTurns({ measure: 'latency', trips });
-  const connections = await inTurns({ measure: 'connections', count, parallel });
+  const throughput = await inTurns({ measure: 'throughput', bytes }, { of: gibibyte / bytes, per: 'a GiB' });
+  const latency = await inTurns({ measure: 'latency', trips }, { of: 1_000 / trips, per: 'for 1,000 round trips' });
+  const connections = await inTurns(
+    { measure: 'connections', count, parallel },
+    { of: 1_000 / count, per: 'for 1,000 connections' },
+  );
   return {
     bench: 'tunnel',
     figures: [
