@@ -118,10 +118,10 @@ export const socketPathBytesMax = 107;
 export const socketProbeMs = 2_000;
 /** Lines of `problems` in a status. */
 export const statusProblemsMax = 100;
-/** Uses and lifetime of a token: a batch of boxes, a week. */
+/** Uses and lifetime of a token, the same as in pki/limits.ts: a batch of boxes, a week. */
 export const tokenUsesMax = 1000;
 export const tokenTtlMsMax = 7 * 86_400_000;
-export const tokenTtlMsMin = 1000;
+export const tokenTtlMsMin = 60_000;
 
 // --- Store and replication ---
 /** Bytes of one document as JSON: a plan of `planBytesMax` and its fields. */

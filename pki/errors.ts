@@ -96,7 +96,7 @@ export class TokenRefusedError extends Error {
   readonly id = 'token-refused';
   readonly retryable = false;
   readonly action =
-    'Ask for 1 to 1000 uses and for a life between 1 minute and 30 days; wait until outstanding tokens expire.';
+    'Ask for 1 to 1000 uses and for a life between 1 minute and 7 days; wait until outstanding tokens expire.';
 }
 
 /** The file of a token is not as it was written: who used the token cannot be known. */

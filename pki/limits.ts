@@ -60,7 +60,7 @@ export const tokenUsesMax = 1000;
 export const tokenUsesOutstandingMax = 20_000;
 export const tokenTtlMsMin = minuteMs;
 /** A forgotten token must not stay an open door. */
-export const tokenTtlMsMax = 30 * dayMs;
+export const tokenTtlMsMax = 7 * dayMs;
 /** Labels that a token, or a node, may carry. */
 export const labelsMax = 64;
 export const labelTextCharactersMax = 128;

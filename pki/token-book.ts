@@ -32,7 +32,7 @@ export type { TokenRecord };
 export interface TokenRequest {
   /** Different nodes that it admits, 1 to 1000. */
   uses: number;
-  /** 1 minute to 30 days. */
+  /** 1 minute to 7 days. */
   ttlMs: number;
   labels: Record<string, string>;
   router: TokenRecord['router'];
@@ -82,7 +82,7 @@ function checkRequest({ uses, ttlMs, labels }: TokenRequest): void {
     throw new TokenRefusedError(`a token has 1 to ${tokenUsesMax} uses`);
   }
   if (!Number.isFinite(ttlMs) || ttlMs < tokenTtlMsMin || ttlMs > tokenTtlMsMax) {
-    throw new TokenRefusedError('a token lives between 1 minute and 30 days');
+    throw new TokenRefusedError('a token lives between 1 minute and 7 days');
   }
   if (!labelsSchema.safeParse(labels).success) throw new TokenRefusedError('a token’s labels are too many or too long');
 }
