@@ -12,8 +12,8 @@ import type {
 import { instanceView, isSettled } from './instance-views.ts';
 import { statusProblemsMax } from './limits.ts';
 import { instanceName } from './placement.ts';
-import type { Plan, PlannedInstance } from './plan.ts';
-import { compareVersions } from './plan-version.ts';
+import type { Plan, PlannedInstance, PlanVersion } from './plan.ts';
+import { compareVersions, isVersion } from './plan-version.ts';
 import type { ApplicationView, InstanceView, NodeView, StatusView } from './views.ts';
 import type { SpecCompiler } from './workload-spec.ts';
 
@@ -56,9 +56,18 @@ function indexOf({ nodes, mailboxes, linked, self }: FabricFacts): Index {
   return index;
 }
 
+/** The newest plan that the node has answered: it speaks of itself at most once a second, of an instance as soon as that is ready. */
+function obeyedVersion({ node, instances }: MailboxFacts): PlanVersion | undefined {
+  const answered = instances.flatMap(({ version }) => (isVersion(version) ? [version] : []));
+  return [...answered, ...(node?.version ? [node.version] : [])].reduce<PlanVersion | undefined>(
+    (newest, version) => (newest !== undefined && compareVersions(newest, version) > 0 ? newest : version),
+    undefined,
+  );
+}
+
 /** How the plan that the node obeys compares with the one that was written for it; undefined while there is one of them at most. */
 function planLead(mailbox: MailboxFacts | undefined): number | undefined {
-  const [written, obeyed] = [mailbox?.plan, mailbox?.node?.version];
+  const [written, obeyed] = [mailbox?.plan, mailbox && obeyedVersion(mailbox)];
   return written === undefined || obeyed === undefined ? undefined : compareVersions(obeyed, written);
 }
 
@@ -121,6 +130,11 @@ function leftovers(node: string, known: ReadonlySet<string>, facts: FabricFacts,
     });
 }
 
+function versionOf(mailbox: MailboxFacts | undefined): { version?: PlanVersion } {
+  const version = mailbox && obeyedVersion(mailbox);
+  return version === undefined ? {} : { version };
+}
+
 function nodeView(record: NodeRecord, wanted: readonly InstanceView[], facts: FabricFacts, index: Index): NodeView {
   const mailbox = facts.mailboxes.get(record.name);
   const heard = index.heard.get(record.name) ?? false;
@@ -133,7 +147,7 @@ function nodeView(record: NodeRecord, wanted: readonly InstanceView[], facts: Fa
     state: record.revoked !== undefined ? 'revoked' : heard ? 'connected' : 'unreachable',
     ...(record.revoked !== undefined && { revoked: { at: record.revoked.at, reason: record.revoked.reason } }),
     ...(lastSeenAt !== undefined && { lastSeenAt }),
-    ...(mailbox?.node?.version !== undefined && { version: mailbox.node.version }),
+    ...versionOf(mailbox),
     upToDate: planLead(mailbox) === 0,
     links: mailbox?.node?.links ?? [],
     addresses: mailbox?.node?.addresses ?? [],

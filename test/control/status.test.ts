@@ -126,6 +126,19 @@ test('a node that obeys a newer plan than there is, as after an old backup, is n
   await planner.stop();
 });
 
+test('an instance that answers the newest plan answers it for its node, which speaks of itself more rarely', async (t) => {
+  const { reader, report, write, boot, mailbox } = await fixture();
+  await write(nodeRecord('box1', { controller: true }), applicationRecord('app', [microservice('web')]));
+  const { planner } = await boot();
+  await report('box1');
+  const older = { epoch: 1, term: 0, generation: 1 };
+  await (await mailbox('box1')).update('observed/node', (old) => ({ ...old, _id: 'observed/node', version: older }));
+  t.true((await reader.application('default', 'app'))?.ready);
+  const { ok, nodes } = await reader.status();
+  t.deepEqual([ok, nodes[0]?.upToDate], [true, true]);
+  await planner.stop();
+});
+
 test('what cannot be heard is not ready, and says what was heard last', async (t) => {
   const { reader, report, write, boot, linked } = await fixture();
   await write(
