@@ -16,8 +16,16 @@ export interface InstanceInput {
   found: EngineInstance | undefined;
   now: () => number;
   jitter: () => number;
-  /** Restarts counted before this daemon started. */
+  /** What an earlier daemon of this node knew of it. */
+  before?: EarlierLife | undefined;
+}
+
+export interface EarlierLife {
   restarts: number;
+  failures: number;
+  nextTryAt: number | undefined;
+  /** When the run ended from which it backs off. */
+  exitAt: number | undefined;
 }
 
 export interface InstanceContext {
@@ -39,6 +47,7 @@ export interface InstanceContext {
   since: number;
   nextTryAt: number | undefined;
   deleted: boolean;
+  before: EarlierLife | undefined;
   now: () => number;
   jitter: () => number;
 }
@@ -91,7 +100,8 @@ export const instanceMachine = setup({
     cleanUp: effect<void, PlannedInstance>('cleanUp'),
   },
   delays: {
-    backOff: ({ context }) => Math.max(0, (context.nextTryAt ?? 0) - context.now()),
+    // Never longer than the cap, also when the clock was set back meanwhile.
+    backOff: ({ context }) => Math.min(workloadBackOff.maxMs, Math.max(0, (context.nextTryAt ?? 0) - context.now())),
     /** As long as the threshold's number of failures takes: how often it is really asked does not matter. */
     startUp: ({ context }) => {
       const { initialDelayMs = 0, failureThreshold = 0, periodMs = 0 } = context.planned.spec.startup ?? {};
@@ -119,6 +129,9 @@ export const instanceMachine = setup({
       return restart === 'never' || (restart === 'on-failure' && well);
     },
     deleted: ({ context }) => context.deleted,
+    /** The end that an earlier daemon saw and counted. */
+    countedBefore: ({ context: { before, exit } }) =>
+      before?.nextTryAt !== undefined && exit !== undefined && before.exitAt === exit.at,
   },
   actions: {
     since: assign({ since: ({ context }) => context.now() }),
@@ -155,6 +168,7 @@ export const instanceMachine = setup({
         nextTryAt: context.now() + backOffMs(workloadBackOff, failures, context.jitter()),
       };
     }),
+    resumeBackOff: assign(({ context }) => ({ nextTryAt: context.before?.nextTryAt, before: undefined })),
     forgiveFailures: assign({ failures: 0, nextTryAt: undefined }),
   },
 }).createMachine({
@@ -165,8 +179,8 @@ export const instanceMachine = setup({
     launch: undefined,
     pid: input.found?.exit === undefined ? input.found?.pid : undefined,
     exit: input.found?.exit,
-    failures: 0,
-    restarts: input.restarts,
+    failures: input.before?.failures ?? 0,
+    restarts: input.before?.restarts ?? 0,
     ready: false,
     illness: undefined,
     probes: {},
@@ -174,6 +188,7 @@ export const instanceMachine = setup({
     since: input.now(),
     nextTryAt: undefined,
     deleted: false,
+    before: input.before,
     now: input.now,
     jitter: input.jitter,
   }),
@@ -384,6 +399,7 @@ export const instanceMachine = setup({
       exit: 'recover',
       always: [
         { guard: 'completes', target: 'completed' },
+        { guard: 'countedBefore', target: 'backingOff', actions: 'resumeBackOff' },
         { target: 'backingOff', actions: 'countFailure' },
       ],
     },

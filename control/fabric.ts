@@ -107,6 +107,15 @@ export interface InstanceAddress {
 }
 
 /** `observed/instance/<name>` */
+/** A step in the life of an instance. */
+export interface InstanceTransition {
+  at: number;
+  state: InstanceState;
+  ready: boolean;
+  /** Why, where the state says it. */
+  reason: string;
+}
+
 export interface ObservedInstance {
   _id: `observed/instance/${string}`;
   _rev?: string;
@@ -121,6 +130,10 @@ export interface ObservedInstance {
   pid?: number;
   /** Restarts since it was created. */
   restarts: number;
+  /** Of them so many in a row that the next wait is longer for it. */
+  failures?: number;
+  /** The steps up to now, the newest last; bounded. */
+  history?: InstanceTransition[];
   /** What its probes found, since when. */
   probes?: Partial<Record<ProbeKind, { judgement: 'passing' | 'failing' | 'failed'; reason: string; since: number }>>;
   nextTryAt?: number;

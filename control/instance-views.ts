@@ -64,6 +64,8 @@ export function instanceView(facts: InstanceFacts): InstanceView {
     ...(observed?.pid !== undefined && { pid: observed.pid }),
     ...(observed?.nextTryAt !== undefined && { nextTryAt: observed.nextTryAt }),
     ...(observed?.exit !== undefined && { exit: observed.exit }),
+    ...(observed?.failures !== undefined && { failures: observed.failures }),
+    ...(observed?.history !== undefined && { history: observed.history }),
     ...(observed?.probes !== undefined && { probes: observed.probes }),
     ...(observed?.addresses !== undefined && { addresses: observed.addresses }),
   };

@@ -26,6 +26,8 @@ const observedInstance = z.looseObject({
   specHash: text,
   pid: z.number().optional(),
   nextTryAt: time.optional(),
+  failures: z.number().optional(),
+  history: z.array(z.looseObject({ at: time, state: text, ready: z.boolean(), reason: text })).optional(),
   probes: z.partialRecord(z.enum(probeKinds), probe).optional(),
   exit: z.looseObject({ at: time, status: z.number().optional(), signal: text.optional() }).optional(),
   addresses: z.array(z.looseObject({ port: text, host: text, hostPort: z.number() })).optional(),

@@ -3,6 +3,7 @@
 import type {
   InstanceAddress,
   InstanceState,
+  InstanceTransition,
   LedgerEvent,
   ObservedInstance,
   ObservedLink,
@@ -27,6 +28,10 @@ export interface InstanceView {
   nextTryAt?: number;
   /** How it ended, while it does not run. */
   exit?: NonNullable<ObservedInstance['exit']>;
+  /** Failures in a row: how often it was tried since it ran well. */
+  failures?: number;
+  /** The steps up to now, the newest last. */
+  history?: InstanceTransition[];
   /** What its probes found, and since when. */
   probes?: NonNullable<ObservedInstance['probes']>;
   /** Where its ports listen on its own node: reachable from that box, not from others. */

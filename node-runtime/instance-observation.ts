@@ -2,10 +2,11 @@
 
 import type { SnapshotFrom } from 'xstate';
 import { type instanceMachine, instanceState } from '../actors/instance.ts';
-import type { ObservedInstance } from '../control/fabric.ts';
+import type { InstanceTransition, ObservedInstance } from '../control/fabric.ts';
 import type { PlanVersion } from '../control/plan.ts';
 import type { InstancePlace } from './instance-effects.ts';
 import { listenHost } from './launch.ts';
+import { transitionReasonCharactersMax, transitionsMax } from './limits.ts';
 
 /** One of the steps from planned to ready, which may follow each other within milliseconds. */
 export function isPassing({ state, ready }: ObservedInstance, before: ObservedInstance | undefined): boolean {
@@ -19,26 +20,32 @@ export function observationOf(
     version,
     place,
     away,
+    history,
   }: {
     node: string;
     version: PlanVersion;
     place: InstancePlace;
     /** Why its engine cannot be used. */
     away: string | undefined;
+    /** Up to the state before. */
+    history: readonly InstanceTransition[];
   },
 ): ObservedInstance {
   const { exit, pid, nextTryAt, planned } = context;
   const { hostPorts, network } = place;
+  const { ready } = context;
+  const state = instanceState(value);
+  const reason = context.reason || (away ?? '');
   return {
     _id: `observed/instance/${planned.name}`,
     instance: planned.name,
     node,
     engine: planned.spec.engine,
-    state: instanceState(value),
-    ready: context.ready,
-    reason: context.reason || (away ?? ''),
+    ...{ state, ready, reason },
     since: context.since,
     restarts: context.restarts,
+    failures: context.failures,
+    history: withState(history, { state, ready, reason, at: context.since }, context.now()),
     specHash: planned.specHash,
     version,
     addresses: planned.spec.ports.flatMap(({ name: port }) => {
@@ -56,4 +63,18 @@ export function observationOf(
       },
     }),
   };
+}
+
+/** Readiness comes and goes within a state: then the step is of now. */
+function withState(
+  history: readonly InstanceTransition[],
+  { state, ready, reason, at }: InstanceTransition,
+  now: number,
+): InstanceTransition[] {
+  const last = history.at(-1);
+  const cut = reason.slice(0, transitionReasonCharactersMax);
+  // A reason that is found later belongs to the step.
+  if (last?.state === state && last.ready === ready) return [...history.slice(0, -1), { ...last, reason: cut }];
+  const since = last?.state === state ? now : at;
+  return [...history, { at: since, state, ready, reason: cut }].slice(-transitionsMax);
 }

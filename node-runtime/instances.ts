@@ -4,7 +4,7 @@
 
 import type { Actor, SnapshotFrom } from 'xstate';
 import type { instanceMachine } from '../actors/instance.ts';
-import type { ObservedInstance } from '../control/fabric.ts';
+import type { InstanceTransition, ObservedInstance } from '../control/fabric.ts';
 import type { MicroserviceName, PlannedInstance, PlanVersion } from '../control/plan.ts';
 import type { ServiceNetwork, WorkloadCredential } from '../mesh/service-network.ts';
 import type { ActorSystem } from './actor-system.ts';
@@ -70,6 +70,7 @@ interface Supervised extends InstancePlace {
   ready: boolean;
   /** As last told. */
   observed: ObservedInstance | undefined;
+  history: InstanceTransition[];
 }
 
 const unknown = { network: undefined, ready: false, credential: undefined, observed: undefined };
@@ -79,7 +80,8 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
   const supervised = new Map<string, Supervised>();
   let obeyed: ObeyedPlan | undefined;
   let found: Map<string, EngineInstance> | undefined;
-  let restartCounts: ReadonlyMap<string, number> = new Map();
+  /** What an earlier daemon said of instances that have no actor yet. */
+  let before: Map<string, ObservedInstance> = new Map();
   let stopped = false;
   let unsubscribe: () => void = () => undefined;
   /** Engines that can be used and have said what they run. */
@@ -100,15 +102,22 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
   });
 
   function spawn(planned: PlannedInstance, left: EngineInstance | undefined): void {
+    const earlier = before.get(planned.name);
+    before.delete(planned.name);
     const actor = actors.spawn(`instance/${planned.name}`, machine, {
       planned,
       found: left,
       now: clock.now,
       jitter,
-      restarts: left === undefined ? 0 : (restartCounts.get(planned.name) ?? 0),
+      before: earlier && {
+        restarts: earlier.restarts,
+        failures: earlier.failures ?? 0,
+        nextTryAt: earlier.nextTryAt,
+        exitAt: earlier.exit?.at,
+      },
     });
     const hostPorts = left === undefined ? {} : hostPortsOf(planned, left.env);
-    supervised.set(planned.name, { actor, hostPorts, ...unknown });
+    supervised.set(planned.name, { actor, hostPorts, ...unknown, history: earlier?.history ?? [] });
     actor.subscribe((snapshot) => follow(planned.name, snapshot));
     follow(planned.name, actor.getSnapshot());
   }
@@ -127,7 +136,9 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     const { context } = snapshot;
     if (snapshot.matches('waiting')) admitOrHold(entry, context.planned, context.reason);
     const away = engineAway(context.planned.spec.engine);
-    const observed = observationOf(snapshot, { node, version: version(), place: entry, away });
+    const { history } = entry;
+    const observed = observationOf(snapshot, { node, version: version(), place: entry, away, history });
+    entry.history = observed.history ?? [];
     // A probe that went well again is no news.
     if (JSON.stringify(observed) !== JSON.stringify(entry.observed)) {
       observer.observe({ ...observed }, { passing: isPassing(observed, entry.observed) });
@@ -240,14 +251,14 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
 
   return {
     async start() {
-      const before = await dependencies.observedBefore();
-      restartCounts = new Map(before.map(({ instance, restarts }) => [instance, restarts]));
+      const observed = await dependencies.observedBefore();
+      before = new Map(observed.map((one) => [one.instance, one]));
       unsubscribe = engines.subscribe(onEngine);
       for (const name of engines.offered()) listed.add(name);
       found = new Map((await engines.list()).map((left) => [left.instance, left]));
       reconcile();
       // It may have been killed after it removed an instance and before it forgot it.
-      for (const { instance } of before) {
+      for (const { instance } of observed) {
         if (!supervised.has(instance)) observer.forget(`observed/instance/${instance}`);
       }
     },

@@ -210,3 +210,7 @@ export const observedLinksMax = 256;
 export const EXEC_OUTPUT_WAIT_MS = 200;
 /** Of an exec probe's output: a reason needs no more. */
 export const probeOutputBytesMax = 4 * 1024;
+
+/** Steps of an instance's life that its observation holds: three crashes with all that lies between them, in 2 kB. */
+export const transitionsMax = 15;
+export const transitionReasonCharactersMax = 120;

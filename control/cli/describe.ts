@@ -41,7 +41,21 @@ function probeFacts(host: Host, { probes = {} }: InstanceView): [string, string]
   });
 }
 
+function historyTable(host: Host, { history = [] }: InstanceView): string[] {
+  if (history.length === 0) return [];
+  const rows = history.map(({ at, state, ready, reason }) => [
+    formatDate(at),
+    state === 'running' ? (ready ? 'ready' : 'not ready') : printable(state),
+    printable(reason),
+  ]);
+  return [table(host, ['SINCE', 'STATE', 'REASON'], rows)];
+}
+
 export function instanceText(host: Host, instance: InstanceView): string {
+  return [instanceFacts(host, instance), ...historyTable(host, instance)].join('\n\n');
+}
+
+function instanceFacts(host: Host, instance: InstanceView): string {
   return facts(host, [
     ['instance', printable(instance.name)],
     ['application', `${printable(instance.project)}/${printable(instance.application)}`],
@@ -58,6 +72,7 @@ export function instanceText(host: Host, instance: InstanceView): string {
     ...probeFacts(host, instance),
     ['pid', instance.pid === undefined ? undefined : String(instance.pid)],
     ['restarts', String(instance.restarts)],
+    ['failures in a row', instance.failures ? String(instance.failures) : undefined],
     ['next try', instance.nextTryAt === undefined ? undefined : formatDate(instance.nextTryAt)],
     ['listens', instance.addresses?.map(({ port, host: on, hostPort }) => `${port} on ${on}:${hostPort}`).join(', ')],
   ]);

@@ -102,7 +102,7 @@ function stage(input: Partial<InstanceInput> & { planned: PlannedInstance }) {
     },
   });
   const actor = createActor(machine, {
-    input: { found: undefined, now: clock.now, jitter: () => 0.999, restarts: 0, ...input },
+    input: { found: undefined, now: clock.now, jitter: () => 0.999, ...input },
     clock: {
       setTimeout: (run: () => void, delayMs: number) => clock.setTimeout(run, delayMs),
       clearTimeout: clock.clearTimeout,
@@ -535,4 +535,37 @@ test('a microservice says itself after how long it counts as healthy', async (t)
   endRun({ status: 1 });
   await clock.advance(0);
   t.is((actor.getSnapshot().context.nextTryAt ?? 0) - clock.now(), 500);
+});
+
+test('the next daemon goes on with the wait that an earlier one began, and counts that end once', async (t) => {
+  const exit: Exit = { status: 3, signal: undefined, at: 500 };
+  const found = { instance: 'default.app.web.0', specHash: 'first', pid: undefined, startedAt: 0, env: {}, exit };
+  const at = createSimClock().now();
+  const before = { restarts: 7, failures: 7, nextTryAt: at + 20_000, exitAt: 500 };
+  const { actor, clock } = stage({ planned: planned(), found, before });
+  await clock.advance(19_999);
+  t.is(instanceState(actor.getSnapshot().value), 'backingOff');
+  t.like(actor.getSnapshot().context, { restarts: 7, failures: 7, reason: 'it exited with status 3' });
+  await clock.advance(1);
+  t.is(instanceState(actor.getSnapshot().value), 'waiting');
+});
+
+test('an end that no daemon saw is one failure more', async (t) => {
+  const exit: Exit = { status: 3, signal: undefined, at: 900 };
+  const found = { instance: 'default.app.web.0', specHash: 'first', pid: undefined, startedAt: 0, env: {}, exit };
+  const before = { restarts: 7, failures: 3, nextTryAt: undefined, exitAt: 500 };
+  const { actor, clock } = stage({ planned: planned(), found, before });
+  await clock.advance(0);
+  const { restarts, failures, nextTryAt = 0 } = actor.getSnapshot().context;
+  t.deepEqual([restarts, failures, nextTryAt - clock.now()], [8, 4, 3_998]);
+});
+
+test('a clock that was set back makes no wait longer than the cap', async (t) => {
+  const exit: Exit = { status: 3, signal: undefined, at: 500 };
+  const found = { instance: 'default.app.web.0', specHash: 'first', pid: undefined, startedAt: 0, env: {}, exit };
+  const at = createSimClock().now();
+  const before = { restarts: 1, failures: 1, nextTryAt: at + 365 * 86_400_000, exitAt: 500 };
+  const { actor, clock } = stage({ planned: planned(), found, before });
+  await clock.advance(300_000);
+  t.is(instanceState(actor.getSnapshot().value), 'waiting');
 });

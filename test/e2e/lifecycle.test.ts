@@ -1,15 +1,19 @@
 // The life of instances on the process engine under real daemons: crash, readiness, replacement and removal, and daemons that
 // die and come back while instances run on.
 
+import { execFile } from 'node:child_process';
 import { access, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import test from 'ava';
 import type { InstanceView } from '../../control/views.ts';
+import { program } from './daemon.ts';
 import { createFabric, type Fabric, type FabricNode, instanceOf, problemsOf, toldReady, waitFor } from './fabric.ts';
 import { identityOf, isAlive } from './processes.ts';
 import { tell } from './story.ts';
 
+const run = promisify(execFile);
 const gated = fileURLToPath(new URL('workloads/gated.js', import.meta.url));
 const probe = 'periodMs: 50, failureThreshold: 2';
 
@@ -61,6 +65,12 @@ const extra = `
     - name: extra
       engine: process
       command: [sleep, '1000']
+      placement: { node: edge-1 }`;
+
+const looper = `
+    - name: looper
+      engine: process
+      command: [sh, -c, 'exit 5']
       placement: { node: edge-1 }`;
 
 const isThere = (path: string): Promise<boolean> =>
@@ -162,6 +172,28 @@ test('instances crash, wait for readiness, are replaced and removed, and outlive
       why.some((message) => /liveness probe failed 2 times: exit status 1: it hangs/.test(message)),
       why.join('\n'),
     );
+  });
+
+  await step('what backs off goes on with its wait under the next daemon, which knows what was before', async () => {
+    await fabric.apply(manifest(1, looper));
+    const waits = await until('looper', 'backs off', ({ state, restarts }) => state === 'backingOff' && restarts >= 3);
+    await edge.daemon.kill('SIGKILL');
+    await edge.start();
+    const later = await until('looper', 'is known again', ({ restarts }) => restarts >= waits.restarts);
+    t.true((later.failures ?? 0) >= (waits.failures ?? Number.NaN), 'its failures are not forgotten');
+    t.true(later.restarts <= waits.restarts + 1, 'an end that was counted is not counted again');
+    t.true((later.history?.length ?? 0) > 6);
+    const lastOf = waits.history?.find(({ state }) => state === 'backingOff');
+    t.true(
+      later.history?.some(({ at, state }) => state === 'backingOff' && at === lastOf?.at),
+      'nor is what happened',
+    );
+    const { stdout } = await run(process.execPath, [
+      ...[program, 'describe', 'instance', 'looper', '--data', edge.dataFolder],
+    ]);
+    t.regex(stdout, /failures in a row +\d+\n/);
+    t.regex(stdout, /^[-\d]+ [:\d]+ \S* *backingOff +it exited with status 5$/m);
+    for (const microservice of ['web', 'socket', 'hanger']) await toldReady(edge, microservice);
   });
 
   await step('a changed spec replaces that instance and no other', async () => {
