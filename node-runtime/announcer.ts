@@ -6,10 +6,13 @@ import { createAnnouncementTable } from '../mesh/announcements.ts';
 import type { PeerId } from '../mesh/mesh.ts';
 import type { Endpoint } from '../mesh/service-network.ts';
 import type { SignPayload, VerifySigned } from '../pki/identity.ts';
+import type { Clock, TimerId } from './clock.ts';
+import { announceIntervalMs } from './limits.ts';
 
 export interface Announcer {
-  /** Readiness, placement or authority changed: says it again. */
+  /** Readiness, placement or authority changed: says it again, at once or a moment after the last time. */
   announce(): void;
+  stop(): void;
   /** What a link brought. */
   receive(from: PeerId, jws: string): void;
   /** For a new link: everything held when this node forwards, else its own alone. */
@@ -23,6 +26,7 @@ export function createAnnouncer(dependencies: {
   peerId: PeerId;
   node: string;
   bootCounter: number;
+  clock: Clock;
   /** Interior routers pass on what is news; edge nodes never do. */
   forwards: boolean;
   sign: () => SignPayload;
@@ -32,29 +36,52 @@ export function createAnnouncer(dependencies: {
   onEndpoints(endpoints: Endpoint[]): void;
   onRefused(from: PeerId, reason: string): void;
 }): Announcer {
-  const { fabricId, peerId, node, bootCounter, forwards } = dependencies;
+  const { fabricId, peerId, node, bootCounter, clock, forwards } = dependencies;
   const table = createAnnouncementTable({ fabricId, verifySigned: dependencies.verifySigned });
   let sequence = 0;
   let own: string | undefined;
+  /** Set for a moment after each announcement; what changes meanwhile is said with the next one. */
+  let resting: TimerId | undefined;
+  let changed = false;
+  let stopped = false;
+
+  function announce(): void {
+    if (stopped) return;
+    changed = resting !== undefined;
+    if (changed) return;
+    // It names all instances, and is signed and verified by many: one that crashes in a loop must not cost that each time.
+    resting = clock.setTimeout(() => {
+      resting = undefined;
+      if (changed) announce();
+    }, announceIntervalMs);
+    say();
+  }
+
+  function say(): void {
+    sequence += 1;
+    own = dependencies.sign()(announcementType, {
+      fabricId,
+      peerId,
+      node,
+      bootCounter,
+      sequence,
+      instances: dependencies.served(),
+    });
+    const accepted = table.accept(own);
+    if ('refused' in accepted) {
+      dependencies.onRefused(peerId, accepted.refused);
+      return;
+    }
+    dependencies.send(own, undefined);
+    if (accepted.changed) dependencies.onEndpoints(table.endpoints());
+  }
 
   return {
-    announce() {
-      sequence += 1;
-      own = dependencies.sign()(announcementType, {
-        fabricId,
-        peerId,
-        node,
-        bootCounter,
-        sequence,
-        instances: dependencies.served(),
-      });
-      const accepted = table.accept(own);
-      if ('refused' in accepted) {
-        dependencies.onRefused(peerId, accepted.refused);
-        return;
-      }
-      dependencies.send(own, undefined);
-      if (accepted.changed) dependencies.onEndpoints(table.endpoints());
+    announce,
+    stop() {
+      clock.clearTimeout(resting);
+      resting = undefined;
+      stopped = true;
     },
     receive(from, jws) {
       const accepted = table.accept(jws);

@@ -186,18 +186,25 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
         clock.setTimeout(() => void findAgain(engine), renameRetryMs);
       }
     }
-    recheck();
+    tellAll();
   }
 
   function onEngine(engine: string): void {
     if (stopped) return;
     if (engines.unavailable(engine) === undefined) void findAgain(engine);
     else listed.delete(engine);
-    recheck();
+    tellAll();
+  }
+
+  /** An engine that is away is why nothing of its instances is known, also of those that run. */
+  function tellAll(): void {
+    for (const [instance, { actor }] of supervised) follow(instance, actor.getSnapshot());
   }
 
   function recheck(): void {
-    for (const [instance, { actor }] of supervised) follow(instance, actor.getSnapshot());
+    for (const [instance, { actor, observed }] of supervised) {
+      if (observed?.state === 'waiting') follow(instance, actor.getSnapshot());
+    }
   }
 
   async function renameServices(instance: string): Promise<void> {

@@ -214,3 +214,6 @@ export const probeOutputBytesMax = 4 * 1024;
 /** Steps of an instance's life that its observation holds: three crashes with all that lies between them, in 2 kB. */
 export const transitionsMax = 15;
 export const transitionReasonCharactersMax = 120;
+
+/** Between two announcements of this node: far below the second in which callers must hear of a change. */
+export const announceIntervalMs = 50;

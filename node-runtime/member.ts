@@ -201,6 +201,7 @@ async function compose(
     peerId: mesh.peerId,
     node,
     bootCounter,
+    clock,
     forwards: router === 'interior',
     sign: () => authority.sign(),
     verifySigned,
@@ -394,6 +395,7 @@ async function compose(
   );
   // The obeyed plan first: a box without any network runs what it should before anything else.
   if (obeyedAtStart !== undefined) instances.obey(obeyedAtStart);
+  stops.push(async () => announcer.stop());
   await instances.start();
   stops.push(() => instances.stop());
   await follower.start();

@@ -5,6 +5,8 @@ import { createWriteStream } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { runScenario, type Scenario } from './scenario.ts';
 import { controllerCrash } from './scenarios/controller-crash.ts';
+import { crashLoops } from './scenarios/crash-loops.ts';
+import { deadDependency } from './scenarios/dead-dependency.ts';
 import { twoNodesJoin } from './scenarios/two-nodes-join.ts';
 
 const scenarios: Record<string, { run: Scenario; about: string }> = {
@@ -13,6 +15,8 @@ const scenarios: Record<string, { run: Scenario; about: string }> = {
     run: controllerCrash,
     about: 'the only controller dies in the middle of its work, and comes back',
   },
+  'crash-loops': { run: crashLoops, about: 'five hundred instances crash again and again, and disturb nobody' },
+  'dead-dependency': { run: deadDependency, about: 'what another one needs fails for a month, and then does not' },
 };
 
 const help = `Usage: npm run simulate -- SCENARIO [--seed TEXT] [--json] [--trace FILE]

@@ -569,3 +569,20 @@ test('a clock that was set back makes no wait longer than the cap', async (t) =>
   await clock.advance(300_000);
   t.is(instanceState(actor.getSnapshot().value), 'waiting');
 });
+
+test('what fails for a month is tried at least every five minutes, and runs with the first try that succeeds', async (t) => {
+  const { actor, clock, world } = stage({ planned: planned() });
+  actor.subscribe(({ value }) => {
+    if (instanceState(value) === 'waiting') actor.send({ type: 'ADMITTED' });
+  });
+  world.launchFails = true;
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(30 * 86_400_000);
+  const { failures, reason, nextTryAt = 0 } = actor.getSnapshot().context;
+  t.true(failures > 30 * 288, `${failures} tries`);
+  t.is(reason, 'cannot be started: no such file');
+  t.true(nextTryAt - clock.now() <= 300_000);
+  world.launchFails = false;
+  await clock.advance(300_000);
+  t.true(actor.getSnapshot().context.ready);
+});
