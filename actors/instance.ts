@@ -58,8 +58,10 @@ export type InstanceEvent =
   /** One of its probes. */
   | ProbedEvent;
 
-function describeExit(exit: Exit | undefined): string {
+function describeExit({ exit, planned }: InstanceContext): string {
   if (exit === undefined) return 'it ended';
+  const memory = planned.spec.resources?.memory;
+  if (exit.outOfMemory && memory !== undefined) return `it ran out of its memory limit of ${memory}`;
   if (exit.signal !== undefined) return `it was ended by ${exit.signal}`;
   return exit.status === undefined ? 'it ended, nobody saw how' : `it exited with status ${exit.status}`;
 }
@@ -380,7 +382,7 @@ export const instanceMachine = setup({
       },
     },
     ended: {
-      entry: ['gone', assign({ reason: ({ context }) => context.illness ?? describeExit(context.exit) })],
+      entry: ['gone', assign({ reason: ({ context }) => context.illness ?? describeExit(context) })],
       exit: 'recover',
       always: [
         { guard: 'completes', target: 'completed' },

@@ -65,6 +65,7 @@ export function instanceView(facts: InstanceFacts): InstanceView {
     ...(observed?.nextTryAt !== undefined && { nextTryAt: observed.nextTryAt }),
     ...(observed?.exit !== undefined && { exit: observed.exit }),
     ...(observed?.probes !== undefined && { probes: observed.probes }),
+    ...(observed?.limits !== undefined && { limits: observed.limits }),
     ...(observed?.addresses !== undefined && { addresses: observed.addresses }),
   };
 }

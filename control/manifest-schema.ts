@@ -8,12 +8,15 @@ import {
   configFilesMax,
   configPathCharactersMax,
   configsMax,
+  cpusMax,
+  cpusMin,
   envNameCharactersMax,
   envValueCharactersMax,
   healthyAfterMsMax,
   imageCharactersMax,
   labelValueCharactersMax,
   microservicesMax,
+  pidsMax,
   portsMax,
   probePeriodMsMax,
   probeThresholdMax,
@@ -31,6 +34,7 @@ import {
   labelValueForm,
 } from './names.ts';
 import type { ProbeKind } from './plan.ts';
+import { memoryBytes, memoryForm } from './quantity.ts';
 
 export const apiVersion = 'selvedge/v1';
 
@@ -102,6 +106,23 @@ const probes = z.strictObject({
   liveness: probe(10_000, 3).optional(),
 });
 
+const resources = z
+  .strictObject({
+    memory: z
+      .string()
+      .refine((text) => memoryBytes(text) !== undefined)
+      .describe(memoryForm)
+      .optional(),
+    cpus: z
+      .number()
+      .min(cpusMin)
+      .max(cpusMax)
+      .describe(`a number from ${cpusMin} to ${cpusMax}: 0.5 is half of one core`)
+      .optional(),
+    pids: whole(1, pidsMax, '').optional(),
+  })
+  .describe('{memory: 128Mi, cpus: 0.5, pids: 100}, each as wanted');
+
 export const imageForm = 'an image as `docker run` takes it: registry.example/shop/web:1.2, or …@sha256:…';
 
 /** One object for all engines, so that a refusal names the field; manifest-checks.ts holds what each engine takes. */
@@ -138,6 +159,7 @@ const microservice = z
       })
       .default({})
       .describe('{node: box2} or {labels: {selvedge/router: edge}}'),
+    resources: resources.optional(),
     probes: probes.default({}).describe('{startup: {…}, readiness: {…}, liveness: {…}}, each as wanted'),
     dependsOn: z
       .array(label)

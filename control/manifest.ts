@@ -15,7 +15,7 @@ import {
   type ParsedMicroservice,
   type ParsedProbe,
 } from './manifest-schema.ts';
-import { type EngineSpec, type ProbeSpec, type Probes, probeKinds } from './plan.ts';
+import { type EngineSpec, type ProbeSpec, type Probes, probeKinds, type Resources } from './plan.ts';
 import { didYouMean } from './suggestion.ts';
 
 export type { ManifestIssue };
@@ -120,8 +120,20 @@ function toProbes(probes: ParsedMicroservice['probes']): Probes {
   return Object.fromEntries(declared) as Probes;
 }
 
+function toResources({ memory, cpus, pids }: NonNullable<ParsedMicroservice['resources']> = {}): {
+  resources?: Resources;
+} {
+  const resources: Resources = {
+    ...(memory !== undefined && { memory }),
+    ...(cpus !== undefined && { cpus }),
+    ...(pids !== undefined && { pids }),
+  };
+  return Object.keys(resources).length === 0 ? {} : { resources };
+}
+
 function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
-  const { probes, placement, workingDirectory, healthyAfterMs, engine, command, image, args, ...rest } = parsed;
+  const { probes, placement, workingDirectory, healthyAfterMs, resources, engine, command, image, args, ...rest } =
+    parsed;
   // manifest-checks.ts has seen to it that each engine's own fields are there.
   const workload: EngineSpec =
     engine === 'process'
@@ -136,6 +148,8 @@ function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
     },
     ...(workingDirectory !== undefined && { workingDirectory }),
     ...toProbes(probes),
+    // An empty one limits nothing, and says nothing.
+    ...toResources(resources),
     ...(healthyAfterMs !== undefined && { healthyAfterMs }),
   };
 }

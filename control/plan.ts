@@ -44,6 +44,16 @@ export interface ConfigMount {
   files: { path: string; slot: string; sha256: string }[];
 }
 
+/** The most that an instance may use; what is not said is not limited. */
+export interface Resources {
+  /** A quantity, as in the manifest: `128Mi`. */
+  memory?: string;
+  /** Cores; 0.5 is half of one. */
+  cpus?: number;
+  /** Processes and threads. */
+  pids?: number;
+}
+
 /** What is run, in the words of the engine that runs it. */
 export type EngineSpec = ProcessSpec | DockerSpec;
 
@@ -72,6 +82,7 @@ export type WorkloadSpec = EngineSpec &
     env: Record<string, string>;
     ports: PortSpec[];
     configs: ConfigMount[];
+    resources?: Resources;
     /** Left out where it is the default: a specification's hash outlives versions of the program. */
     healthyAfterMs?: number;
     restart: 'always' | 'on-failure' | 'never';

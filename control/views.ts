@@ -31,6 +31,8 @@ export interface InstanceView {
   probes?: NonNullable<ObservedInstance['probes']>;
   /** Where its ports listen on its own node: reachable from that box, not from others. */
   addresses?: InstanceAddress[];
+  /** Which of its limits the node cannot hold, and why. */
+  limits?: string;
 }
 
 export interface NodeView {

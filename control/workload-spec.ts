@@ -74,13 +74,15 @@ export function createSpecCompiler(): SpecCompiler {
         if (config === undefined) return { missingConfig: name };
         mounts.push({ name, files: hashesOf(config) });
       }
-      const { env, ports, startup, readiness, liveness, restart, healthyAfterMs, stopTimeoutMs } = microservice;
+      const { env, ports, resources, startup, readiness, liveness, restart, healthyAfterMs, stopTimeoutMs } =
+        microservice;
       const spec: WorkloadSpec = {
         ...engineSpec(microservice),
         env,
         ports,
         configs: mounts,
         // What is not said is left out: the hash of what runs must not change with a version that knows more.
+        ...(resources !== undefined && { resources }),
         ...(startup !== undefined && { startup }),
         ...(readiness !== undefined && { readiness }),
         ...(liveness !== undefined && { liveness }),

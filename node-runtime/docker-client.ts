@@ -27,6 +27,13 @@ export interface ContainerExec {
   inspect(): Promise<{ Running: boolean; ExitCode: number | null; Pid: number }>;
 }
 
+/** Docker drops a limit that its kernel does not have, with no more than a warning. */
+export interface HeldLimits {
+  memory: boolean;
+  cpus: boolean;
+  pids: boolean;
+}
+
 /** Of one layer, where `id` names one. */
 export interface PullStep {
   id?: string;
@@ -39,6 +46,8 @@ export interface PullStep {
 export interface DockerClient {
   /** A sign of life, soon or not at all. */
   ping(): Promise<void>;
+  /** Which limits this engine's kernel holds for containers. */
+  limits(): Promise<HeldLimits>;
   /** Ids of all containers with these labels, running or not. */
   containers(labels: Record<string, string>): Promise<string[]>;
   /** By id or name; undefined when there is none. */
@@ -139,6 +148,14 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
   await ping();
   return {
     ping,
+    async limits() {
+      const info = (await ask('describe itself', docker.info())) as Partial<Record<string, boolean>>;
+      return {
+        memory: info['MemoryLimit'] !== false,
+        cpus: info['CpuCfsQuota'] !== false,
+        pids: info['PidsLimit'] !== false,
+      };
+    },
     async containers(labels) {
       const found = await ask(
         'list containers',

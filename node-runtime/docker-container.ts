@@ -1,6 +1,8 @@
 // A launch as a container, and a container as an instance. Pure; called by docker-engine.ts.
 
 import { createHash } from 'node:crypto';
+import type { Resources } from '../control/plan.ts';
+import { memoryBytes } from '../control/quantity.ts';
 import type { ContainerFacts, ContainerOptions } from './docker-client.ts';
 import { labelsOf, ownerLabels } from './docker-labels.ts';
 import type { EngineInstance, EngineOwner, Exit, Launch } from './engine.ts';
@@ -47,6 +49,7 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
       RestartPolicy: { Name: 'no' },
       CapDrop: ['NET_RAW'],
       SecurityOpt: ['no-new-privileges'],
+      ...limits(spec.resources),
       NetworkMode: place.network,
       Mounts: [{ Type: 'bind', Source: place.filesFolder, Target: containerFilesFolder, ReadOnly: true }],
       LogConfig: { Type: 'json-file', Config: { 'max-size': `${DOCKER_LOG_FILE_BYTES_MAX}`, 'max-file': '2' } },
@@ -67,6 +70,16 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
     Labels: { ...labels, [labelsOf.launch]: made },
     // Not part of what it was made from: a box that moves to another network keeps its containers.
     HostConfig: { ...options.HostConfig, Dns: place.resolvers },
+  };
+}
+
+/** With swap: a limit that swap stretches is none. */
+function limits({ memory, cpus, pids }: Resources = {}): NonNullable<ContainerOptions['HostConfig']> {
+  const bytes = memory === undefined ? undefined : memoryBytes(memory);
+  return {
+    ...(bytes !== undefined && { Memory: bytes, MemorySwap: bytes }),
+    ...(cpus !== undefined && { NanoCpus: Math.round(cpus * 1e9) }),
+    ...(pids !== undefined && { PidsLimit: pids }),
   };
 }
 
@@ -99,7 +112,10 @@ export function exitOf({ State, Created }: ContainerFacts, asked: AskedToEnd | u
   const sent = asked?.startedAt === State.StartedAt ? asked.signals : [];
   const all = State.OOMKilled ? [...sent, 'SIGKILL'] : sent;
   const signal = all.find((name) => State.ExitCode === 128 + (signalNumbers[name] ?? Number.NaN));
-  return signal === undefined ? { status: State.ExitCode, signal, at } : { status: undefined, signal, at };
+  const ended = signal === undefined ? { status: State.ExitCode, signal, at } : { status: undefined, signal, at };
+  // Docker says so of any process of it; one that ended well outlived that one.
+  const killed = signal === 'SIGKILL' || (ended.status !== undefined && ended.status !== 0);
+  return State.OOMKilled && killed ? { ...ended, outOfMemory: true } : ended;
 }
 
 export function describeContainer(facts: ContainerFacts, asked: AskedToEnd | undefined): EngineInstance {

@@ -69,6 +69,7 @@ export function createEngines(engines: readonly [Engine, ...Engine[]]): Engines 
         for (const end of ends) end();
       };
     },
+    notHeld: (spec) => byName.get(spec.engine)?.notHeld(spec),
     network: (engine, instance) => named(engine).network(instance),
 
     async list(engine) {

@@ -19,12 +19,15 @@ export function observationOf(
     version,
     place,
     away,
+    notHeld,
   }: {
     node: string;
     version: PlanVersion;
     place: InstancePlace;
     /** Why its engine cannot be used. */
     away: string | undefined;
+    /** Which of its limits its engine cannot hold. */
+    notHeld: string | undefined;
   },
 ): ObservedInstance {
   const { exit, pid, nextTryAt, planned } = context;
@@ -46,6 +49,7 @@ export function observationOf(
       return hostPort === undefined ? [] : [{ port, host: network?.address ?? listenHost, hostPort }];
     }),
     ...(Object.keys(context.probes).length > 0 && { probes: context.probes }),
+    ...(notHeld !== undefined && { limits: notHeld }),
     ...(pid !== undefined && { pid }),
     ...(nextTryAt !== undefined && { nextTryAt }),
     ...(exit !== undefined && {
@@ -53,6 +57,7 @@ export function observationOf(
         at: exit.at,
         ...(exit.status !== undefined && { status: exit.status }),
         ...(exit.signal !== undefined && { signal: exit.signal }),
+        ...(exit.outOfMemory && { outOfMemory: true }),
       },
     }),
   };

@@ -127,7 +127,8 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     const { context } = snapshot;
     if (snapshot.matches('waiting')) admitOrHold(entry, context.planned, context.reason);
     const away = engineAway(context.planned.spec.engine);
-    const observed = observationOf(snapshot, { node, version: version(), place: entry, away });
+    const notHeld = engines.notHeld(context.planned.spec);
+    const observed = observationOf(snapshot, { node, version: version(), place: entry, away, notHeld });
     // A probe that went well again is no news.
     if (JSON.stringify(observed) !== JSON.stringify(entry.observed)) {
       observer.observe({ ...observed }, { passing: isPassing(observed, entry.observed) });

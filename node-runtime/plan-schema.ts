@@ -3,6 +3,7 @@
 
 import { z } from 'zod';
 import type { Plan } from '../control/plan.ts';
+import { memoryBytes } from '../control/quantity.ts';
 import { planFilesMax, planInstancesMax } from './limits.ts';
 
 const count = z.number().int().nonnegative();
@@ -47,6 +48,13 @@ const common = z.looseObject({
   workingDirectory: text.optional(),
   ports: z.array(z.looseObject({ name, port: count })),
   configs: z.array(z.looseObject({ name, files: z.array(z.looseObject({ path: name, slot: name, sha256 })) })),
+  resources: z
+    .looseObject({
+      memory: text.refine((value) => memoryBytes(value) !== undefined, 'no quantity of memory').optional(),
+      cpus: z.number().positive().optional(),
+      pids: z.number().int().positive().optional(),
+    })
+    .optional(),
   startup: probe.optional(),
   readiness: probe.optional(),
   liveness: probe.optional(),

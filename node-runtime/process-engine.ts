@@ -5,6 +5,7 @@
 import { constants } from 'node:fs';
 import { access, mkdir, readdir, rm } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { type Cgroups, closeCgroups, describeNotHeld, detectCgroups, removeGroups } from './cgroups.ts';
 import type { Clock } from './clock.ts';
 import type { Engine, EngineInstance } from './engine.ts';
 import {
@@ -36,8 +37,8 @@ export interface ProcessEngineDependencies {
   nodeExecutableFolder?: string;
   /** For what nobody waits for: a log that could not be rotated. */
   logger?: { warn(fields: Record<string, unknown>, message: string): void };
-  /** Tests only: another shell than the box's sh, another boot id, a smaller bound for logs. */
-  trial?: { shell?: string; boot?: string; logBytesMax?: number };
+  /** Tests only: another shell than the box's sh, another boot id, what /proc/self says of control groups, a smaller bound for logs. */
+  trial?: { shell?: string; boot?: string; proc?: string; logBytesMax?: number };
 }
 
 export interface ProcessEngine extends Engine {
@@ -52,6 +53,7 @@ export interface ProcessEngine extends Engine {
 interface Started {
   table: ProcessTable;
   names: Names;
+  cgroups: Cgroups;
   launcher: ProcessLauncher;
   waits: ProcessWaits;
   stopping: AbortController;
@@ -98,11 +100,14 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     }
     const tools = await findShimTools(root, trial.shell);
     const names = await detectNames(root, tools, findCommand);
+    const cgroups = await detectCgroups(root, trial.proc);
     const stopping = new AbortController();
     for (const instance of await instancesOnDisk()) await logOf(instance).check();
     const waits = createProcessWaits({ clock, table, open, stopping: stopping.signal });
-    const launcher = createProcessLauncher({ clock, table, tools, names, nodeExecutableFolder, open, logOf, waits });
-    return { table, names, launcher, waits, stopping, maintenance: maintain(stopping.signal) };
+    const launcher = createProcessLauncher({
+      ...{ clock, table, tools, names, cgroups, nodeExecutableFolder, open, logOf, waits },
+    });
+    return { table, names, cgroups, launcher, waits, stopping, maintenance: maintain(stopping.signal) };
   }
 
   async function instancesOnDisk(): Promise<string[]> {
@@ -152,6 +157,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       started = undefined;
       ending?.stopping.abort(new EngineStoppedError());
       await ending?.maintenance;
+      await closeCgroups(ending?.cgroups);
       logs.clear();
     },
 
@@ -160,6 +166,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     subscribe: () => () => undefined,
     network: async () => undefined,
     stage: async () => undefined,
+    notHeld: ({ resources }) => started && describeNotHeld(started.cgroups, resources),
 
     async list() {
       running();
@@ -212,6 +219,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
         const standing = await standingOf(instance);
         if (standing.kind === 'running') throw new InstanceRunningError(instance);
         await killAll({ clock, table, folder, instance });
+        if (standing.kind === 'ended') await removeGroups(standing.launch.groups ?? []);
         logs.delete(instance);
         try {
           await rm(folder.folder, { recursive: true, force: true });

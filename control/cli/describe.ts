@@ -57,6 +57,7 @@ export function instanceText(host: Host, instance: InstanceView): string {
     ],
     ...probeFacts(host, instance),
     ['pid', instance.pid === undefined ? undefined : String(instance.pid)],
+    ['limits', instance.limits === undefined ? undefined : printable(instance.limits)],
     ['restarts', String(instance.restarts)],
     ['next try', instance.nextTryAt === undefined ? undefined : formatDate(instance.nextTryAt)],
     ['listens', instance.addresses?.map(({ port, host: on, hostPort }) => `${port} on ${on}:${hostPort}`).join(', ')],

@@ -176,6 +176,17 @@ test('what has an image is staged first; progress shows as pulling; a deletion e
   t.is(instanceState(other.actor.getSnapshot().value), 'stopping');
 });
 
+test('an end at its memory limit says which limit that was', async (t) => {
+  const { actor, clock, endRun } = stage({ planned: planned({ resources: { memory: '128Mi' } }) });
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(0);
+  endRun({ signal: 'SIGKILL', outOfMemory: true });
+  await clock.advance(0);
+  const { value, context } = actor.getSnapshot();
+  t.is(instanceState(value), 'backingOff');
+  t.is(context.reason, 'it ran out of its memory limit of 128Mi');
+});
+
 test('a crash backs off, says why and when next, and starts again; the waits double up to five minutes', async (t) => {
   const { actor, clock, endRun } = stage({ planned: planned() });
   const waits: number[] = [];

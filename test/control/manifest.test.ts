@@ -117,6 +117,30 @@ const refusals: [title: string, object: unknown, path: string, reason: RegExp, g
     /is empty/,
   ],
   [
+    'an unknown unit of memory',
+    changed(application(), `${sensor}.resources`, { memory: '128MB' }),
+    'spec.microservices[0].resources.memory',
+    /not accepted/,
+  ],
+  [
+    'less memory than an instance can have',
+    changed(application(), `${sensor}.resources`, { memory: '5Mi' }),
+    'spec.microservices[0].resources.memory',
+    /not accepted/,
+  ],
+  [
+    'no processor at all',
+    changed(application(), `${sensor}.resources`, { cpus: 0 }),
+    'spec.microservices[0].resources.cpus',
+    /less than 0.01/,
+  ],
+  [
+    'half a process',
+    changed(application(), `${sensor}.resources`, { pids: 1.5 }),
+    'spec.microservices[0].resources.pids',
+    /./,
+  ],
+  [
     'a NUL in a command',
     changed(application(), `${sensor}.command`, ['a\0b']),
     'spec.microservices[0].command[0]',

@@ -71,6 +71,10 @@ export const meanings: Record<'Application' | 'Config', Record<string, string>> 
     'spec.microservices[].replicas': 'How many instances; they are spread over nodes',
     'spec.microservices[].placement.node': 'This node alone',
     'spec.microservices[].placement.labels': 'Nodes that have all these labels',
+    'spec.microservices[].resources.memory':
+      'The most memory that an instance may use; past it the kernel ends it, and its reason says so',
+    'spec.microservices[].resources.cpus': 'The most processor time, in cores; past it it waits',
+    'spec.microservices[].resources.pids': 'The most processes and threads; past it no more are made',
     ...probeMeanings('startup', 'So many periods may it take to start up; then it is restarted'),
     ...probeMeanings('readiness', 'So many failures in a row make it unready'),
     'spec.microservices[].probes.readiness.successThreshold': 'So many successes in a row make it ready',

@@ -159,6 +159,23 @@ else {
     },
   );
 
+  test.serial('a container is held to its resources, and says that it ran out of memory', async (t) => {
+    const world = await createWorld(dockerd.host);
+    t.teardown(world.close);
+    const { engine, owner } = world;
+    const launch = launchOf(['/bin/sh', '-c', 'x=0123456789abcdef; while :; do x=$x$x; done']);
+    const spec = { ...launch.spec, resources: { memory: '24Mi', cpus: 0.5, pids: 20 } };
+    const { instance } = await engine.launch({ ...launch, spec });
+    const exit = await engine.waitForExit(instance);
+    t.is(exit.signal, 'SIGKILL');
+    t.true(exit.outOfMemory);
+    t.true((await (await world.adopt()).list())[0]?.exit?.outOfMemory);
+    const format = '{{with .HostConfig}}{{.Memory}} {{.MemorySwap}} {{.NanoCpus}} {{.PidsLimit}}{{end}}';
+    const name = `selvedge-${owner.fabricId.slice(0, 12)}-${owner.node}-${instance}`;
+    t.is(await dockerd.docker('inspect', '--format', format, name), '25165824 25165824 500000000 20');
+    t.is(engine.notHeld(spec), undefined);
+  });
+
   test.serial('a command that hangs in a container is ended, and others can be run after it', async (t) => {
     const world = await createWorld(dockerd.host);
     t.teardown(world.close);
