@@ -66,6 +66,9 @@ function describeExit({ exit, planned }: InstanceContext): string {
   return exit.status === undefined ? 'it ended, nobody saw how' : `it exited with status ${exit.status}`;
 }
 
+/** Nothing helps but another spec, or another daemon with another policy. */
+const isHopeless = (error: unknown): boolean => (error as { needsChange?: unknown } | undefined)?.needsChange === true;
+
 function whyStopping({ deleted, illness }: InstanceContext): string {
   if (deleted) return 'being removed';
   return illness === undefined ? 'being replaced' : `being restarted: ${illness}`;
@@ -220,13 +223,20 @@ export const instanceMachine = setup({
         src: 'stage',
         input: ({ context }) => context.planned,
         onDone: 'creating',
-        onError: {
-          target: 'backingOff',
-          actions: [
-            assign({ reason: ({ event }) => `its image is not there: ${messageOf(event.error)}` }),
-            'countFailure',
-          ],
-        },
+        onError: [
+          {
+            guard: ({ event }) => isHopeless(event.error),
+            target: '#instance.failed',
+            actions: assign({ reason: ({ event }) => messageOf(event.error) }),
+          },
+          {
+            target: 'backingOff',
+            actions: [
+              assign({ reason: ({ event }) => `its image is not there: ${messageOf(event.error)}` }),
+              'countFailure',
+            ],
+          },
+        ],
       },
       states: {
         looking: { on: { PROGRESS: { target: 'pulling', actions: 'tellProgress' } } },
@@ -239,10 +249,20 @@ export const instanceMachine = setup({
         src: 'prepare',
         input: ({ context }) => context.planned,
         onDone: { target: 'starting', actions: assign({ launch: ({ event }) => event.output }) },
-        onError: {
-          target: 'backingOff',
-          actions: [assign({ reason: ({ event }) => `cannot be prepared: ${messageOf(event.error)}` }), 'countFailure'],
-        },
+        onError: [
+          {
+            guard: ({ event }) => isHopeless(event.error),
+            target: '#instance.failed',
+            actions: assign({ reason: ({ event }) => messageOf(event.error) }),
+          },
+          {
+            target: 'backingOff',
+            actions: [
+              assign({ reason: ({ event }) => `cannot be prepared: ${messageOf(event.error)}` }),
+              'countFailure',
+            ],
+          },
+        ],
       },
     },
     starting: {
@@ -254,10 +274,20 @@ export const instanceMachine = setup({
           target: 'running',
           actions: assign({ pid: ({ event }) => event.output.pid, exit: undefined }),
         },
-        onError: {
-          target: 'backingOff',
-          actions: [assign({ reason: ({ event }) => `cannot be started: ${messageOf(event.error)}` }), 'countFailure'],
-        },
+        onError: [
+          {
+            guard: ({ event }) => isHopeless(event.error),
+            target: '#instance.failed',
+            actions: assign({ reason: ({ event }) => messageOf(event.error) }),
+          },
+          {
+            target: 'backingOff',
+            actions: [
+              assign({ reason: ({ event }) => `cannot be started: ${messageOf(event.error)}` }),
+              'countFailure',
+            ],
+          },
+        ],
       },
     },
     running: {
@@ -443,6 +473,15 @@ export const instanceMachine = setup({
       entry: 'since',
       on: {
         DELETE: { target: 'stopping', actions: 'markDeleted' },
+        UPDATE: [{ guard: 'changed', target: 'waiting', actions: ['take', 'forgiveFailures'] }, { actions: 'take' }],
+      },
+    },
+    /** Not tried again until its specification changes; the next daemon, which may allow more, tries once. */
+    failed: {
+      entry: ['since', 'gone'],
+      on: {
+        DELETE: { target: 'stopping', actions: 'markDeleted' },
+        FOUND: { guard: ({ event }) => event.found.exit === undefined, target: 'finding', actions: 'takeFound' },
         UPDATE: [{ guard: 'changed', target: 'waiting', actions: ['take', 'forgiveFailures'] }, { actions: 'take' }],
       },
     },

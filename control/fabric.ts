@@ -159,6 +159,8 @@ export interface ObservedNode {
   startedAt: number;
   /** Absent in what older nodes wrote. */
   engines?: ObservedEngine[];
+  /** What it lets workloads have of its box; absent in what older nodes wrote. */
+  policy?: { allow: string[]; images?: string[] };
   /** The plan that is obeyed; undefined before the first. */
   version?: PlanVersion;
   /** False when no controller is linked. */

@@ -210,3 +210,10 @@ export const cpusMin = 0.01;
 export const cpusMax = 4_096;
 /** The kernel's own bound of process numbers. */
 export const pidsMax = 4_194_304;
+
+/** Linux has 41 capabilities. */
+export const capabilitiesMax = 64;
+/** Devices, volumes, limits of one container: more are a mistake. */
+export const devicesMax = 64;
+/** What of a node's policy is shown; it has a handful of rights, and patterns of images. */
+export const policyItemsMax = 64;

@@ -1,6 +1,7 @@
 // What concerns more than one field of a manifest: duplicates, references, cycles, sums. Pure; called by manifest.ts after the
 // schema has accepted the document. It must never read the fabric (what an application needs from there is checked in apply.ts).
 
+import { dockerOptionsOf } from './docker-options.ts';
 import { applicationInstancesMax, configBytesMax, configFileBytesMax, envBytesMax } from './limits.ts';
 import type { FieldIssue } from './manifest-issues.ts';
 import {
@@ -71,12 +72,13 @@ function checkProbe({ ports, probes }: ParsedMicroservice, kind: ProbeKind, path
 }
 
 /** Each engine has fields of its own. */
-function checkEngine({ engine, command, image, args }: ParsedMicroservice, at: Path): FieldIssue[] {
+function checkEngine(microservice: ParsedMicroservice, at: Path): FieldIssue[] {
+  const { engine, command, image, args } = microservice;
   const issues: FieldIssue[] = [];
   if (engine === 'docker' && image === undefined) issues.push(issue([...at, 'image'], 'is missing', imageForm));
   if (engine === 'docker') return issues;
   if (command === undefined) issues.push(issue([...at, 'command'], 'is missing', commandForm));
-  for (const [field, value] of Object.entries({ image, args })) {
+  for (const [field, value] of Object.entries({ image, args, ...dockerOptionsOf(microservice) })) {
     if (value === undefined) continue;
     issues.push(issue([...at, field], `is not a field of engine ${engine}`, 'engine: docker, or leave it out'));
   }

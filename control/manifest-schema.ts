@@ -2,6 +2,7 @@
 // accepted form that a refusal repeats. What concerns more than one field is in manifest-checks.ts, never here.
 
 import { z } from 'zod';
+import { dockerFields } from './docker-options.ts';
 import {
   commandWordCharactersMax,
   commandWordsMax,
@@ -138,6 +139,7 @@ const microservice = z
       .describe(imageForm)
       .optional(),
     args: words.describe("a list of strings, in place of the image's CMD").optional(),
+    ...dockerFields,
     env: z.record(envName, envValue).default({}).describe('an object of strings: {KEY: value}'),
     workingDirectory: z
       .string()

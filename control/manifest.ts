@@ -1,6 +1,7 @@
 // Manifests: what operators declare, checked and turned into specs. Called by apply.ts (and by the CLI before it sends anything).
 // Everything is checked before anything is returned; it must never read or write the fabric.
 
+import { dockerFieldNames, dockerOptionsOf } from './docker-options.ts';
 import { ManifestError } from './errors.ts';
 import type { MicroserviceSpec } from './fabric.ts';
 import { manifestDepthMax, manifestDocumentsMax, manifestIssuesMax, manifestValuesMax } from './limits.ts';
@@ -15,7 +16,14 @@ import {
   type ParsedMicroservice,
   type ParsedProbe,
 } from './manifest-schema.ts';
-import { type EngineSpec, type ProbeSpec, type Probes, probeKinds, type Resources } from './plan.ts';
+import {
+  type DockerOptions,
+  type EngineSpec,
+  type ProbeSpec,
+  type Probes,
+  probeKinds,
+  type Resources,
+} from './plan.ts';
 import { didYouMean } from './suggestion.ts';
 
 export type { ManifestIssue };
@@ -131,6 +139,12 @@ function toResources({ memory, cpus, pids }: NonNullable<ParsedMicroservice['res
   return Object.keys(resources).length === 0 ? {} : { resources };
 }
 
+/** They are the engine's, and there only where they are said. */
+function withoutDockerOptions<Rest extends object>(rest: Rest): Omit<Rest, keyof DockerOptions> {
+  const names: string[] = dockerFieldNames;
+  return Object.fromEntries(Object.entries(rest).filter(([name]) => !names.includes(name))) as typeof rest;
+}
+
 function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
   const { probes, placement, workingDirectory, healthyAfterMs, resources, engine, command, image, args, ...rest } =
     parsed;
@@ -138,10 +152,10 @@ function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
   const workload: EngineSpec =
     engine === 'process'
       ? { engine, command: command ?? [] }
-      : { engine, image: image ?? '', ...(command && { command }), ...(args && { args }) };
+      : { engine, image: image ?? '', ...(command && { command }), ...(args && { args }), ...dockerOptionsOf(parsed) };
   return {
+    ...withoutDockerOptions(rest),
     ...workload,
-    ...rest,
     placement: {
       ...(placement.node !== undefined && { node: placement.node }),
       ...(placement.labels !== undefined && { labels: placement.labels }),

@@ -64,7 +64,19 @@ export interface ProcessSpec {
   workingDirectory?: string;
 }
 
-export interface DockerSpec {
+/** What a container has of its box; all of it as in the manifest, and left out where nothing is said. */
+export interface DockerOptions {
+  /** `user` or `user:group`, by name or number. */
+  user?: string;
+  readOnlyRoot?: boolean;
+  /** Names without CAP_. */
+  capabilities?: { add?: string[]; drop?: string[] };
+  privileged?: boolean;
+  /** Paths of the node's devices, the same inside. */
+  devices?: string[];
+}
+
+export interface DockerSpec extends DockerOptions {
   engine: 'docker';
   /** Reference as `docker run` takes it. */
   image: string;

@@ -44,6 +44,8 @@ export interface NodeView {
   engines: string[];
   /** Those of them that cannot be used now, and why. */
   unavailableEngines?: Record<string, string>;
+  /** What it lets workloads have of its box, and the only images it runs, where it says so. */
+  policy?: { allow: string[]; images?: string[] };
   state: 'connected' | 'unreachable' | 'revoked';
   revoked?: { at: number; reason: string };
   admittedAt?: number;

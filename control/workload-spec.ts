@@ -2,6 +2,7 @@
 // the views (which must know what is wanted before any plan says so). Pure but for a bounded memory of file hashes.
 
 import { canonicalJson, sha256 } from './canonical-json.ts';
+import { dockerOptionsOf } from './docker-options.ts';
 import type { ConfigRecord, MicroserviceSpec } from './fabric.ts';
 import { hashedConfigsMax, slotPathCharactersMax } from './limits.ts';
 import type { ConfigMount, EngineSpec, FileDocument, WorkloadSpec } from './plan.ts';
@@ -24,7 +25,14 @@ function engineSpec(microservice: MicroserviceSpec): EngineSpec {
   const folder = workingDirectory === undefined ? {} : { workingDirectory };
   if (microservice.engine === 'process') return { engine: 'process', command: microservice.command, ...folder };
   const { image, command, args } = microservice;
-  return { engine: 'docker', image, ...(command && { command }), ...(args && { args }), ...folder };
+  return {
+    engine: 'docker',
+    image,
+    ...(command && { command }),
+    ...(args && { args }),
+    ...dockerOptionsOf(microservice),
+    ...folder,
+  };
 }
 
 export interface WorkloadFiles {

@@ -1,7 +1,7 @@
 // A launch as a container, and a container as an instance. Pure; called by docker-engine.ts.
 
 import { createHash } from 'node:crypto';
-import type { Resources } from '../control/plan.ts';
+import type { DockerOptions, Resources } from '../control/plan.ts';
 import { memoryBytes } from '../control/quantity.ts';
 import type { ContainerFacts, ContainerOptions } from './docker-client.ts';
 import { labelsOf, ownerLabels } from './docker-labels.ts';
@@ -42,13 +42,13 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
     ...(spec.command && { Entrypoint: spec.command, Cmd: spec.args ?? [] }),
     ...(spec.command === undefined && spec.args && { Cmd: spec.args }),
     ...(spec.workingDirectory !== undefined && { WorkingDir: spec.workingDirectory }),
+    ...(spec.user !== undefined && { User: spec.user }),
     Env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
     HostConfig: {
       Init: place.init,
       // The instance's actor restarts, with back-off and with a reason.
       RestartPolicy: { Name: 'no' },
-      CapDrop: ['NET_RAW'],
-      SecurityOpt: ['no-new-privileges'],
+      ...rights(spec),
       ...limits(spec.resources),
       NetworkMode: place.network,
       Mounts: [{ Type: 'bind', Source: place.filesFolder, Target: containerFilesFolder, ReadOnly: true }],
@@ -73,8 +73,25 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
   };
 }
 
+/** Nobody pings or forges packets unasked. A privileged container is everything that root is, which these would contradict. */
+function rights({ privileged, capabilities = {}, readOnlyRoot, devices }: DockerOptions): HostConfig {
+  const { add = [], drop = [] } = capabilities;
+  const asked = add.includes('NET_RAW') || add.includes('ALL') || drop.includes('NET_RAW') || drop.includes('ALL');
+  const dropped = asked ? drop : ['NET_RAW', ...drop];
+  return {
+    ...(privileged ? { Privileged: true } : { CapDrop: dropped, SecurityOpt: ['no-new-privileges'] }),
+    ...(add.length > 0 && !privileged && { CapAdd: add }),
+    ...(readOnlyRoot && { ReadonlyRootfs: true }),
+    ...(devices && {
+      Devices: devices.map((path) => ({ PathOnHost: path, PathInContainer: path, CgroupPermissions: 'rwm' })),
+    }),
+  };
+}
+
+type HostConfig = NonNullable<ContainerOptions['HostConfig']>;
+
 /** With swap: a limit that swap stretches is none. */
-function limits({ memory, cpus, pids }: Resources = {}): NonNullable<ContainerOptions['HostConfig']> {
+function limits({ memory, cpus, pids }: Resources = {}): HostConfig {
   const bytes = memory === undefined ? undefined : memoryBytes(memory);
   return {
     ...(bytes !== undefined && { Memory: bytes, MemorySwap: bytes }),

@@ -2,6 +2,7 @@
 // every boot, so nothing may get there that a later reader stumbles over. Fields that this version does not know are let be.
 
 import { z } from 'zod';
+import { dockerFields } from '../control/docker-options.ts';
 import type { Plan } from '../control/plan.ts';
 import { memoryBytes } from '../control/quantity.ts';
 import { planFilesMax, planInstancesMax } from './limits.ts';
@@ -38,6 +39,7 @@ const engine = z.discriminatedUnion('engine', [
     image: name,
     command: command.optional(),
     args: z.array(text).optional(),
+    ...dockerFields,
   }),
 ]);
 const engineNames: unknown[] = ['process', 'docker'];

@@ -117,6 +117,24 @@ const refusals: [title: string, object: unknown, path: string, reason: RegExp, g
     /is empty/,
   ],
   [
+    'a right of containers for a program',
+    changed(application(), `${sensor}.privileged`, true),
+    'spec.microservices[0].privileged',
+    /not a field of engine process/,
+  ],
+  [
+    'a device that is none',
+    changed(application(), `${sensor}.devices`, ['/dev/../etc']),
+    'spec.microservices[0].devices[0]',
+    /not accepted/,
+  ],
+  [
+    'a capability with CAP_',
+    changed(application(), `${sensor}.capabilities`, { add: ['CAP_NET_ADMIN'] }),
+    'spec.microservices[0].capabilities.add[0]',
+    /not accepted/,
+  ],
+  [
     'an unknown unit of memory',
     changed(application(), `${sensor}.resources`, { memory: '128MB' }),
     'spec.microservices[0].resources.memory',

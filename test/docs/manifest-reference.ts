@@ -60,6 +60,15 @@ export const meanings: Record<'Application' | 'Config', Record<string, string>> 
       "The program and its arguments. For a container: in place of the image's ENTRYPOINT",
     'spec.microservices[].image': 'The image; `docker` needs one, `process` takes none',
     'spec.microservices[].args': "Arguments, in place of the image's CMD; `docker` alone",
+    'spec.microservices[].user': 'Who it runs as in its container, in place of the image’s user',
+    'spec.microservices[].readOnlyRoot': 'The container cannot write to its own file system',
+    'spec.microservices[].capabilities.add':
+      'More rights of root. [The node must allow it](docker.md#what-a-node-allows)',
+    'spec.microservices[].capabilities.drop': 'Fewer of them; NET_RAW is always dropped unless it is added',
+    'spec.microservices[].privileged':
+      'All that root may on the node. [The node must allow it](docker.md#what-a-node-allows)',
+    'spec.microservices[].devices':
+      'Devices of the node, under the same path. [The node must allow them](docker.md#what-a-node-allows)',
     'spec.microservices[].env': 'Environment variables',
     'spec.microservices[].workingDirectory':
       "Where it starts; by default the instance's own folder, or what the image says",

@@ -6,6 +6,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
+import type { DockerOptions } from '../../control/plan.ts';
 import { createDockerEngine } from '../../node-runtime/docker-engine.ts';
 import type { Engine, Launch } from '../../node-runtime/engine.ts';
 import { DockerUnavailableError, ExecFailedError, NameServerError } from '../../node-runtime/errors.ts';
@@ -175,6 +176,43 @@ else {
     t.is(await dockerd.docker('inspect', '--format', format, name), '25165824 25165824 500000000 20');
     t.is(engine.notHeld(spec), undefined);
   });
+
+  test.serial(
+    'a container runs as the user, with the rights and the devices that its specification says',
+    async (t) => {
+      const world = await createWorld(dockerd.host);
+      t.teardown(world.close);
+      const says = async (instance: string, options: DockerOptions) => {
+        const script =
+          'id -u; id -g; touch /x 2>/dev/null && echo writes; grep -E "^(CapBnd|NoNewPrivs)" /proc/self/status; ls /dev/fuse 2>/dev/null';
+        const launch = launchOf(['/bin/sh', '-c', script], { instance });
+        await world.engine.launch({ ...launch, spec: { ...launch.spec, ...options } });
+        await world.engine.waitForExit(instance);
+        const words: string[] = [];
+        for await (const { text } of world.engine.logs(instance, { tail: 100, follow: false })) words.push(text);
+        const [uid, gid, ...rest] = words;
+        const bits = BigInt(`0x${rest.find((line) => line.startsWith('CapBnd'))?.split(/\s+/)[1]}`);
+        return {
+          user: `${uid}:${gid}`,
+          writes: rest.includes('writes'),
+          confined: rest.some((line) => /^NoNewPrivs:\s*1$/.test(line)),
+          bits,
+          raw: (bits >> 13n) & 1n,
+          admin: (bits >> 12n) & 1n,
+          fuse: rest.includes('/dev/fuse'),
+        };
+      };
+      const plain = { user: '0:0', writes: true, confined: true, raw: 0n, admin: 0n, fuse: false };
+      t.like(await says('default.app.plain.0', {}), plain);
+      const less = await says('default.app.less.0', {
+        ...{ user: '1000:1001', readOnlyRoot: true, capabilities: { drop: ['ALL'] } },
+      });
+      t.like(less, { user: '1000:1001', writes: false, bits: 0n });
+      const more = await says('default.app.more.0', { capabilities: { add: ['NET_ADMIN'] }, devices: ['/dev/fuse'] });
+      t.like(more, { ...plain, admin: 1n, fuse: true });
+      t.is((await says('default.app.raw.0', { capabilities: { add: ['NET_RAW'] } })).raw, 1n);
+    },
+  );
 
   test.serial('a command that hangs in a container is ended, and others can be run after it', async (t) => {
     const world = await createWorld(dockerd.host);
