@@ -3,6 +3,7 @@
 
 import { z } from 'zod';
 import { capabilitiesMax, devicesMax } from './limits.ts';
+import { dnsLabelForm, dnsLabelPattern } from './names.ts';
 import type { DockerOptions } from './plan.ts';
 
 const capability = z
@@ -10,6 +11,23 @@ const capability = z
   .regex(/^(?!CAP_)[A-Z][A-Z_]{1,40}$/)
   .describe('a capability without CAP_, such as NET_ADMIN, or ALL');
 const capabilityList = z.array(capability).max(capabilitiesMax).describe('a list of names without CAP_: [NET_ADMIN]');
+
+const folder = (what: string) =>
+  z
+    .string()
+    .max(1024)
+    .regex(/^(\/(?!\.{1,2}(\/|$))[^/\0:,]+)+$/)
+    .describe(what);
+
+/** Of programs too, which have neither path nor hostPath (manifest-checks.ts). */
+export const volume = z
+  .strictObject({
+    name: z.string().regex(dnsLabelPattern).describe(dnsLabelForm),
+    path: folder('an absolute path in the container, such as /var/lib/data').optional(),
+    hostPath: folder('an absolute path of the node, such as /srv/data').optional(),
+    readOnly: z.boolean().describe('true or false').optional(),
+  })
+  .describe('{name: data, path: /var/lib/data}');
 
 export const dockerFields = {
   user: z

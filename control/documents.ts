@@ -2,7 +2,7 @@
 // reason and never an exception in the middle of planning. Called by the planner and the views; it must never write.
 
 import { z } from 'zod';
-import { dockerFields } from './docker-options.ts';
+import { dockerFields, volume } from './docker-options.ts';
 import type { ApplicationRecord, ConfigRecord, NodeRecord, PlacementRecord } from './fabric.ts';
 import { microservicesMax, replicasMax } from './limits.ts';
 import { dnsLabelPattern, isConfigPath } from './names.ts';
@@ -60,6 +60,7 @@ const common = z.looseObject({
     .optional(),
   replicas: count.max(replicasMax),
   placement: z.looseObject({ node: label.optional(), labels: texts.optional() }),
+  volumes: z.array(volume).optional(),
   startup: probe.optional(),
   readiness: probe.optional(),
   liveness: probe.optional(),

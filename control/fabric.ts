@@ -1,6 +1,6 @@
 // Documents of the fabric database (controllers only) and the observed documents of mailboxes. Types only.
 
-import type { EngineSpec, PlanVersion, PortSpec, ProbeKind, Probes, Resources } from './plan.ts';
+import type { EngineSpec, PlanVersion, PortSpec, ProbeKind, Probes, Resources, VolumeSpec } from './plan.ts';
 
 export type RouterMode = 'interior' | 'edge';
 
@@ -34,6 +34,7 @@ export type MicroserviceSpec = EngineSpec &
     ports: PortSpec[];
     configs: string[];
     resources?: Resources;
+    volumes?: VolumeSpec[];
     replicas: number;
     placement: { node?: string; labels?: Record<string, string> };
     healthyAfterMs?: number;

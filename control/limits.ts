@@ -217,3 +217,4 @@ export const capabilitiesMax = 64;
 export const devicesMax = 64;
 /** What of a node's policy is shown; it has a handful of rights, and patterns of images. */
 export const policyItemsMax = 64;
+export const volumesMax = 64;

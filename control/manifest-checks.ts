@@ -85,6 +85,38 @@ function checkEngine(microservice: ParsedMicroservice, at: Path): FieldIssue[] {
   return issues;
 }
 
+/** Where the container's own files are: node-runtime/docker-container.ts lays them there. */
+const ownFolder = '/selvedge';
+
+function checkVolumes({ engine, volumes = [] }: ParsedMicroservice, at: Path): FieldIssue[] {
+  const paths = volumes.map(({ path }, index) => path ?? index);
+  const issues = [
+    ...duplicates(
+      volumes.map(({ name }) => name),
+      (index) => [...at, index, 'name'],
+    ),
+    ...duplicates(paths, (index) => [...at, index, 'path']),
+  ];
+  for (const [index, volume] of volumes.entries()) {
+    if (engine === 'docker') {
+      const { path } = volume;
+      if (path === undefined)
+        issues.push(issue([...at, index, 'path'], 'is missing', 'an absolute path in the container'));
+      else if (path === ownFolder || path.startsWith(`${ownFolder}/`))
+        issues.push(
+          issue([...at, index, 'path'], `is where configs and identity are`, `a path outside of ${ownFolder}`),
+        );
+      continue;
+    }
+    for (const field of ['path', 'hostPath', 'readOnly'] as const) {
+      if (volume[field] === undefined) continue;
+      const accepted = 'engine: docker, or leave it out: a program finds its volume by VOLUME_<NAME>';
+      issues.push(issue([...at, index, field], `is not a field of engine ${engine}`, accepted));
+    }
+  }
+  return issues;
+}
+
 function checkMicroservice(microservice: ParsedMicroservice, at: Path): FieldIssue[] {
   const issues: FieldIssue[] = [];
   const unusable = serviceNameProblem(microservice.name);
@@ -108,6 +140,7 @@ function checkMicroservice(microservice: ParsedMicroservice, at: Path): FieldIss
   }
   return [
     ...issues,
+    ...checkVolumes(microservice, [...at, 'volumes']),
     ...checkPorts(microservice, at),
     ...duplicates(microservice.configs, (index) => [...at, 'configs', index]),
     ...duplicates(microservice.dependsOn, (index) => [...at, 'dependsOn', index]),

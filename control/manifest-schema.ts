@@ -2,7 +2,7 @@
 // accepted form that a refusal repeats. What concerns more than one field is in manifest-checks.ts, never here.
 
 import { z } from 'zod';
-import { dockerFields } from './docker-options.ts';
+import { dockerFields, volume } from './docker-options.ts';
 import {
   commandWordCharactersMax,
   commandWordsMax,
@@ -23,6 +23,7 @@ import {
   probeThresholdMax,
   replicasMax,
   stopTimeoutMsMax,
+  volumesMax,
 } from './limits.ts';
 import {
   configPathForm,
@@ -162,6 +163,7 @@ const microservice = z
       .default({})
       .describe('{node: box2} or {labels: {selvedge/router: edge}}'),
     resources: resources.optional(),
+    volumes: z.array(volume).max(volumesMax).describe('a list: [{name: data, path: /var/lib/data}]').optional(),
     probes: probes.default({}).describe('{startup: {…}, readiness: {…}, liveness: {…}}, each as wanted'),
     dependsOn: z
       .array(label)

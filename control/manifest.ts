@@ -23,6 +23,7 @@ import {
   type Probes,
   probeKinds,
   type Resources,
+  type VolumeSpec,
 } from './plan.ts';
 import { didYouMean } from './suggestion.ts';
 
@@ -128,6 +129,15 @@ function toProbes(probes: ParsedMicroservice['probes']): Probes {
   return Object.fromEntries(declared) as Probes;
 }
 
+function toVolume({ name, path, hostPath, readOnly }: NonNullable<ParsedMicroservice['volumes']>[number]): VolumeSpec {
+  return {
+    name,
+    ...(path !== undefined && { path }),
+    ...(hostPath !== undefined && { hostPath }),
+    ...(readOnly !== undefined && { readOnly }),
+  };
+}
+
 function toResources({ memory, cpus, pids }: NonNullable<ParsedMicroservice['resources']> = {}): {
   resources?: Resources;
 } {
@@ -146,8 +156,19 @@ function withoutDockerOptions<Rest extends object>(rest: Rest): Omit<Rest, keyof
 }
 
 function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
-  const { probes, placement, workingDirectory, healthyAfterMs, resources, engine, command, image, args, ...rest } =
-    parsed;
+  const {
+    probes,
+    placement,
+    workingDirectory,
+    healthyAfterMs,
+    resources,
+    volumes,
+    engine,
+    command,
+    image,
+    args,
+    ...rest
+  } = parsed;
   // manifest-checks.ts has seen to it that each engine's own fields are there.
   const workload: EngineSpec =
     engine === 'process'
@@ -164,6 +185,7 @@ function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
     ...toProbes(probes),
     // An empty one limits nothing, and says nothing.
     ...toResources(resources),
+    ...(volumes !== undefined && volumes.length > 0 && { volumes: volumes.map(toVolume) }),
     ...(healthyAfterMs !== undefined && { healthyAfterMs }),
   };
 }

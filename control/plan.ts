@@ -54,6 +54,17 @@ export interface Resources {
   pids?: number;
 }
 
+/** What outlives an instance's runs: a volume of its own on its node, or a folder of the node. */
+export interface VolumeSpec {
+  /** DNS label, unique in the microservice. */
+  name: string;
+  /** Absolute, in a container; a program is told where its volume is. */
+  path?: string;
+  /** Absolute, on the node; in place of a volume. */
+  hostPath?: string;
+  readOnly?: boolean;
+}
+
 /** What is run, in the words of the engine that runs it. */
 export type EngineSpec = ProcessSpec | DockerSpec;
 
@@ -95,6 +106,7 @@ export type WorkloadSpec = EngineSpec &
     ports: PortSpec[];
     configs: ConfigMount[];
     resources?: Resources;
+    volumes?: VolumeSpec[];
     /** Left out where it is the default: a specification's hash outlives versions of the program. */
     healthyAfterMs?: number;
     restart: 'always' | 'on-failure' | 'never';

@@ -82,7 +82,7 @@ export function createSpecCompiler(): SpecCompiler {
         if (config === undefined) return { missingConfig: name };
         mounts.push({ name, files: hashesOf(config) });
       }
-      const { env, ports, resources, startup, readiness, liveness, restart, healthyAfterMs, stopTimeoutMs } =
+      const { env, ports, resources, volumes, startup, readiness, liveness, restart, healthyAfterMs, stopTimeoutMs } =
         microservice;
       const spec: WorkloadSpec = {
         ...engineSpec(microservice),
@@ -91,6 +91,7 @@ export function createSpecCompiler(): SpecCompiler {
         configs: mounts,
         // What is not said is left out: the hash of what runs must not change with a version that knows more.
         ...(resources !== undefined && { resources }),
+        ...(volumes !== undefined && { volumes }),
         ...(startup !== undefined && { startup }),
         ...(readiness !== undefined && { readiness }),
         ...(liveness !== undefined && { liveness }),

@@ -81,7 +81,11 @@ async function realPorts({
     disk: createFileDisk(dataFolder),
     engines: createEngines(
       [
-        createProcessEngine({ folder: join(dataFolder, 'instances'), clock }),
+        createProcessEngine({
+          folder: join(dataFolder, 'instances'),
+          volumesFolder: join(dataFolder, 'volumes'),
+          clock,
+        }),
         createDockerEngine({
           folder: join(dataFolder, 'containers'),
           clock,

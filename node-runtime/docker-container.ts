@@ -1,12 +1,13 @@
 // A launch as a container, and a container as an instance. Pure; called by docker-engine.ts.
 
 import { createHash } from 'node:crypto';
-import type { DockerOptions, Resources } from '../control/plan.ts';
+import type { DockerOptions, Resources, VolumeSpec } from '../control/plan.ts';
 import { memoryBytes } from '../control/quantity.ts';
 import type { ContainerFacts, ContainerOptions } from './docker-client.ts';
 import { labelsOf, ownerLabels } from './docker-labels.ts';
 import type { EngineInstance, EngineOwner, Exit, Launch } from './engine.ts';
 import { LaunchRefusedError } from './errors.ts';
+import { volumeVariable } from './launch-check.ts';
 import { DOCKER_LOG_FILE_BYTES_MAX } from './limits.ts';
 
 /** Where configs and identity are in a container: `/selvedge/configs/<name>/…`, `/selvedge/identity/…`; read-only. */
@@ -34,7 +35,9 @@ export function containerName({ fabricId, node }: EngineOwner, instance: string)
 export function containerOptions(launch: Launch, place: ContainerPlace): ContainerOptions {
   const { spec, instance } = launch;
   if (spec.engine !== 'docker') throw new LaunchRefusedError(instance, `engine: it is for engine ${spec.engine}`);
-  const env = { ...spec.env, ...launch.env };
+  const volumes = (spec.volumes ?? []).map((volume) => ({ ...volume, path: volume.path ?? '' }));
+  const told = volumes.map(({ name, path }) => [volumeVariable(name), path]);
+  const env: Record<string, string> = { ...Object.fromEntries(told), ...spec.env, ...launch.env };
   const options: ContainerOptions = {
     name: containerName(place.owner, instance),
     Hostname: hostNameOf(instance),
@@ -51,7 +54,10 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
       ...rights(spec),
       ...limits(spec.resources),
       NetworkMode: place.network,
-      Mounts: [{ Type: 'bind', Source: place.filesFolder, Target: containerFilesFolder, ReadOnly: true }],
+      Mounts: [
+        { Type: 'bind', Source: place.filesFolder, Target: containerFilesFolder, ReadOnly: true },
+        ...volumes.map((volume) => mountOf(volume, instance, place.owner)),
+      ],
       LogConfig: { Type: 'json-file', Config: { 'max-size': `${DOCKER_LOG_FILE_BYTES_MAX}`, 'max-file': '2' } },
     },
     NetworkingConfig: { EndpointsConfig: { [place.network]: { IPAMConfig: { IPv4Address: place.address } } } },
@@ -72,6 +78,25 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
     HostConfig: { ...options.HostConfig, Dns: place.resolvers },
   };
 }
+
+/** Made by Docker with the container, and left when that is removed: what it holds is the operator's. */
+function mountOf(
+  { name, path, hostPath, readOnly = false }: VolumeSpec & { path: string },
+  instance: string,
+  owner: EngineOwner,
+): MountSettings {
+  const common = { Target: path, ReadOnly: readOnly };
+  if (hostPath !== undefined) return { Type: 'bind', Source: hostPath, ...common };
+  const labels = { ...ownerLabels(owner), [labelsOf.instance]: instance };
+  return {
+    Type: 'volume',
+    Source: `${containerName(owner, instance)}-${name}`,
+    ...common,
+    VolumeOptions: { Labels: labels, NoCopy: false, DriverConfig: { Name: 'local', Options: {} } },
+  };
+}
+
+type MountSettings = NonNullable<HostConfig['Mounts']>[number];
 
 /** Nobody pings or forges packets unasked. A privileged container is everything that root is, which these would contradict. */
 function rights({ privileged, capabilities = {}, readOnlyRoot, devices }: DockerOptions): HostConfig {

@@ -2,7 +2,7 @@
 // every boot, so nothing may get there that a later reader stumbles over. Fields that this version does not know are let be.
 
 import { z } from 'zod';
-import { dockerFields } from '../control/docker-options.ts';
+import { dockerFields, volume } from '../control/docker-options.ts';
 import type { Plan } from '../control/plan.ts';
 import { memoryBytes } from '../control/quantity.ts';
 import { planFilesMax, planInstancesMax } from './limits.ts';
@@ -57,6 +57,7 @@ const common = z.looseObject({
       pids: z.number().int().positive().optional(),
     })
     .optional(),
+  volumes: z.array(volume).optional(),
   startup: probe.optional(),
   readiness: probe.optional(),
   liveness: probe.optional(),

@@ -3,7 +3,7 @@
 
 import type { WorkloadSpec } from '../control/plan.ts';
 
-export const allowances = ['privileged', 'capabilities', 'devices'] as const;
+export const allowances = ['privileged', 'capabilities', 'devices', 'host-paths'] as const;
 export type Allowance = (typeof allowances)[number];
 
 export interface NodePolicy {
@@ -37,6 +37,8 @@ function wants(spec: WorkloadSpec): [Allowance, string][] {
   if (privileged === true) wanted.push(['privileged', 'a privileged container']);
   if (added.length > 0) wanted.push(['capabilities', `the capabilities ${added.join(', ')}`]);
   if (devices.length > 0) wanted.push(['devices', `the devices ${devices.join(', ')}`]);
+  const paths = (spec.volumes ?? []).flatMap(({ hostPath }) => hostPath ?? []);
+  if (paths.length > 0) wanted.push(['host-paths', `${paths.join(', ')} of its box in a container`]);
   return wanted;
 }
 

@@ -4,7 +4,7 @@
 
 import { constants } from 'node:fs';
 import { access, mkdir, readdir, rm } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { type Cgroups, closeCgroups, describeNotHeld, detectCgroups, removeGroups } from './cgroups.ts';
 import type { Clock } from './clock.ts';
 import type { Engine, EngineInstance } from './engine.ts';
@@ -32,6 +32,8 @@ import { createProcessWaits, type ProcessWaits } from './process-wait.ts';
 export interface ProcessEngineDependencies {
   /** Where the instances' folders are; made with mode 0700. */
   folder: string;
+  /** Where volumes are, which outlive their instances; beside the instances' folders by default. */
+  volumesFolder?: string;
   clock: Clock;
   /** Appended to every workload's PATH; the folder of the running Node by default. */
   nodeExecutableFolder?: string;
@@ -63,6 +65,7 @@ interface Started {
 export function createProcessEngine(dependencies: ProcessEngineDependencies): ProcessEngine {
   const { clock, logger, trial = {}, nodeExecutableFolder = dirname(process.execPath) } = dependencies;
   const root = resolve(dependencies.folder);
+  const volumesFolder = resolve(dependencies.volumesFolder ?? join(root, '.volumes'));
   const queue = createKeyedQueue();
   const logs = new Map<string, ProcessLog>();
   let starting: Promise<Started> | undefined;
@@ -105,7 +108,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     for (const instance of await instancesOnDisk()) await logOf(instance).check();
     const waits = createProcessWaits({ clock, table, open, stopping: stopping.signal });
     const launcher = createProcessLauncher({
-      ...{ clock, table, tools, names, cgroups, nodeExecutableFolder, open, logOf, waits },
+      ...{ clock, table, tools, names, cgroups, volumesFolder, nodeExecutableFolder, open, logOf, waits },
     });
     return { table, names, cgroups, launcher, waits, stopping, maintenance: maintain(stopping.signal) };
   }

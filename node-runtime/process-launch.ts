@@ -3,12 +3,13 @@
 
 import type { ChildProcess } from 'node:child_process';
 import { constants } from 'node:fs';
-import { access, stat } from 'node:fs/promises';
+import { access, mkdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type Cgroups, dataBytes, makeGroups, removeGroups } from './cgroups.ts';
 import type { Clock } from './clock.ts';
 import type { EngineInstance, Exit, Launch } from './engine.ts';
 import { DiskError, InstanceRunningError, LaunchFailedError, WorkingDirectoryError } from './errors.ts';
-import { workloadEnvironment } from './launch-check.ts';
+import { volumeVariable, workloadEnvironment } from './launch-check.ts';
 import { LAUNCH_RECORD_POLL_MS, LAUNCH_RECORD_WAIT_MS } from './limits.ts';
 import { killAll } from './process-end.ts';
 import type { InstanceFolder, LaunchRecord } from './process-folder.ts';
@@ -31,6 +32,8 @@ export interface ProcessLauncherDependencies {
   tools: ShimTools;
   names: Names;
   cgroups: Cgroups;
+  /** Absolute. */
+  volumesFolder: string;
   nodeExecutableFolder: string;
   open(instance: string): InstanceFolder;
   logOf(instance: string): ProcessLog;
@@ -38,8 +41,21 @@ export interface ProcessLauncherDependencies {
 }
 
 export function createProcessLauncher(dependencies: ProcessLauncherDependencies): ProcessLauncher {
-  const { clock, table, tools, names, cgroups, nodeExecutableFolder, open, logOf, waits } = dependencies;
+  const { clock, table, tools, names, cgroups, volumesFolder, nodeExecutableFolder, open, logOf, waits } = dependencies;
   let launches = 0;
+
+  /** Its volumes, made where they are not there yet; nobody but a person removes one. */
+  async function volumes({ instance, spec }: Launch): Promise<Record<string, string>> {
+    const told: Record<string, string> = {};
+    for (const { name } of spec.volumes ?? []) {
+      const path = join(volumesFolder, instance, name);
+      await mkdir(path, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+        throw new DiskError('make the volume', path, error);
+      });
+      told[volumeVariable(name)] = path;
+    }
+    return told;
+  }
 
   async function prepare(
     folder: InstanceFolder,
@@ -140,7 +156,7 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
         specHash: launch.specHash,
         startedAt,
         boot: table.boot,
-        env: { ...spec.env, ...launch.env },
+        env: { ...(await volumes(launch)), ...spec.env, ...launch.env },
         files: launch.files.map(({ path }) => path),
         ...(groups.length > 0 && { groups }),
       };

@@ -57,7 +57,7 @@ export function durationOption(flags: string, description: string, standard: str
   return new Option(flags, description).argParser(parseDuration).default(parseDuration(standard), standard);
 }
 
-const allowances: readonly Allowance[] = ['privileged', 'capabilities', 'devices'];
+const allowances: readonly Allowance[] = ['privileged', 'capabilities', 'devices', 'host-paths'];
 
 /** What containers may have of this box. */
 export function allowOption(): Option {

@@ -135,6 +135,40 @@ const refusals: [title: string, object: unknown, path: string, reason: RegExp, g
     /not accepted/,
   ],
   [
+    'two volumes of one name',
+    changed(application(), `${sensor}.volumes`, [{ name: 'data' }, { name: 'data' }]),
+    'spec.microservices[0].volumes[1].name',
+    /is there twice/,
+  ],
+  [
+    'a folder of the node for a program',
+    changed(application(), `${sensor}.volumes`, [{ name: 'data', hostPath: '/srv' }]),
+    'spec.microservices[0].volumes[0].hostPath',
+    /not a field of engine process/,
+  ],
+  [
+    'a volume over the container’s own files',
+    changed(application(), sensor, {
+      ...{ name: 'web', engine: 'docker', image: 'web', volumes: [{ name: 'data', path: '/selvedge/identity' }] },
+    }),
+    'spec.microservices[0].volumes[0].path',
+    /configs and identity/,
+  ],
+  [
+    'a volume that leaves its path',
+    changed(application(), sensor, {
+      ...{ name: 'web', engine: 'docker', image: 'web', volumes: [{ name: 'data', path: '/srv/../selvedge' }] },
+    }),
+    'spec.microservices[0].volumes[0].path',
+    /not accepted/,
+  ],
+  [
+    'a volume without a place in the container',
+    changed(application(), sensor, { name: 'web', engine: 'docker', image: 'web', volumes: [{ name: 'data' }] }),
+    'spec.microservices[0].volumes[0].path',
+    /missing/,
+  ],
+  [
     'an unknown unit of memory',
     changed(application(), `${sensor}.resources`, { memory: '128MB' }),
     'spec.microservices[0].resources.memory',

@@ -84,6 +84,12 @@ export const meanings: Record<'Application' | 'Config', Record<string, string>> 
       'The most memory that an instance may use; past it the kernel ends it, and its reason says so',
     'spec.microservices[].resources.cpus': 'The most processor time, in cores; past it it waits',
     'spec.microservices[].resources.pids': 'The most processes and threads; past it no more are made',
+    'spec.microservices[].volumes[].name':
+      'A volume of each instance, which stays when the instance ends, changes or goes. `VOLUME_<NAME>` says where it is',
+    'spec.microservices[].volumes[].path': 'Where a container has it; `docker` needs one, `process` takes none',
+    'spec.microservices[].volumes[].hostPath':
+      'This folder of the node in place of a volume; `docker` alone. [The node must allow it](docker.md#what-a-node-allows)',
+    'spec.microservices[].volumes[].readOnly': 'The container cannot write to it; `docker` alone',
     ...probeMeanings('startup', 'So many periods may it take to start up; then it is restarted'),
     ...probeMeanings('readiness', 'So many failures in a row make it unready'),
     'spec.microservices[].probes.readiness.successThreshold': 'So many successes in a row make it ready',

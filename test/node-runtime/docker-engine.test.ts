@@ -6,7 +6,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import type { DockerOptions } from '../../control/plan.ts';
+import type { DockerOptions, VolumeSpec } from '../../control/plan.ts';
 import { createDockerEngine } from '../../node-runtime/docker-engine.ts';
 import type { Engine, Launch } from '../../node-runtime/engine.ts';
 import { DockerUnavailableError, ExecFailedError, NameServerError } from '../../node-runtime/errors.ts';
@@ -211,6 +211,38 @@ else {
       const more = await says('default.app.more.0', { capabilities: { add: ['NET_ADMIN'] }, devices: ['/dev/fuse'] });
       t.like(more, { ...plain, admin: 1n, fuse: true });
       t.is((await says('default.app.raw.0', { capabilities: { add: ['NET_RAW'] } })).raw, 1n);
+    },
+  );
+
+  test.serial(
+    'a volume outlives its container and its instance; a folder of the box is mounted, read-only where that is said',
+    async (t) => {
+      const world = await createWorld(dockerd.host);
+      t.teardown(world.close);
+      const { engine, owner } = world;
+      const instance = 'default.app.store.0';
+      const run = async (script: string, volumes: VolumeSpec[]): Promise<number | undefined> => {
+        const launch = launchOf(['/bin/sh', '-c', script], { instance });
+        await engine.launch({ ...launch, spec: { ...launch.spec, volumes } });
+        const { status } = await engine.waitForExit(instance);
+        await engine.remove(instance);
+        return status;
+      };
+      const own = { name: 'data', path: '/var/data' };
+      t.is(await run('echo kept > "$VOLUME_DATA/words"', [own]), 0);
+      t.is(await run('grep kept /var/data/words', [own]), 0);
+      t.is(await run('echo other > /var/data/words', [{ ...own, readOnly: true }]), 1);
+      const filter = `label=io.selvedge.node=${owner.node}`;
+      const name = await dockerd.docker('volume', 'ls', '--quiet', '--filter', filter);
+      t.is(name, `selvedge-${owner.fabricId.slice(0, 12)}-${owner.node}-${instance}-data`);
+      await dockerd.docker('volume', 'rm', name);
+
+      const hostPath = join(world.folder, 'of-the-box');
+      await mkdir(hostPath);
+      t.is(await run('echo written > /srv/box/words', [{ name: 'box', path: '/srv/box', hostPath }]), 0);
+      t.is(await readFile(join(hostPath, 'words'), 'utf8'), 'written\n');
+      const missing = [{ name: 'box', path: '/srv/box', hostPath: join(world.folder, 'not-there') }];
+      await t.throwsAsync(run('true', missing), { message: /not-there|does not exist/ });
     },
   );
 

@@ -10,15 +10,23 @@ import { createSimClock } from '../../simulations/sim-clock.ts';
 import { createSimEngine } from '../../simulations/sim-engine.ts';
 import { launchOf } from '../conformance/engine.ts';
 
-function container(options: DockerOptions, image = 'registry.example/shop/web:1.2'): WorkloadSpec {
+function container(
+  options: DockerOptions & Pick<WorkloadSpec, 'volumes'>,
+  image = 'registry.example/shop/web:1.2',
+): WorkloadSpec {
   const { command: _, ...common } = launchOf(['unused']).spec;
   return { ...common, engine: 'docker', image, ...options };
 }
 
-const rights: [Allowance, DockerOptions, RegExp][] = [
+const rights: [Allowance, Parameters<typeof container>[0], RegExp][] = [
   ['privileged', { privileged: true }, /a privileged container; `selvedge up --allow privileged`/],
   ['capabilities', { capabilities: { add: ['NET_ADMIN', 'SYS_TIME'] } }, /the capabilities NET_ADMIN, SYS_TIME;/],
   ['devices', { devices: ['/dev/ttyUSB0'] }, /the devices \/dev\/ttyUSB0; `selvedge up --allow devices`/],
+  [
+    'host-paths',
+    { volumes: [{ name: 'data', path: '/data', hostPath: '/srv/data' }] },
+    /\/srv\/data of its box in a container; `selvedge up --allow host-paths`/,
+  ],
 ];
 
 for (const [right, options, reason] of rights) {
