@@ -218,3 +218,5 @@ export const devicesMax = 64;
 /** What of a node's policy is shown; it has a handful of rights, and patterns of images. */
 export const policyItemsMax = 64;
 export const volumesMax = 64;
+export const containerLabelsMax = 64;
+export const extraHostsMax = 64;

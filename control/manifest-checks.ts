@@ -76,6 +76,10 @@ function checkEngine(microservice: ParsedMicroservice, at: Path): FieldIssue[] {
   const { engine, command, image, args } = microservice;
   const issues: FieldIssue[] = [];
   if (engine === 'docker' && image === undefined) issues.push(issue([...at, 'image'], 'is missing', imageForm));
+  for (const [name, { soft, hard }] of Object.entries(microservice.ulimits ?? {})) {
+    if (soft > hard)
+      issues.push(issue([...at, 'ulimits', name, 'soft'], `is more than hard, which is ${hard}`, `at most ${hard}`));
+  }
   if (engine === 'docker') return issues;
   if (command === undefined) issues.push(issue([...at, 'command'], 'is missing', commandForm));
   for (const [field, value] of Object.entries({ image, args, ...dockerOptionsOf(microservice) })) {

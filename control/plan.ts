@@ -85,6 +85,16 @@ export interface DockerOptions {
   privileged?: boolean;
   /** Paths of the node's devices, the same inside. */
   devices?: string[];
+  /** When the registry is asked for the image; `ifNotPresent` where nothing is said. */
+  pullPolicy?: 'ifNotPresent' | 'always' | 'never';
+  /** `os/architecture`, with a variant as wanted. */
+  platform?: string;
+  /** By the kernel's names without RLIMIT_, in small letters. */
+  ulimits?: Record<string, { soft: number; hard: number }>;
+  /** Of the container, for other programs. */
+  labels?: Record<string, string>;
+  /** Lines of its /etc/hosts: name to IP address. */
+  extraHosts?: Record<string, string>;
 }
 
 export interface DockerSpec extends DockerOptions {

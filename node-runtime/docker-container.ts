@@ -46,13 +46,14 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
     ...(spec.command === undefined && spec.args && { Cmd: spec.args }),
     ...(spec.workingDirectory !== undefined && { WorkingDir: spec.workingDirectory }),
     ...(spec.user !== undefined && { User: spec.user }),
+    ...(spec.platform !== undefined && { platform: spec.platform }),
     Env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
     HostConfig: {
       Init: place.init,
       // The instance's actor restarts, with back-off and with a reason.
       RestartPolicy: { Name: 'no' },
       ...rights(spec),
-      ...limits(spec.resources),
+      ...limits(spec),
       NetworkMode: place.network,
       Mounts: [
         { Type: 'bind', Source: place.filesFolder, Target: containerFilesFolder, ReadOnly: true },
@@ -63,6 +64,7 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
     NetworkingConfig: { EndpointsConfig: { [place.network]: { IPAMConfig: { IPv4Address: place.address } } } },
   };
   const labels = {
+    ...spec.labels,
     ...ownerLabels(place.owner),
     [labelsOf.instance]: instance,
     [labelsOf.spec]: launch.specHash,
@@ -116,12 +118,17 @@ function rights({ privileged, capabilities = {}, readOnlyRoot, devices }: Docker
 type HostConfig = NonNullable<ContainerOptions['HostConfig']>;
 
 /** With swap: a limit that swap stretches is none. */
-function limits({ memory, cpus, pids }: Resources = {}): HostConfig {
+function limits({ resources = {}, ulimits, extraHosts }: DockerOptions & { resources?: Resources }): HostConfig {
+  const { memory, cpus, pids } = resources;
   const bytes = memory === undefined ? undefined : memoryBytes(memory);
   return {
     ...(bytes !== undefined && { Memory: bytes, MemorySwap: bytes }),
     ...(cpus !== undefined && { NanoCpus: Math.round(cpus * 1e9) }),
     ...(pids !== undefined && { PidsLimit: pids }),
+    ...(ulimits && {
+      Ulimits: Object.entries(ulimits).map(([Name, { soft, hard }]) => ({ Name, Soft: soft, Hard: hard })),
+    }),
+    ...(extraHosts && { ExtraHosts: Object.entries(extraHosts).map(([name, address]) => `${name}:${address}`) }),
   };
 }
 

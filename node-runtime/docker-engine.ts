@@ -179,7 +179,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     async stage(spec, onProgress, signal) {
       if (spec.engine !== 'docker') return;
       const either = AbortSignal.any([signal, running().stopping.signal]);
-      await pullWhereMissing({ docker: connected(), clock }, spec.image, onProgress, either);
+      await pullWhereMissing({ docker: connected(), clock }, spec, onProgress, either);
     },
 
     async launch(launch) {

@@ -169,6 +169,63 @@ const refusals: [title: string, object: unknown, path: string, reason: RegExp, g
     /missing/,
   ],
   [
+    'a soft limit above the hard one',
+    changed(application(), sensor, {
+      name: 'web',
+      engine: 'docker',
+      image: 'web',
+      ulimits: { nofile: { soft: 2, hard: 1 } },
+    }),
+    'spec.microservices[0].ulimits.nofile.soft',
+    /more than hard, which is 1/,
+  ],
+  [
+    'a limit that the kernel does not have',
+    changed(application(), sensor, {
+      name: 'web',
+      engine: 'docker',
+      image: 'web',
+      ulimits: { files: { soft: 1, hard: 1 } },
+    }),
+    'spec.microservices[0].ulimits.files',
+    /./,
+  ],
+  [
+    'a label of Selvedge’s own',
+    changed(application(), sensor, {
+      name: 'web',
+      engine: 'docker',
+      image: 'web',
+      labels: { 'io.selvedge.node': 'x' },
+    }),
+    'spec.microservices[0].labels["io.selvedge.node"]',
+    /./,
+  ],
+  [
+    'a host that is no address',
+    changed(application(), sensor, {
+      name: 'web',
+      engine: 'docker',
+      image: 'web',
+      extraHosts: { printer: 'printer.example' },
+    }),
+    'spec.microservices[0].extraHosts.printer',
+    /not accepted/,
+  ],
+  [
+    'an unknown pull policy',
+    changed(application(), sensor, { name: 'web', engine: 'docker', image: 'web', pullPolicy: 'Always' }),
+    'spec.microservices[0].pullPolicy',
+    /not known/,
+    'always',
+  ],
+  [
+    'a platform without architecture',
+    changed(application(), sensor, { name: 'web', engine: 'docker', image: 'web', platform: 'linux' }),
+    'spec.microservices[0].platform',
+    /not accepted/,
+  ],
+  [
     'an unknown unit of memory',
     changed(application(), `${sensor}.resources`, { memory: '128MB' }),
     'spec.microservices[0].resources.memory',

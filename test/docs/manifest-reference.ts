@@ -69,6 +69,15 @@ export const meanings: Record<'Application' | 'Config', Record<string, string>> 
       'All that root may on the node. [The node must allow it](docker.md#what-a-node-allows)',
     'spec.microservices[].devices':
       'Devices of the node, under the same path. [The node must allow them](docker.md#what-a-node-allows)',
+    'spec.microservices[].pullPolicy':
+      'When the registry is asked for the image: where the node lacks it (without this field), before each start, or never',
+    'spec.microservices[].platform': 'The platform of the image, where it has several',
+    'spec.microservices[].ulimits': 'Limits of each of its processes, by name',
+    'spec.microservices[].ulimits.*.soft': 'Where it begins',
+    'spec.microservices[].ulimits.*.hard': 'How far it may raise it',
+    'spec.microservices[].labels':
+      'Labels of the container, for other programs on the node; placement does not look at them',
+    'spec.microservices[].extraHosts': 'More lines of its `/etc/hosts`; they come before the names of services',
     'spec.microservices[].env': 'Environment variables',
     'spec.microservices[].workingDirectory':
       "Where it starts; by default the instance's own folder, or what the image says",

@@ -16,6 +16,7 @@ import { eventually } from '../eventually.ts';
 import { skip } from '../skip.ts';
 import { busyboxImage, type Dockerd, dockerMissing, startDockerd } from './dockerd.ts';
 import { gone } from './process-world.ts';
+import { startRegistry } from './registry.ts';
 
 const clock = createSystemClock();
 const missing = await dockerMissing();
@@ -245,6 +246,65 @@ else {
       await t.throwsAsync(run('true', missing), { message: /not-there|does not exist/ });
     },
   );
+
+  test.serial('limits of processes, labels and hosts are those of the specification, logs stay bounded', async (t) => {
+    const world = await createWorld(dockerd.host);
+    t.teardown(world.close);
+    const launch = launchOf(['/bin/sh', '-c', 'ulimit -Sn; ulimit -Hn; grep printer /etc/hosts']);
+    const options: DockerOptions = {
+      ulimits: { nofile: { soft: 333, hard: 444 } },
+      labels: { 'org.example.team': 'cooling' },
+      extraHosts: { printer: '192.0.2.7' },
+      platform: await dockerd.docker('version', '--format', '{{.Server.Os}}/{{.Server.Arch}}'),
+    };
+    const { instance } = await world.engine.launch({ ...launch, spec: { ...launch.spec, ...options } });
+    t.is((await world.engine.waitForExit(instance)).status, 0);
+    const words: string[] = [];
+    for await (const { text } of world.engine.logs(instance, { tail: 9, follow: false })) words.push(text);
+    t.deepEqual(words.slice(0, 2), ['333', '444']);
+    t.regex(words[2] ?? '', /^192\.0\.2\.7\s+printer$/);
+    const name = `selvedge-${world.owner.fabricId.slice(0, 12)}-${world.owner.node}-${instance}`;
+    const format = '{{index .Config.Labels "org.example.team"}} {{index .HostConfig.LogConfig.Config "max-file"}}';
+    t.is(await dockerd.docker('inspect', '--format', format, name), 'cooling 2');
+  });
+
+  test.serial('an image is asked for as its pull policy says, and for the platform that is wanted', async (t) => {
+    const world = await createWorld(dockerd.host);
+    t.teardown(world.close);
+    const archive = join(world.folder, 'root.tar');
+    const id = await dockerd.docker('create', '--network', 'none', busyboxImage, 'true');
+    await dockerd.docker('export', '--output', archive, id);
+    await dockerd.docker('rm', id);
+    const registry = await startRegistry(await readFile(archive), 1_000);
+    t.teardown(() => rm(archive, { force: true }));
+    t.teardown(() => registry.close());
+    registry.release();
+    const { command: _, ...common } = launchOf(['unused']).spec;
+    const stage = (image: string, options: DockerOptions) =>
+      world.engine.stage(
+        { ...common, engine: 'docker', image, ...options },
+        () => undefined,
+        new AbortController().signal,
+      );
+    const image = registry.image('web');
+    await eventually(() => world.engine.unavailable() === undefined, { deadlineMs: 30_000, what: 'Docker' });
+    await t.throwsAsync(stage(image, { pullPolicy: 'never' }), {
+      message: /not on this node, and its pullPolicy is never/,
+    });
+    t.is(registry.asked.length, 0);
+    await stage(image, {});
+    const first = registry.asked.length;
+    t.true(first > 0);
+    await stage(image, { pullPolicy: 'ifNotPresent' });
+    await stage(image, { pullPolicy: 'never' });
+    t.is(registry.asked.length, first);
+    await stage(image, { pullPolicy: 'always' });
+    t.true(registry.asked.length > first);
+    await stage(busyboxImage, { pullPolicy: 'never' });
+    await t.throwsAsync(stage(busyboxImage, { pullPolicy: 'never', platform: 'linux/s390x' }), {
+      message: /not on this node/,
+    });
+  });
 
   test.serial('a command that hangs in a container is ended, and others can be run after it', async (t) => {
     const world = await createWorld(dockerd.host);
