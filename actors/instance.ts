@@ -67,11 +67,16 @@ export type InstanceEvent =
   /** One of its probes. */
   | ProbedEvent;
 
-function describeExit(exit: Exit | undefined): string {
+function describeExit({ exit, planned }: InstanceContext): string {
   if (exit === undefined) return 'it ended';
+  const memory = planned.spec.resources?.memory;
+  if (exit.outOfMemory && memory !== undefined) return `it ran out of its memory limit of ${memory}`;
   if (exit.signal !== undefined) return `it was ended by ${exit.signal}`;
   return exit.status === undefined ? 'it ended, nobody saw how' : `it exited with status ${exit.status}`;
 }
+
+/** Nothing helps but another spec, or another daemon with another policy. */
+const isHopeless = (error: unknown): boolean => (error as { needsChange?: unknown } | undefined)?.needsChange === true;
 
 function whyStopping({ deleted, illness }: InstanceContext): string {
   if (deleted) return 'being removed';
@@ -233,13 +238,20 @@ export const instanceMachine = setup({
         src: 'stage',
         input: ({ context }) => context.planned,
         onDone: 'creating',
-        onError: {
-          target: 'backingOff',
-          actions: [
-            assign({ reason: ({ event }) => `its image is not there: ${messageOf(event.error)}` }),
-            'countFailure',
-          ],
-        },
+        onError: [
+          {
+            guard: ({ event }) => isHopeless(event.error),
+            target: '#instance.failed',
+            actions: assign({ reason: ({ event }) => messageOf(event.error) }),
+          },
+          {
+            target: 'backingOff',
+            actions: [
+              assign({ reason: ({ event }) => `its image is not there: ${messageOf(event.error)}` }),
+              'countFailure',
+            ],
+          },
+        ],
       },
       states: {
         looking: { on: { PROGRESS: { target: 'pulling', actions: 'tellProgress' } } },
@@ -252,10 +264,20 @@ export const instanceMachine = setup({
         src: 'prepare',
         input: ({ context }) => context.planned,
         onDone: { target: 'starting', actions: assign({ launch: ({ event }) => event.output }) },
-        onError: {
-          target: 'backingOff',
-          actions: [assign({ reason: ({ event }) => `cannot be prepared: ${messageOf(event.error)}` }), 'countFailure'],
-        },
+        onError: [
+          {
+            guard: ({ event }) => isHopeless(event.error),
+            target: '#instance.failed',
+            actions: assign({ reason: ({ event }) => messageOf(event.error) }),
+          },
+          {
+            target: 'backingOff',
+            actions: [
+              assign({ reason: ({ event }) => `cannot be prepared: ${messageOf(event.error)}` }),
+              'countFailure',
+            ],
+          },
+        ],
       },
     },
     starting: {
@@ -267,10 +289,20 @@ export const instanceMachine = setup({
           target: 'running',
           actions: assign({ pid: ({ event }) => event.output.pid, exit: undefined }),
         },
-        onError: {
-          target: 'backingOff',
-          actions: [assign({ reason: ({ event }) => `cannot be started: ${messageOf(event.error)}` }), 'countFailure'],
-        },
+        onError: [
+          {
+            guard: ({ event }) => isHopeless(event.error),
+            target: '#instance.failed',
+            actions: assign({ reason: ({ event }) => messageOf(event.error) }),
+          },
+          {
+            target: 'backingOff',
+            actions: [
+              assign({ reason: ({ event }) => `cannot be started: ${messageOf(event.error)}` }),
+              'countFailure',
+            ],
+          },
+        ],
       },
     },
     running: {
@@ -395,7 +427,7 @@ export const instanceMachine = setup({
       },
     },
     ended: {
-      entry: ['gone', assign({ reason: ({ context }) => context.illness ?? describeExit(context.exit) })],
+      entry: ['gone', assign({ reason: ({ context }) => context.illness ?? describeExit(context) })],
       exit: 'recover',
       always: [
         { guard: 'completes', target: 'completed' },
@@ -457,6 +489,15 @@ export const instanceMachine = setup({
       entry: 'since',
       on: {
         DELETE: { target: 'stopping', actions: 'markDeleted' },
+        UPDATE: [{ guard: 'changed', target: 'waiting', actions: ['take', 'forgiveFailures'] }, { actions: 'take' }],
+      },
+    },
+    /** Not tried again until its specification changes; the next daemon, which may allow more, tries once. */
+    failed: {
+      entry: ['since', 'gone'],
+      on: {
+        DELETE: { target: 'stopping', actions: 'markDeleted' },
+        FOUND: { guard: ({ event }) => event.found.exit === undefined, target: 'finding', actions: 'takeFound' },
         UPDATE: [{ guard: 'changed', target: 'waiting', actions: ['take', 'forgiveFailures'] }, { actions: 'take' }],
       },
     },

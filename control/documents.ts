@@ -2,9 +2,11 @@
 // reason and never an exception in the middle of planning. Called by the planner and the views; it must never write.
 
 import { z } from 'zod';
+import { dockerFields, volume } from './docker-options.ts';
 import type { ApplicationRecord, ConfigRecord, NodeRecord, PlacementRecord } from './fabric.ts';
 import { microservicesMax, replicasMax } from './limits.ts';
 import { dnsLabelPattern, isConfigPath } from './names.ts';
+import { memoryBytes } from './quantity.ts';
 import type { Database, StoredDocument } from './store.ts';
 
 const label = z.string().regex(dnsLabelPattern);
@@ -36,6 +38,7 @@ const engine = z.discriminatedUnion('engine', [
     image: z.string().min(1),
     command: command.optional(),
     args: z.array(z.string()).optional(),
+    ...dockerFields,
     workingDirectory,
   }),
 ]);
@@ -45,8 +48,19 @@ const common = z.looseObject({
   env: texts,
   ports: z.array(port),
   configs: z.array(label),
+  resources: z
+    .looseObject({
+      memory: z
+        .string()
+        .refine((text) => memoryBytes(text) !== undefined)
+        .optional(),
+      cpus: z.number().positive().optional(),
+      pids: z.int().positive().optional(),
+    })
+    .optional(),
   replicas: count.max(replicasMax),
   placement: z.looseObject({ node: label.optional(), labels: texts.optional() }),
+  volumes: z.array(volume).optional(),
   startup: probe.optional(),
   readiness: probe.optional(),
   liveness: probe.optional(),

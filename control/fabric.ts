@@ -1,6 +1,6 @@
 // Documents of the fabric database (controllers only) and the observed documents of mailboxes. Types only.
 
-import type { EngineSpec, PlanVersion, PortSpec, ProbeKind, Probes } from './plan.ts';
+import type { EngineSpec, PlanVersion, PortSpec, ProbeKind, Probes, Resources, VolumeSpec } from './plan.ts';
 
 export type RouterMode = 'interior' | 'edge';
 
@@ -33,6 +33,8 @@ export type MicroserviceSpec = EngineSpec &
     env: Record<string, string>;
     ports: PortSpec[];
     configs: string[];
+    resources?: Resources;
+    volumes?: VolumeSpec[];
     replicas: number;
     placement: { node?: string; labels?: Record<string, string> };
     healthyAfterMs?: number;
@@ -137,8 +139,11 @@ export interface ObservedInstance {
   /** What its probes found, since when. */
   probes?: Partial<Record<ProbeKind, { judgement: 'passing' | 'failing' | 'failed'; reason: string; since: number }>>;
   nextTryAt?: number;
-  exit?: { status?: number; signal?: string; at: number };
+  /** `outOfMemory`: the kernel ended it, or a part of it, at its memory limit. */
+  exit?: { status?: number; signal?: string; outOfMemory?: true; at: number };
   addresses?: InstanceAddress[];
+  /** Which of its limits the node cannot hold, and why. */
+  limits?: string;
   specHash: string;
   /** The plan that this answers. */
   version: PlanVersion;
@@ -168,6 +173,8 @@ export interface ObservedNode {
   startedAt: number;
   /** Absent in what older nodes wrote. */
   engines?: ObservedEngine[];
+  /** What it lets workloads have of its box; absent in what older nodes wrote. */
+  policy?: { allow: string[]; images?: string[] };
   /** The plan that is obeyed; undefined before the first. */
   version?: PlanVersion;
   /** False when no controller is linked. */

@@ -67,6 +67,7 @@ export function instanceView(facts: InstanceFacts): InstanceView {
     ...(observed?.failures !== undefined && { failures: observed.failures }),
     ...(observed?.history !== undefined && { history: observed.history }),
     ...(observed?.probes !== undefined && { probes: observed.probes }),
+    ...(observed?.limits !== undefined && { limits: observed.limits }),
     ...(observed?.addresses !== undefined && { addresses: observed.addresses }),
   };
 }

@@ -201,3 +201,22 @@ export const enginesMax = 8;
 export const engineReasonCharactersMax = 300;
 /** Of an image's reference: registry, path, tag and digest; a registry's own bound on the path is 255. */
 export const imageCharactersMax = 512;
+
+/** The memory of one instance: Docker takes no less than 6 MiB, and no box has more than this. */
+export const memoryBytesMin = 6 * 1024 * 1024;
+export const memoryBytesMax = 4096 * 1024 * 1024 * 1024;
+/** Less is no whole millisecond of Linux's period of 100 ms; no box has more cores than this. */
+export const cpusMin = 0.01;
+export const cpusMax = 4_096;
+/** The kernel's own bound of process numbers. */
+export const pidsMax = 4_194_304;
+
+/** Linux has 41 capabilities. */
+export const capabilitiesMax = 64;
+/** Devices, volumes, limits of one container: more are a mistake. */
+export const devicesMax = 64;
+/** What of a node's policy is shown; it has a handful of rights, and patterns of images. */
+export const policyItemsMax = 64;
+export const volumesMax = 64;
+export const containerLabelsMax = 64;
+export const extraHostsMax = 64;

@@ -1,6 +1,7 @@
 // What concerns more than one field of a manifest: duplicates, references, cycles, sums. Pure; called by manifest.ts after the
 // schema has accepted the document. It must never read the fabric (what an application needs from there is checked in apply.ts).
 
+import { dockerOptionsOf } from './docker-options.ts';
 import { applicationInstancesMax, configBytesMax, configFileBytesMax, envBytesMax } from './limits.ts';
 import type { FieldIssue } from './manifest-issues.ts';
 import {
@@ -71,14 +72,51 @@ function checkProbe({ ports, probes }: ParsedMicroservice, kind: ProbeKind, path
 }
 
 /** Each engine has fields of its own. */
-function checkEngine({ engine, command, image, args }: ParsedMicroservice, at: Path): FieldIssue[] {
+function checkEngine(microservice: ParsedMicroservice, at: Path): FieldIssue[] {
+  const { engine, command, image, args } = microservice;
   const issues: FieldIssue[] = [];
   if (engine === 'docker' && image === undefined) issues.push(issue([...at, 'image'], 'is missing', imageForm));
+  for (const [name, { soft, hard }] of Object.entries(microservice.ulimits ?? {})) {
+    if (soft > hard)
+      issues.push(issue([...at, 'ulimits', name, 'soft'], `is more than hard, which is ${hard}`, `at most ${hard}`));
+  }
   if (engine === 'docker') return issues;
   if (command === undefined) issues.push(issue([...at, 'command'], 'is missing', commandForm));
-  for (const [field, value] of Object.entries({ image, args })) {
+  for (const [field, value] of Object.entries({ image, args, ...dockerOptionsOf(microservice) })) {
     if (value === undefined) continue;
     issues.push(issue([...at, field], `is not a field of engine ${engine}`, 'engine: docker, or leave it out'));
+  }
+  return issues;
+}
+
+/** Where the container's own files are: node-runtime/docker-container.ts lays them there. */
+const ownFolder = '/selvedge';
+
+function checkVolumes({ engine, volumes = [] }: ParsedMicroservice, at: Path): FieldIssue[] {
+  const paths = volumes.map(({ path }, index) => path ?? index);
+  const issues = [
+    ...duplicates(
+      volumes.map(({ name }) => name),
+      (index) => [...at, index, 'name'],
+    ),
+    ...duplicates(paths, (index) => [...at, index, 'path']),
+  ];
+  for (const [index, volume] of volumes.entries()) {
+    if (engine === 'docker') {
+      const { path } = volume;
+      if (path === undefined)
+        issues.push(issue([...at, index, 'path'], 'is missing', 'an absolute path in the container'));
+      else if (path === ownFolder || path.startsWith(`${ownFolder}/`))
+        issues.push(
+          issue([...at, index, 'path'], `is where configs and identity are`, `a path outside of ${ownFolder}`),
+        );
+      continue;
+    }
+    for (const field of ['path', 'hostPath', 'readOnly'] as const) {
+      if (volume[field] === undefined) continue;
+      const accepted = 'engine: docker, or leave it out: a program finds its volume by VOLUME_<NAME>';
+      issues.push(issue([...at, index, field], `is not a field of engine ${engine}`, accepted));
+    }
   }
   return issues;
 }
@@ -106,6 +144,7 @@ function checkMicroservice(microservice: ParsedMicroservice, at: Path): FieldIss
   }
   return [
     ...issues,
+    ...checkVolumes(microservice, [...at, 'volumes']),
     ...checkPorts(microservice, at),
     ...duplicates(microservice.configs, (index) => [...at, 'configs', index]),
     ...duplicates(microservice.dependsOn, (index) => [...at, 'dependsOn', index]),

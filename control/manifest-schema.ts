@@ -2,23 +2,28 @@
 // accepted form that a refusal repeats. What concerns more than one field is in manifest-checks.ts, never here.
 
 import { z } from 'zod';
+import { dockerFields, volume } from './docker-options.ts';
 import {
   commandWordCharactersMax,
   commandWordsMax,
   configFilesMax,
   configPathCharactersMax,
   configsMax,
+  cpusMax,
+  cpusMin,
   envNameCharactersMax,
   envValueCharactersMax,
   healthyAfterMsMax,
   imageCharactersMax,
   labelValueCharactersMax,
   microservicesMax,
+  pidsMax,
   portsMax,
   probePeriodMsMax,
   probeThresholdMax,
   replicasMax,
   stopTimeoutMsMax,
+  volumesMax,
 } from './limits.ts';
 import {
   configPathForm,
@@ -31,6 +36,7 @@ import {
   labelValueForm,
 } from './names.ts';
 import type { ProbeKind } from './plan.ts';
+import { memoryBytes, memoryForm } from './quantity.ts';
 
 export const apiVersion = 'selvedge/v1';
 
@@ -102,6 +108,23 @@ const probes = z.strictObject({
   liveness: probe(10_000, 3).optional(),
 });
 
+const resources = z
+  .strictObject({
+    memory: z
+      .string()
+      .refine((text) => memoryBytes(text) !== undefined)
+      .describe(memoryForm)
+      .optional(),
+    cpus: z
+      .number()
+      .min(cpusMin)
+      .max(cpusMax)
+      .describe(`a number from ${cpusMin} to ${cpusMax}: 0.5 is half of one core`)
+      .optional(),
+    pids: whole(1, pidsMax, '').optional(),
+  })
+  .describe('{memory: 128Mi, cpus: 0.5, pids: 100}, each as wanted');
+
 export const imageForm = 'an image as `docker run` takes it: registry.example/shop/web:1.2, or …@sha256:…';
 
 /** One object for all engines, so that a refusal names the field; manifest-checks.ts holds what each engine takes. */
@@ -117,6 +140,7 @@ const microservice = z
       .describe(imageForm)
       .optional(),
     args: words.describe("a list of strings, in place of the image's CMD").optional(),
+    ...dockerFields,
     env: z.record(envName, envValue).default({}).describe('an object of strings: {KEY: value}'),
     workingDirectory: z
       .string()
@@ -138,6 +162,8 @@ const microservice = z
       })
       .default({})
       .describe('{node: box2} or {labels: {selvedge/router: edge}}'),
+    resources: resources.optional(),
+    volumes: z.array(volume).max(volumesMax).describe('a list: [{name: data, path: /var/lib/data}]').optional(),
     probes: probes.default({}).describe('{startup: {…}, readiness: {…}, liveness: {…}}, each as wanted'),
     dependsOn: z
       .array(label)

@@ -1,6 +1,7 @@
 // Manifests: what operators declare, checked and turned into specs. Called by apply.ts (and by the CLI before it sends anything).
 // Everything is checked before anything is returned; it must never read or write the fabric.
 
+import { dockerFieldNames, dockerOptionsOf } from './docker-options.ts';
 import { ManifestError } from './errors.ts';
 import type { MicroserviceSpec } from './fabric.ts';
 import { manifestDepthMax, manifestDocumentsMax, manifestIssuesMax, manifestValuesMax } from './limits.ts';
@@ -15,7 +16,15 @@ import {
   type ParsedMicroservice,
   type ParsedProbe,
 } from './manifest-schema.ts';
-import { type EngineSpec, type ProbeSpec, type Probes, probeKinds } from './plan.ts';
+import {
+  type DockerOptions,
+  type EngineSpec,
+  type ProbeSpec,
+  type Probes,
+  probeKinds,
+  type Resources,
+  type VolumeSpec,
+} from './plan.ts';
 import { didYouMean } from './suggestion.ts';
 
 export type { ManifestIssue };
@@ -120,22 +129,63 @@ function toProbes(probes: ParsedMicroservice['probes']): Probes {
   return Object.fromEntries(declared) as Probes;
 }
 
+function toVolume({ name, path, hostPath, readOnly }: NonNullable<ParsedMicroservice['volumes']>[number]): VolumeSpec {
+  return {
+    name,
+    ...(path !== undefined && { path }),
+    ...(hostPath !== undefined && { hostPath }),
+    ...(readOnly !== undefined && { readOnly }),
+  };
+}
+
+function toResources({ memory, cpus, pids }: NonNullable<ParsedMicroservice['resources']> = {}): {
+  resources?: Resources;
+} {
+  const resources: Resources = {
+    ...(memory !== undefined && { memory }),
+    ...(cpus !== undefined && { cpus }),
+    ...(pids !== undefined && { pids }),
+  };
+  return Object.keys(resources).length === 0 ? {} : { resources };
+}
+
+/** They are the engine's, and there only where they are said. */
+function withoutDockerOptions<Rest extends object>(rest: Rest): Omit<Rest, keyof DockerOptions> {
+  const names: string[] = dockerFieldNames;
+  return Object.fromEntries(Object.entries(rest).filter(([name]) => !names.includes(name))) as typeof rest;
+}
+
 function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
-  const { probes, placement, workingDirectory, healthyAfterMs, engine, command, image, args, ...rest } = parsed;
+  const {
+    probes,
+    placement,
+    workingDirectory,
+    healthyAfterMs,
+    resources,
+    volumes,
+    engine,
+    command,
+    image,
+    args,
+    ...rest
+  } = parsed;
   // manifest-checks.ts has seen to it that each engine's own fields are there.
   const workload: EngineSpec =
     engine === 'process'
       ? { engine, command: command ?? [] }
-      : { engine, image: image ?? '', ...(command && { command }), ...(args && { args }) };
+      : { engine, image: image ?? '', ...(command && { command }), ...(args && { args }), ...dockerOptionsOf(parsed) };
   return {
+    ...withoutDockerOptions(rest),
     ...workload,
-    ...rest,
     placement: {
       ...(placement.node !== undefined && { node: placement.node }),
       ...(placement.labels !== undefined && { labels: placement.labels }),
     },
     ...(workingDirectory !== undefined && { workingDirectory }),
     ...toProbes(probes),
+    // An empty one limits nothing, and says nothing.
+    ...toResources(resources),
+    ...(volumes !== undefined && volumes.length > 0 && { volumes: volumes.map(toVolume) }),
     ...(healthyAfterMs !== undefined && { healthyAfterMs }),
   };
 }

@@ -44,6 +44,27 @@ export interface ConfigMount {
   files: { path: string; slot: string; sha256: string }[];
 }
 
+/** The most that an instance may use; what is not said is not limited. */
+export interface Resources {
+  /** A quantity, as in the manifest: `128Mi`. */
+  memory?: string;
+  /** Cores; 0.5 is half of one. */
+  cpus?: number;
+  /** Processes and threads. */
+  pids?: number;
+}
+
+/** What outlives an instance's runs: a volume of its own on its node, or a folder of the node. */
+export interface VolumeSpec {
+  /** DNS label, unique in the microservice. */
+  name: string;
+  /** Absolute, in a container; a program is told where its volume is. */
+  path?: string;
+  /** Absolute, on the node; in place of a volume. */
+  hostPath?: string;
+  readOnly?: boolean;
+}
+
 /** What is run, in the words of the engine that runs it. */
 export type EngineSpec = ProcessSpec | DockerSpec;
 
@@ -54,7 +75,29 @@ export interface ProcessSpec {
   workingDirectory?: string;
 }
 
-export interface DockerSpec {
+/** What a container has of its box; all of it as in the manifest, and left out where nothing is said. */
+export interface DockerOptions {
+  /** `user` or `user:group`, by name or number. */
+  user?: string;
+  readOnlyRoot?: boolean;
+  /** Names without CAP_. */
+  capabilities?: { add?: string[]; drop?: string[] };
+  privileged?: boolean;
+  /** Paths of the node's devices, the same inside. */
+  devices?: string[];
+  /** When the registry is asked for the image; `ifNotPresent` where nothing is said. */
+  pullPolicy?: 'ifNotPresent' | 'always' | 'never';
+  /** `os/architecture`, with a variant as wanted. */
+  platform?: string;
+  /** By the kernel's names without RLIMIT_, in small letters. */
+  ulimits?: Record<string, { soft: number; hard: number }>;
+  /** Of the container, for other programs. */
+  labels?: Record<string, string>;
+  /** Lines of its /etc/hosts: name to IP address. */
+  extraHosts?: Record<string, string>;
+}
+
+export interface DockerSpec extends DockerOptions {
   engine: 'docker';
   /** Reference as `docker run` takes it. */
   image: string;
@@ -72,6 +115,8 @@ export type WorkloadSpec = EngineSpec &
     env: Record<string, string>;
     ports: PortSpec[];
     configs: ConfigMount[];
+    resources?: Resources;
+    volumes?: VolumeSpec[];
     /** Left out where it is the default: a specification's hash outlives versions of the program. */
     healthyAfterMs?: number;
     restart: 'always' | 'on-failure' | 'never';

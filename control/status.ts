@@ -10,7 +10,7 @@ import type {
   PlacementRecord,
 } from './fabric.ts';
 import { instanceView, isSettled } from './instance-views.ts';
-import { statusProblemsMax } from './limits.ts';
+import { policyItemsMax, statusProblemsMax } from './limits.ts';
 import { instanceName } from './placement.ts';
 import type { Plan, PlannedInstance, PlanVersion } from './plan.ts';
 import { compareVersions, isVersion } from './plan-version.ts';
@@ -135,6 +135,15 @@ function versionOf(mailbox: MailboxFacts | undefined): { version?: PlanVersion }
   return version === undefined ? {} : { version };
 }
 
+/** A node writes it: nothing in it is taken on trust. */
+function policyOf(node: ObservedNode | undefined): Pick<NodeView, 'policy'> {
+  const texts = (value: unknown): string[] =>
+    Array.isArray(value) ? value.filter((item) => typeof item === 'string').slice(0, policyItemsMax) : [];
+  const { allow, images } = node?.policy ?? {};
+  if (allow === undefined) return {};
+  return { policy: { allow: texts(allow), ...(images !== undefined && { images: texts(images) }) } };
+}
+
 function nodeView(record: NodeRecord, wanted: readonly InstanceView[], facts: FabricFacts, index: Index): NodeView {
   const mailbox = facts.mailboxes.get(record.name);
   const heard = index.heard.get(record.name) ?? false;
@@ -148,6 +157,7 @@ function nodeView(record: NodeRecord, wanted: readonly InstanceView[], facts: Fa
     ...(record.revoked !== undefined && { revoked: { at: record.revoked.at, reason: record.revoked.reason } }),
     ...(lastSeenAt !== undefined && { lastSeenAt }),
     ...versionOf(mailbox),
+    ...policyOf(mailbox?.node),
     upToDate: planLead(mailbox) === 0,
     links: mailbox?.node?.links ?? [],
     addresses: mailbox?.node?.addresses ?? [],

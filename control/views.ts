@@ -36,6 +36,8 @@ export interface InstanceView {
   probes?: NonNullable<ObservedInstance['probes']>;
   /** Where its ports listen on its own node: reachable from that box, not from others. */
   addresses?: InstanceAddress[];
+  /** Which of its limits the node cannot hold, and why. */
+  limits?: string;
 }
 
 export interface NodeView {
@@ -47,6 +49,8 @@ export interface NodeView {
   engines: string[];
   /** Those of them that cannot be used now, and why. */
   unavailableEngines?: Record<string, string>;
+  /** What it lets workloads have of its box, and the only images it runs, where it says so. */
+  policy?: { allow: string[]; images?: string[] };
   state: 'connected' | 'unreachable' | 'revoked';
   revoked?: { at: number; reason: string };
   admittedAt?: number;

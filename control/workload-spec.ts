@@ -2,6 +2,7 @@
 // the views (which must know what is wanted before any plan says so). Pure but for a bounded memory of file hashes.
 
 import { canonicalJson, sha256 } from './canonical-json.ts';
+import { dockerOptionsOf } from './docker-options.ts';
 import type { ConfigRecord, MicroserviceSpec } from './fabric.ts';
 import { hashedConfigsMax, slotPathCharactersMax } from './limits.ts';
 import type { ConfigMount, EngineSpec, FileDocument, WorkloadSpec } from './plan.ts';
@@ -24,7 +25,14 @@ function engineSpec(microservice: MicroserviceSpec): EngineSpec {
   const folder = workingDirectory === undefined ? {} : { workingDirectory };
   if (microservice.engine === 'process') return { engine: 'process', command: microservice.command, ...folder };
   const { image, command, args } = microservice;
-  return { engine: 'docker', image, ...(command && { command }), ...(args && { args }), ...folder };
+  return {
+    engine: 'docker',
+    image,
+    ...(command && { command }),
+    ...(args && { args }),
+    ...dockerOptionsOf(microservice),
+    ...folder,
+  };
 }
 
 export interface WorkloadFiles {
@@ -74,13 +82,16 @@ export function createSpecCompiler(): SpecCompiler {
         if (config === undefined) return { missingConfig: name };
         mounts.push({ name, files: hashesOf(config) });
       }
-      const { env, ports, startup, readiness, liveness, restart, healthyAfterMs, stopTimeoutMs } = microservice;
+      const { env, ports, resources, volumes, startup, readiness, liveness, restart, healthyAfterMs, stopTimeoutMs } =
+        microservice;
       const spec: WorkloadSpec = {
         ...engineSpec(microservice),
         env,
         ports,
         configs: mounts,
         // What is not said is left out: the hash of what runs must not change with a version that knows more.
+        ...(resources !== undefined && { resources }),
+        ...(volumes !== undefined && { volumes }),
         ...(startup !== undefined && { startup }),
         ...(readiness !== undefined && { readiness }),
         ...(liveness !== undefined && { liveness }),

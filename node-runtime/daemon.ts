@@ -21,6 +21,7 @@ import { tunnelPort } from './limits.ts';
 import { fetchLogs } from './log-protocol.ts';
 import { isController, type SelvedgeNode, startNode } from './node.ts';
 import type { NodeEvent, NodePorts, NodeSettings, Report } from './node-ports.ts';
+import type { NodePolicy } from './policy.ts';
 import { runProbe } from './probe.ts';
 import { createProcessEngine } from './process-engine.ts';
 import { createSystemClock } from './system-clock.ts';
@@ -35,6 +36,8 @@ export interface DaemonOptions extends NodeSettings {
   port: number;
   /** CIDR of at most 20 bits, from which containers and the services that they call get their addresses. */
   containerRange?: string;
+  /** What workloads may have of this box; nothing by default. */
+  policy?: NodePolicy;
   onEvent?: (event: DaemonEvent) => void;
   /** Each step of each actor, for `up --trace`. */
   trace?: Trace;
@@ -62,6 +65,7 @@ async function realPorts({
   dataFolder,
   port,
   containerRange,
+  policy,
   trace,
 }: DaemonOptions): Promise<NodePorts & { mesh(): Promise<Awaited<ReturnType<typeof createLibp2pMesh>>> }> {
   const clock = createSystemClock();
@@ -75,15 +79,22 @@ async function realPorts({
     keys: createNodeKeys(),
     deriveKey: deriveApprovalKey,
     disk: createFileDisk(dataFolder),
-    engines: createEngines([
-      createProcessEngine({ folder: join(dataFolder, 'instances'), clock }),
-      createDockerEngine({
-        folder: join(dataFolder, 'containers'),
-        clock,
-        dockerHost: process.env['DOCKER_HOST'],
-        ...(containerRange !== undefined && { range: containerRange }),
-      }),
-    ]),
+    engines: createEngines(
+      [
+        createProcessEngine({
+          folder: join(dataFolder, 'instances'),
+          volumesFolder: join(dataFolder, 'volumes'),
+          clock,
+        }),
+        createDockerEngine({
+          folder: join(dataFolder, 'containers'),
+          clock,
+          dockerHost: process.env['DOCKER_HOST'],
+          ...(containerRange !== undefined && { range: containerRange }),
+        }),
+      ],
+      policy,
+    ),
     probe: runProbe,
     freePort: (taken) => pickFreePort('127.0.0.1', taken),
     replicate,

@@ -27,6 +27,13 @@ export interface ContainerExec {
   inspect(): Promise<{ Running: boolean; ExitCode: number | null; Pid: number }>;
 }
 
+/** Docker drops a limit that its kernel does not have, with no more than a warning. */
+export interface HeldLimits {
+  memory: boolean;
+  cpus: boolean;
+  pids: boolean;
+}
+
 /** Of one layer, where `id` names one. */
 export interface PullStep {
   id?: string;
@@ -39,6 +46,8 @@ export interface PullStep {
 export interface DockerClient {
   /** A sign of life, soon or not at all. */
   ping(): Promise<void>;
+  /** Which limits this engine's kernel holds for containers. */
+  limits(): Promise<HeldLimits>;
   /** Ids of all containers with these labels, running or not. */
   containers(labels: Record<string, string>): Promise<string[]>;
   /** By id or name; undefined when there is none. */
@@ -49,10 +58,15 @@ export interface DockerClient {
   kill(id: string, signal: string): Promise<void>;
   /** With its anonymous volumes; no error when there is none. */
   remove(id: string): Promise<void>;
-  /** The id of a local image; undefined when it is not there. */
-  image(reference: string): Promise<string | undefined>;
+  /** The id of a local image; undefined when it is not there, or is for another platform than the one that is wanted. */
+  image(reference: string, platform?: string): Promise<string | undefined>;
   /** Resolves when it is there; `onStep` hears each line that Docker says meanwhile. Ends when the signal aborts. */
-  pull(reference: string, onStep: (step: PullStep) => void, signal: AbortSignal): Promise<void>;
+  pull(
+    reference: string,
+    platform: string | undefined,
+    onStep: (step: PullStep) => void,
+    signal: AbortSignal,
+  ): Promise<void>;
   network(name: string): Promise<NetworkFacts | undefined>;
   createNetwork(options: Dockerode.NetworkCreateOptions): Promise<void>;
   removeNetwork(name: string): Promise<void>;
@@ -139,6 +153,14 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
   await ping();
   return {
     ping,
+    async limits() {
+      const info = (await ask('describe itself', docker.info())) as Partial<Record<string, boolean>>;
+      return {
+        memory: info['MemoryLimit'] !== false,
+        cpus: info['CpuCfsQuota'] !== false,
+        pids: info['PidsLimit'] !== false,
+      };
+    },
     async containers(labels) {
       const found = await ask(
         'list containers',
@@ -157,12 +179,17 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
     async remove(id) {
       await unless([404], ask('remove the container', docker.getContainer(id).remove({ v: true })));
     },
-    image: async (reference) =>
-      (await unless([404], ask('describe an image', docker.getImage(reference).inspect())))?.Id,
-    async pull(reference, onStep, signal) {
+    async image(reference, platform) {
+      const facts = await unless([404], ask('describe an image', docker.getImage(reference).inspect()));
+      return facts === undefined || !isFor(platform, facts) ? undefined : facts.Id;
+    },
+    async pull(reference, platform, onStep, signal) {
       const what = `pull ${reference}`;
       const read = async (): Promise<void> => {
-        const stream = await docker.pull(reference, { abortSignal: signal });
+        const stream = await docker.pull(reference, {
+          abortSignal: signal,
+          ...(platform !== undefined && { platform }),
+        });
         for await (const step of jsonLines<PullStep>(stream as Readable)) {
           if (step.error !== undefined) throw new DockerRefusedError(what, step.error);
           onStep(step);
@@ -219,6 +246,18 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
         signal,
       ),
   };
+}
+
+/** An image says its variant only where it has one. */
+function isFor(
+  platform: string | undefined,
+  facts: { Os: string; Architecture: string; Variant?: string | undefined },
+): boolean {
+  if (platform === undefined) return true;
+  const [os, architecture, variant] = platform.split('/');
+  const other =
+    variant !== undefined && facts.Variant !== undefined && facts.Variant !== '' && facts.Variant !== variant;
+  return facts.Os === os && facts.Architecture === architecture && !other;
 }
 
 /** dockerode's own way to abort reports an error that nobody can catch while the stream is not being read. */

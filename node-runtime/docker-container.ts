@@ -1,10 +1,13 @@
 // A launch as a container, and a container as an instance. Pure; called by docker-engine.ts.
 
 import { createHash } from 'node:crypto';
+import type { DockerOptions, Resources, VolumeSpec } from '../control/plan.ts';
+import { memoryBytes } from '../control/quantity.ts';
 import type { ContainerFacts, ContainerOptions } from './docker-client.ts';
 import { labelsOf, ownerLabels } from './docker-labels.ts';
 import type { EngineInstance, EngineOwner, Exit, Launch } from './engine.ts';
 import { LaunchRefusedError } from './errors.ts';
+import { volumeVariable } from './launch-check.ts';
 import { DOCKER_LOG_FILE_BYTES_MAX } from './limits.ts';
 
 /** Where configs and identity are in a container: `/selvedge/configs/<name>/…`, `/selvedge/identity/…`; read-only. */
@@ -32,7 +35,9 @@ export function containerName({ fabricId, node }: EngineOwner, instance: string)
 export function containerOptions(launch: Launch, place: ContainerPlace): ContainerOptions {
   const { spec, instance } = launch;
   if (spec.engine !== 'docker') throw new LaunchRefusedError(instance, `engine: it is for engine ${spec.engine}`);
-  const env = { ...spec.env, ...launch.env };
+  const volumes = (spec.volumes ?? []).map((volume) => ({ ...volume, path: volume.path ?? '' }));
+  const told = volumes.map(({ name, path }) => [volumeVariable(name), path]);
+  const env: Record<string, string> = { ...Object.fromEntries(told), ...spec.env, ...launch.env };
   const options: ContainerOptions = {
     name: containerName(place.owner, instance),
     Hostname: hostNameOf(instance),
@@ -40,20 +45,26 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
     ...(spec.command && { Entrypoint: spec.command, Cmd: spec.args ?? [] }),
     ...(spec.command === undefined && spec.args && { Cmd: spec.args }),
     ...(spec.workingDirectory !== undefined && { WorkingDir: spec.workingDirectory }),
+    ...(spec.user !== undefined && { User: spec.user }),
+    ...(spec.platform !== undefined && { platform: spec.platform }),
     Env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
     HostConfig: {
       Init: place.init,
       // The instance's actor restarts, with back-off and with a reason.
       RestartPolicy: { Name: 'no' },
-      CapDrop: ['NET_RAW'],
-      SecurityOpt: ['no-new-privileges'],
+      ...rights(spec),
+      ...limits(spec),
       NetworkMode: place.network,
-      Mounts: [{ Type: 'bind', Source: place.filesFolder, Target: containerFilesFolder, ReadOnly: true }],
+      Mounts: [
+        { Type: 'bind', Source: place.filesFolder, Target: containerFilesFolder, ReadOnly: true },
+        ...volumes.map((volume) => mountOf(volume, instance, place.owner)),
+      ],
       LogConfig: { Type: 'json-file', Config: { 'max-size': `${DOCKER_LOG_FILE_BYTES_MAX}`, 'max-file': '2' } },
     },
     NetworkingConfig: { EndpointsConfig: { [place.network]: { IPAMConfig: { IPv4Address: place.address } } } },
   };
   const labels = {
+    ...spec.labels,
     ...ownerLabels(place.owner),
     [labelsOf.instance]: instance,
     [labelsOf.spec]: launch.specHash,
@@ -67,6 +78,57 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
     Labels: { ...labels, [labelsOf.launch]: made },
     // Not part of what it was made from: a box that moves to another network keeps its containers.
     HostConfig: { ...options.HostConfig, Dns: place.resolvers },
+  };
+}
+
+/** Made by Docker with the container, and left when that is removed: what it holds is the operator's. */
+function mountOf(
+  { name, path, hostPath, readOnly = false }: VolumeSpec & { path: string },
+  instance: string,
+  owner: EngineOwner,
+): MountSettings {
+  const common = { Target: path, ReadOnly: readOnly };
+  if (hostPath !== undefined) return { Type: 'bind', Source: hostPath, ...common };
+  const labels = { ...ownerLabels(owner), [labelsOf.instance]: instance };
+  return {
+    Type: 'volume',
+    Source: `${containerName(owner, instance)}-${name}`,
+    ...common,
+    VolumeOptions: { Labels: labels, NoCopy: false, DriverConfig: { Name: 'local', Options: {} } },
+  };
+}
+
+type MountSettings = NonNullable<HostConfig['Mounts']>[number];
+
+/** Nobody pings or forges packets unasked. A privileged container is everything that root is, which these would contradict. */
+function rights({ privileged, capabilities = {}, readOnlyRoot, devices }: DockerOptions): HostConfig {
+  const { add = [], drop = [] } = capabilities;
+  const asked = add.includes('NET_RAW') || add.includes('ALL') || drop.includes('NET_RAW') || drop.includes('ALL');
+  const dropped = asked ? drop : ['NET_RAW', ...drop];
+  return {
+    ...(privileged ? { Privileged: true } : { CapDrop: dropped, SecurityOpt: ['no-new-privileges'] }),
+    ...(add.length > 0 && !privileged && { CapAdd: add }),
+    ...(readOnlyRoot && { ReadonlyRootfs: true }),
+    ...(devices && {
+      Devices: devices.map((path) => ({ PathOnHost: path, PathInContainer: path, CgroupPermissions: 'rwm' })),
+    }),
+  };
+}
+
+type HostConfig = NonNullable<ContainerOptions['HostConfig']>;
+
+/** With swap: a limit that swap stretches is none. */
+function limits({ resources = {}, ulimits, extraHosts }: DockerOptions & { resources?: Resources }): HostConfig {
+  const { memory, cpus, pids } = resources;
+  const bytes = memory === undefined ? undefined : memoryBytes(memory);
+  return {
+    ...(bytes !== undefined && { Memory: bytes, MemorySwap: bytes }),
+    ...(cpus !== undefined && { NanoCpus: Math.round(cpus * 1e9) }),
+    ...(pids !== undefined && { PidsLimit: pids }),
+    ...(ulimits && {
+      Ulimits: Object.entries(ulimits).map(([Name, { soft, hard }]) => ({ Name, Soft: soft, Hard: hard })),
+    }),
+    ...(extraHosts && { ExtraHosts: Object.entries(extraHosts).map(([name, address]) => `${name}:${address}`) }),
   };
 }
 
@@ -99,7 +161,10 @@ export function exitOf({ State, Created }: ContainerFacts, asked: AskedToEnd | u
   const sent = asked?.startedAt === State.StartedAt ? asked.signals : [];
   const all = State.OOMKilled ? [...sent, 'SIGKILL'] : sent;
   const signal = all.find((name) => State.ExitCode === 128 + (signalNumbers[name] ?? Number.NaN));
-  return signal === undefined ? { status: State.ExitCode, signal, at } : { status: undefined, signal, at };
+  const ended = signal === undefined ? { status: State.ExitCode, signal, at } : { status: undefined, signal, at };
+  // Docker says so of any process of it; one that ended well outlived that one.
+  const killed = signal === 'SIGKILL' || (ended.status !== undefined && ended.status !== 0);
+  return State.OOMKilled && killed ? { ...ended, outOfMemory: true } : ended;
 }
 
 export function describeContainer(facts: ContainerFacts, asked: AskedToEnd | undefined): EngineInstance {

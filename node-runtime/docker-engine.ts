@@ -5,7 +5,7 @@ import { mkdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Clock } from './clock.ts';
 import { createContainerNames } from './container-names.ts';
-import { type DockerClient, dockerSocket, openDocker } from './docker-client.ts';
+import { type DockerClient, dockerSocket, type HeldLimits, openDocker } from './docker-client.ts';
 import { describeContainer, standingOf } from './docker-container.ts';
 import { createDockerContainers } from './docker-containers.ts';
 import { endContainer } from './docker-end.ts';
@@ -53,6 +53,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
   const listeners = new Set<() => void>();
   let started: Started | undefined;
   let network: DockerNetwork | undefined;
+  let held: HeldLimits | undefined;
 
   const running = (): Started => {
     if (started === undefined) throw new EngineStoppedError();
@@ -102,6 +103,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
 
   /** After each connection: the network, the addresses in use, and nothing left of launches that a daemon did not finish. */
   async function prepare(owner: EngineOwner, docker: DockerClient): Promise<void> {
+    held = await docker.limits();
     const opened = await findDockerNetwork(docker, owner);
     network = opened;
     if (opened === undefined) return;
@@ -154,6 +156,10 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       network = undefined;
     },
 
+    notHeld({ resources = {} }) {
+      const missing = (['memory', 'cpus', 'pids'] as const).filter((one) => resources[one] && held?.[one] === false);
+      return missing.length === 0 ? undefined : `${missing.join(', ')}: the kernel under Docker does not limit it`;
+    },
     network: async (instance) => (await bridge()).of(instance),
 
     async list() {
@@ -173,7 +179,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     async stage(spec, onProgress, signal) {
       if (spec.engine !== 'docker') return;
       const either = AbortSignal.any([signal, running().stopping.signal]);
-      await pullWhereMissing({ docker: connected(), clock }, spec.image, onProgress, either);
+      await pullWhereMissing({ docker: connected(), clock }, spec, onProgress, either);
     },
 
     async launch(launch) {

@@ -1,6 +1,7 @@
 // From a launch to a container that runs: files, names, the same container again or a new one. Called by docker-engine.ts,
 // one at a time for each instance. It restarts nothing by itself.
 
+import type { DockerSpec } from '../control/plan.ts';
 import type { Clock } from './clock.ts';
 import type { DockerClient } from './docker-client.ts';
 import { type ContainerPlace, containerOptions, describeContainer, standingOf } from './docker-container.ts';
@@ -37,8 +38,8 @@ export function createDockerLauncher(dependencies: DockerLauncherDependencies): 
     await folder.writeSaid([...(await folder.readSaid()), ...lines].slice(-DOCKER_KEPT_LINES_MAX));
   }
 
-  async function imageOf(reference: string): Promise<string> {
-    const id = await docker().image(reference);
+  async function imageOf({ image: reference, platform }: DockerSpec): Promise<string> {
+    const id = await docker().image(reference, platform);
     if (id === undefined) throw new DockerRefusedError(`start ${reference}`, 'the image is not there any more');
     return id;
   }
@@ -82,7 +83,7 @@ export function createDockerLauncher(dependencies: DockerLauncherDependencies): 
 
   async function launchNow(launch: Launch): Promise<EngineInstance> {
     const { instance, spec } = launch;
-    const imageId = spec.engine === 'docker' ? await imageOf(spec.image) : '';
+    const imageId = spec.engine === 'docker' ? await imageOf(spec) : '';
     const id = await containerFor(launch, imageId);
     try {
       await docker().start(id);

@@ -1,6 +1,7 @@
-// Images that are not on this box yet: pulled when an instance needs them, never asked for again while they are there. Called by
-// docker-engine.ts. A pull ends when whoever needs it does not any more; the layers that are there by then stay.
+// Images that are not on this box yet: pulled when an instance needs them, not asked for again while they are there unless the
+// specification says so. Called by docker-engine.ts. A pull ends when whoever needs it does not any more; the layers that are there by then stay.
 
+import type { DockerSpec } from '../control/plan.ts';
 import type { Clock, TimerId } from './clock.ts';
 import type { DockerClient, PullStep } from './docker-client.ts';
 import { DockerRefusedError } from './errors.ts';
@@ -9,11 +10,14 @@ import { DOCKER_PULL_LAYERS_MAX, DOCKER_PULL_TELL_MS } from './limits.ts';
 /** Rejects with DockerRefusedError, DockerUnavailableError, or the signal's reason. */
 export async function pullWhereMissing(
   { docker, clock }: { docker: DockerClient; clock: Clock },
-  reference: string,
+  { image: reference, platform, pullPolicy = 'ifNotPresent' }: Pick<DockerSpec, 'image' | 'platform' | 'pullPolicy'>,
   onProgress: (progress: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
-  if ((await docker.image(reference)) !== undefined) return;
+  const there = (await docker.image(reference, platform)) !== undefined;
+  if (there && pullPolicy !== 'always') return;
+  if (pullPolicy === 'never')
+    throw new DockerRefusedError(`run ${reference}`, 'it is not on this node, and its pullPolicy is never');
   signal.throwIfAborted();
   const meter = createPullMeter(reference);
   let told: string | undefined;
@@ -31,11 +35,11 @@ export async function pullWhereMissing(
       meter.take(step);
       if (timer === undefined) tell();
     };
-    await docker.pull(reference, onStep, signal);
+    await docker.pull(reference, platform, onStep, signal);
   } finally {
     clock.clearTimeout(timer);
   }
-  if ((await docker.image(reference)) === undefined)
+  if ((await docker.image(reference, platform)) === undefined)
     throw new DockerRefusedError(`pull ${reference}`, 'it is not there afterwards');
 }
 

@@ -34,6 +34,8 @@ export interface Exit {
   /** Exit status, undefined when a signal ended it or nobody can know. */
   status: number | undefined;
   signal: string | undefined;
+  /** The kernel ended it, or a part of it, at its memory limit. */
+  outOfMemory?: true;
   /** Milliseconds since 1970, of the end as far as known. */
   at: number;
 }
@@ -85,6 +87,8 @@ export interface Engine {
   subscribe(listener: () => void): () => void;
   /** The network that an instance has, or will have once it is launched; undefined when it shares the node's. */
   network(instance: string): Promise<InstanceNetwork | undefined>;
+  /** Which of the spec's limits it cannot hold on this box, and why; undefined when it holds all. */
+  notHeld(spec: WorkloadSpec): string | undefined;
   /** What an earlier daemon left: running and ended ones. */
   list(): Promise<EngineInstance[]>;
   /**

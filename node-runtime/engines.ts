@@ -1,8 +1,10 @@
 // The engines of one node as one: a launch goes to the engine of its spec, everything else to the engine that has the instance.
 // Called by instances.ts and the composition. It runs nothing itself.
 
+import type { WorkloadSpec } from '../control/plan.ts';
 import type { Engine, EngineInstance, EngineOwner, InstanceNetwork } from './engine.ts';
-import { EngineMissingError, InstanceUnknownError } from './errors.ts';
+import { EngineMissingError, InstanceUnknownError, PolicyRefusedError } from './errors.ts';
+import { type NodePolicy, nothingAllowed, policyRefusal } from './policy.ts';
 
 export interface EngineState {
   name: string;
@@ -11,6 +13,8 @@ export interface EngineState {
 }
 
 export interface Engines extends Omit<Engine, 'name' | 'unavailable' | 'subscribe' | 'network' | 'list'> {
+  /** What workloads may have of this box; `stage` and `launch` reject with PolicyRefusedError for what they may not. */
+  readonly policy: NodePolicy;
   /** Names of those that can be used now. */
   offered(): string[];
   states(): EngineState[];
@@ -25,7 +29,7 @@ export interface Engines extends Omit<Engine, 'name' | 'unavailable' | 'subscrib
 }
 
 /** The first one is always there: the node does not start without it. */
-export function createEngines(engines: readonly [Engine, ...Engine[]]): Engines {
+export function createEngines(engines: readonly [Engine, ...Engine[]], policy: NodePolicy = nothingAllowed): Engines {
   const byName = new Map(engines.map((engine) => [engine.name, engine]));
   const owners = new Map<string, Engine>();
 
@@ -39,6 +43,11 @@ export function createEngines(engines: readonly [Engine, ...Engine[]]): Engines 
     const owner = owners.get(instance);
     if (owner === undefined) throw new InstanceUnknownError(instance);
     return owner;
+  }
+
+  function heed(spec: WorkloadSpec): void {
+    const refusal = policyRefusal(spec, policy);
+    if (refusal !== undefined) throw new PolicyRefusedError(refusal);
   }
 
   const usable = (): Engine[] => engines.filter((engine) => engine.unavailable() === undefined);
@@ -69,6 +78,7 @@ export function createEngines(engines: readonly [Engine, ...Engine[]]): Engines 
         for (const end of ends) end();
       };
     },
+    notHeld: (spec) => byName.get(spec.engine)?.notHeld(spec),
     network: (engine, instance) => named(engine).network(instance),
 
     async list(engine) {
@@ -85,8 +95,13 @@ export function createEngines(engines: readonly [Engine, ...Engine[]]): Engines 
       return all;
     },
 
-    stage: async (spec, onProgress, signal) => named(spec.engine).stage(spec, onProgress, signal),
+    policy,
+    async stage(spec, onProgress, signal) {
+      heed(spec);
+      await named(spec.engine).stage(spec, onProgress, signal);
+    },
     async launch(launch) {
+      heed(launch.spec);
       const engine = named(launch.spec.engine);
       const before = owners.get(launch.instance);
       if (before !== undefined && before !== engine) await before.remove(launch.instance);

@@ -123,11 +123,23 @@ export class LaunchRefusedError extends Error {
   override readonly name = 'LaunchRefusedError';
   readonly id = 'launch-refused';
   readonly retryable = false;
+  /** No use in trying again before its specification is another one. */
+  readonly needsChange = true;
   readonly action = 'change the microservice in its manifest and apply it again';
 
   constructor(instance: string, reason: string) {
     super(`instance ${JSON.stringify(instance.slice(0, 256))} is refused: ${reason}`);
   }
+}
+
+/** What the one who runs the box does not let workloads have. */
+export class PolicyRefusedError extends Error {
+  override readonly name = 'PolicyRefusedError';
+  readonly id = 'policy-refused';
+  readonly retryable = false;
+  readonly needsChange = true;
+  readonly action =
+    'change the microservice, place it on a node that allows it, or start the node’s daemon with `--allow` or `--allow-image` (an installed one: install it again)';
 }
 
 /** The working directory of a launch is not there, or not a folder that can be entered. */

@@ -21,6 +21,7 @@ export function observationOf(
     place,
     away,
     history,
+    notHeld,
   }: {
     node: string;
     version: PlanVersion;
@@ -29,6 +30,8 @@ export function observationOf(
     away: string | undefined;
     /** Up to the state before. */
     history: readonly InstanceTransition[];
+    /** Which of its limits its engine cannot hold. */
+    notHeld: string | undefined;
   },
 ): ObservedInstance {
   const { exit, pid, nextTryAt, planned } = context;
@@ -53,6 +56,7 @@ export function observationOf(
       return hostPort === undefined ? [] : [{ port, host: network?.address ?? listenHost, hostPort }];
     }),
     ...(Object.keys(context.probes).length > 0 && { probes: context.probes }),
+    ...(notHeld !== undefined && { limits: notHeld }),
     ...(pid !== undefined && { pid }),
     ...(nextTryAt !== undefined && { nextTryAt }),
     ...(exit !== undefined && {
@@ -60,6 +64,7 @@ export function observationOf(
         at: exit.at,
         ...(exit.status !== undefined && { status: exit.status }),
         ...(exit.signal !== undefined && { signal: exit.signal }),
+        ...(exit.outOfMemory && { outOfMemory: true }),
       },
     }),
   };

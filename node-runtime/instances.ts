@@ -137,7 +137,9 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     if (snapshot.matches('waiting')) admitOrHold(entry, context.planned, context.reason);
     const away = engineAway(context.planned.spec.engine);
     const { history } = entry;
-    const observed = observationOf(snapshot, { node, version: version(), place: entry, away, history });
+    const notHeld = engines.notHeld(context.planned.spec);
+    const place = entry;
+    const observed = observationOf(snapshot, { node, version: version(), place, away, notHeld, history });
     entry.history = observed.history ?? [];
     // A probe that went well again is no news.
     if (JSON.stringify(observed) !== JSON.stringify(entry.observed)) {

@@ -23,6 +23,9 @@ const SHELL_VARIABLES = new Set(['IFS', 'LINENO', 'OPTIND', 'PPID', 'SHELLOPTS',
 /** Names in an instance's folder that are the engine's. */
 const ENGINE_FILES = /^(run|(stdout|stderr)\.log(\.1)?)$/;
 
+/** Where a volume is: `VOLUME_<NAME>`. */
+export const volumeVariable = (name: string): string => `VOLUME_${name.toUpperCase().replaceAll('-', '_')}`;
+
 /** Lower-case labels with dots between them: it becomes the name of a folder. */
 export function isInstanceName(name: string): boolean {
   return name.length <= INSTANCE_NAME_CHARACTERS_MAX && /^[a-z0-9]([a-z0-9-]|\.(?=[a-z0-9]))*$/.test(name);
@@ -47,6 +50,10 @@ export function checkLaunch(launch: Launch): void {
   }
   if (workingDirectory !== undefined && (!workingDirectory.startsWith('/') || workingDirectory.includes('\0'))) {
     refuse('workingDirectory: it must be an absolute path');
+  }
+  for (const { name } of spec.volumes ?? []) {
+    // It becomes the name of a folder.
+    if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name)) refuse('volumes: a name is no DNS label');
   }
   checkEnvironment({ ...launch.spec.env, ...launch.env }, refuse);
   checkHosts(launch.hosts, refuse);

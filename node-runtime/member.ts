@@ -122,6 +122,7 @@ async function compose(
       startedAt,
       version: obeyed,
       engines: engines.states(),
+      policy: engines.policy,
       controllerReachable: controllerReachable(),
       mesh,
       links: links.linked(),

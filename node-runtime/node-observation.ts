@@ -6,6 +6,7 @@ import type { Mesh } from '../mesh/mesh.ts';
 import type { EngineState } from './engines.ts';
 import { controllerAddressesMax, observedLinksMax } from './limits.ts';
 import type { LinkedPeer } from './links.ts';
+import type { NodePolicy } from './policy.ts';
 
 function observedLink({ peerId, identity, direction, node }: LinkedPeer, mesh: Mesh): ObservedLink {
   const upward = node?.router === 'interior' || node?.controller === true;
@@ -24,12 +25,13 @@ export function observedNode(facts: {
   startedAt: number;
   version: PlanVersion | undefined;
   engines: readonly EngineState[];
+  policy: NodePolicy;
   controllerReachable: boolean;
   mesh: Mesh;
   links: readonly LinkedPeer[];
   problems: ObservedNode['problems'];
 }): Omit<ObservedNode, '_rev'> & Record<string, unknown> {
-  const { node, software, startedAt, version, controllerReachable, mesh, links, problems } = facts;
+  const { node, software, startedAt, version, policy, controllerReachable, mesh, links, problems } = facts;
   return {
     _id: 'observed/node',
     node,
@@ -39,6 +41,10 @@ export function observedNode(facts: {
     engines: facts.engines.map(({ name, unavailable }) =>
       unavailable === undefined ? { name } : { name, unavailable },
     ),
+    policy: {
+      allow: [...policy.allow],
+      ...(policy.images && { images: [...policy.images] }),
+    },
     ...(version && { version: { epoch: version.epoch, term: version.term, generation: version.generation } }),
     controllerReachable,
     links: links.slice(0, observedLinksMax).map((peer) => observedLink(peer, mesh)),

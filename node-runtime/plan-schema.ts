@@ -2,7 +2,9 @@
 // every boot, so nothing may get there that a later reader stumbles over. Fields that this version does not know are let be.
 
 import { z } from 'zod';
+import { dockerFields, volume } from '../control/docker-options.ts';
 import type { Plan } from '../control/plan.ts';
+import { memoryBytes } from '../control/quantity.ts';
 import { planFilesMax, planInstancesMax } from './limits.ts';
 
 const count = z.number().int().nonnegative();
@@ -37,6 +39,7 @@ const engine = z.discriminatedUnion('engine', [
     image: name,
     command: command.optional(),
     args: z.array(text).optional(),
+    ...dockerFields,
   }),
 ]);
 const engineNames: unknown[] = ['process', 'docker'];
@@ -47,6 +50,14 @@ const common = z.looseObject({
   workingDirectory: text.optional(),
   ports: z.array(z.looseObject({ name, port: count })),
   configs: z.array(z.looseObject({ name, files: z.array(z.looseObject({ path: name, slot: name, sha256 })) })),
+  resources: z
+    .looseObject({
+      memory: text.refine((value) => memoryBytes(value) !== undefined, 'no quantity of memory').optional(),
+      cpus: z.number().positive().optional(),
+      pids: z.number().int().positive().optional(),
+    })
+    .optional(),
+  volumes: z.array(volume).optional(),
   startup: probe.optional(),
   readiness: probe.optional(),
   liveness: probe.optional(),

@@ -4,7 +4,8 @@
 
 import { constants } from 'node:fs';
 import { access, mkdir, readdir, rm } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
+import { type Cgroups, closeCgroups, describeNotHeld, detectCgroups, removeGroups } from './cgroups.ts';
 import type { Clock } from './clock.ts';
 import type { Engine, EngineInstance } from './engine.ts';
 import {
@@ -31,13 +32,15 @@ import { createProcessWaits, type ProcessWaits } from './process-wait.ts';
 export interface ProcessEngineDependencies {
   /** Where the instances' folders are; made with mode 0700. */
   folder: string;
+  /** Where volumes are, which outlive their instances; beside the instances' folders by default. */
+  volumesFolder?: string;
   clock: Clock;
   /** Appended to every workload's PATH; the folder of the running Node by default. */
   nodeExecutableFolder?: string;
   /** For what nobody waits for: a log that could not be rotated. */
   logger?: { warn(fields: Record<string, unknown>, message: string): void };
-  /** Tests only: another shell than the box's sh, another boot id, a smaller bound for logs. */
-  trial?: { shell?: string; boot?: string; logBytesMax?: number };
+  /** Tests only: another shell than the box's sh, another boot id, what /proc/self says of control groups, a smaller bound for logs. */
+  trial?: { shell?: string; boot?: string; proc?: string; logBytesMax?: number };
 }
 
 export interface ProcessEngine extends Engine {
@@ -52,6 +55,7 @@ export interface ProcessEngine extends Engine {
 interface Started {
   table: ProcessTable;
   names: Names;
+  cgroups: Cgroups;
   launcher: ProcessLauncher;
   waits: ProcessWaits;
   stopping: AbortController;
@@ -61,6 +65,7 @@ interface Started {
 export function createProcessEngine(dependencies: ProcessEngineDependencies): ProcessEngine {
   const { clock, logger, trial = {}, nodeExecutableFolder = dirname(process.execPath) } = dependencies;
   const root = resolve(dependencies.folder);
+  const volumesFolder = resolve(dependencies.volumesFolder ?? join(root, '.volumes'));
   const queue = createKeyedQueue();
   const logs = new Map<string, ProcessLog>();
   let starting: Promise<Started> | undefined;
@@ -98,11 +103,14 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     }
     const tools = await findShimTools(root, trial.shell);
     const names = await detectNames(root, tools, findCommand);
+    const cgroups = await detectCgroups(root, trial.proc);
     const stopping = new AbortController();
     for (const instance of await instancesOnDisk()) await logOf(instance).check();
     const waits = createProcessWaits({ clock, table, open, stopping: stopping.signal });
-    const launcher = createProcessLauncher({ clock, table, tools, names, nodeExecutableFolder, open, logOf, waits });
-    return { table, names, launcher, waits, stopping, maintenance: maintain(stopping.signal) };
+    const launcher = createProcessLauncher({
+      ...{ clock, table, tools, names, cgroups, volumesFolder, nodeExecutableFolder, open, logOf, waits },
+    });
+    return { table, names, cgroups, launcher, waits, stopping, maintenance: maintain(stopping.signal) };
   }
 
   async function instancesOnDisk(): Promise<string[]> {
@@ -152,6 +160,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       started = undefined;
       ending?.stopping.abort(new EngineStoppedError());
       await ending?.maintenance;
+      await closeCgroups(ending?.cgroups);
       logs.clear();
     },
 
@@ -160,6 +169,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     subscribe: () => () => undefined,
     network: async () => undefined,
     stage: async () => undefined,
+    notHeld: ({ resources }) => started && describeNotHeld(started.cgroups, resources),
 
     async list() {
       running();
@@ -212,6 +222,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
         const standing = await standingOf(instance);
         if (standing.kind === 'running') throw new InstanceRunningError(instance);
         await killAll({ clock, table, folder, instance });
+        if (standing.kind === 'ended') await removeGroups(standing.launch.groups ?? []);
         logs.delete(instance);
         try {
           await rm(folder.folder, { recursive: true, force: true });

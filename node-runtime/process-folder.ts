@@ -30,6 +30,8 @@ export interface LaunchRecord {
   env: Record<string, string>;
   /** Paths of the files that came with it. */
   files: string[];
+  /** Folders of its control groups; absent without limits. */
+  groups?: string[];
 }
 
 /** Files that are laid side by side: the four threads of Node.js's pool do not get more done at once. */
@@ -201,7 +203,8 @@ function parseLaunch(text: string, instance: string): LaunchRecord | undefined {
       typeof value.boot === 'string' &&
       isTextRecord(value.env) &&
       Array.isArray(value.files) &&
-      value.files.every((path) => typeof path === 'string');
+      value.files.every((path) => typeof path === 'string') &&
+      (value.groups ?? []).every((path) => typeof path === 'string');
     return whole ? (value as LaunchRecord) : undefined;
   } catch {
     return undefined;

@@ -3,19 +3,21 @@
 
 import type { ChildProcess } from 'node:child_process';
 import { constants } from 'node:fs';
-import { access, stat } from 'node:fs/promises';
+import { access, mkdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Cgroups, dataBytes, makeGroups, removeGroups } from './cgroups.ts';
 import type { Clock } from './clock.ts';
 import type { EngineInstance, Exit, Launch } from './engine.ts';
 import { DiskError, InstanceRunningError, LaunchFailedError, WorkingDirectoryError } from './errors.ts';
-import { workloadEnvironment } from './launch-check.ts';
+import { volumeVariable, workloadEnvironment } from './launch-check.ts';
 import { LAUNCH_RECORD_POLL_MS, LAUNCH_RECORD_WAIT_MS } from './limits.ts';
 import { killAll } from './process-end.ts';
 import type { InstanceFolder, LaunchRecord } from './process-folder.ts';
 import type { ProcessLog } from './process-log.ts';
 import { hostsFile, type Names } from './process-names.ts';
-import { type ShimTools, shimCommand } from './process-shim.ts';
+import { limitedCommand, type ShimTools, shimCommand } from './process-shim.ts';
 import { spawnShim } from './process-spawn.ts';
-import { LAUNCH_VARIABLE, readStanding } from './process-standing.ts';
+import { LAUNCH_VARIABLE, readStanding, withMemory } from './process-standing.ts';
 import { type ProcessTable, sendSignal } from './process-table.ts';
 import type { ProcessWaits } from './process-wait.ts';
 import { watchFolder } from './process-watch.ts';
@@ -29,6 +31,9 @@ export interface ProcessLauncherDependencies {
   table: ProcessTable;
   tools: ShimTools;
   names: Names;
+  cgroups: Cgroups;
+  /** Absolute. */
+  volumesFolder: string;
   nodeExecutableFolder: string;
   open(instance: string): InstanceFolder;
   logOf(instance: string): ProcessLog;
@@ -36,8 +41,21 @@ export interface ProcessLauncherDependencies {
 }
 
 export function createProcessLauncher(dependencies: ProcessLauncherDependencies): ProcessLauncher {
-  const { clock, table, tools, names, nodeExecutableFolder, open, logOf, waits } = dependencies;
+  const { clock, table, tools, names, cgroups, volumesFolder, nodeExecutableFolder, open, logOf, waits } = dependencies;
   let launches = 0;
+
+  /** Its volumes, made where they are not there yet; nobody but a person removes one. */
+  async function volumes({ instance, spec }: Launch): Promise<Record<string, string>> {
+    const told: Record<string, string> = {};
+    for (const { name } of spec.volumes ?? []) {
+      const path = join(volumesFolder, instance, name);
+      await mkdir(path, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+        throw new DiskError('make the volume', path, error);
+      });
+      told[volumeVariable(name)] = path;
+    }
+    return told;
+  }
 
   async function prepare(
     folder: InstanceFolder,
@@ -61,7 +79,10 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
 
   async function begin(folder: InstanceFolder, launch: Launch, record: LaunchRecord): Promise<EngineInstance> {
     const { instance, spec } = launch;
-    const wrap = (command: string[]) => (launch.hosts.length > 0 ? names.wrap(folder.hosts, command) : command);
+    const wrap = (command: string[]) => {
+      const named = launch.hosts.length > 0 ? names.wrap(folder.hosts, command) : command;
+      return limitedCommand(tools, record.groups ?? [], dataBytes(cgroups, spec.resources), named);
+    };
     const environment = workloadEnvironment(record.env, process.env, nodeExecutableFolder);
     const never = new AbortController().signal;
     const watch = watchFolder(folder.run, clock);
@@ -89,7 +110,11 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
         // Before reading: what the shim wrote before its end is then read.
         const gone = ended;
         const [workload, exit] = await Promise.all([folder.readIdentity('workload'), folder.readExit()]);
-        if (workload !== undefined || exit !== undefined) return describeInstance(record, exit, workload?.pid);
+        if (workload !== undefined || exit !== undefined) {
+          const { status, signal, at } = exit ?? {};
+          const ending = at === undefined ? undefined : await withMemory(record, { status, signal, at });
+          return describeInstance(record, ending, workload?.pid);
+        }
         if (gone) throw new LaunchFailedError(instance, (await folder.readNotice()) || 'its shim ended at once');
         if (late) throw new LaunchFailedError(instance, `it did not start within ${LAUNCH_RECORD_WAIT_MS} ms`);
         await watch.changed(LAUNCH_RECORD_POLL_MS, never);
@@ -113,23 +138,34 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
       await checkWorkingDirectory(instance, spec.workingDirectory);
       // Of an earlier launch something may be left whose shim was killed.
       await killAll({ clock, table, folder, instance });
-      if (before.kind === 'ended') waits.notify(instance, before);
+      if (before.kind === 'ended') {
+        waits.notify(instance, before);
+        await removeGroups(before.launch.groups ?? []);
+      }
 
       const startedAt = clock.now();
+      const launchId = `${instance}.${startedAt.toString(36)}.${process.pid}.${launches++}`;
+      const groups = await makeGroups(cgroups, launchId, spec.resources).catch((error: unknown) => {
+        throw new LaunchFailedError(instance, `its limits cannot be set: ${(error as Error).message}`, {
+          cause: error,
+        });
+      });
       const record: LaunchRecord = {
-        launchId: `${instance}.${startedAt.toString(36)}.${process.pid}.${launches++}`,
+        launchId,
         instance,
         specHash: launch.specHash,
         startedAt,
         boot: table.boot,
-        env: { ...spec.env, ...launch.env },
+        env: { ...(await volumes(launch)), ...spec.env, ...launch.env },
         files: launch.files.map(({ path }) => path),
+        ...(groups.length > 0 && { groups }),
       };
       try {
         await prepare(folder, launch, record, before.kind === 'ended' ? before.launch.files : []);
         return await begin(folder, launch, record);
       } catch (error) {
         await folder.reset().catch(() => undefined);
+        await removeGroups(groups);
         throw error;
       }
     },
@@ -139,10 +175,9 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
 /** What the engine tells about an instance. */
 export function describeInstance(
   { instance, specHash, startedAt, env }: LaunchRecord,
-  ended: Exit | undefined,
+  exit: Exit | undefined,
   pid: number | undefined,
 ): EngineInstance {
-  const exit = ended === undefined ? undefined : { status: ended.status, signal: ended.signal, at: ended.at };
   return { instance, specHash, pid: exit === undefined ? pid : undefined, startedAt, env, exit };
 }
 

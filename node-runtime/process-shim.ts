@@ -3,7 +3,7 @@
 // anything that a workload printed, and knows nothing but its folder.
 //
 // Chain of one launch; every arrow but the first keeps the pid:
-//   shim → (fork) → [unshare → names → unshare] → recorder → workload
+//   shim → (fork) → [limits] → [unshare → names → unshare] → recorder → workload
 //
 // Names of shell variables start with `selvedge_` because a variable of the environment that a shell assigns is exported
 // with its new value: launch-check.ts refuses that prefix in the environment.
@@ -126,11 +126,28 @@ shift 2
 exec "$@"
 `;
 
+/**
+ * Arguments: KiB of data that a process may have or '-', the `cgroup.procs` of its groups, '--', then the command. A limit that was asked
+ * for and cannot be set ends it: 125 is what other launchers (env, docker) say when they themselves fail.
+ */
+const LIMITS = `
+selvedge_data=$1
+shift
+while [ "$1" != -- ]; do
+  echo "$$" > "$1" || exit 125
+  shift
+done
+shift
+[ "$selvedge_data" = - ] || ulimit -d "$selvedge_data" || exit 125
+exec "$@"
+`;
+
 /** The scripts by the names of their files: from files, so that `ps` shows one readable line for each shim. */
 export const SCRIPTS = {
   'shim.sh': SHIM,
   'workload.sh': RECORDER,
   'closing-workload.sh': CLOSING_RECORDER,
+  'limits.sh': LIMITS,
   'names.sh': NAMES,
 };
 
@@ -157,6 +174,18 @@ export function shimCommand(
       ? [shell, `${scripts}/workload.sh`, runFolder, ...command]
       : [...closer, `${scripts}/closing-workload.sh`, runFolder, ...command];
   return [shell, `${scripts}/shim.sh`, runFolder, move, cat, ...wrap(recorded)];
+}
+
+/** The command behind its limits; unchanged when it has none. */
+export function limitedCommand(
+  { shell, scripts }: ShimTools,
+  groups: readonly string[],
+  dataBytes: number | undefined,
+  command: string[],
+): string[] {
+  if (groups.length === 0 && dataBytes === undefined) return command;
+  const data = dataBytes === undefined ? '-' : `${Math.floor(dataBytes / 1024)}`;
+  return [shell, `${scripts}/limits.sh`, data, ...groups.map((folder) => `${folder}/cgroup.procs`), '--', ...command];
 }
 
 /** Signals by number on Linux, those that end a process. */

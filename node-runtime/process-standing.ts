@@ -1,6 +1,7 @@
 // How an instance stands, read from its folder and /proc each time: nothing is remembered, so what an earlier daemon left
 // and what this one started are judged alike. Called by process-engine.ts and process-end.ts.
 
+import { ranOutOfMemory } from './cgroups.ts';
 import type { Clock } from './clock.ts';
 import type { Exit } from './engine.ts';
 import { LAUNCH_GRACE_MS } from './limits.ts';
@@ -52,8 +53,17 @@ export async function readStanding(folder: InstanceFolder, table: ProcessTable, 
   return endedWith(launch, (await folder.readExit()) ?? unknown);
 }
 
-function endedWith(launch: LaunchRecord, { status, signal, at, lost }: Exit & { lost: boolean }): Standing {
-  return { kind: 'ended', launch, exit: { status, signal, at }, lost };
+async function endedWith(
+  launch: LaunchRecord,
+  { status, signal, at, lost }: Exit & { lost: boolean },
+): Promise<Standing> {
+  return { kind: 'ended', launch, exit: await withMemory(launch, { status, signal, at }), lost };
+}
+
+/** The same exit, with what its groups tell. One that ended well outlived the process that memory ran out for. */
+export async function withMemory({ groups = [] }: LaunchRecord, exit: Exit): Promise<Exit> {
+  const killed = exit.signal === 'SIGKILL' || (exit.status !== undefined && exit.status !== 0);
+  return killed && (await ranOutOfMemory(groups)) ? { ...exit, outOfMemory: true } : exit;
 }
 
 /**

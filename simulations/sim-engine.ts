@@ -158,6 +158,7 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
     file: (instance, path) => instances.get(instance)?.files.get(path),
 
     unavailable: () => undefined,
+    notHeld: () => undefined,
     subscribe: () => () => undefined,
     network: async () => undefined,
     stage: async () => undefined,

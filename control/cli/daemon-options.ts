@@ -2,9 +2,10 @@
 // install.ts. It starts nothing.
 
 import type { Command } from 'commander';
+import type { Allowance } from '../../node-runtime/policy.ts';
 import type { RouterMode } from '../fabric.ts';
 import { UsageError } from './errors.ts';
-import { cidr, collect, labelOption, routerOption, wholeNumber } from './options.ts';
+import { allowImageOption, allowOption, cidr, collect, labelOption, routerOption, wholeNumber } from './options.ts';
 
 export interface DaemonSettings {
   found?: boolean;
@@ -18,6 +19,8 @@ export interface DaemonSettings {
   router?: RouterMode;
   port: number;
   containerRange?: string;
+  allow?: Allowance[];
+  allowImage?: string[];
 }
 
 export const defaultPort = 7433;
@@ -69,5 +72,7 @@ export function withDaemonOptions(command: Command): Command {
       wholeNumber(0, 65_535),
       defaultPort,
     )
-    .option('--container-range <cidr>', 'addresses for containers and what they call (default: 198.18.0.0/15)', cidr);
+    .option('--container-range <cidr>', 'addresses for containers and what they call (default: 198.18.0.0/15)', cidr)
+    .addOption(allowOption())
+    .addOption(allowImageOption());
 }

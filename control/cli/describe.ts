@@ -71,6 +71,7 @@ function instanceFacts(host: Host, instance: InstanceView): string {
     ],
     ...probeFacts(host, instance),
     ['pid', instance.pid === undefined ? undefined : String(instance.pid)],
+    ['limits', instance.limits === undefined ? undefined : printable(instance.limits)],
     ['restarts', String(instance.restarts)],
     ['failures in a row', instance.failures ? String(instance.failures) : undefined],
     ['next try', instance.nextTryAt === undefined ? undefined : formatDate(instance.nextTryAt)],

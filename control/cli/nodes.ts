@@ -22,6 +22,8 @@ export function nodeText(host: Host, node: NodeView): string {
       ['router', node.controller ? `${node.router}, controller` : node.router],
       ['labels', labelsText(node.labels)],
       ['engines', node.engines.map(printable).join(' ')],
+      ['allows', node.policy && (node.policy.allow.map(printable).join(' ') || 'nothing beyond a container')],
+      ['images', node.policy?.images?.map(printable).join(' ')],
       ['admitted', node.admittedAt === undefined ? undefined : formatDate(node.admittedAt)],
       ['seen', node.lastSeenAt === undefined ? undefined : `${age(host, node.lastSeenAt)} ago`],
       ['plan', version && `generation ${version.generation} (epoch ${version.epoch}, term ${version.term})`],

@@ -1,6 +1,7 @@
 // Options that several commands have, and their parsers.
 
 import { InvalidArgumentError, Option } from 'commander';
+import type { Allowance } from '../../node-runtime/policy.ts';
 import { parseDuration } from './durations.ts';
 
 /** For `--label k=v`, which may be given several times. */
@@ -54,4 +55,29 @@ export function projectOption(): Option {
 /** A duration in milliseconds; the default is shown as it would be written. */
 export function durationOption(flags: string, description: string, standard: string): Option {
   return new Option(flags, description).argParser(parseDuration).default(parseDuration(standard), standard);
+}
+
+const allowances: readonly Allowance[] = ['privileged', 'capabilities', 'devices', 'host-paths'];
+
+/** What containers may have of this box. */
+export function allowOption(): Option {
+  return new Option(
+    '--allow <right>',
+    `let containers have it: ${allowances.join(', ')}; may be given several times`,
+  ).argParser((text: string, before: Allowance[] = []) => {
+    const found = allowances.find((one) => one === text);
+    if (found === undefined) throw new InvalidArgumentError(`Allowed choices are ${allowances.join(', ')}.`);
+    return [...new Set([...before, found])];
+  });
+}
+
+export function allowImageOption(): Option {
+  return new Option(
+    '--allow-image <pattern>',
+    'run these images alone, * for any characters; may be given several times',
+  ).argParser((text: string, before: string[] = []) => {
+    if (!/^[\x21-\x7e]{1,255}$/.test(text))
+      throw new InvalidArgumentError('Write registry.example/shop/* or the like.');
+    return [...before, text];
+  });
 }

@@ -35,6 +35,8 @@ export function upArguments(options: DaemonSettings, dataFolder: string): string
     ...Object.entries(options.label).map(([key, value]): [string, string] => ['--label', `${key}=${value}`]),
     ['--port', String(options.port)],
     ['--container-range', options.containerRange],
+    ...(options.allow ?? []).map((right): [string, string] => ['--allow', right]),
+    ...(options.allowImage ?? []).map((pattern): [string, string] => ['--allow-image', pattern]),
     ['--data', dataFolder],
   ];
   const values = given.flatMap(([option, value]) => (value === undefined ? [] : [`${option}=${value}`]));

@@ -11,7 +11,7 @@ import { checkClock } from './clock-check.ts';
 import { checkDataFolder, checkFiles } from './data-folder.ts';
 import { checkDefaultRoute } from './default-route.ts';
 import { checkDiskSpace } from './disk-space.ts';
-import { checkDockerEngine, checkProcessEngine } from './engines.ts';
+import { checkDockerEngine, checkLimits, checkProcessEngine } from './engines.ts';
 import { type Check, type DaemonState, type DoctorInput, type Finding, fail } from './finding.ts';
 import { checkMulticast } from './multicast.ts';
 import { checkNames } from './names.ts';
@@ -67,6 +67,7 @@ export async function examine(facts: { dataFolder: string; clock: Clock; daemon:
     ['certificate-node', checkAuthority],
     ['certificate-issuing', checkIssuingAuthority],
     ['engine-process', checkProcessEngine],
+    ['limits', checkLimits],
     ['engine-docker', checkDockerEngine],
     ['names', checkNames],
     ['mesh-port', checkMeshPort],

@@ -1,6 +1,7 @@
 // What can run workloads here: processes, and containers where a Docker Engine answers.
 
 import { request } from 'node:http';
+import { closeCgroups, controllers, detectCgroups } from '../cgroups.ts';
 import { doctorProbeMs } from '../limits.ts';
 import { createProcessTable } from '../process-table.ts';
 import { findCommand } from '../process-tools.ts';
@@ -20,6 +21,23 @@ export async function checkProcessEngine(): Promise<Finding> {
   if (missing.length > 0)
     return fail(id, `commands are missing: ${missing.join(', ')}`, 'Install a POSIX shell and coreutils.');
   return ok(id, 'programs can be run');
+}
+
+/** Of process workloads; Docker holds those of containers itself. */
+export async function checkLimits(): Promise<Finding> {
+  const id = 'limits';
+  const cgroups = await detectCgroups(`doctor ${process.pid}`);
+  await closeCgroups(cgroups);
+  const missing = controllers.filter((one) => !cgroups.parents.has(one));
+  if (missing.length === 0) {
+    const versions = [...new Set([...cgroups.parents.values()].map(({ version }) => version))];
+    return ok(id, `resources of programs are held by control groups (version ${versions.join(' and ')})`);
+  }
+  return warn(
+    id,
+    `resources of programs are not held, but for memory of each process: ${missing.join(', ')}: ${cgroups.reason}`,
+    'Run selvedge as root, or use engine: docker for what has resources.',
+  );
 }
 
 const defaultSocket = '/var/run/docker.sock';

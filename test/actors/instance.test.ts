@@ -54,7 +54,7 @@ function stage(input: Partial<InstanceInput> & { planned: PlannedInstance }) {
   const probedAt: number[] = [];
   let pulling = Promise.withResolvers<void>();
   let pullSignal = new AbortController().signal;
-  const world = { probe: { ok: true } as ProbeOutcome, launchFails: false };
+  const world = { probe: { ok: true } as ProbeOutcome, launchFails: undefined as Error | undefined };
   const machine = instanceMachine.provide({
     actors: {
       stage: fromPromise<void, PlannedInstance>(({ signal }) => {
@@ -72,7 +72,7 @@ function stage(input: Partial<InstanceInput> & { planned: PlannedInstance }) {
       }),
       launch: fromPromise(async ({ input: { instance } }) => {
         calls.push('launch');
-        if (world.launchFails) throw new Error('no such file');
+        if (world.launchFails) throw world.launchFails;
         return { instance, pid: 7 } as EngineInstance;
       }),
       watchExit: fromPromise<Exit, { instance: string }>(
@@ -176,6 +176,47 @@ test('what has an image is staged first; progress shows as pulling; a deletion e
   t.is(instanceState(other.actor.getSnapshot().value), 'stopping');
 });
 
+test('an end at its memory limit says which limit that was', async (t) => {
+  const { actor, clock, endRun } = stage({ planned: planned({ resources: { memory: '128Mi' } }) });
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(0);
+  endRun({ signal: 'SIGKILL', outOfMemory: true });
+  await clock.advance(0);
+  const { value, context } = actor.getSnapshot();
+  t.is(instanceState(value), 'backingOff');
+  t.is(context.reason, 'it ran out of its memory limit of 128Mi');
+});
+
+test('what cannot succeed without a change fails with the reason, and is tried again when its spec changes', async (t) => {
+  const { actor, clock, calls, world } = stage({ planned: planned() });
+  world.launchFails = Object.assign(new Error('this node does not allow it'), { needsChange: true });
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(0);
+  t.is(instanceState(actor.getSnapshot().value), 'failed');
+  t.is(actor.getSnapshot().context.reason, 'this node does not allow it');
+  await clock.advance(3_600_000);
+  actor.send({ type: 'UPDATE', planned: planned() });
+  actor.send({ type: 'ADMITTED' });
+  t.is(instanceState(actor.getSnapshot().value), 'failed');
+  t.deepEqual(calls, ['prepare', 'launch']);
+
+  world.launchFails = undefined;
+  actor.send({ type: 'UPDATE', planned: planned({}, 'second') });
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(0);
+  t.is(instanceState(actor.getSnapshot().value), 'running');
+  t.is(actor.getSnapshot().context.restarts, 0);
+
+  const other = stage({ planned: planned() });
+  other.world.launchFails = Object.assign(new Error('no'), { needsChange: true });
+  other.actor.send({ type: 'ADMITTED' });
+  await other.clock.advance(0);
+  other.actor.send({ type: 'DELETE' });
+  other.endStop();
+  await other.clock.advance(0);
+  t.is(instanceState(other.actor.getSnapshot().value), 'stopped');
+});
+
 test('a crash backs off, says why and when next, and starts again; the waits double up to five minutes', async (t) => {
   const { actor, clock, endRun } = stage({ planned: planned() });
   const waits: number[] = [];
@@ -216,7 +257,7 @@ test('a minute of running forgives earlier failures', async (t) => {
 
 test('a launch that fails backs off with the reason', async (t) => {
   const { actor, clock, world } = stage({ planned: planned() });
-  world.launchFails = true;
+  world.launchFails = new Error('no such file');
   actor.send({ type: 'ADMITTED' });
   await clock.advance(0);
   t.is(instanceState(actor.getSnapshot().value), 'backingOff');
@@ -405,7 +446,7 @@ test('one that its engine turns out to run is adopted, while it waits and while 
   t.is(waits.actor.getSnapshot().context.pid, 9);
 
   const backsOff = stage({ planned: planned() });
-  backsOff.world.launchFails = true;
+  backsOff.world.launchFails = new Error('no such file');
   backsOff.actor.send({ type: 'ADMITTED' });
   await backsOff.clock.advance(0);
   t.is(instanceState(backsOff.actor.getSnapshot().value), 'backingOff');
@@ -575,14 +616,14 @@ test('what fails for a month is tried at least every five minutes, and runs with
   actor.subscribe(({ value }) => {
     if (instanceState(value) === 'waiting') actor.send({ type: 'ADMITTED' });
   });
-  world.launchFails = true;
+  world.launchFails = new Error('no such file');
   actor.send({ type: 'ADMITTED' });
   await clock.advance(30 * 86_400_000);
   const { failures, reason, nextTryAt = 0 } = actor.getSnapshot().context;
   t.true(failures > 30 * 288, `${failures} tries`);
   t.is(reason, 'cannot be started: no such file');
   t.true(nextTryAt - clock.now() <= 300_000);
-  world.launchFails = false;
+  world.launchFails = undefined;
   await clock.advance(300_000);
   t.true(actor.getSnapshot().context.ready);
 });

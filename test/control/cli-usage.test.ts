@@ -124,6 +124,8 @@ test('a detached daemon gets every option again, but no token among its argument
     detach: true,
     trustLan: true,
     containerRange: '10.64.0.0/16',
+    allow: ['devices' as const, 'privileged' as const],
+    allowImage: ['registry.example/*'],
   };
   t.deepEqual(upArguments(options, '/data'), [
     'up',
@@ -135,6 +137,9 @@ test('a detached daemon gets every option again, but no token among its argument
     '--label=site=north=1',
     '--port=0',
     '--container-range=10.64.0.0/16',
+    '--allow=devices',
+    '--allow=privileged',
+    '--allow-image=registry.example/*',
     '--data=/data',
   ]);
 });

@@ -3,7 +3,7 @@
 import test from 'ava';
 import { canonicalJson } from '../../control/canonical-json.ts';
 import { type CompileInput, compilePlan } from '../../control/plan-compiler.ts';
-import { fileSlot } from '../../control/workload-spec.ts';
+import { createSpecCompiler, fileSlot } from '../../control/workload-spec.ts';
 import { fakeSign } from './planner-fixture.ts';
 import { applicationRecord, configRecord, microservice, nodeRecord } from './records.ts';
 
@@ -49,6 +49,13 @@ test('the hash of a spec follows its configs, and nothing else that does not con
     hash({ applications: [applicationRecord('app', [microservice('web', { configs: ['c'], env: { A: 'b' } })])] }),
     base,
   );
+});
+
+test('what is not said leaves the hash of a spec alone, over versions of the program', (t) => {
+  const compiled = (changes: Parameters<typeof microservice>[1]) =>
+    createSpecCompiler().compile(microservice('web', changes), 'default', new Map());
+  t.like(compiled({}), { specHash: 'e2cda20c775bad027f420cca64957230f8f13a4f5bf363807bd59b46a6622f1c' });
+  t.like(compiled({ resources: { memory: '64Mi' } }), { spec: { resources: { memory: '64Mi' } } });
 });
 
 test('a ticket is taken over while it says the same, and signed again when it does not', (t) => {

@@ -60,6 +60,24 @@ export const meanings: Record<'Application' | 'Config', Record<string, string>> 
       "The program and its arguments. For a container: in place of the image's ENTRYPOINT",
     'spec.microservices[].image': 'The image; `docker` needs one, `process` takes none',
     'spec.microservices[].args': "Arguments, in place of the image's CMD; `docker` alone",
+    'spec.microservices[].user': 'Who it runs as in its container, in place of the image’s user',
+    'spec.microservices[].readOnlyRoot': 'The container cannot write to its own file system',
+    'spec.microservices[].capabilities.add':
+      'More rights of root. [The node must allow it](docker.md#what-a-node-allows)',
+    'spec.microservices[].capabilities.drop': 'Fewer of them; NET_RAW is always dropped unless it is added',
+    'spec.microservices[].privileged':
+      'All that root may on the node. [The node must allow it](docker.md#what-a-node-allows)',
+    'spec.microservices[].devices':
+      'Devices of the node, under the same path. [The node must allow them](docker.md#what-a-node-allows)',
+    'spec.microservices[].pullPolicy':
+      'When the registry is asked for the image: where the node lacks it (without this field), before each start, or never',
+    'spec.microservices[].platform': 'The platform of the image, where it has several',
+    'spec.microservices[].ulimits': 'Limits of each of its processes, by name',
+    'spec.microservices[].ulimits.*.soft': 'Where it begins',
+    'spec.microservices[].ulimits.*.hard': 'How far it may raise it',
+    'spec.microservices[].labels':
+      'Labels of the container, for other programs on the node; placement does not look at them',
+    'spec.microservices[].extraHosts': 'More lines of its `/etc/hosts`; they come before the names of services',
     'spec.microservices[].env': 'Environment variables',
     'spec.microservices[].workingDirectory':
       "Where it starts; by default the instance's own folder, or what the image says",
@@ -71,6 +89,16 @@ export const meanings: Record<'Application' | 'Config', Record<string, string>> 
     'spec.microservices[].replicas': 'How many instances; they are spread over nodes',
     'spec.microservices[].placement.node': 'This node alone',
     'spec.microservices[].placement.labels': 'Nodes that have all these labels',
+    'spec.microservices[].resources.memory':
+      'The most memory that an instance may use; past it the kernel ends it, and its reason says so',
+    'spec.microservices[].resources.cpus': 'The most processor time, in cores; past it it waits',
+    'spec.microservices[].resources.pids': 'The most processes and threads; past it no more are made',
+    'spec.microservices[].volumes[].name':
+      'A volume of each instance, which stays when the instance ends, changes or goes. `VOLUME_<NAME>` says where it is',
+    'spec.microservices[].volumes[].path': 'Where a container has it; `docker` needs one, `process` takes none',
+    'spec.microservices[].volumes[].hostPath':
+      'This folder of the node in place of a volume; `docker` alone. [The node must allow it](docker.md#what-a-node-allows)',
+    'spec.microservices[].volumes[].readOnly': 'The container cannot write to it; `docker` alone',
     ...probeMeanings('startup', 'So many periods may it take to start up; then it is restarted'),
     ...probeMeanings('readiness', 'So many failures in a row make it unready'),
     'spec.microservices[].probes.readiness.successThreshold': 'So many successes in a row make it ready',

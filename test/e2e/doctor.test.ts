@@ -19,6 +19,7 @@ interface Report {
 const ofTheBox = new Set([
   'clock',
   'disk-space',
+  'limits',
   'engine-docker',
   'mesh-port',
   'tunnel-port',

@@ -108,4 +108,43 @@ test('an image is pulled when it is needed, told meanwhile, beside everything el
     });
     t.regex(reason, /^its image is not there: Docker refused to pull 127\.0\.0\.1:\d+\/web:2: .*manifest/);
   });
+
+  await step(
+    'what the node does not allow fails with what would allow it; without it the container runs, held to its resources',
+    async () => {
+      const manifest = (rights: string): string =>
+        application('drive', { slow: busyboxImage }).replace(
+          'engine: docker,',
+          `engine: docker, user: '1000', resources: { memory: 24Mi, pids: 20 }, volumes: [{ name: data, path: /data }], ${rights}`,
+        );
+      await fabric.apply(manifest('devices: [/dev/fuse],'));
+      const { reason } = await waitFor('the refusal', async () => {
+        const found = await see('drive');
+        return found.state === 'failed' ? found : undefined;
+      });
+      t.is(reason, 'this node does not allow the devices /dev/fuse; `selvedge up --allow devices` on it would');
+      const words = ['describe', 'node', 'edge-1', '--data', fabric.control.dataFolder];
+      t.regex((await run(process.execPath, [program, ...words])).stdout, /allows +nothing beyond a container/);
+      await fabric.apply(manifest(''));
+      await fabric.ready('drive');
+      const filter = 'label=io.selvedge.instance=default.drive.slow.0';
+      const id = await docker('ps', '--quiet', '--filter', filter);
+      t.is(await docker('inspect', '--format', '{{.Config.User}} {{.HostConfig.Memory}}', id), '1000 25165824');
+      await docker('kill', '--signal', 'KILL', id);
+      await fabric.ready('drive');
+    },
+  );
+
+  await step('a program that takes more memory than it may says so', async () => {
+    const greedy = application('greedy', { slow: busyboxImage })
+      .replace(/engine: docker, image: [^,]+,/, 'engine: process, resources: { memory: 24Mi },')
+      .replace("[sleep, '1000']", "[sh, -c, 'x=0123456789abcdef; while :; do x=$x$x; done']");
+    await fabric.apply(greedy);
+    const { reason, limits } = await waitFor('its end', async () => {
+      const found = await see('greedy');
+      return found.state === 'backingOff' ? found : undefined;
+    });
+    if (limits === undefined) t.is(reason, 'it ran out of its memory limit of 24Mi');
+    else t.regex(limits, /^memory is held for each process alone/);
+  });
 });

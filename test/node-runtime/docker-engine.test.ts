@@ -6,6 +6,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
+import type { DockerOptions, VolumeSpec } from '../../control/plan.ts';
 import { createDockerEngine } from '../../node-runtime/docker-engine.ts';
 import type { Engine, Launch } from '../../node-runtime/engine.ts';
 import { DockerUnavailableError, ExecFailedError, NameServerError } from '../../node-runtime/errors.ts';
@@ -15,6 +16,7 @@ import { eventually } from '../eventually.ts';
 import { skip } from '../skip.ts';
 import { busyboxImage, type Dockerd, dockerMissing, startDockerd } from './dockerd.ts';
 import { gone } from './process-world.ts';
+import { startRegistry } from './registry.ts';
 
 const clock = createSystemClock();
 const missing = await dockerMissing();
@@ -158,6 +160,151 @@ else {
       await t.throwsAsync(dockerd.docker('exec', id, 'nslookup', '-type=a', 'quiet'), { message: /./ });
     },
   );
+
+  test.serial('a container is held to its resources, and says that it ran out of memory', async (t) => {
+    const world = await createWorld(dockerd.host);
+    t.teardown(world.close);
+    const { engine, owner } = world;
+    const launch = launchOf(['/bin/sh', '-c', 'x=0123456789abcdef; while :; do x=$x$x; done']);
+    const spec = { ...launch.spec, resources: { memory: '24Mi', cpus: 0.5, pids: 20 } };
+    const { instance } = await engine.launch({ ...launch, spec });
+    const exit = await engine.waitForExit(instance);
+    t.is(exit.signal, 'SIGKILL');
+    t.true(exit.outOfMemory);
+    t.true((await (await world.adopt()).list())[0]?.exit?.outOfMemory);
+    const format = '{{with .HostConfig}}{{.Memory}} {{.MemorySwap}} {{.NanoCpus}} {{.PidsLimit}}{{end}}';
+    const name = `selvedge-${owner.fabricId.slice(0, 12)}-${owner.node}-${instance}`;
+    t.is(await dockerd.docker('inspect', '--format', format, name), '25165824 25165824 500000000 20');
+    t.is(engine.notHeld(spec), undefined);
+  });
+
+  test.serial(
+    'a container runs as the user, with the rights and the devices that its specification says',
+    async (t) => {
+      const world = await createWorld(dockerd.host);
+      t.teardown(world.close);
+      const says = async (instance: string, options: DockerOptions) => {
+        const script =
+          'id -u; id -g; touch /x 2>/dev/null && echo writes; grep -E "^(CapBnd|NoNewPrivs)" /proc/self/status; ls /dev/fuse 2>/dev/null';
+        const launch = launchOf(['/bin/sh', '-c', script], { instance });
+        await world.engine.launch({ ...launch, spec: { ...launch.spec, ...options } });
+        await world.engine.waitForExit(instance);
+        const words: string[] = [];
+        for await (const { text } of world.engine.logs(instance, { tail: 100, follow: false })) words.push(text);
+        const [uid, gid, ...rest] = words;
+        const bits = BigInt(`0x${rest.find((line) => line.startsWith('CapBnd'))?.split(/\s+/)[1]}`);
+        return {
+          user: `${uid}:${gid}`,
+          writes: rest.includes('writes'),
+          confined: rest.some((line) => /^NoNewPrivs:\s*1$/.test(line)),
+          bits,
+          raw: (bits >> 13n) & 1n,
+          admin: (bits >> 12n) & 1n,
+          fuse: rest.includes('/dev/fuse'),
+        };
+      };
+      const plain = { user: '0:0', writes: true, confined: true, raw: 0n, admin: 0n, fuse: false };
+      t.like(await says('default.app.plain.0', {}), plain);
+      const less = await says('default.app.less.0', {
+        ...{ user: '1000:1001', readOnlyRoot: true, capabilities: { drop: ['ALL'] } },
+      });
+      t.like(less, { user: '1000:1001', writes: false, bits: 0n });
+      const more = await says('default.app.more.0', { capabilities: { add: ['NET_ADMIN'] }, devices: ['/dev/fuse'] });
+      t.like(more, { ...plain, admin: 1n, fuse: true });
+      t.is((await says('default.app.raw.0', { capabilities: { add: ['NET_RAW'] } })).raw, 1n);
+    },
+  );
+
+  test.serial(
+    'a volume outlives its container and its instance; a folder of the box is mounted, read-only where that is said',
+    async (t) => {
+      const world = await createWorld(dockerd.host);
+      t.teardown(world.close);
+      const { engine, owner } = world;
+      const instance = 'default.app.store.0';
+      const run = async (script: string, volumes: VolumeSpec[]): Promise<number | undefined> => {
+        const launch = launchOf(['/bin/sh', '-c', script], { instance });
+        await engine.launch({ ...launch, spec: { ...launch.spec, volumes } });
+        const { status } = await engine.waitForExit(instance);
+        await engine.remove(instance);
+        return status;
+      };
+      const own = { name: 'data', path: '/var/data' };
+      t.is(await run('echo kept > "$VOLUME_DATA/words"', [own]), 0);
+      t.is(await run('grep kept /var/data/words', [own]), 0);
+      t.is(await run('echo other > /var/data/words', [{ ...own, readOnly: true }]), 1);
+      const filter = `label=io.selvedge.node=${owner.node}`;
+      const name = await dockerd.docker('volume', 'ls', '--quiet', '--filter', filter);
+      t.is(name, `selvedge-${owner.fabricId.slice(0, 12)}-${owner.node}-${instance}-data`);
+      await dockerd.docker('volume', 'rm', name);
+
+      const hostPath = join(world.folder, 'of-the-box');
+      await mkdir(hostPath);
+      t.is(await run('echo written > /srv/box/words', [{ name: 'box', path: '/srv/box', hostPath }]), 0);
+      t.is(await readFile(join(hostPath, 'words'), 'utf8'), 'written\n');
+      const missing = [{ name: 'box', path: '/srv/box', hostPath: join(world.folder, 'not-there') }];
+      await t.throwsAsync(run('true', missing), { message: /not-there|does not exist/ });
+    },
+  );
+
+  test.serial('limits of processes, labels and hosts are those of the specification, logs stay bounded', async (t) => {
+    const world = await createWorld(dockerd.host);
+    t.teardown(world.close);
+    const launch = launchOf(['/bin/sh', '-c', 'ulimit -Sn; ulimit -Hn; grep printer /etc/hosts']);
+    const options: DockerOptions = {
+      ulimits: { nofile: { soft: 333, hard: 444 } },
+      labels: { 'org.example.team': 'cooling' },
+      extraHosts: { printer: '192.0.2.7' },
+      platform: await dockerd.docker('version', '--format', '{{.Server.Os}}/{{.Server.Arch}}'),
+    };
+    const { instance } = await world.engine.launch({ ...launch, spec: { ...launch.spec, ...options } });
+    t.is((await world.engine.waitForExit(instance)).status, 0);
+    const words: string[] = [];
+    for await (const { text } of world.engine.logs(instance, { tail: 9, follow: false })) words.push(text);
+    t.deepEqual(words.slice(0, 2), ['333', '444']);
+    t.regex(words[2] ?? '', /^192\.0\.2\.7\s+printer$/);
+    const name = `selvedge-${world.owner.fabricId.slice(0, 12)}-${world.owner.node}-${instance}`;
+    const format = '{{index .Config.Labels "org.example.team"}} {{index .HostConfig.LogConfig.Config "max-file"}}';
+    t.is(await dockerd.docker('inspect', '--format', format, name), 'cooling 2');
+  });
+
+  test.serial('an image is asked for as its pull policy says, and for the platform that is wanted', async (t) => {
+    const world = await createWorld(dockerd.host);
+    t.teardown(world.close);
+    const archive = join(world.folder, 'root.tar');
+    const id = await dockerd.docker('create', '--network', 'none', busyboxImage, 'true');
+    await dockerd.docker('export', '--output', archive, id);
+    await dockerd.docker('rm', id);
+    const registry = await startRegistry(await readFile(archive), 1_000);
+    t.teardown(() => rm(archive, { force: true }));
+    t.teardown(() => registry.close());
+    registry.release();
+    const { command: _, ...common } = launchOf(['unused']).spec;
+    const stage = (image: string, options: DockerOptions) =>
+      world.engine.stage(
+        { ...common, engine: 'docker', image, ...options },
+        () => undefined,
+        new AbortController().signal,
+      );
+    const image = registry.image('web');
+    await eventually(() => world.engine.unavailable() === undefined, { deadlineMs: 30_000, what: 'Docker' });
+    await t.throwsAsync(stage(image, { pullPolicy: 'never' }), {
+      message: /not on this node, and its pullPolicy is never/,
+    });
+    t.is(registry.asked.length, 0);
+    await stage(image, {});
+    const first = registry.asked.length;
+    t.true(first > 0);
+    await stage(image, { pullPolicy: 'ifNotPresent' });
+    await stage(image, { pullPolicy: 'never' });
+    t.is(registry.asked.length, first);
+    await stage(image, { pullPolicy: 'always' });
+    t.true(registry.asked.length > first);
+    await stage(busyboxImage, { pullPolicy: 'never' });
+    await t.throwsAsync(stage(busyboxImage, { pullPolicy: 'never', platform: 'linux/s390x' }), {
+      message: /not on this node/,
+    });
+  });
 
   test.serial('a command that hangs in a container is ended, and others can be run after it', async (t) => {
     const world = await createWorld(dockerd.host);

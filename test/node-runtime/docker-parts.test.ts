@@ -1,6 +1,7 @@
 // The pure parts of the docker engine: a launch as a container, how one ended, ranges, frames of a log.
 
 import test from 'ava';
+import type { DockerOptions } from '../../control/plan.ts';
 import type { ContainerFacts } from '../../node-runtime/docker-client.ts';
 import { dockerSocket } from '../../node-runtime/docker-client.ts';
 import { containerOptions, exitOf, standingOf } from '../../node-runtime/docker-container.ts';
@@ -16,7 +17,7 @@ const place = {
   ...{ filesFolder: '/data/files', resolvers: ['198.18.0.1'] },
 };
 
-function container(spec: { command?: string[]; args?: string[] }, changes = {}) {
+function container(spec: { command?: string[]; args?: string[] } & DockerOptions, changes = {}) {
   const { spec: process, ...launch } = launchOf(['unused']);
   const { command: _, ...common } = process;
   return containerOptions(
@@ -43,6 +44,13 @@ test('the same launch makes the same container, another image or address another
     4,
   );
   t.is(made({ resolvers: ['198.18.0.1', '192.0.2.53'] }), made(), 'a box that moves keeps its containers');
+});
+
+test('a privileged container is confined by nothing, which takes a start on a box that has all rights itself', (t) => {
+  const { Privileged, CapDrop, SecurityOpt } = container({ privileged: true }).HostConfig ?? {};
+  t.deepEqual([Privileged, CapDrop, SecurityOpt], [true, undefined, undefined]);
+  const plain = container({ privileged: false }).HostConfig ?? {};
+  t.deepEqual([plain.Privileged, plain.CapDrop, plain.SecurityOpt], [undefined, ['NET_RAW'], ['no-new-privileges']]);
 });
 
 test('the specification of another engine is refused', (t) => {

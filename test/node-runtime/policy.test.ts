@@ -1,0 +1,103 @@
+// What a node lets containers have: refused unless it is allowed, before anything is fetched or started.
+
+import test from 'ava';
+import type { DockerOptions, WorkloadSpec } from '../../control/plan.ts';
+import type { Engine } from '../../node-runtime/engine.ts';
+import { createEngines } from '../../node-runtime/engines.ts';
+import { PolicyRefusedError } from '../../node-runtime/errors.ts';
+import { type Allowance, policyRefusal } from '../../node-runtime/policy.ts';
+import { createSimClock } from '../../simulations/sim-clock.ts';
+import { createSimEngine } from '../../simulations/sim-engine.ts';
+import { launchOf } from '../conformance/engine.ts';
+
+function container(
+  options: DockerOptions & Pick<WorkloadSpec, 'volumes'>,
+  image = 'registry.example/shop/web:1.2',
+): WorkloadSpec {
+  const { command: _, ...common } = launchOf(['unused']).spec;
+  return { ...common, engine: 'docker', image, ...options };
+}
+
+const rights: [Allowance, Parameters<typeof container>[0], RegExp][] = [
+  ['privileged', { privileged: true }, /a privileged container; `selvedge up --allow privileged`/],
+  ['capabilities', { capabilities: { add: ['NET_ADMIN', 'SYS_TIME'] } }, /the capabilities NET_ADMIN, SYS_TIME;/],
+  ['devices', { devices: ['/dev/ttyUSB0'] }, /the devices \/dev\/ttyUSB0; `selvedge up --allow devices`/],
+  [
+    'host-paths',
+    { volumes: [{ name: 'data', path: '/data', hostPath: '/srv/data' }] },
+    /\/srv\/data of its box in a container; `selvedge up --allow host-paths`/,
+  ],
+];
+
+for (const [right, options, reason] of rights) {
+  test(`${right}: refused by default, and with other rights; allowed by name`, (t) => {
+    t.regex(policyRefusal(container(options), { allow: [] }) ?? '', reason);
+    const others = rights.map(([other]) => other).filter((other) => other !== right);
+    t.regex(policyRefusal(container(options), { allow: others }) ?? '', reason);
+    t.is(policyRefusal(container(options), { allow: [right] }), undefined);
+  });
+}
+
+test('what takes rights away needs no leave', (t) => {
+  const options: DockerOptions = {
+    user: '1000',
+    readOnlyRoot: true,
+    capabilities: { drop: ['ALL'] },
+    privileged: false,
+  };
+  t.is(policyRefusal(container(options), { allow: [] }), undefined);
+  t.is(policyRefusal(launchOf(['run']).spec, { allow: [], images: [] }), undefined);
+});
+
+test('images: without a pattern all, with patterns those that one of them matches as a whole', (t) => {
+  const refused = (image: string, ...images: string[]) => policyRefusal(container({}, image), { allow: [], images });
+  t.is(policyRefusal(container({}), { allow: [] }), undefined);
+  for (const [image, pattern] of [
+    ['registry.example/shop/web:1', 'registry.example/*'],
+    ['registry.example/shop/web:1', '*/web:*'],
+    ['registry.example/shop/web:1', 'registry.example/*/web:*'],
+    ['web', 'web'],
+    ['aab', 'a*ab'],
+  ] as const)
+    t.is(refused(image, 'other', pattern), undefined, pattern);
+  for (const [image, pattern] of [
+    ['evil.example/registry.example/web', 'registry.example/*'],
+    ['registry.example.evil/web', 'registry.example/*'],
+    ['web:2', 'web'],
+    ['ab', 'ab*ab'],
+    ['abab', 'ab*b*ab'],
+    ['registryXexample/web', 'registry.example/*'],
+  ] as const)
+    t.regex(refused(image, pattern) ?? '', /does not allow the image .*--allow-image/, `${image} ${pattern}`);
+});
+
+test('neither stage nor launch reaches the engine with what the policy refuses', async (t) => {
+  const sim = createSimEngine({
+    clock: createSimClock(),
+    random: { next: () => 0.5, bytes: (n) => new Uint8Array(n) },
+  });
+  const reached: string[] = [];
+  const docker: Engine = {
+    ...sim,
+    name: 'docker',
+    stage: async () => void reached.push('stage'),
+    launch: async (launch) => {
+      reached.push('launch');
+      return { ...launch, pid: 7, startedAt: 0, exit: undefined };
+    },
+  };
+  const spec = container({ privileged: true });
+  const launch = { ...launchOf(['unused']), spec };
+  const never = new AbortController().signal;
+  const strict = createEngines([docker]);
+  await t.throwsAsync(
+    strict.stage(spec, () => undefined, never),
+    { instanceOf: PolicyRefusedError },
+  );
+  await t.throwsAsync(strict.launch(launch), { instanceOf: PolicyRefusedError });
+  t.deepEqual(reached, []);
+  const open = createEngines([docker], { allow: ['privileged'] });
+  await open.stage(spec, () => undefined, never);
+  await open.launch(launch);
+  t.deepEqual(reached, ['stage', 'launch']);
+});
