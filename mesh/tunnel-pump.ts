@@ -28,8 +28,12 @@ export function pump(from: Duplex, to: Duplex): void {
       to.cork();
       setImmediate(flush);
     }
-    if (isSocket && chunk.length >= gatheredChunkBytesMin) to.write(chunk, (error) => error ?? release(chunk));
-    else to.write(chunk);
+    if (isSocket && chunk.length >= gatheredChunkBytesMin) {
+      // What was destroyed may still have it in hand, and calls back without an error.
+      to.write(chunk, (error) => {
+        if (!error && !to.destroyed) release(chunk);
+      });
+    } else to.write(chunk);
     if (gathering) {
       gatheredBytes += chunk.length;
       if (gatheredBytes >= gatheredBytesMax) flush();

@@ -14,6 +14,7 @@ export interface ContainerNames {
   /** Replaces what the container at that address may resolve; effective with its next question. */
   tell(asker: string, hosts: Launch['hosts']): void;
   forget(asker: string): void;
+  knows(asker: string): boolean;
   /** Undefined: nobody that this node runs has that address. */
   answer(asker: string, question: { name: string; type: string }): NameAnswer | undefined;
 }
@@ -35,6 +36,7 @@ export function createContainerNames(): ContainerNames {
       byAsker.set(asker, { addresses: new Map(pairs), own: new Set(own) });
     },
     forget: (asker) => void byAsker.delete(asker),
+    knows: (asker) => byAsker.has(asker),
     answer(asker, question) {
       const told = byAsker.get(asker);
       return told && answerFrom(told, question);

@@ -85,7 +85,11 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
   });
   const commands = createDockerExec({ docker: connected });
   const names = createContainerNames();
-  const nameServer = createNameServer({ answer: names.answer, forwarder: createNameForwarder({ clock }) });
+  const nameServer = createNameServer({
+    knows: names.knows,
+    answer: names.answer,
+    forwarder: createNameForwarder({ clock }),
+  });
   const { launch: launchContainer } = createDockerLauncher({
     ...{ clock, owner, docker: connected, bridge, containers, waits, tellNames },
   });

@@ -147,7 +147,12 @@ export const DNS_FORWARD_MS = 1_200;
 export const DNS_FORWARDS_EACH_MAX = 64;
 export const DNS_FORWARDS_MAX = 512;
 /** Connections of the containers' resolver: TCP is for what does not fit in a packet. */
-export const DNS_CONNECTIONS_MAX = 128;
+export const DNS_CONNECTIONS_MAX = 512;
+/** Of one container: none takes them from the others. */
+export const DNS_CONNECTIONS_EACH_MAX = 8;
+/** One question, EDNS and a signature; over UDP as much as resolvers send without fragments. */
+export const DNS_UDP_QUERY_BYTES_MAX = 1_232;
+export const DNS_TCP_QUERY_BYTES_MAX = 4_096;
 export const DNS_CONNECTION_IDLE_MS = 10_000;
 /** How long a service's address may be kept by who asked: a service may leave the plan at any time. */
 export const DNS_ANSWER_TTL_S = 5;

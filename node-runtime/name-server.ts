@@ -1,6 +1,8 @@
 // The resolver of this node's containers: DNS on UDP and TCP at their bridge's gateway address. Made by docker-engine.ts; the only
 // file that imports dns-packet. Who asks is known by its address, which a container without NET_RAW cannot forge. It decides nothing:
-// container-names.ts says what to answer, name-forwarder.ts asks the box's own resolvers.
+// container-names.ts says what to answer, name-forwarder.ts asks the box's own resolvers. Whoever is no container of this node gets no
+// answer at all: the address can be reached from the LAN, and an answer to a forged address would go to somebody else. Nothing is
+// decoded before its head says that it is one plain question: names that point at each other make a long message very dear.
 
 import { createSocket, type Socket as UdpSocket } from 'node:dgram';
 import { once } from 'node:events';
@@ -12,9 +14,12 @@ import { NameServerError } from './errors.ts';
 import {
   DNS_ANSWER_TTL_S,
   DNS_CONNECTION_IDLE_MS,
+  DNS_CONNECTIONS_EACH_MAX,
   DNS_CONNECTIONS_MAX,
   DNS_FORWARDS_EACH_MAX,
   DNS_FORWARDS_MAX,
+  DNS_TCP_QUERY_BYTES_MAX,
+  DNS_UDP_QUERY_BYTES_MAX,
 } from './limits.ts';
 import type { NameForwarder } from './name-forwarder.ts';
 
@@ -26,14 +31,17 @@ export interface NameServer {
 }
 
 export interface NameServerOptions {
+  /** Whether this node runs a container with that address. */
+  knows(asker: string): boolean;
   /** Undefined for somebody that this node does not run. */
   answer(asker: string, question: { name: string; type: string }): NameAnswer | undefined;
   forwarder: NameForwarder;
   port?: number;
 }
 
+const headBytes = 12;
 /** RFC 1035, section 4.1.1. */
-const codes = { none: 0, form: 1, failed: 2, noName: 3, notImplemented: 4, refused: 5 } as const;
+const codes = { none: 0, form: 1, failed: 2, noName: 3, notImplemented: 4 } as const;
 
 interface Listening {
   address: string;
@@ -42,7 +50,7 @@ interface Listening {
   connections: Set<Socket>;
 }
 
-export function createNameServer({ answer, forwarder, port = 53 }: NameServerOptions): NameServer {
+export function createNameServer({ knows, answer, forwarder, port = 53 }: NameServerOptions): NameServer {
   const forwards = new Map<string, number>();
   let listening: Listening | undefined;
   let turn: Promise<unknown> = Promise.resolve();
@@ -67,36 +75,46 @@ export function createNameServer({ answer, forwarder, port = 53 }: NameServerOpt
     }
   }
 
-  /** Undefined for what deserves no answer: what is one itself, or too short to answer to. */
+  /** Undefined for what deserves no answer: what is one itself, too short to answer to, or from a stranger. */
   async function reply(asker: string, bytes: Buffer, transport: 'udp' | 'tcp'): Promise<Buffer | undefined> {
-    if (bytes.length < 12 || ((bytes[2] ?? 0) & 0x80) !== 0) return undefined;
-    const query = read(bytes);
-    if (query === undefined) return refusal(bytes, codes.form);
-    const [question] = query.questions ?? [];
+    if (!knows(asker) || bytes.length < headBytes || ((bytes[2] ?? 0) & 0x80) !== 0) return undefined;
     if (((bytes[2] ?? 0) & 0x78) !== 0) return refusal(bytes, codes.notImplemented);
-    if (question === undefined || query.questions?.length !== 1) return refusal(bytes, codes.form);
+    if (!isOneQuestion(bytes, transport)) return refusal(bytes, codes.form);
+    const query = read(bytes);
+    const [question] = query?.questions ?? [];
+    if (query === undefined || question === undefined) return refusal(bytes, codes.form);
     const told = answer(asker, question);
-    if (told === undefined) return refusal(bytes, codes.refused);
+    if (told === undefined) return undefined;
     if (told.kind !== 'elsewhere') return ownAnswer(query, question, told);
-    return (await forward(asker, bytes, transport)) ?? refusal(bytes, codes.failed);
+    // With its question: resolvers do not take a failure for theirs without it.
+    return (await forward(asker, bytes, transport)) ?? answerOf(query, question, codes.failed);
   }
 
   function serveUdp(udp: UdpSocket): void {
     udp.on('message', (bytes, { address, port: from }) => {
-      void reply(address, bytes, 'udp').then((answered) => {
-        if (answered !== undefined && listening?.udp === udp) udp.send(answered, from, address, () => undefined);
-      });
+      // Nobody can be answered at port 0, and what goes wrong with one packet is no concern of the others.
+      if (from === 0) return;
+      reply(address, bytes, 'udp')
+        .then((answered) => {
+          if (answered !== undefined && listening?.udp === udp) udp.send(answered, from, address, () => undefined);
+        })
+        .catch(() => undefined);
     });
     // Of an answer that nobody takes: not of the socket.
     udp.on('error', () => undefined);
   }
 
   function serveTcp(socket: Socket, connections: Set<Socket>): void {
-    connections.add(socket);
     socket.on('error', () => undefined);
+    const asker = socket.remoteAddress ?? '';
+    const own = [...connections].filter(({ remoteAddress }) => remoteAddress === asker).length;
+    if (!knows(asker) || own >= DNS_CONNECTIONS_EACH_MAX) {
+      socket.destroy();
+      return;
+    }
+    connections.add(socket);
     socket.on('close', () => connections.delete(socket));
     socket.setTimeout(DNS_CONNECTION_IDLE_MS, () => void socket.destroy());
-    const asker = socket.remoteAddress ?? '';
     const frames = createFrames();
     const answerAll = async (): Promise<void> => {
       // One after the other, so that a connection that asks without reading waits.
@@ -161,23 +179,39 @@ function read(bytes: Buffer): packet.DecodedPacket | undefined {
   }
 }
 
-/** Head and, as far as it can be read, question of the query with a code and nothing else. */
+/** By its head alone (RFC 1035, section 4.1.1): one question, no records but EDNS (RFC 6891) and a signature, and no longer than that needs. */
+function isOneQuestion(bytes: Buffer, transport: 'udp' | 'tcp'): boolean {
+  const [questions, answers, authorities, additional] = [4, 6, 8, 10].map((at) => bytes.readUInt16BE(at));
+  const bytesMax = transport === 'udp' ? DNS_UDP_QUERY_BYTES_MAX : DNS_TCP_QUERY_BYTES_MAX;
+  return questions === 1 && answers === 0 && authorities === 0 && (additional ?? 0) <= 2 && bytes.length <= bytesMax;
+}
+
+/** The query's head with a code and nothing else: never longer than what was asked. */
 function refusal(query: Buffer, code: number): Buffer {
-  const { id = query.readUInt16BE(0), questions = [] } = read(query) ?? {};
-  return packet.encode({ type: 'response', id, flags: code | packet.RECURSION_AVAILABLE, questions });
+  const head = Buffer.alloc(headBytes);
+  query.copy(head, 0, 0, 4);
+  // A response, with the query's opcode and RD, and RA.
+  head[2] = (head[2] ?? 0) | 0x80;
+  head[3] = 0x80 | code;
+  return head;
 }
 
 function ownAnswer(query: packet.DecodedPacket, question: packet.Question, told: NameAnswer): Buffer {
   const code = told.kind === 'no-name' ? codes.noName : codes.none;
+  const address = told.kind === 'address' ? told.address : undefined;
+  return answerOf(query, question, code | packet.AUTHORITATIVE_ANSWER, address);
+}
+
+function answerOf(query: packet.DecodedPacket, question: packet.Question, flags: number, address?: string): Buffer {
   const wanted = query.flag_rd ? packet.RECURSION_DESIRED : 0;
   return packet.encode({
     type: 'response',
     id: query.id ?? 0,
-    flags: code | wanted | packet.RECURSION_AVAILABLE | packet.AUTHORITATIVE_ANSWER,
+    flags: flags | wanted | packet.RECURSION_AVAILABLE,
     questions: [question],
     answers:
-      told.kind === 'address'
-        ? [{ type: 'A', class: 'IN', name: question.name, ttl: DNS_ANSWER_TTL_S, data: told.address }]
-        : [],
+      address === undefined
+        ? []
+        : [{ type: 'A', class: 'IN', name: question.name, ttl: DNS_ANSWER_TTL_S, data: address }],
   });
 }
