@@ -130,8 +130,6 @@ test('an image is pulled when it is needed, told meanwhile, beside everything el
       const filter = 'label=io.selvedge.instance=default.drive.slow.0';
       const id = await docker('ps', '--quiet', '--filter', filter);
       t.is(await docker('inspect', '--format', '{{.Config.User}} {{.HostConfig.Memory}}', id), '1000 25165824');
-      await docker('kill', '--signal', 'KILL', id);
-      await fabric.ready('drive');
     },
   );
 

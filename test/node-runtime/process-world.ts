@@ -43,7 +43,11 @@ export async function createProcessWorld(options: Partial<ProcessEngineDependenc
     async close(): Promise<void> {
       const last = createProcessEngine({ folder, clock });
       await last.start();
-      for (const { instance } of await last.list()) await last.terminate(instance, 0);
+      for (const { instance } of await last.list()) {
+        await last.terminate(instance, 0);
+        // Its control groups are outside of the folder.
+        await last.remove(instance);
+      }
       for (const engine of [...engines, last]) await engine.stop();
       await rm(folder, { recursive: true, force: true });
     },
