@@ -2,7 +2,7 @@
 // what it does is what the injected functions do.
 
 import { type Context, Hono } from 'hono';
-import type { LogLine } from '../node-runtime/engine.ts';
+import type { LogLine, LogQuery } from '../node-runtime/engine.ts';
 import {
   type ApproveRequest,
   applySchema,
@@ -12,7 +12,7 @@ import {
   readBody,
   readFlag,
   readLimit,
-  readTail,
+  readLogQuery,
   refuseUnknownQueries,
   revokeSchema,
   type TokenRequest,
@@ -55,7 +55,7 @@ export interface NodeFunctions {
   /** Undefined when there is none; on a worker only its own. */
   instance(name: string): Promise<InstanceView | undefined>;
   /** Lines of an instance that exists; ends when the signal aborts. */
-  logs(instance: string, options: { tail: number; follow: boolean }, signal: AbortSignal): AsyncIterable<LogLine>;
+  logs(instance: string, query: LogQuery, signal: AbortSignal): AsyncIterable<LogLine>;
   /** Begins to end the daemon, and its workloads when asked; called after the answer went out. */
   down(options: { workloads: boolean }): Promise<void>;
   /** Hears of errors that nobody described. */
@@ -155,8 +155,7 @@ function addNodeRoutes(app: Hono, options: ApiOptions): void {
   });
   app.get('/v1/instances/:name/logs', async (context) => {
     const query = context.req.query();
-    refuseUnknownQueries(query, ['tail', 'follow']);
-    const [tail, follow] = [readTail(query.tail), readFlag('follow', query.follow)];
+    const asked = readLogQuery(query);
     const name = context.req.param('name');
     found(await options.instance(name), 'instance', name, actions.instance);
     const headers = { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' };
@@ -165,7 +164,7 @@ function addNodeRoutes(app: Hono, options: ApiOptions): void {
     if (followers >= logFollowersMax) throw new TooManyFollowersError(logFollowersMax);
     followers += 1;
     const body = logStream({
-      open: (signal) => options.logs(name, { tail, follow }, signal),
+      open: (signal) => options.logs(name, asked, signal),
       signal: context.req.raw.signal,
       onEnd: () => {
         followers -= 1;

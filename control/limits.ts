@@ -106,6 +106,8 @@ export const apiConnectionsMax = 128;
 export const logFollowersMax = 64;
 /** Lines of history in one answer. */
 export const logTailMax = 10_000;
+/** The text that lines are searched for: what a person types; the node accepts no more. */
+export const logGrepCharactersMax = 256;
 /** A local client sends its headers and its body within these. */
 export const apiHeadersMs = 10_000;
 export const apiRequestMs = 60_000;

@@ -14,6 +14,7 @@ import { createNodeKeys } from '../pki/node-keys.ts';
 import { deriveApprovalKey } from '../pki/scrypt.ts';
 import type { Trace } from './actor-system.ts';
 import { createDockerEngine } from './docker-engine.ts';
+import type { LogQuery } from './engine.ts';
 import { createEngines } from './engines.ts';
 import { createFileDisk } from './file-disk.ts';
 import { pickFreePort, portIfFree } from './free-port.ts';
@@ -135,12 +136,12 @@ function apiOptions(input: {
     software: ports.software,
     status: () => node.status(),
     instance,
-    async *logs(name: string, options: { tail: number; follow: boolean }, signal: AbortSignal) {
+    async *logs(name: string, query: LogQuery, signal: AbortSignal) {
       const place = (await instance(name))?.node;
       const controller = node.member()?.controller;
       const peerId = place === undefined ? undefined : await controller?.peerOf(place);
-      if (peerId === undefined || peerId === node.peerId) yield* ports.engines.logs(name, options, signal);
-      else yield* fetchLogs(await ports.mesh(), peerId, { instance: name, ...options }, signal);
+      if (peerId === undefined || peerId === node.peerId) yield* ports.engines.logs(name, query, signal);
+      else yield* fetchLogs(await ports.mesh(), peerId, { instance: name, ...query }, signal);
     },
     async down({ workloads }: { workloads: boolean }) {
       down(workloads);

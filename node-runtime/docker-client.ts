@@ -57,7 +57,7 @@ export interface DockerClient {
   createNetwork(options: Dockerode.NetworkCreateOptions): Promise<void>;
   removeNetwork(name: string): Promise<void>;
   /** What was written so far: frames of Docker's stream format. */
-  logs(id: string, options: { tail: number }): Promise<Buffer>;
+  logs(id: string, options: { tail: number | 'all' }): Promise<Buffer>;
   /** Frames from `since` (seconds with nanoseconds) on; ends with the container's run. */
   followLogs(id: string, options: { since: string }, signal: AbortSignal): Promise<Readable>;
   /** Runs a command in a running container. */
@@ -186,7 +186,9 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
       asBuffer(
         await ask(
           'read the log',
-          docker.getContainer(id).logs({ stdout: true, stderr: true, timestamps: true, tail, follow: false }),
+          docker
+            .getContainer(id)
+            .logs({ stdout: true, stderr: true, timestamps: true, tail: tail as number, follow: false }),
         ),
       ),
     followLogs: async (id, { since }, signal) =>

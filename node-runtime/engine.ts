@@ -70,6 +70,19 @@ export interface LogLine {
   text: string;
 }
 
+/** Which lines of a log are wanted. They are chosen where the lines are. */
+export interface LogQuery {
+  /** Lines from the past: the last ones of those that the rest of the query wants. */
+  tail: number;
+  /** Then new ones as they come. */
+  follow: boolean;
+  /** Milliseconds since 1970, by the node's clock: none that arrived before. One whose time nobody knows counts as late enough. */
+  since?: number | undefined;
+  /** Only lines that contain this text: no pattern, so that no line can keep the daemon busy. */
+  grep?: string | undefined;
+  ignoreCase?: boolean | undefined;
+}
+
 export interface Engine {
   readonly name: string;
   /**
@@ -113,6 +126,6 @@ export interface Engine {
    * InstanceUnknownError when there is no such instance or it has ended, ExecFailedError when the command cannot be started.
    */
   exec(instance: string, command: string[], options: ExecOptions): Promise<Execution>;
-  /** The last `tail` lines, then new ones while `follow`; ends when the signal aborts. */
-  logs(instance: string, options: { tail: number; follow: boolean }, signal?: AbortSignal): AsyncIterable<LogLine>;
+  /** Ends when the signal aborts. */
+  logs(instance: string, query: LogQuery, signal?: AbortSignal): AsyncIterable<LogLine>;
 }

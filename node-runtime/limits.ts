@@ -75,7 +75,7 @@ export const DETECTION_MS = 5_000;
 export const LOG_BYTES_MAX = 4 * 1024 * 1024;
 /** How often sizes are looked at: bounds the overshoot, and is how exactly history of both streams is put in order. */
 export const LOG_CHECK_MS = 1_000;
-/** Sizes noted for that order: about 17 minutes of steady output. */
+/** Sizes noted for that order: 17 minutes of steady output exactly, what is older ever less so. */
 export const LOG_MARKS_MAX = 1_024;
 /** A longer line is delivered in pieces. */
 export const LOG_LINE_BYTES_MAX = 16 * 1024;
@@ -91,6 +91,8 @@ export const LOG_FOLLOW_MS = 100;
 
 /** Lines of history in one answer across the mesh. */
 export const logTailMax = 10_000;
+/** The text that lines are searched for: what a person types. */
+export const logGrepCharactersMax = 256;
 /** What was refused or failed lately, in `observed/node`. */
 export const problemsMax = 20;
 

@@ -3,9 +3,9 @@
 
 import { z } from 'zod';
 import type { FrameStream, Mesh, PeerId, StreamHandler } from '../mesh/mesh.ts';
-import type { LogLine } from './engine.ts';
+import type { LogLine, LogQuery } from './engine.ts';
 import type { Engines } from './engines.ts';
-import { logTailMax } from './limits.ts';
+import { logGrepCharactersMax, logTailMax } from './limits.ts';
 
 export const logsProtocol = '/selvedge/logs/1';
 
@@ -13,6 +13,9 @@ const request = z.strictObject({
   instance: z.string().min(1).max(255),
   tail: z.number().int().min(0).max(logTailMax),
   follow: z.boolean(),
+  since: z.number().int().min(0).optional(),
+  grep: z.string().min(1).max(logGrepCharactersMax).optional(),
+  ignoreCase: z.boolean().optional(),
 });
 
 const line = z.object({ at: z.number().optional(), stream: z.enum(['stdout', 'stderr']), text: z.string() });
@@ -29,14 +32,14 @@ export function serveLogs(dependencies: {
     if (!isController(from)) throw new Error(`${from} is no controller: logs are not for it`);
     const frame = await stream.receive();
     if (frame === undefined) return;
-    const { instance, tail, follow } = request.parse(decode(frame));
+    const { instance, ...query } = request.parse(decode(frame));
     const gone = new AbortController();
     // The asker says nothing more: what comes is its end.
     stream.receive().then(
       () => gone.abort(),
       () => gone.abort(),
     );
-    for await (const one of engines.logs(instance, { tail, follow }, gone.signal)) await stream.send(encode(one));
+    for await (const one of engines.logs(instance, query, gone.signal)) await stream.send(encode(one));
     await stream.close();
   };
 }
@@ -45,7 +48,7 @@ export function serveLogs(dependencies: {
 export async function* fetchLogs(
   mesh: Mesh,
   peerId: PeerId,
-  asked: { instance: string; tail: number; follow: boolean },
+  asked: LogQuery & { instance: string },
   signal?: AbortSignal,
 ): AsyncGenerator<LogLine> {
   const stream: FrameStream = await mesh.open(peerId, logsProtocol, signal);

@@ -10,6 +10,7 @@ import {
   LaunchRefusedError,
 } from '../node-runtime/errors.ts';
 import { checkCommand, checkFiles, checkLaunch } from '../node-runtime/launch-check.ts';
+import { lineFilter } from '../node-runtime/log-filter.ts';
 import type { Random } from '../node-runtime/random.ts';
 import { type WorkloadStep, workloadSteps } from './sim-workload.ts';
 
@@ -291,24 +292,26 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
       return ended(0);
     },
 
-    async *logs(name, { tail, follow }, signal) {
+    async *logs(name, query, signal) {
+      const { tail, follow } = query;
+      const wants = lineFilter(query);
       const alive = running();
       const either = signal === undefined ? alive : AbortSignal.any([alive, signal]);
       let instance = instances.get(name);
       if (instance === undefined) throw new InstanceUnknownError(name);
       const count = Math.min(Math.max(0, Math.trunc(tail)), LINES_MAX);
       let next = instance.dropped + instance.lines.length;
-      const history = instance.lines.slice(instance.lines.length - Math.min(count, instance.lines.length));
+      const history = [...instance.lines];
       if (!follow && instance.partial !== '')
         history.push({ at: clock.now(), stream: 'stdout', text: instance.partial });
-      yield* history.slice(Math.max(0, history.length - count));
+      yield* count === 0 ? [] : history.filter(wants).slice(-count);
       while (follow && !either.aborted && !instance.removed) {
         // The same name, launched again, goes on with the same lines.
         instance = instances.get(name) ?? instance;
         const line: LogLine | undefined = instance.lines[Math.max(0, next - instance.dropped)];
         if (line !== undefined) {
           next = Math.max(next, instance.dropped) + 1;
-          yield line;
+          if (wants(line)) yield line;
           continue;
         }
         try {

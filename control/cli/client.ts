@@ -3,7 +3,7 @@
 
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
-import type { LogLine } from '../../node-runtime/engine.ts';
+import type { LogLine, LogQuery } from '../../node-runtime/engine.ts';
 import type { RouterMode } from '../fabric.ts';
 import type {
   ApplicationView,
@@ -70,7 +70,7 @@ export interface Client {
   closeWindow(): Promise<WindowView>;
   events(options: { after?: string; limit?: number }): Promise<EventView[]>;
   instance(name: string): Promise<InstanceView>;
-  logs(name: string, options: { tail: number; follow: boolean }, signal?: AbortSignal): AsyncGenerator<LogLine>;
+  logs(name: string, query: LogQuery, signal?: AbortSignal): AsyncGenerator<LogLine>;
   /** The daemon ends itself, and with `workloads` first what it runs. */
   down(workloads: boolean): Promise<void>;
 }
@@ -119,10 +119,12 @@ export function createClient({ socketPath }: { socketPath: string }): Client {
       return (await get<{ events: EventView[] }>(`/v1/events?${query}`)).events;
     },
     instance: (name) => get(`/v1/instances/${segment(name)}`),
-    logs: async function* (name, { tail, follow }, signal) {
-      const path = `/v1/instances/${segment(name)}/logs?tail=${tail}&follow=${follow}`;
+    logs: async function* (name, query, signal) {
+      const asked = new URLSearchParams();
+      for (const [key, value] of Object.entries(query)) if (value !== undefined) asked.set(key, String(value));
+      const path = `/v1/instances/${segment(name)}/logs?${asked}`;
       // A followed log is silent for as long as the workload is.
-      const response = await open(socketPath, { method: 'GET', path, silenceMs: follow ? 0 : answerMs, signal });
+      const response = await open(socketPath, { method: 'GET', path, silenceMs: query.follow ? 0 : answerMs, signal });
       if (response.statusCode !== 200) await json(response, path);
       yield* lines(response, signal);
     },

@@ -247,6 +247,22 @@ const refusals: [
     { type: 'urn:selvedge:error:not-found' },
   ],
   [
+    'a text to look for that is too long',
+    'GET',
+    `/v1/instances/default.app.web.0/logs?grep=${'x'.repeat(257)}`,
+    undefined,
+    400,
+    { field: 'grep' },
+  ],
+  [
+    'a time that is none',
+    'GET',
+    '/v1/instances/default.app.web.0/logs?since=10m',
+    undefined,
+    400,
+    { field: 'since', accepted: 'milliseconds since 1970' },
+  ],
+  [
     'a tail that is too long',
     'GET',
     '/v1/instances/default.app.web.0/logs?tail=99999999',
