@@ -18,8 +18,9 @@ import type { LogQuery } from './engine.ts';
 import { createEngines } from './engines.ts';
 import { createFileDisk } from './file-disk.ts';
 import { pickFreePort, portIfFree } from './free-port.ts';
+import { createInstanceLogs } from './instance-logs.ts';
+import { createKeptLogs } from './kept-logs.ts';
 import { tunnelPort } from './limits.ts';
-import { fetchLogs } from './log-protocol.ts';
 import { isController, type SelvedgeNode, startNode } from './node.ts';
 import type { NodeEvent, NodePorts, NodeSettings, Report } from './node-ports.ts';
 import { runProbe } from './probe.ts';
@@ -64,9 +65,12 @@ async function realPorts({
   port,
   containerRange,
   trace,
+  onEvent,
 }: DaemonOptions): Promise<NodePorts & { mesh(): Promise<Awaited<ReturnType<typeof createLibp2pMesh>>> }> {
   const clock = createSystemClock();
   const random = createSystemRandom();
+  const disk = createFileDisk(dataFolder);
+  const onProblem = (message: string) => onEvent?.({ at: clock.now(), type: 'problem', message });
   const listenPort = await portIfFree(port);
   const tunnelListenPort = await portIfFree(port === 0 ? 0 : tunnelPort);
   const made = Promise.withResolvers<Awaited<ReturnType<typeof createLibp2pMesh>>>();
@@ -75,16 +79,19 @@ async function realPorts({
     random,
     keys: createNodeKeys(),
     deriveKey: deriveApprovalKey,
-    disk: createFileDisk(dataFolder),
-    engines: createEngines([
-      createProcessEngine({ folder: join(dataFolder, 'instances'), clock }),
-      createDockerEngine({
-        folder: join(dataFolder, 'containers'),
-        clock,
-        dockerHost: process.env['DOCKER_HOST'],
-        ...(containerRange !== undefined && { range: containerRange }),
-      }),
-    ]),
+    disk,
+    engines: createEngines(
+      [
+        createProcessEngine({ folder: join(dataFolder, 'instances'), clock }),
+        createDockerEngine({
+          folder: join(dataFolder, 'containers'),
+          clock,
+          dockerHost: process.env['DOCKER_HOST'],
+          ...(containerRange !== undefined && { range: containerRange }),
+        }),
+      ],
+      createKeptLogs({ disk, clock, onProblem }),
+    ),
     probe: runProbe,
     freePort: (taken) => pickFreePort('127.0.0.1', taken),
     replicate,
@@ -131,18 +138,21 @@ function apiOptions(input: {
     const { nodes } = await node.status();
     return nodes.flatMap(({ instances }) => instances).find((one) => one.name === name);
   };
+  const logs = createInstanceLogs({
+    clock: ports.clock,
+    self: () => node.name(),
+    engines: ports.engines,
+    mesh: ports.mesh,
+    controller: () => node.member()?.controller,
+  });
   const functions = {
     node: node.name(),
     software: ports.software,
     status: () => node.status(),
     instance,
-    async *logs(name: string, query: LogQuery, signal: AbortSignal) {
-      const place = (await instance(name))?.node;
-      const controller = node.member()?.controller;
-      const peerId = place === undefined ? undefined : await controller?.peerOf(place);
-      if (peerId === undefined || peerId === node.peerId) yield* ports.engines.logs(name, query, signal);
-      else yield* fetchLogs(await ports.mesh(), peerId, { instance: name, ...query }, signal);
-    },
+    logs: (place: { name: string; node: string | undefined }, query: LogQuery, signal: AbortSignal) =>
+      logs.read(place.name, place.node, query, signal),
+    goneInstance: (name: string) => logs.gone(name),
     async down({ workloads }: { workloads: boolean }) {
       down(workloads);
     },

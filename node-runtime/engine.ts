@@ -111,7 +111,7 @@ export interface Engine {
   waitForExit(instance: string, signal?: AbortSignal): Promise<Exit>;
   /** Asks it to end, kills all of it after `timeoutMs`; resolves with the exit when nothing of it is left. */
   terminate(instance: string, timeoutMs: number): Promise<Exit | undefined>;
-  /** Forgets an ended instance and removes its folder; its logs go too. No error when there is none. */
+  /** Forgets an ended instance and removes its folder; its logs go too (engines.ts has kept the last lines). No error when there is none. */
   remove(instance: string): Promise<void>;
   /** Writes or replaces files of a running or ended instance, each by atomic rename. */
   writeFiles(instance: string, files: Launch['files']): Promise<void>;

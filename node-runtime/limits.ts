@@ -91,6 +91,14 @@ export const LOG_FOLLOW_MS = 100;
 
 /** Lines of history in one answer across the mesh. */
 export const logTailMax = 10_000;
+/** Instances that are gone whose last lines are kept on a node: with the bytes of each, 16 MiB of disk at most. */
+export const goneLogsMax = 32;
+/** Of one of them, as JSON: thousands of lines, and read into memory at once. */
+export const goneLogBytesMax = 512 * 1024;
+/** After a week nobody asks any more, and what a workload wrote is not kept for ever. */
+export const goneLogAgeMsMax = 7 * 86_400_000;
+/** A node that does not say in this time whether it has the log of a gone instance is taken to have none. */
+export const goneLogSearchMs = 3_000;
 /** The text that lines are searched for: what a person types. */
 export const logGrepCharactersMax = 256;
 /** What was refused or failed lately, in `observed/node`. */

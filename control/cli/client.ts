@@ -10,6 +10,7 @@ import type {
   ApplyView,
   ApprovedView,
   EventView,
+  GoneInstanceView,
   InstanceView,
   NodeView,
   PendingView,
@@ -70,6 +71,8 @@ export interface Client {
   closeWindow(): Promise<WindowView>;
   events(options: { after?: string; limit?: number }): Promise<EventView[]>;
   instance(name: string): Promise<InstanceView>;
+  /** One that was removed and whose last lines are kept; by its name or a part of it. */
+  goneInstance(name: string): Promise<GoneInstanceView>;
   logs(name: string, query: LogQuery, signal?: AbortSignal): AsyncGenerator<LogLine>;
   /** The daemon ends itself, and with `workloads` first what it runs. */
   down(workloads: boolean): Promise<void>;
@@ -119,6 +122,7 @@ export function createClient({ socketPath }: { socketPath: string }): Client {
       return (await get<{ events: EventView[] }>(`/v1/events?${query}`)).events;
     },
     instance: (name) => get(`/v1/instances/${segment(name)}`),
+    goneInstance: (name) => get(`/v1/gone-instances/${segment(name)}`),
     logs: async function* (name, query, signal) {
       const asked = new URLSearchParams();
       for (const [key, value] of Object.entries(query)) if (value !== undefined) asked.set(key, String(value));

@@ -2,8 +2,8 @@
 
 import { type Command, InvalidArgumentError } from 'commander';
 import { contextOf, untilSignal } from './context.ts';
-import { parseSince } from './durations.ts';
-import { findInstance } from './find-instance.ts';
+import { formatDate, parseSince } from './durations.ts';
+import { findLog } from './find-instance.ts';
 import type { Host } from './host.ts';
 import { wholeNumber } from './options.ts';
 import { subcommand } from './subcommand.ts';
@@ -25,7 +25,7 @@ interface LogOptions {
 
 export function addLogs(program: Command, host: Host): void {
   subcommand(program, 'logs', 'Show what an instance has written.', examples)
-    .argument('<instance>', 'its name, or as much of it as is unique')
+    .argument('<instance>', 'its name, or as much of it as is unique; also one that was removed lately')
     .option('-f, --follow', 'go on until Ctrl-C')
     .option('--tail <lines>', 'lines from the past: the last ones that fit the rest', wholeNumber(0, tailMax), 200)
     .option(
@@ -37,7 +37,11 @@ export function addLogs(program: Command, host: Host): void {
     .option('--ignore-case', 'with --grep: capital and small letters are the same')
     .action(async (name: string, options: LogOptions, command: Command) => {
       const { client, json } = contextOf(host, command);
-      const instance = await findInstance(client, name);
+      const instance = await findLog(client, name);
+      if ('goneAt' in instance) {
+        const { name: whole, node, goneAt } = instance;
+        host.error(`${whole} is gone since ${formatDate(goneAt)}; these are its last lines, kept on ${node}:`);
+      }
       await untilSignal(host, async (signal) => {
         const { tail, follow = false, since, grep, ignoreCase } = options;
         for await (const line of client.logs(instance.name, { tail, follow, since, grep, ignoreCase }, signal)) {

@@ -43,4 +43,19 @@ test('lines are chosen by text and time on their node, asked from a controller a
       t.deepEqual((await selvedge(dataFolder, 'logs', 'talker', '--since', '2999-01-01T00:00:00Z')).out, '');
     });
   }
+
+  await step('after it was removed, its last lines are there and said to be so', async () => {
+    await fabric.apply(manifest(''));
+    for (const { dataFolder } of [fabric.control, edge]) {
+      const gone = await waitFor('the instance to be gone', async () => {
+        const asked = await selvedge(dataFolder, 'logs', 'talker', '--grep', 'i');
+        return asked.error.includes(`${name} is gone since `) ? asked : undefined;
+      });
+      t.deepEqual([gone.status, gone.out.trim()], [0, 'first Error']);
+      t.regex(gone.error, /kept on edge-1:\nthird error/);
+    }
+    const unknown = await selvedge(fabric.control.dataFolder, 'logs', 'nobody');
+    t.is(unknown.status, 1);
+    t.regex(unknown.error, /nobody/);
+  });
 });
