@@ -50,9 +50,19 @@ export interface EngineInstance {
   exit: Exit | undefined;
 }
 
+/** Somebody who types to a command and reads what it prints. */
+export interface ExecSession {
+  /** The command's stdin, which ends with it. */
+  input: AsyncIterable<Uint8Array>;
+  /** Called with pieces of each stream, in order; the command is slowed until it resolves. */
+  output(stream: LogLine['stream'], bytes: Uint8Array): Promise<void>;
+}
+
 export interface ExecOptions {
   signal: AbortSignal;
   outputBytesMax: number;
+  /** Without one the command reads nothing. */
+  session?: ExecSession | undefined;
 }
 
 /** How a command ended that was run beside a workload. */
@@ -60,7 +70,7 @@ export interface Execution {
   /** Undefined when a signal ended it. */
   status: number | undefined;
   signal: string | undefined;
-  /** The beginning of what it printed on stdout and stderr, at most as much as was asked for. */
+  /** The beginning of what it printed on stdout and stderr, at most as much as was asked for; empty in a session. */
   output: string;
 }
 

@@ -38,6 +38,15 @@ function kept(name: string): KeptFile[] {
   return isInstanceName(instance) ? [{ instance, goneAt: Number(match?.[1]), path: `${folder}/${name}` }] : [];
 }
 
+/** None where the file is damaged. A line without a time has none in the file either. */
+function readLine(text: string): LogLine[] {
+  try {
+    return [{ at: undefined, ...(JSON.parse(text) as Omit<LogLine, 'at'>) }];
+  } catch {
+    return [];
+  }
+}
+
 export function createKeptLogs({
   disk,
   clock,
@@ -98,8 +107,7 @@ export function createKeptLogs({
         .toString('utf8')
         .split('\n')
         .filter((text) => text !== '')
-        // A line without a time has none in the file either.
-        .map((text) => ({ at: undefined, ...(JSON.parse(text) as Omit<LogLine, 'at'>) }) as LogLine)
+        .flatMap(readLine)
         .filter(lineFilter(query));
       yield* query.tail <= 0 ? [] : lines.slice(-query.tail);
     },

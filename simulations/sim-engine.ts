@@ -269,7 +269,7 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
     },
 
     /** A command is a workload of its own that shares nothing with the instance but its life. */
-    async exec(name, command, { signal, outputBytesMax }) {
+    async exec(name, command, { signal, outputBytesMax, session }) {
       const alive = running();
       checkCommand(name, command);
       const instance = instances.get(name);
@@ -283,8 +283,13 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
         signal: by,
         output: output.slice(0, outputBytesMax),
       });
+      const print = async (stream: LogLine['stream'], bytes: Uint8Array) => {
+        if (session === undefined) output += Buffer.from(bytes).toString('utf8');
+        else await session.output(stream, bytes);
+      };
       for (const [index, step] of steps.entries()) {
-        if (step.kind === 'say') output += step.text;
+        if (step.kind === 'say') await print(step.stream, Buffer.from(step.text));
+        if (step.kind === 'copy') for await (const bytes of session?.input ?? []) await print('stdout', bytes);
         if (step.kind === 'wait' || step.kind === 'end') await clock.sleep(step.delayMs, gone);
         if (step.kind === 'end') return ended(step.status, step.signal);
         if (step.kind === 'run' || (step.kind === 'deaf' && index === steps.length - 1)) await aborted(gone);

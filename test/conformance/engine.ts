@@ -129,6 +129,35 @@ export function testEngine(test: Test, name: string, make: () => Promise<EngineU
     t.is((await run(engine.list()))[0]?.exit, undefined, 'the instance runs on');
   });
 
+  on('a session types to a command and reads both of its streams, to the last byte', async (t, subject) => {
+    const { engine, command, run } = subject;
+    await run(engine.launch(launchOf(command('run'))));
+    const typed = Array.from({ length: 300 }, (_, index) => `${index} ${'x'.repeat(1_000)}\n`);
+    async function* input() {
+      for (const text of typed) yield new TextEncoder().encode(text);
+    }
+    const read = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] };
+    let taking = 0;
+    const asked = engine.exec(INSTANCE, command('warn:begun', 'copy', 'warn:over', 'exit:3@0'), {
+      signal: new AbortController().signal,
+      outputBytesMax: 0,
+      session: {
+        input: input(),
+        async output(stream, bytes) {
+          taking++;
+          // A reader that is slower than the command.
+          for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+          t.true(taking <= 2, 'one piece of each stream at a time');
+          read[stream].push(bytes);
+          taking--;
+        },
+      },
+    });
+    t.deepEqual(await run(asked), { status: 3, signal: undefined, output: '' });
+    t.is(Buffer.concat(read.stdout).toString(), typed.join(''));
+    t.is(Buffer.concat(read.stderr).toString(), 'begun\nover\n');
+  });
+
   on('a command that hangs is ended when nobody wants it any more', async (t, { engine, command, run }) => {
     await run(engine.launch(launchOf(command('run'))));
     const waiting = new AbortController();
