@@ -218,5 +218,11 @@ export const observedLinksMax = 256;
 
 /** Milliseconds for the rest of a command's output after its end; whoever holds its pipes longer is no part of it. */
 export const EXEC_OUTPUT_WAIT_MS = 200;
+/** Exec sessions at once from each side, the mesh and the node's own socket: each holds a process. */
+export const execSessionsMax = 16;
+/** What is typed and not taken by the command yet; the typing end knows it too (control/limits.ts). */
+export const execInputBytesMax = 256 * 1024;
+/** A session in which nothing is typed or printed: longer than a meeting, shorter than a night. */
+export const execIdleMs = 3_600_000;
 /** Of an exec probe's output: a reason needs no more. */
 export const probeOutputBytesMax = 4 * 1024;

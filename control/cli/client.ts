@@ -4,7 +4,9 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import type { LogLine, LogQuery } from '../../node-runtime/engine.ts';
+import type { ExecChannel } from '../exec-frames.ts';
 import type { RouterMode } from '../fabric.ts';
+import { createSocketChannel } from '../socket-channel.ts';
 import type {
   ApplicationView,
   ApplyView,
@@ -21,6 +23,7 @@ import type {
   WindowView,
 } from '../views.ts';
 import { DaemonSilentError, NoDaemonError, RefusedError, SocketForbiddenError } from './errors.ts';
+import type { ExecTerminal } from './exec-session.ts';
 import { answerBytesMax, answerMs, logLineBytesMax, pingMs } from './limits.ts';
 import { ownerOf } from './owner.ts';
 
@@ -74,6 +77,8 @@ export interface Client {
   /** One that was removed and whose last lines are kept; by its name or a part of it. */
   goneInstance(name: string): Promise<GoneInstanceView>;
   logs(name: string, query: LogQuery, signal?: AbortSignal): AsyncGenerator<LogLine>;
+  /** Runs a command beside an instance; resolves with its exit status. Ends it when the signal aborts. */
+  exec(name: string, command: string[], terminal: ExecTerminal, signal: AbortSignal): Promise<number>;
   /** The daemon ends itself, and with `workloads` first what it runs. */
   down(workloads: boolean): Promise<void>;
 }
@@ -132,6 +137,22 @@ export function createClient({ socketPath }: { socketPath: string }): Client {
       if (response.statusCode !== 200) await json(response, path);
       yield* lines(response, signal);
     },
+    exec: async (name, command, terminal, signal) => {
+      const channel = await upgrade(socketPath, `/v1/instances/${segment(name)}/exec`);
+      const end = (): void => channel.abort(new Error('interrupted'));
+      signal.addEventListener('abort', end, { once: true });
+      if (signal.aborted) end();
+      try {
+        // Loaded for this command alone: it checks what the daemon says.
+        const { holdSession } = await import('./exec-session.ts');
+        return await holdSession(channel, { instance: name, command }, terminal, refusal);
+      } catch (error) {
+        if (error instanceof RefusedError) throw error;
+        throw new DaemonSilentError(`the session broke off: ${(error as Error).message}`, error);
+      } finally {
+        signal.removeEventListener('abort', end);
+      }
+    },
     down: async (workloads) => void (await ask({ method: 'POST', path: '/v1/down', body: { workloads } })),
   };
 }
@@ -160,6 +181,24 @@ function open(socketPath: string, { method, path, body, silenceMs = answerMs, si
     reject(connectionError(socketPath, error, `${method} ${path}`)),
   );
   request.end(text);
+  return promise;
+}
+
+/** Asks for another protocol; rejects with RefusedError when the daemon refuses. */
+async function upgrade(socketPath: string, path: string): Promise<ExecChannel> {
+  const { promise, resolve, reject } = Promise.withResolvers<ExecChannel>();
+  const headers = { host: 'selvedge', connection: 'upgrade', upgrade: 'selvedge-exec' };
+  const request = httpRequest({ socketPath, path, agent: false, headers });
+  request.setTimeout(answerMs, () => request.destroy(new DaemonSilentError(`GET ${path}`)));
+  request.on('upgrade', (_response, socket, head) => {
+    socket.setTimeout(0);
+    resolve(createSocketChannel(socket, head));
+  });
+  request.on('response', (response) => {
+    json(response, path).then(() => reject(new DaemonSilentError(`GET ${path}`)), reject);
+  });
+  request.on('error', (error: NodeJS.ErrnoException) => reject(connectionError(socketPath, error, `GET ${path}`)));
+  request.end();
   return promise;
 }
 
