@@ -1,10 +1,12 @@
 // Bodies, paths and queries of the API, checked. Called by api.ts. It must never pass on a field that it does not know.
 
 import { z } from 'zod';
+import type { LogQuery } from '../node-runtime/engine.ts';
 import { RequestRefusedError } from './errors.ts';
 import type { RouterMode } from './fabric.ts';
 import {
   eventPageMax,
+  logGrepCharactersMax,
   logTailMax,
   manifestDocumentsMax,
   revocationReasonCharactersMax,
@@ -125,5 +127,25 @@ export function refuseUnknownQueries(given: Record<string, string>, known: reado
   }
 }
 
-export const readTail = (text: string | undefined): number => readCount('tail', text, 100, logTailMax);
+/** Which lines of a log are asked for. */
+export function readLogQuery(given: Record<string, string>): LogQuery {
+  refuseUnknownQueries(given, ['tail', 'follow', 'since', 'grep', 'ignoreCase']);
+  const { grep, since } = given;
+  if (grep !== undefined && (grep.length === 0 || grep.length > logGrepCharactersMax)) {
+    throw new RequestRefusedError('is not accepted', {
+      field: 'grep',
+      accepted: `a text of 1 to ${logGrepCharactersMax} characters`,
+    });
+  }
+  if (since !== undefined && !/^\d{1,15}$/.test(since)) {
+    throw new RequestRefusedError('is not accepted', { field: 'since', accepted: 'milliseconds since 1970' });
+  }
+  return {
+    tail: readCount('tail', given['tail'], 100, logTailMax),
+    follow: readFlag('follow', given['follow']),
+    ignoreCase: readFlag('ignoreCase', given['ignoreCase']),
+    ...(grep !== undefined && { grep }),
+    ...(since !== undefined && { since: Number(since) }),
+  };
+}
 export const readLimit = (text: string | undefined): number => readCount('limit', text, 100, eventPageMax);

@@ -4,10 +4,12 @@
 import { chmod, lstat, unlink } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import { connect } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { isMainThread } from 'node:worker_threads';
 import { createAdaptorServer } from '@hono/node-server';
 import type { Clock } from '../node-runtime/clock.ts';
 import { DaemonRunningError, SocketBlockedError, SocketPathError } from './errors.ts';
+import type { Upgrade } from './exec-upgrade.ts';
 import {
   apiConnectionsMax,
   apiHeadersMs,
@@ -80,17 +82,22 @@ async function listen(server: Server, path: string): Promise<void> {
 
 export function createApiServer({
   fetch,
+  upgrade,
   path,
   clock,
 }: {
   /** Of `createApi`. */
   fetch: (request: Request) => Response | Promise<Response>;
+  /** Of `createExecUpgrade`; without it, requests for another protocol are answered as any other. */
+  upgrade?: Upgrade;
   /** Absolute path of the socket; at most 107 bytes. */
   path: string;
   clock: Clock;
 }): ApiServer {
   let server: Server | undefined;
   let starting: Promise<void> | undefined;
+  /** Connections that speak another protocol by now: the server knows them no more. */
+  const upgraded = new Set<Duplex>();
 
   const begin = async (): Promise<void> => {
     const bytes = Buffer.byteLength(path);
@@ -103,6 +110,13 @@ export function createApiServer({
     };
     const created = createAdaptorServer({ fetch, serverOptions, overrideGlobalObjects: false }) as Server;
     created.maxConnections = apiConnectionsMax;
+    if (upgrade !== undefined) {
+      created.on('upgrade', (request, socket, head) => {
+        upgraded.add(socket);
+        socket.once('close', () => upgraded.delete(socket));
+        upgrade(request, socket, head);
+      });
+    }
     await listen(created, path);
     // A connection that fails must not bring the daemon down.
     created.on('error', () => undefined);
@@ -127,6 +141,7 @@ export function createApiServer({
       // Closing also unlinks the socket.
       stopping.close(() => resolve());
       stopping.closeIdleConnections();
+      for (const socket of upgraded) socket.destroy();
       const timer = clock.setTimeout(() => stopping.closeAllConnections(), apiStopGraceMs);
       await promise;
       clock.clearTimeout(timer);

@@ -2,7 +2,7 @@
 // what it does is what the injected functions do.
 
 import { type Context, Hono } from 'hono';
-import type { LogLine } from '../node-runtime/engine.ts';
+import type { LogLine, LogQuery } from '../node-runtime/engine.ts';
 import {
   type ApproveRequest,
   applySchema,
@@ -12,7 +12,7 @@ import {
   readBody,
   readFlag,
   readLimit,
-  readTail,
+  readLogQuery,
   refuseUnknownQueries,
   revokeSchema,
   type TokenRequest,
@@ -35,6 +35,7 @@ import type {
   ApplyView,
   ApprovedView,
   EventView,
+  GoneInstanceView,
   InstanceView,
   NodeView,
   PendingView,
@@ -54,8 +55,10 @@ export interface NodeFunctions {
   status(): Promise<StatusView>;
   /** Undefined when there is none; on a worker only its own. */
   instance(name: string): Promise<InstanceView | undefined>;
-  /** Lines of an instance that exists; ends when the signal aborts. */
-  logs(instance: string, options: { tail: number; follow: boolean }, signal: AbortSignal): AsyncIterable<LogLine>;
+  /** An instance that was removed and whose last lines are kept; by its name or a part of it. */
+  goneInstance(name: string): Promise<GoneInstanceView | undefined>;
+  /** Lines of an instance that is on that node, or is gone from it; ends when the signal aborts. */
+  logs(place: { name: string; node: string | undefined }, query: LogQuery, signal: AbortSignal): AsyncIterable<LogLine>;
   /** Begins to end the daemon, and its workloads when asked; called after the answer went out. */
   down(options: { workloads: boolean }): Promise<void>;
   /** Hears of errors that nobody described. */
@@ -153,19 +156,23 @@ function addNodeRoutes(app: Hono, options: ApiOptions): void {
     const name = context.req.param('name');
     return context.json(found(await options.instance(name), 'instance', name, actions.instance));
   });
+  app.get('/v1/gone-instances/:name', async (context) => {
+    const name = context.req.param('name');
+    return context.json(found(await options.goneInstance(name), 'instance', name, actions.instance));
+  });
   app.get('/v1/instances/:name/logs', async (context) => {
     const query = context.req.query();
-    refuseUnknownQueries(query, ['tail', 'follow']);
-    const [tail, follow] = [readTail(query.tail), readFlag('follow', query.follow)];
+    const asked = readLogQuery(query);
     const name = context.req.param('name');
-    found(await options.instance(name), 'instance', name, actions.instance);
+    const one = (await options.instance(name)) ?? (await options.goneInstance(name));
+    const { name: whole, node } = found(one, 'instance', name, actions.instance);
     const headers = { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' };
     // hono answers HEAD by GET and drops the body, which nobody would end.
     if (context.req.raw.method === 'HEAD') return new Response(null, { headers });
     if (followers >= logFollowersMax) throw new TooManyFollowersError(logFollowersMax);
     followers += 1;
     const body = logStream({
-      open: (signal) => options.logs(name, { tail, follow }, signal),
+      open: (signal) => options.logs({ name: whole, node }, asked, signal),
       signal: context.req.raw.signal,
       onEnd: () => {
         followers -= 1;

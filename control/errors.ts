@@ -148,6 +148,15 @@ export class TooManyFollowersError extends ControlError {
   }
 }
 
+/** More exec sessions are open than may be. */
+export class TooManySessionsError extends ControlError {
+  override readonly name = 'TooManySessionsError';
+  readonly id = 'too-many-sessions';
+  constructor(max: number) {
+    super(`${max} commands are being run already`, { action: 'End one of them and try again.', retryable: true });
+  }
+}
+
 /** The socket's path does not fit the kernel's structure. */
 export class SocketPathError extends ControlError {
   override readonly name = 'SocketPathError';

@@ -104,8 +104,19 @@ export const requestBytesMax = 8 * 1024 * 1024;
 export const apiConnectionsMax = 128;
 /** Log streams followed at once: each holds a connection and a reader. */
 export const logFollowersMax = 64;
+/** Exec sessions at once: each holds a connection and a process. */
+export const execSessionsMax = 16;
+/** What is typed and not taken by the command yet: a few pipes full. */
+export const execInputBytesMax = 256 * 1024;
+/** A frame of a session: what a pipe or Docker brings at once, with room. */
+export const execFrameBytesMax = 1024 * 1024;
+/** Words of a command, and their characters: as for a workload's. */
+export const execArgumentsMax = 256;
+export const execCommandBytesMax = 64 * 1024;
 /** Lines of history in one answer. */
 export const logTailMax = 10_000;
+/** The text that lines are searched for: what a person types; the node accepts no more. */
+export const logGrepCharactersMax = 256;
 /** A local client sends its headers and its body within these. */
 export const apiHeadersMs = 10_000;
 export const apiRequestMs = 60_000;

@@ -17,6 +17,7 @@ const statusById: Readonly<Record<string, number>> = {
   'no-such-route': 404,
   'not-a-controller': 403,
   'too-many-followers': 503,
+  'too-many-sessions': 503,
   'ledger-busy': 503,
   'request-too-large': 413,
 };

@@ -64,6 +64,13 @@ export interface NodeView {
   instances: InstanceView[];
 }
 
+/** An instance that was removed, and whose last lines its node still has. */
+export interface GoneInstanceView {
+  name: string;
+  node: string;
+  goneAt: number;
+}
+
 export interface ApplicationView {
   project: string;
   name: string;

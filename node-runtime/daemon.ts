@@ -6,19 +6,25 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { type ApiOptions, createApi } from '../control/api.ts';
 import { createApiServer } from '../control/api-server.ts';
+import type { ExecChannel } from '../control/exec-frames.ts';
+import { createExecUpgrade } from '../control/exec-upgrade.ts';
 import { createPouchStore } from '../control/pouch-store.ts';
 import { replicate } from '../control/replicate.ts';
+import type { InstanceView } from '../control/views.ts';
 import { createLibp2pMesh } from '../mesh/libp2p-mesh.ts';
 import { createTunnelNetwork } from '../mesh/tunnel-network.ts';
 import { createNodeKeys } from '../pki/node-keys.ts';
 import { deriveApprovalKey } from '../pki/scrypt.ts';
 import type { Trace } from './actor-system.ts';
 import { createDockerEngine } from './docker-engine.ts';
+import type { LogQuery } from './engine.ts';
 import { createEngines } from './engines.ts';
+import { createExecSessions, execText, receiveBegin, refuseSession, relayExec } from './exec-sessions.ts';
 import { createFileDisk } from './file-disk.ts';
 import { pickFreePort, portIfFree } from './free-port.ts';
+import { createInstanceLogs } from './instance-logs.ts';
+import { createKeptLogs } from './kept-logs.ts';
 import { tunnelPort } from './limits.ts';
-import { fetchLogs } from './log-protocol.ts';
 import { isController, type SelvedgeNode, startNode } from './node.ts';
 import type { NodeEvent, NodePorts, NodeSettings, Report } from './node-ports.ts';
 import type { NodePolicy } from './policy.ts';
@@ -67,9 +73,12 @@ async function realPorts({
   containerRange,
   policy,
   trace,
+  onEvent,
 }: DaemonOptions): Promise<NodePorts & { mesh(): Promise<Awaited<ReturnType<typeof createLibp2pMesh>>> }> {
   const clock = createSystemClock();
   const random = createSystemRandom();
+  const disk = createFileDisk(dataFolder);
+  const onProblem = (message: string) => onEvent?.({ at: clock.now(), type: 'problem', message });
   const listenPort = await portIfFree(port);
   const tunnelListenPort = await portIfFree(port === 0 ? 0 : tunnelPort);
   const made = Promise.withResolvers<Awaited<ReturnType<typeof createLibp2pMesh>>>();
@@ -78,7 +87,7 @@ async function realPorts({
     random,
     keys: createNodeKeys(),
     deriveKey: deriveApprovalKey,
-    disk: createFileDisk(dataFolder),
+    disk,
     engines: createEngines(
       [
         createProcessEngine({
@@ -93,7 +102,7 @@ async function realPorts({
           ...(containerRange !== undefined && { range: containerRange }),
         }),
       ],
-      policy,
+      { policy, kept: createKeptLogs({ disk, clock, onProblem }) },
     ),
     probe: runProbe,
     freePort: (taken) => pickFreePort('127.0.0.1', taken),
@@ -141,18 +150,21 @@ function apiOptions(input: {
     const { nodes } = await node.status();
     return nodes.flatMap(({ instances }) => instances).find((one) => one.name === name);
   };
+  const logs = createInstanceLogs({
+    clock: ports.clock,
+    self: () => node.name(),
+    engines: ports.engines,
+    mesh: ports.mesh,
+    controller: () => node.member()?.controller,
+  });
   const functions = {
     node: node.name(),
     software: ports.software,
     status: () => node.status(),
     instance,
-    async *logs(name: string, options: { tail: number; follow: boolean }, signal: AbortSignal) {
-      const place = (await instance(name))?.node;
-      const controller = node.member()?.controller;
-      const peerId = place === undefined ? undefined : await controller?.peerOf(place);
-      if (peerId === undefined || peerId === node.peerId) yield* ports.engines.logs(name, options, signal);
-      else yield* fetchLogs(await ports.mesh(), peerId, { instance: name, ...options }, signal);
-    },
+    logs: (place: { name: string; node: string | undefined }, query: LogQuery, signal: AbortSignal) =>
+      logs.read(place.name, place.node, query, signal),
+    goneInstance: (name: string) => logs.gone(name),
     async down({ workloads }: { workloads: boolean }) {
       down(workloads);
     },
@@ -187,6 +199,42 @@ function apiOptions(input: {
   };
 }
 
+/** Commands beside instances: here, or on the linked node that has the instance. On a controller each is in the ledger first. */
+function createExec({
+  node,
+  ports,
+  report,
+}: {
+  node: SelvedgeNode;
+  ports: Awaited<ReturnType<typeof realPorts>>;
+  report: Report;
+}): (instance: InstanceView, channel: ExecChannel) => Promise<void> {
+  const told = (instance: string, program: string, by: string) =>
+    report('exec', execText(instance, program, by), { instance });
+  const run = createExecSessions({
+    clock: ports.clock,
+    engines: ports.engines,
+    told,
+    problem: (_by, message) => report('problem', message),
+  });
+  return async ({ name, node: place }, channel) => {
+    try {
+      const begin = await receiveBegin(channel);
+      if (begin === undefined) return;
+      const wanted = { ...begin, instance: name };
+      const controller = node.member()?.controller;
+      const message = execText(name, wanted.command[0] ?? '', node.name());
+      await controller?.ledger.append({ type: 'exec', subject: name, message });
+      const peerId = place === undefined ? undefined : await controller?.peerOf(place);
+      if (peerId === undefined || peerId === node.peerId) await run(channel, wanted, node.name());
+      else await relayExec(await ports.mesh(), peerId, channel, wanted);
+    } catch (error) {
+      report('problem', `a command beside ${name} could not be run: ${(error as Error).message}`);
+      await refuseSession(channel, error);
+    }
+  };
+}
+
 /** Resolves once the node is on the network and its socket answers; `closed` tells how it ends. */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const ports = await realPorts(options);
@@ -207,8 +255,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     return ending;
   };
 
-  const api = createApi(apiOptions({ node, ports, controller, down: (workloads) => void end(workloads), report }));
-  const server = createApiServer({ fetch: api.fetch, path: join(options.dataFolder, 'selvedge.sock'), clock });
+  const functions = apiOptions({ node, ports, controller, down: (workloads) => void end(workloads), report });
+  const api = createApi(functions);
+  const upgrade = createExecUpgrade({
+    instance: functions.instance,
+    report: functions.report,
+    exec: createExec({ node, ports, report }),
+  });
+  const server = createApiServer({ fetch: api.fetch, upgrade, path: join(options.dataFolder, 'selvedge.sock'), clock });
   try {
     // A controller's socket is there once the fabric is; a worker's tells how joining goes.
     if (controller) await node.joined;

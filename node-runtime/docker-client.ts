@@ -2,7 +2,7 @@
 // (it takes 11 to 14 MB). Called by docker-watch.ts and docker-engine.ts. It decides nothing; every answer has a deadline.
 
 import { access } from 'node:fs/promises';
-import type { Readable, Writable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import type Dockerode from 'dockerode';
 import type { Clock } from './clock.ts';
 import { DockerRefusedError, DockerUnavailableError } from './errors.ts';
@@ -20,9 +20,8 @@ export interface ContainerEvent {
 
 /** A command in a container. */
 export interface ContainerExec {
-  /** Frames of Docker's stream format; ends with the command. */
-  stream: Readable;
-  demultiplex(stdout: Writable, stderr: Writable): void;
+  /** Read: frames of Docker's stream format, to the end of the command. Written: its stdin, where it has one. */
+  stream: Duplex;
   /** `Pid` is the engine's box's own number. */
   inspect(): Promise<{ Running: boolean; ExitCode: number | null; Pid: number }>;
 }
@@ -71,11 +70,11 @@ export interface DockerClient {
   createNetwork(options: Dockerode.NetworkCreateOptions): Promise<void>;
   removeNetwork(name: string): Promise<void>;
   /** What was written so far: frames of Docker's stream format. */
-  logs(id: string, options: { tail: number }): Promise<Buffer>;
+  logs(id: string, options: { tail: number | 'all' }): Promise<Buffer>;
   /** Frames from `since` (seconds with nanoseconds) on; ends with the container's run. */
   followLogs(id: string, options: { since: string }, signal: AbortSignal): Promise<Readable>;
   /** Runs a command in a running container. */
-  exec(id: string, command: string[], signal: AbortSignal): Promise<ContainerExec>;
+  exec(id: string, command: string[], options: { input: boolean }, signal: AbortSignal): Promise<ContainerExec>;
   /** Lines of JSON; ends when the engine goes. */
   events(labels: Record<string, string>, signal: AbortSignal): Promise<Readable>;
 }
@@ -213,7 +212,9 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
       asBuffer(
         await ask(
           'read the log',
-          docker.getContainer(id).logs({ stdout: true, stderr: true, timestamps: true, tail, follow: false }),
+          docker
+            .getContainer(id)
+            .logs({ stdout: true, stderr: true, timestamps: true, tail: tail as number, follow: false }),
         ),
       ),
     followLogs: async (id, { since }, signal) =>
@@ -228,15 +229,15 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
         ),
         signal,
       ),
-    async exec(id, command, signal) {
+    async exec(id, command, { input }, signal) {
       const made = await ask(
         'prepare the command',
-        docker.getContainer(id).exec({ Cmd: command, AttachStdout: true, AttachStderr: true }),
+        docker.getContainer(id).exec({ Cmd: command, AttachStdin: input, AttachStdout: true, AttachStderr: true }),
       );
-      const stream = untilAborted(await ask('run the command', made.start({ Detach: false, Tty: false })), signal);
+      const how = { Detach: false, Tty: false, ...(input && { hijack: true, stdin: true }) };
+      const stream = untilAborted(await ask('run the command', made.start(how)), signal) as Duplex;
       return {
         stream,
-        demultiplex: (stdout, stderr) => docker.modem.demuxStream(stream, stdout, stderr),
         inspect: () => ask('describe the command', made.inspect()),
       };
     },

@@ -2,11 +2,10 @@
 // process can be seen; until it is gone no other command is begun in that container, so that they never pile up.
 
 import { readFile } from 'node:fs/promises';
-import { PassThrough } from 'node:stream';
-import { cappedText } from './capped-text.ts';
 import type { ContainerExec, DockerClient } from './docker-client.ts';
 import type { ExecOptions, Execution } from './engine.ts';
 import { ExecFailedError } from './errors.ts';
+import { createExecOutput, feedInput, readFrames } from './exec-streams.ts';
 import { sendSignal } from './process-table.ts';
 
 export interface DockerExec {
@@ -31,28 +30,25 @@ export function createDockerExec({ docker }: { docker(): DockerClient }): Docker
   }
 
   return {
-    async exec(instance, container, command, { signal, outputBytesMax }) {
+    async exec(instance, container, command, options) {
+      const { signal, session } = options;
       signal.throwIfAborted();
       const program = command[0] ?? '';
       const before = givenUp.get(container);
       if (before !== undefined && !(await end(container, before)))
         throw new ExecFailedError(instance, program, 'an earlier command hangs there');
-      const running = await docker().exec(container, command, signal);
-      const [stdout, stderr] = [new PassThrough(), new PassThrough()];
-      const output = cappedText([stdout, stderr], outputBytesMax);
+      const running = await docker().exec(container, command, { input: session !== undefined }, signal);
+      const output = createExecOutput(options);
       const ended = Promise.withResolvers<void>();
       const giveUp = () => ended.reject(signal.reason);
       signal.addEventListener('abort', giveUp, { once: true });
-      running.stream.once('end', () => ended.resolve());
-      running.stream.once('close', () => ended.resolve());
-      running.demultiplex(stdout, stderr);
+      readFrames(running.stream, output).then(ended.resolve);
+      if (session !== undefined) feedInput(session.input, running.stream).catch(() => undefined);
       try {
         await ended.promise;
-        stdout.end();
-        stderr.end();
         const { ExitCode, Running } = await running.inspect();
         if (Running) await end(container, running);
-        const said = await output;
+        const said = output.text();
         if (ExitCode !== null && notRunnable.includes(ExitCode) && said.includes('OCI runtime exec failed'))
           throw new ExecFailedError(instance, program, said.trim());
         return { status: ExitCode ?? undefined, signal: undefined, output: said };
@@ -62,8 +58,6 @@ export function createDockerExec({ docker }: { docker(): DockerClient }): Docker
       } finally {
         signal.removeEventListener('abort', giveUp);
         running.stream.destroy();
-        stdout.destroy();
-        stderr.destroy();
       }
     },
   };

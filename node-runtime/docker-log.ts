@@ -3,9 +3,10 @@
 
 import type { Clock } from './clock.ts';
 import type { ContainerFacts, DockerClient } from './docker-client.ts';
-import type { LogLine } from './engine.ts';
+import type { LogLine, LogQuery } from './engine.ts';
 import { InstanceUnknownError } from './errors.ts';
 import { DOCKER_RETRY_MS, LOG_TAIL_LINES_MAX } from './limits.ts';
+import { isFiltered, lineFilter } from './log-filter.ts';
 
 /** A line, or a piece of a long one, with Docker's time of it: nanoseconds, fixed width, so that text compares as time does. */
 export interface StampedLine extends LogLine {
@@ -56,19 +57,21 @@ export interface DockerLogSource {
 
 export async function* readDockerLog(
   source: DockerLogSource,
-  { tail, follow }: { tail: number; follow: boolean },
+  query: LogQuery,
   signal: AbortSignal,
 ): AsyncGenerator<LogLine, void, undefined> {
   const { docker, find, said, changed, clock } = source;
   const first = await find();
   if (first === undefined) throw new InstanceUnknownError(source.instance);
-  const wanted = Math.min(Math.max(tail, 0), LOG_TAIL_LINES_MAX);
+  const wanted = Math.min(Math.max(query.tail, 0), LOG_TAIL_LINES_MAX);
+  const wants = lineFilter(query);
   // At least one line: following begins behind it.
-  const kept = createFrameReader()(await docker().logs(first.Id, { tail: Math.max(wanted, 1) }));
+  const asked = isFiltered(query) && wanted > 0 ? 'all' : Math.max(wanted, 1);
+  const kept = createFrameReader()(await docker().logs(first.Id, { tail: asked }));
   const own = await said();
-  const all = [...own, ...kept].sort((one, other) => (one.at ?? 0) - (other.at ?? 0));
+  const all = [...own, ...kept].filter(wants).sort((one, other) => (one.at ?? 0) - (other.at ?? 0));
   for (const { at, stream, text } of wanted === 0 ? [] : all.slice(-wanted)) yield { at, stream, text };
-  if (!follow) return;
+  if (!query.follow) return;
 
   let last = kept.at(-1)?.stamp ?? '';
   let saidUntil = own.at(-1)?.at ?? 0;
@@ -84,7 +87,7 @@ export async function* readDockerLog(
           // Pieces of a long line share their stamp: only what was there before is left out.
           if (stamp <= resumedAt) continue;
           last = stamp;
-          yield { at, stream, text };
+          if (wants({ at, stream, text })) yield { at, stream, text };
           if (signal.aborted) return;
         }
       }
@@ -98,7 +101,7 @@ export async function* readDockerLog(
       if ((line.at ?? 0) <= saidUntil || line.text === '') continue;
       saidUntil = line.at ?? 0;
       // Kept lines of a container that was replaced have been followed already.
-      if (line.stream === 'stderr' && line.text.startsWith('selvedge: ')) yield line;
+      if (line.stream === 'stderr' && line.text.startsWith('selvedge: ') && wants(line)) yield line;
     }
     await change;
   }

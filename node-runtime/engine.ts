@@ -52,9 +52,19 @@ export interface EngineInstance {
   exit: Exit | undefined;
 }
 
+/** Somebody who types to a command and reads what it prints. */
+export interface ExecSession {
+  /** The command's stdin, which ends with it. */
+  input: AsyncIterable<Uint8Array>;
+  /** Called with pieces of each stream, in order; the command is slowed until it resolves. */
+  output(stream: LogLine['stream'], bytes: Uint8Array): Promise<void>;
+}
+
 export interface ExecOptions {
   signal: AbortSignal;
   outputBytesMax: number;
+  /** Without one the command reads nothing. */
+  session?: ExecSession | undefined;
 }
 
 /** How a command ended that was run beside a workload. */
@@ -62,7 +72,7 @@ export interface Execution {
   /** Undefined when a signal ended it. */
   status: number | undefined;
   signal: string | undefined;
-  /** The beginning of what it printed on stdout and stderr, at most as much as was asked for. */
+  /** The beginning of what it printed on stdout and stderr, at most as much as was asked for; empty in a session. */
   output: string;
 }
 
@@ -70,6 +80,19 @@ export interface LogLine {
   at: number | undefined;
   stream: 'stdout' | 'stderr';
   text: string;
+}
+
+/** Which lines of a log are wanted. They are chosen where the lines are. */
+export interface LogQuery {
+  /** Lines from the past: the last ones of those that the rest of the query wants. */
+  tail: number;
+  /** Then new ones as they come. */
+  follow: boolean;
+  /** Milliseconds since 1970, by the node's clock: none that arrived before. One whose time nobody knows counts as late enough. */
+  since?: number | undefined;
+  /** Only lines that contain this text: no pattern, so that no line can keep the daemon busy. */
+  grep?: string | undefined;
+  ignoreCase?: boolean | undefined;
 }
 
 export interface Engine {
@@ -102,7 +125,7 @@ export interface Engine {
   waitForExit(instance: string, signal?: AbortSignal): Promise<Exit>;
   /** Asks it to end, kills all of it after `timeoutMs`; resolves with the exit when nothing of it is left. */
   terminate(instance: string, timeoutMs: number): Promise<Exit | undefined>;
-  /** Forgets an ended instance and removes its folder; its logs go too. No error when there is none. */
+  /** Forgets an ended instance and removes its folder; its logs go too (engines.ts has kept the last lines). No error when there is none. */
   remove(instance: string): Promise<void>;
   /** Writes or replaces files of a running or ended instance, each by atomic rename. */
   writeFiles(instance: string, files: Launch['files']): Promise<void>;
@@ -117,6 +140,6 @@ export interface Engine {
    * InstanceUnknownError when there is no such instance or it has ended, ExecFailedError when the command cannot be started.
    */
   exec(instance: string, command: string[], options: ExecOptions): Promise<Execution>;
-  /** The last `tail` lines, then new ones while `follow`; ends when the signal aborts. */
-  logs(instance: string, options: { tail: number; follow: boolean }, signal?: AbortSignal): AsyncIterable<LogLine>;
+  /** Ends when the signal aborts. */
+  logs(instance: string, query: LogQuery, signal?: AbortSignal): AsyncIterable<LogLine>;
 }

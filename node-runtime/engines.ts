@@ -4,6 +4,8 @@
 import type { WorkloadSpec } from '../control/plan.ts';
 import type { Engine, EngineInstance, EngineOwner, InstanceNetwork } from './engine.ts';
 import { EngineMissingError, InstanceUnknownError, PolicyRefusedError } from './errors.ts';
+import type { GoneInstance, KeptLogs } from './kept-logs.ts';
+import { LOG_TAIL_LINES_MAX } from './limits.ts';
 import { type NodePolicy, nothingAllowed, policyRefusal } from './policy.ts';
 
 export interface EngineState {
@@ -24,12 +26,17 @@ export interface Engines extends Omit<Engine, 'name' | 'unavailable' | 'subscrib
   network(engine: string, instance: string): Promise<InstanceNetwork | undefined>;
   /** What an earlier daemon left in one engine, or in all that can be used now. */
   list(engine?: string): Promise<EngineInstance[]>;
+  /** An instance that was removed, whose last lines `logs` still reads; by its name or a part of it. */
+  gone(name: string): Promise<GoneInstance | undefined>;
   /** Ends and forgets what one engine has of an instance that another one runs by now, or that nobody wants. */
   clear(engine: string, instance: string, timeoutMs: number): Promise<void>;
 }
 
-/** The first one is always there: the node does not start without it. */
-export function createEngines(engines: readonly [Engine, ...Engine[]], policy: NodePolicy = nothingAllowed): Engines {
+/** The first one is always there: the node does not start without it. Without `kept` the log of an instance goes with it. */
+export function createEngines(
+  engines: readonly [Engine, ...Engine[]],
+  { policy = nothingAllowed, kept }: { policy?: NodePolicy | undefined; kept?: KeptLogs } = {},
+): Engines {
   const byName = new Map(engines.map((engine) => [engine.name, engine]));
   const owners = new Map<string, Engine>();
 
@@ -48,6 +55,11 @@ export function createEngines(engines: readonly [Engine, ...Engine[]], policy: N
   function heed(spec: WorkloadSpec): void {
     const refusal = policyRefusal(spec, policy);
     if (refusal !== undefined) throw new PolicyRefusedError(refusal);
+  }
+
+  async function remove(engine: Engine, instance: string): Promise<void> {
+    await kept?.keep(instance, engine.logs(instance, { tail: LOG_TAIL_LINES_MAX, follow: false }));
+    await engine.remove(instance);
   }
 
   const usable = (): Engine[] => engines.filter((engine) => engine.unavailable() === undefined);
@@ -104,7 +116,7 @@ export function createEngines(engines: readonly [Engine, ...Engine[]], policy: N
       heed(launch.spec);
       const engine = named(launch.spec.engine);
       const before = owners.get(launch.instance);
-      if (before !== undefined && before !== engine) await before.remove(launch.instance);
+      if (before !== undefined && before !== engine) await remove(before, launch.instance);
       owners.set(launch.instance, engine);
       return engine.launch(launch);
     },
@@ -121,21 +133,24 @@ export function createEngines(engines: readonly [Engine, ...Engine[]], policy: N
     },
     async remove(instance) {
       const owner = owners.get(instance);
-      for (const engine of owner === undefined ? usable() : [owner]) await engine.remove(instance);
+      for (const engine of owner === undefined ? usable() : [owner]) await remove(engine, instance);
       owners.delete(instance);
     },
     clear: (engine, instance, timeoutMs) => clear(named(engine), instance, timeoutMs),
     writeFiles: async (instance, files) => ownerOf(instance).writeFiles(instance, files),
     writeHosts: async (instance, hosts) => ownerOf(instance).writeHosts(instance, hosts),
     exec: async (instance, command, options) => ownerOf(instance).exec(instance, command, options),
-    async *logs(instance, options, signal) {
-      yield* ownerOf(instance).logs(instance, options, signal);
+    async *logs(instance, query, signal) {
+      const owner = owners.get(instance);
+      if (owner === undefined && kept !== undefined) yield* kept.read(instance, query);
+      else yield* ownerOf(instance).logs(instance, query, signal);
     },
+    gone: async (name) => kept?.find(name),
   };
 
   async function clear(engine: Engine, instance: string, timeoutMs: number): Promise<void> {
     await engine.terminate(instance, timeoutMs);
-    await engine.remove(instance);
+    await remove(engine, instance);
     if (owners.get(instance) === engine) owners.delete(instance);
   }
 }

@@ -205,6 +205,30 @@ export class ExecFailedError extends Error {
   }
 }
 
+/** A node runs as many commands beside its workloads as it may. */
+export class ExecBusyError extends Error {
+  override readonly name = 'ExecBusyError';
+  readonly id = 'exec-busy';
+  readonly retryable = true;
+  readonly action = 'end another `selvedge exec` and try again';
+
+  constructor(max: number) {
+    super(`${max} commands are being run on that node already`);
+  }
+}
+
+/** A session of `selvedge exec` in which nothing was typed or printed. */
+export class ExecIdleError extends Error {
+  override readonly name = 'ExecIdleError';
+  readonly id = 'exec-idle';
+  readonly retryable = true;
+  readonly action = 'run the command again; let one that is silent for long run as a workload';
+
+  constructor(idleMs: number) {
+    super(`the command was ended: nothing was typed or printed for ${idleMs / 60_000} minutes`);
+  }
+}
+
 /** Processes that survive SIGKILL: they hang in the kernel, mostly on a dead disk or network file system. */
 export class InstanceUnkillableError extends Error {
   override readonly name = 'InstanceUnkillableError';

@@ -75,7 +75,7 @@ export const DETECTION_MS = 5_000;
 export const LOG_BYTES_MAX = 4 * 1024 * 1024;
 /** How often sizes are looked at: bounds the overshoot, and is how exactly history of both streams is put in order. */
 export const LOG_CHECK_MS = 1_000;
-/** Sizes noted for that order: about 17 minutes of steady output. */
+/** Sizes noted for that order: 17 minutes of steady output exactly, what is older ever less so. */
 export const LOG_MARKS_MAX = 1_024;
 /** A longer line is delivered in pieces. */
 export const LOG_LINE_BYTES_MAX = 16 * 1024;
@@ -91,6 +91,16 @@ export const LOG_FOLLOW_MS = 100;
 
 /** Lines of history in one answer across the mesh. */
 export const logTailMax = 10_000;
+/** Instances that are gone whose last lines are kept on a node: with the bytes of each, 16 MiB of disk at most. */
+export const goneLogsMax = 32;
+/** Of one of them, as JSON: thousands of lines, and read into memory at once. */
+export const goneLogBytesMax = 512 * 1024;
+/** After a week nobody asks any more, and what a workload wrote is not kept for ever. */
+export const goneLogAgeMsMax = 7 * 86_400_000;
+/** A node that does not say in this time whether it has the log of a gone instance is taken to have none. */
+export const goneLogSearchMs = 3_000;
+/** The text that lines are searched for: what a person types. */
+export const logGrepCharactersMax = 256;
 /** What was refused or failed lately, in `observed/node`. */
 export const problemsMax = 20;
 
@@ -213,6 +223,12 @@ export const observedLinksMax = 256;
 
 /** Milliseconds for the rest of a command's output after its end; whoever holds its pipes longer is no part of it. */
 export const EXEC_OUTPUT_WAIT_MS = 200;
+/** Exec sessions at once from each side, the mesh and the node's own socket: each holds a process. */
+export const execSessionsMax = 16;
+/** What is typed and not taken by the command yet; the typing end knows it too (control/limits.ts). */
+export const execInputBytesMax = 256 * 1024;
+/** A session in which nothing is typed or printed: longer than a meeting, shorter than a night. */
+export const execIdleMs = 3_600_000;
 /** Of an exec probe's output: a reason needs no more. */
 export const probeOutputBytesMax = 4 * 1024;
 

@@ -3,9 +3,10 @@
 
 import { z } from 'zod';
 import type { FrameStream, Mesh, PeerId, StreamHandler } from '../mesh/mesh.ts';
-import type { LogLine } from './engine.ts';
+import type { LogLine, LogQuery } from './engine.ts';
 import type { Engines } from './engines.ts';
-import { logTailMax } from './limits.ts';
+import type { GoneInstance } from './kept-logs.ts';
+import { logGrepCharactersMax, logTailMax } from './limits.ts';
 
 export const logsProtocol = '/selvedge/logs/1';
 
@@ -13,7 +14,14 @@ const request = z.strictObject({
   instance: z.string().min(1).max(255),
   tail: z.number().int().min(0).max(logTailMax),
   follow: z.boolean(),
+  since: z.number().int().min(0).optional(),
+  grep: z.string().min(1).max(logGrepCharactersMax).optional(),
+  ignoreCase: z.boolean().optional(),
 });
+
+/** Whether an instance of this name, or of one that it is a part of, is gone from there. */
+const search = z.strictObject({ gone: z.string().min(1).max(255) });
+const found = z.object({ instance: z.string().min(1).max(255), goneAt: z.number() }).nullable();
 
 const line = z.object({ at: z.number().optional(), stream: z.enum(['stdout', 'stderr']), text: z.string() });
 
@@ -21,7 +29,7 @@ const encode = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value)
 const decode = (frame: Uint8Array): unknown => JSON.parse(Buffer.from(frame).toString('utf8'));
 
 export function serveLogs(dependencies: {
-  engines: Pick<Engines, 'logs'>;
+  engines: Pick<Engines, 'logs' | 'gone'>;
   isController(peerId: PeerId): boolean;
 }): StreamHandler {
   const { engines, isController } = dependencies;
@@ -29,14 +37,20 @@ export function serveLogs(dependencies: {
     if (!isController(from)) throw new Error(`${from} is no controller: logs are not for it`);
     const frame = await stream.receive();
     if (frame === undefined) return;
-    const { instance, tail, follow } = request.parse(decode(frame));
+    const asked = z.union([request, search]).parse(decode(frame));
+    if ('gone' in asked) {
+      await stream.send(encode((await engines.gone(asked.gone)) ?? null));
+      await stream.close();
+      return;
+    }
+    const { instance, ...query } = asked;
     const gone = new AbortController();
     // The asker says nothing more: what comes is its end.
     stream.receive().then(
       () => gone.abort(),
       () => gone.abort(),
     );
-    for await (const one of engines.logs(instance, { tail, follow }, gone.signal)) await stream.send(encode(one));
+    for await (const one of engines.logs(instance, query, gone.signal)) await stream.send(encode(one));
     await stream.close();
   };
 }
@@ -45,7 +59,7 @@ export function serveLogs(dependencies: {
 export async function* fetchLogs(
   mesh: Mesh,
   peerId: PeerId,
-  asked: { instance: string; tail: number; follow: boolean },
+  asked: LogQuery & { instance: string },
   signal?: AbortSignal,
 ): AsyncGenerator<LogLine> {
   const stream: FrameStream = await mesh.open(peerId, logsProtocol, signal);
@@ -57,6 +71,23 @@ export async function* fetchLogs(
       const { at, ...rest } = line.parse(decode(frame));
       yield { ...rest, at };
     }
+  } finally {
+    await stream.close().catch(() => undefined);
+  }
+}
+
+/** What a linked peer says of an instance that is gone from there. */
+export async function findGone(
+  mesh: Mesh,
+  peerId: PeerId,
+  name: string,
+  signal: AbortSignal,
+): Promise<GoneInstance | undefined> {
+  const stream: FrameStream = await mesh.open(peerId, logsProtocol, signal);
+  try {
+    await stream.send(encode({ gone: name }));
+    const frame = await stream.receive(signal);
+    return frame === undefined ? undefined : (found.parse(decode(frame)) ?? undefined);
   } finally {
     await stream.close().catch(() => undefined);
   }

@@ -19,6 +19,7 @@ import { createNodeAuthority } from './authority.ts';
 import { nextBootCounter } from './boot-counter.ts';
 import { type Controller, createController } from './controller.ts';
 import { createDeliveredPlans } from './delivered-plan.ts';
+import { execText } from './exec-sessions.ts';
 import type { ControllerAuthority } from './founding.ts';
 import { createInstances, microserviceKey } from './instances.ts';
 import { problemsMax } from './limits.ts';
@@ -411,6 +412,10 @@ async function compose(
     engines,
     bulletin: bulletinDatabase,
     controller,
+    executed(instance, program, by) {
+      const node = links.linked().find(({ peerId }) => peerId === by)?.identity.node ?? by;
+      report('exec', execText(instance, program, node), { instance });
+    },
     problem: peerProblem,
   });
   links.start();

@@ -83,6 +83,7 @@ export type NodeEventType =
   | 'unlinked'
   | 'plan-obeyed'
   | 'instance'
+  | 'exec'
   | 'problem'
   | 'stopping'
   | 'stopped';

@@ -4,11 +4,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readlink } from 'node:fs/promises';
-import type { Readable } from 'node:stream';
-import { cappedText } from './capped-text.ts';
+import type { Readable, Writable } from 'node:stream';
 import type { Clock, TimerId } from './clock.ts';
 import type { ExecOptions, Execution } from './engine.ts';
 import { ExecFailedError } from './errors.ts';
+import { createExecOutput, feedInput, readOutput } from './exec-streams.ts';
 import { workloadEnvironment } from './launch-check.ts';
 import { EXEC_OUTPUT_WAIT_MS } from './limits.ts';
 import type { InstanceFolder } from './process-folder.ts';
@@ -28,8 +28,9 @@ export interface ProcessExec {
 export async function execBeside(
   { clock, standing, folder, names, nodeExecutableFolder }: ProcessExec,
   command: string[],
-  { signal, outputBytesMax }: ExecOptions,
+  options: ExecOptions,
 ): Promise<Execution> {
+  const { signal, session } = options;
   signal.throwIfAborted();
   const { launchId, env, instance } = standing.launch;
   const pid = standing.workload?.pid;
@@ -42,26 +43,38 @@ export async function execBeside(
     env: { ...workloadEnvironment(env, process.env, nodeExecutableFolder), [LAUNCH_VARIABLE]: launchId },
     // A group of its own: what the command started is ended with it.
     detached: true,
-    stdio: ['ignore', 'pipe', 'pipe', ...cover.stdio()],
+    stdio: [session === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe', ...cover.stdio()],
   });
   const kill = () => void (child.pid !== undefined && sendSignal(-child.pid, 'SIGKILL'));
   /** Who left the group with our pipes in hand is not waited for. */
   const letGo = () => {
+    child.stdin?.destroy();
     child.stdout?.destroy();
     child.stderr?.destroy();
   };
   let late: TimerId | undefined;
   signal.addEventListener('abort', kill, { once: true });
   try {
-    const output = cappedText([child.stdout as Readable, child.stderr as Readable], outputBytesMax);
+    const output = createExecOutput(options);
+    const read = Promise.all([
+      readOutput(child.stdout as Readable, 'stdout', output),
+      readOutput(child.stderr as Readable, 'stderr', output),
+    ]);
+    if (session !== undefined) feedInput(session.input, child.stdin as Writable).catch(() => undefined);
     const [status, ended] = (await once(child, 'exit').catch((error: Error) => {
       throw new ExecFailedError(instance, command[0] ?? '', error.message, { cause: error });
     })) as [number | null, NodeJS.Signals | null];
     signal.throwIfAborted();
     // What it left in its group would hold the pipes open.
     kill();
-    late = clock.setTimeout(letGo, EXEC_OUTPUT_WAIT_MS);
-    return { status: status ?? undefined, signal: ended ?? undefined, output: await output };
+    const letGoLater = (): void => {
+      // A reader that is slow gets all of it.
+      late = clock.setTimeout(() => (output.waiting() ? letGoLater() : letGo()), EXEC_OUTPUT_WAIT_MS);
+    };
+    letGoLater();
+    await read;
+    signal.throwIfAborted();
+    return { status: status ?? undefined, signal: ended ?? undefined, output: output.text() };
   } finally {
     clock.clearTimeout(late);
     letGo();

@@ -5,7 +5,7 @@
 // and the truncation (microseconds, after the copy has caught up) is lost. While no daemon runs nothing is rotated.
 
 import type { Clock } from './clock.ts';
-import type { LogLine } from './engine.ts';
+import type { LogLine, LogQuery } from './engine.ts';
 import {
   LOG_BYTES_MAX,
   LOG_CHUNK_BYTES,
@@ -16,6 +16,7 @@ import {
   LOG_TAIL_BYTES_MAX,
   LOG_TAIL_LINES_MAX,
 } from './limits.ts';
+import { isFiltered, lineFilter } from './log-filter.ts';
 import { createLogStream, type LogStream } from './log-stream.ts';
 
 type StreamName = LogLine['stream'];
@@ -32,14 +33,10 @@ export interface ProcessLog {
   /** Notes the sizes, and rotates what is too large. */
   check(): Promise<void>;
   /**
-   * The last `tail` lines of both streams in order of arrival as far as marks tell, then new ones. `ended` says whether the
+   * The last lines of both streams in order of arrival as far as marks tell, then new ones. `ended` says whether the
    * workload has ended: then a last line without a newline is delivered too. Ends when the signal aborts.
    */
-  read(
-    options: { tail: number; follow: boolean },
-    ended: () => Promise<boolean>,
-    signal: AbortSignal,
-  ): AsyncGenerator<LogLine, void, undefined>;
+  read(query: LogQuery, ended: () => Promise<boolean>, signal: AbortSignal): AsyncGenerator<LogLine, void, undefined>;
 }
 
 export interface ProcessLogDependencies {
@@ -62,51 +59,70 @@ export function createProcessLog({
    * How far both streams are at one time, and which was written to last: of what arrived in between, that one comes second.
    * The first is looked at again after the second, until nothing came in between or it is clear that it never rests.
    */
-  async function ends(): Promise<{ positions: Record<StreamName, number>; order: StreamName[] }> {
+  async function ends(): Promise<{ positions: Record<StreamName, number>; order: StreamName[]; modifiedMs: number }> {
     let stdout = await streams.stdout.end();
     for (let look = 1; ; look++) {
       const stderr = await streams.stderr.end();
       const again = await streams.stdout.end();
       const order: StreamName[] = stderr.modifiedMs < again.modifiedMs ? ['stderr', 'stdout'] : STREAMS;
       if (again.position === stdout.position || look === LOG_LOOKS_MAX) {
-        return { positions: { stdout: stdout.position, stderr: stderr.position }, order };
+        const modifiedMs = Math.max(stderr.modifiedMs, again.modifiedMs);
+        return { positions: { stdout: stdout.position, stderr: stderr.position }, order, modifiedMs };
       }
       stdout = again;
     }
   }
 
   async function mark(): Promise<Mark> {
-    const now = { at: clock.now(), ...(await ends()).positions };
+    const at = clock.now();
+    const { positions, modifiedMs } = await ends();
     const last = marks.at(-1);
+    // What is there at the first look came before the files were last written.
+    const now = { at: last === undefined ? Math.min(at, modifiedMs) : at, ...positions };
     if (last === undefined || last.stdout !== now.stdout || last.stderr !== now.stderr) {
       marks.push(now);
-      if (marks.length > LOG_MARKS_MAX) marks.shift();
+      if (marks.length > LOG_MARKS_MAX) thinOut();
     }
     return now;
   }
 
-  /** When the line that ends at `position` was there at the latest; undefined for what was there before the first mark. */
-  function arrival(stream: StreamName, position: number): number | undefined {
-    const index = marks.findIndex((candidate) => candidate[stream] >= position);
-    return index <= 0 ? undefined : marks[index]?.at;
+  /** Every other mark of the older half goes: the older a line is, the less exact is its time. */
+  function thinOut(): void {
+    const half = Math.trunc(marks.length / 2);
+    const older = marks.splice(0, half);
+    marks.unshift(...older.filter((_, index) => index % 2 === 0));
+  }
+
+  /** The first mark that has seen the line that ends at `position`. */
+  function seenBy(stream: StreamName, position: number): number {
+    let [from, to] = [0, marks.length];
+    while (from < to) {
+      const middle = Math.trunc((from + to) / 2);
+      if ((marks[middle]?.[stream] ?? 0) >= position) to = middle;
+      else from = middle + 1;
+    }
+    return from;
   }
 
   /** The last lines, and where following goes on in each stream. */
-  async function tail(
-    count: number,
-    partial: boolean,
-  ): Promise<{ lines: LogLine[]; next: Record<StreamName, number> }> {
+  async function tail(query: LogQuery, count: number): Promise<{ lines: LogLine[]; next: Record<StreamName, number> }> {
     const upTo = await mark();
-    const found: { order: number; line: LogLine }[] = [];
+    const wanted = lineFilter(query);
+    const found: Found[] = [];
     const next = { stdout: upTo.stdout, stderr: upTo.stderr };
     for (const stream of STREAMS) {
-      const splitter = createSplitter(Math.max(0, upTo[stream] - LOG_TAIL_BYTES_MAX));
+      const start = await streams[stream].start();
+      const splitter = createSplitter(isFiltered(query) ? start : Math.max(0, upTo[stream] - LOG_TAIL_BYTES_MAX));
       // What begins in the middle of the file begins in the middle of a line.
-      let skip = splitter.position() > (await streams[stream].start());
+      let skip = splitter.position() > start;
+      const held = createHeld(count);
       const take = (pieces: Piece[]) => {
         for (const { end, text } of pieces) {
-          const at = arrival(stream, end);
-          if (!skip) found.push({ order: at ?? 0, line: { at, stream, text } });
+          const mark = seenBy(stream, end);
+          const latest = marks[mark]?.at;
+          // Of what was there before the first mark only the latest time is known.
+          const at = mark === 0 ? undefined : latest;
+          if (!skip && wanted({ at: latest, stream, text })) held.push({ order: at ?? 0, line: { at, stream, text } });
           skip = false;
         }
       };
@@ -116,8 +132,9 @@ export function createProcessLog({
         if (chunk.bytes.byteLength === 0) break;
         take(splitter.push(chunk.position, chunk.bytes));
       }
-      if (partial) take(splitter.flush());
+      if (!query.follow) take(splitter.flush());
       else next[stream] = count > 0 ? splitter.lineStart() : upTo[stream];
+      found.push(...held.all());
     }
     found.sort((a, b) => a.order - b.order);
     return { lines: count === 0 ? [] : found.slice(-count).map(({ line }) => line), next };
@@ -129,11 +146,12 @@ export function createProcessLog({
       for (const stream of STREAMS) await streams[stream].rotate(bytesMax);
     },
 
-    async *read({ tail: wanted, follow }, ended, signal) {
-      const count = Math.min(Math.max(0, Math.trunc(wanted)), LOG_TAIL_LINES_MAX);
-      const first = await tail(count, !follow);
+    async *read(query, ended, signal) {
+      const count = Math.min(Math.max(0, Math.trunc(query.tail)), LOG_TAIL_LINES_MAX);
+      const first = await tail(query, count);
       yield* first.lines;
-      if (!follow) return;
+      if (!query.follow) return;
+      const wants = lineFilter(query);
 
       const splitters = { stdout: createSplitter(first.next.stdout), stderr: createSplitter(first.next.stderr) };
       while (!signal.aborted) {
@@ -150,7 +168,8 @@ export function createProcessLog({
           else if (over) pieces.push(...splitter.flush());
           for (const { text } of pieces) {
             if (signal.aborted) return;
-            yield { at: clock.now(), stream, text };
+            const line: LogLine = { at: clock.now(), stream, text };
+            if (wants(line)) yield line;
           }
         }
         if (more) continue;
@@ -161,6 +180,25 @@ export function createProcessLog({
         }
       }
     },
+  };
+}
+
+interface Found {
+  order: number;
+  line: LogLine;
+}
+
+/** The last lines of those that are pushed, bounded in number and bytes. */
+function createHeld(count: number) {
+  const lines: Found[] = [];
+  let bytes = 0;
+  return {
+    push(found: Found): void {
+      lines.push(found);
+      bytes += found.line.text.length;
+      while (lines.length > count || bytes > LOG_TAIL_BYTES_MAX) bytes -= lines.shift()?.line.text.length ?? 0;
+    },
+    all: () => lines,
   };
 }
 

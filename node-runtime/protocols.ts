@@ -10,6 +10,7 @@ import type { VerifyChain } from '../pki/identity.ts';
 import type { Clock } from './clock.ts';
 import type { Controller } from './controller.ts';
 import type { Engines } from './engines.ts';
+import { createExecSessions, execProtocol, serveExec } from './exec-sessions.ts';
 import type { Links } from './links.ts';
 import { logsProtocol, serveLogs } from './log-protocol.ts';
 import type { Membership } from './membership.ts';
@@ -26,10 +27,12 @@ export function serveProtocols(dependencies: {
   engines: Engines;
   bulletin: Database;
   controller: Controller | undefined;
+  /** A controller has a command run beside an instance. */
+  executed(instance: string, program: string, by: string): void;
   /** Told of what peers ask for and do not get. */
   problem(from: PeerId, message: string): void;
 }): void {
-  const { mesh, clock, membership, presented, verifyChain, links, engines, bulletin, controller, problem } =
+  const { mesh, clock, membership, presented, verifyChain, links, engines, bulletin, controller, problem, executed } =
     dependencies;
   const { fabricId, fabricName } = membership;
 
@@ -73,10 +76,14 @@ export function serveProtocols(dependencies: {
     }),
   );
 
-  const isController = (peerId: PeerId): boolean => {
-    if (links.linked().some((peer) => peer.peerId === peerId && peer.identity.kind === 'controller')) return true;
-    refuse(peerId, 'logs', 'they are for controllers');
-    return false;
-  };
-  mesh.handle(logsProtocol, 'admitted', serveLogs({ engines, isController }));
+  const forControllers =
+    (what: string) =>
+    (peerId: PeerId): boolean => {
+      if (links.linked().some((peer) => peer.peerId === peerId && peer.identity.kind === 'controller')) return true;
+      refuse(peerId, what, 'they are for controllers');
+      return false;
+    };
+  mesh.handle(logsProtocol, 'admitted', serveLogs({ engines, isController: forControllers('logs') }));
+  const run = createExecSessions({ clock, engines, told: executed, problem });
+  mesh.handle(execProtocol, 'admitted', serveExec({ run, isController: forControllers('commands') }));
 }

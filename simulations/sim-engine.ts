@@ -10,6 +10,7 @@ import {
   LaunchRefusedError,
 } from '../node-runtime/errors.ts';
 import { checkCommand, checkFiles, checkLaunch } from '../node-runtime/launch-check.ts';
+import { lineFilter } from '../node-runtime/log-filter.ts';
 import type { Random } from '../node-runtime/random.ts';
 import { type WorkloadStep, workloadSteps } from './sim-workload.ts';
 
@@ -269,7 +270,7 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
     },
 
     /** A command is a workload of its own that shares nothing with the instance but its life. */
-    async exec(name, command, { signal, outputBytesMax }) {
+    async exec(name, command, { signal, outputBytesMax, session }) {
       const alive = running();
       checkCommand(name, command);
       const instance = instances.get(name);
@@ -283,8 +284,13 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
         signal: by,
         output: output.slice(0, outputBytesMax),
       });
+      const print = async (stream: LogLine['stream'], bytes: Uint8Array) => {
+        if (session === undefined) output += Buffer.from(bytes).toString('utf8');
+        else await session.output(stream, bytes);
+      };
       for (const [index, step] of steps.entries()) {
-        if (step.kind === 'say') output += step.text;
+        if (step.kind === 'say') await print(step.stream, Buffer.from(step.text));
+        if (step.kind === 'copy') for await (const bytes of session?.input ?? []) await print('stdout', bytes);
         if (step.kind === 'wait' || step.kind === 'end') await clock.sleep(step.delayMs, gone);
         if (step.kind === 'end') return ended(step.status, step.signal);
         if (step.kind === 'run' || (step.kind === 'deaf' && index === steps.length - 1)) await aborted(gone);
@@ -292,24 +298,26 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
       return ended(0);
     },
 
-    async *logs(name, { tail, follow }, signal) {
+    async *logs(name, query, signal) {
+      const { tail, follow } = query;
+      const wants = lineFilter(query);
       const alive = running();
       const either = signal === undefined ? alive : AbortSignal.any([alive, signal]);
       let instance = instances.get(name);
       if (instance === undefined) throw new InstanceUnknownError(name);
       const count = Math.min(Math.max(0, Math.trunc(tail)), LINES_MAX);
       let next = instance.dropped + instance.lines.length;
-      const history = instance.lines.slice(instance.lines.length - Math.min(count, instance.lines.length));
+      const history = [...instance.lines];
       if (!follow && instance.partial !== '')
         history.push({ at: clock.now(), stream: 'stdout', text: instance.partial });
-      yield* history.slice(Math.max(0, history.length - count));
+      yield* count === 0 ? [] : history.filter(wants).slice(-count);
       while (follow && !either.aborted && !instance.removed) {
         // The same name, launched again, goes on with the same lines.
         instance = instances.get(name) ?? instance;
         const line: LogLine | undefined = instance.lines[Math.max(0, next - instance.dropped)];
         if (line !== undefined) {
           next = Math.max(next, instance.dropped) + 1;
-          yield line;
+          if (wants(line)) yield line;
           continue;
         }
         try {

@@ -6,6 +6,7 @@
 //   exit:STATUS@MS                        ends with a status after that long
 //   signal:NAME@MS                        is ended by a signal after that long
 //   crash-then-run:TIMES@MS               ends with status 1 after that long, TIMES times in a row; later launches run on
+//   copy                                  a command beside a workload: copies its stdin to its stdout until that ends
 //   hang-on-term                          from here on ignores being asked to end
 //   run                                   runs until it is ended
 
@@ -14,7 +15,8 @@ export type WorkloadStep =
   | { kind: 'wait'; delayMs: number }
   | { kind: 'end'; delayMs: number; status: number | undefined; signal: string | undefined }
   | { kind: 'deaf' }
-  | { kind: 'run' };
+  | { kind: 'run' }
+  | { kind: 'copy' };
 
 /** The steps of `['sim', …]` for the nth launch (from 0) of an instance; undefined when it is no such command. */
 export function workloadSteps(command: string[], launch: number): WorkloadStep[] | undefined {
@@ -30,6 +32,7 @@ export function workloadSteps(command: string[], launch: number): WorkloadStep[]
 
 function parseStep(word: string, launch: number): WorkloadStep | undefined {
   if (word === 'run') return { kind: 'run' };
+  if (word === 'copy') return { kind: 'copy' };
   if (word === 'hang-on-term') return { kind: 'deaf' };
   const [, verb, rest] = /^([a-z-]+):(.*)$/s.exec(word) ?? [];
   if (verb === undefined || rest === undefined) return undefined;

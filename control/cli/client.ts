@@ -3,13 +3,16 @@
 
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
-import type { LogLine } from '../../node-runtime/engine.ts';
+import type { LogLine, LogQuery } from '../../node-runtime/engine.ts';
+import type { ExecChannel } from '../exec-frames.ts';
 import type { RouterMode } from '../fabric.ts';
+import { createSocketChannel } from '../socket-channel.ts';
 import type {
   ApplicationView,
   ApplyView,
   ApprovedView,
   EventView,
+  GoneInstanceView,
   InstanceView,
   NodeView,
   PendingView,
@@ -20,6 +23,7 @@ import type {
   WindowView,
 } from '../views.ts';
 import { DaemonSilentError, NoDaemonError, RefusedError, SocketForbiddenError } from './errors.ts';
+import type { ExecTerminal } from './exec-session.ts';
 import { answerBytesMax, answerMs, logLineBytesMax, pingMs } from './limits.ts';
 import { ownerOf } from './owner.ts';
 
@@ -70,7 +74,11 @@ export interface Client {
   closeWindow(): Promise<WindowView>;
   events(options: { after?: string; limit?: number }): Promise<EventView[]>;
   instance(name: string): Promise<InstanceView>;
-  logs(name: string, options: { tail: number; follow: boolean }, signal?: AbortSignal): AsyncGenerator<LogLine>;
+  /** One that was removed and whose last lines are kept; by its name or a part of it. */
+  goneInstance(name: string): Promise<GoneInstanceView>;
+  logs(name: string, query: LogQuery, signal?: AbortSignal): AsyncGenerator<LogLine>;
+  /** Runs a command beside an instance; resolves with its exit status. Ends it when the signal aborts. */
+  exec(name: string, command: string[], terminal: ExecTerminal, signal: AbortSignal): Promise<number>;
   /** The daemon ends itself, and with `workloads` first what it runs. */
   down(workloads: boolean): Promise<void>;
 }
@@ -119,12 +127,31 @@ export function createClient({ socketPath }: { socketPath: string }): Client {
       return (await get<{ events: EventView[] }>(`/v1/events?${query}`)).events;
     },
     instance: (name) => get(`/v1/instances/${segment(name)}`),
-    logs: async function* (name, { tail, follow }, signal) {
-      const path = `/v1/instances/${segment(name)}/logs?tail=${tail}&follow=${follow}`;
+    goneInstance: (name) => get(`/v1/gone-instances/${segment(name)}`),
+    logs: async function* (name, query, signal) {
+      const asked = new URLSearchParams();
+      for (const [key, value] of Object.entries(query)) if (value !== undefined) asked.set(key, String(value));
+      const path = `/v1/instances/${segment(name)}/logs?${asked}`;
       // A followed log is silent for as long as the workload is.
-      const response = await open(socketPath, { method: 'GET', path, silenceMs: follow ? 0 : answerMs, signal });
+      const response = await open(socketPath, { method: 'GET', path, silenceMs: query.follow ? 0 : answerMs, signal });
       if (response.statusCode !== 200) await json(response, path);
       yield* lines(response, signal);
+    },
+    exec: async (name, command, terminal, signal) => {
+      const channel = await upgrade(socketPath, `/v1/instances/${segment(name)}/exec`);
+      const end = (): void => channel.abort(new Error('interrupted'));
+      signal.addEventListener('abort', end, { once: true });
+      if (signal.aborted) end();
+      try {
+        // Loaded for this command alone: it checks what the daemon says.
+        const { holdSession } = await import('./exec-session.ts');
+        return await holdSession(channel, { instance: name, command }, terminal, refusal);
+      } catch (error) {
+        if (error instanceof RefusedError) throw error;
+        throw new DaemonSilentError(`the session broke off: ${(error as Error).message}`, error);
+      } finally {
+        signal.removeEventListener('abort', end);
+      }
     },
     down: async (workloads) => void (await ask({ method: 'POST', path: '/v1/down', body: { workloads } })),
   };
@@ -154,6 +181,24 @@ function open(socketPath: string, { method, path, body, silenceMs = answerMs, si
     reject(connectionError(socketPath, error, `${method} ${path}`)),
   );
   request.end(text);
+  return promise;
+}
+
+/** Asks for another protocol; rejects with RefusedError when the daemon refuses. */
+async function upgrade(socketPath: string, path: string): Promise<ExecChannel> {
+  const { promise, resolve, reject } = Promise.withResolvers<ExecChannel>();
+  const headers = { host: 'selvedge', connection: 'upgrade', upgrade: 'selvedge-exec' };
+  const request = httpRequest({ socketPath, path, agent: false, headers });
+  request.setTimeout(answerMs, () => request.destroy(new DaemonSilentError(`GET ${path}`)));
+  request.on('upgrade', (_response, socket, head) => {
+    socket.setTimeout(0);
+    resolve(createSocketChannel(socket, head));
+  });
+  request.on('response', (response) => {
+    json(response, path).then(() => reject(new DaemonSilentError(`GET ${path}`)), reject);
+  });
+  request.on('error', (error: NodeJS.ErrnoException) => reject(connectionError(socketPath, error, `GET ${path}`)));
+  request.end();
   return promise;
 }
 

@@ -17,6 +17,19 @@ export function parseDuration(text: string): number {
   return Math.round(totalMs);
 }
 
+/** `10m` before now or an RFC 3339 time, in milliseconds since 1970. Throws commander's InvalidArgumentError otherwise. */
+export function parseSince(nowMs: number): (text: string) => number {
+  return (text) => {
+    if (/^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/.test(text)) {
+      const at = Date.parse(text.replace(' ', 'T').toUpperCase());
+      if (at >= 0) return at;
+    } else if (/^[\d.]+[a-z]/.test(text)) {
+      return Math.max(0, Math.floor(nowMs - parseDuration(text)));
+    }
+    throw new InvalidArgumentError('Write how long ago (10m, 1h30m) or a time such as 2026-03-01T12:00:00Z.');
+  };
+}
+
 /** Milliseconds for a reader: `12 ms`, `1.4 s`, `3 min`, `5 h`, `12 d`. */
 export function formatDuration(durationMs: number): string {
   const ms = Math.max(0, durationMs);

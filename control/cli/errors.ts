@@ -28,6 +28,20 @@ export class UsageError extends CliError {
   override readonly exitStatus = 2;
 }
 
+/** A command beside an instance has ended, and not with 0: its status is this command's. */
+export class CommandEndedError extends Error {
+  override readonly name = 'CommandEndedError';
+  readonly id = 'command-ended';
+  readonly retryable = false;
+  /** It has said itself what is wrong. */
+  readonly action = '';
+  readonly exitStatus: number;
+  constructor(status: number) {
+    super('');
+    this.exitStatus = status;
+  }
+}
+
 /** Nothing answers on the data folder's socket. */
 export class NoDaemonError extends CliError {
   override readonly name = 'NoDaemonError';

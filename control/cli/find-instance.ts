@@ -1,6 +1,6 @@
 // Finds an instance by its name, or by a part of it that only one has. Called by `describe instance` and `logs`.
 
-import type { InstanceView } from '../views.ts';
+import type { GoneInstanceView, InstanceView } from '../views.ts';
 import type { Client } from './client.ts';
 import { RefusedError, UsageError } from './errors.ts';
 
@@ -26,5 +26,15 @@ export async function findInstance(client: Client, name: string): Promise<Instan
     throw new UsageError(`${JSON.stringify(name)} fits several instances: ${[...fitting.keys()].join(', ')}`, {
       action: 'Give the whole name of one.',
     });
+  }
+}
+
+/** The same, or one that is gone and whose last lines are kept. */
+export async function findLog(client: Client, name: string): Promise<InstanceView | GoneInstanceView> {
+  try {
+    return await findInstance(client, name);
+  } catch (error) {
+    if (!(error instanceof RefusedError) || error.status !== httpNotFound) throw error;
+    return await client.goneInstance(name);
   }
 }

@@ -27,6 +27,10 @@ export interface Host {
   style(format: Style, text: string): string;
   /** All of stdin; rejects beyond `bytesMax`. */
   readInput(bytesMax: number): Promise<string>;
+  /** Stdin as it comes. */
+  input(): AsyncIterable<Uint8Array>;
+  /** Bytes as they are; resolves when more may come. */
+  write(stream: 'stdout' | 'stderr', bytes: Uint8Array): Promise<void>;
   /** Calls once stdin has ended. */
   onInputEnd(run: () => void): void;
   /** Calls at each SIGINT, SIGTERM and SIGHUP, which then no longer end the process; returns how to undo it. */

@@ -12,6 +12,7 @@ import { addDoctor } from './doctor.ts';
 import { addDown } from './down.ts';
 import { addEnroll } from './enroll.ts';
 import { addEvents } from './events.ts';
+import { addExec } from './exec.ts';
 import type { Host } from './host.ts';
 import { addInstall } from './install.ts';
 import { addLogs } from './logs.ts';
@@ -71,7 +72,7 @@ export function createProgram(host: Host): Command {
     addDelete,
     addApplications,
   ];
-  for (const addCommand of [...add, addDescribe, addWait, addLogs, addEvents, addDoctor, addCompletion])
+  for (const addCommand of [...add, addDescribe, addWait, addLogs, addExec, addEvents, addDoctor, addCompletion])
     addCommand(program, host);
   return program;
 }

@@ -62,6 +62,12 @@ export function createSystemHost(): Host {
     error: (text) => void process.stderr.write(`${text}\n`),
     style: (format, text) => (coloured ? styleText(format, text, { validateStream: false }) : text),
     readInput,
+    input: () => process.stdin as AsyncIterable<Buffer>,
+    write: (stream, bytes) => {
+      const written = Promise.withResolvers<void>();
+      process[stream].write(bytes, () => written.resolve());
+      return written.promise;
+    },
     onInputEnd: (run) => {
       process.stdin.once('end', run);
       process.stdin.once('error', run);

@@ -2,7 +2,7 @@
 // docker-engine.test.ts (real containers) and test/simulations/sim-engine.test.ts (virtual time). Behaviours are those of simulations/sim-workload.ts.
 
 import type { ExecutionContext } from 'ava';
-import type { Engine, Launch, LogLine } from '../../node-runtime/engine.ts';
+import type { Engine, Launch, LogLine, LogQuery } from '../../node-runtime/engine.ts';
 import {
   EngineStoppedError,
   InstanceRunningError,
@@ -70,9 +70,9 @@ async function linesUntil(engine: Engine, tail: number, enough: (lines: LogLine[
   return lines;
 }
 
-async function allLines(engine: Engine, tail = 100): Promise<LogLine[]> {
+async function allLines(engine: Engine, tail = 100, more: Partial<LogQuery> = {}): Promise<LogLine[]> {
   const lines: LogLine[] = [];
-  for await (const line of engine.logs(INSTANCE, { tail, follow: false })) lines.push(line);
+  for await (const line of engine.logs(INSTANCE, { tail, follow: false, ...more })) lines.push(line);
   return lines;
 }
 
@@ -127,6 +127,35 @@ export function testEngine(test: Test, name: string, make: () => Promise<EngineU
     const well = await run(engine.exec(INSTANCE, command('print:fine', 'exit:0@0'), { ...options, outputBytesMax: 2 }));
     t.deepEqual(well, { status: 0, signal: undefined, output: 'fi' });
     t.is((await run(engine.list()))[0]?.exit, undefined, 'the instance runs on');
+  });
+
+  on('a session types to a command and reads both of its streams, to the last byte', async (t, subject) => {
+    const { engine, command, run } = subject;
+    await run(engine.launch(launchOf(command('run'))));
+    const typed = Array.from({ length: 300 }, (_, index) => `${index} ${'x'.repeat(1_000)}\n`);
+    async function* input() {
+      for (const text of typed) yield new TextEncoder().encode(text);
+    }
+    const read = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] };
+    let taking = 0;
+    const asked = engine.exec(INSTANCE, command('warn:begun', 'copy', 'warn:over', 'exit:3@0'), {
+      signal: new AbortController().signal,
+      outputBytesMax: 0,
+      session: {
+        input: input(),
+        async output(stream, bytes) {
+          taking++;
+          // A reader that is slower than the command.
+          for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+          t.true(taking <= 2, 'one piece of each stream at a time');
+          read[stream].push(bytes);
+          taking--;
+        },
+      },
+    });
+    t.deepEqual(await run(asked), { status: 3, signal: undefined, output: '' });
+    t.is(Buffer.concat(read.stdout).toString(), typed.join(''));
+    t.is(Buffer.concat(read.stderr).toString(), 'begun\nover\n');
   });
 
   on('a command that hangs is ended when nobody wants it any more', async (t, { engine, command, run }) => {
@@ -346,6 +375,20 @@ export function testEngine(test: Test, name: string, make: () => Promise<EngineU
     t.deepEqual(texts(all.filter(({ stream }) => stream === 'stdout')).length, 3);
     t.is((await run(allLines(engine, 2))).length, 2);
     t.is((await run(allLines(engine, 0))).length, 0);
+  });
+
+  on('of a log only the lines are read that contain a text and are new enough', async (t, subject) => {
+    const { engine, command, run, now } = subject;
+    await run(engine.launch(launchOf(command('print:a (b', 'warn:A (B', 'print:c', 'print:d', 'exit:0@10'))));
+    await run(engine.waitForExit(INSTANCE));
+    const read = (more: Partial<LogQuery>, tail = 100) => run(allLines(engine, tail, more));
+    t.deepEqual(texts(await read({ grep: 'a (b' })), ['a (b']);
+    t.deepEqual(texts(await read({ grep: 'a (b', ignoreCase: true })).sort(), ['A (B', 'a (b']);
+    t.deepEqual(texts(await read({ grep: 'c' }, 1)), ['c'], 'the last one that fits, not of the last one');
+    t.deepEqual(await read({ grep: 'nothing' }), []);
+    t.is((await read({ since: now() - 60_000 })).length, 4);
+    t.deepEqual(await read({ since: now() + 60_000 }), []);
+    t.deepEqual(await read({ grep: 'c' }, 0), []);
   });
 
   on(

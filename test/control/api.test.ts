@@ -61,7 +61,9 @@ async function options(
     software: '0.1.0',
     status: reader.status,
     instance: async (name: string) => (name === instance.name ? instance : undefined),
-    logs: async function* (_name: string, { tail, follow }: { tail: number; follow: boolean }, signal: AbortSignal) {
+    goneInstance: async (name: string) =>
+      name === 'old' ? { name: 'default.app.old.0', node: 'box2', goneAt: 7 } : undefined,
+    logs: async function* (_place: unknown, { tail, follow }: { tail: number; follow: boolean }, signal: AbortSignal) {
       live.count += 1;
       try {
         for (let line = 0; line < tail; line += 1) yield { at: line, stream: 'stdout' as const, text: `line ${line}` };
@@ -247,6 +249,22 @@ const refusals: [
     { type: 'urn:selvedge:error:not-found' },
   ],
   [
+    'a text to look for that is too long',
+    'GET',
+    `/v1/instances/default.app.web.0/logs?grep=${'x'.repeat(257)}`,
+    undefined,
+    400,
+    { field: 'grep' },
+  ],
+  [
+    'a time that is none',
+    'GET',
+    '/v1/instances/default.app.web.0/logs?since=10m',
+    undefined,
+    400,
+    { field: 'since', accepted: 'milliseconds since 1970' },
+  ],
+  [
     'a tail that is too long',
     'GET',
     '/v1/instances/default.app.web.0/logs?tail=99999999',
@@ -402,6 +420,14 @@ test('requests about boxes that wait are checked before anything is tried', asyn
     t.is((answer.body as Problem).field, field, url);
     t.false(JSON.stringify(answer.body).includes('ABCD'), 'a code is not repeated');
   }
+});
+
+test('an instance that is gone is found, and its last lines are read from where it was', async (t) => {
+  const { path } = await served(t);
+  const { body } = await ask(path, 'GET', '/v1/gone-instances/old');
+  t.deepEqual(body, { name: 'default.app.old.0', node: 'box2', goneAt: 7 });
+  t.is((await ask(path, 'GET', '/v1/instances/old/logs?tail=1')).status, 200);
+  t.is((await ask(path, 'GET', '/v1/gone-instances/never')).status, 404);
 });
 
 test('logs come as lines; a followed log ends with its reader', async (t) => {

@@ -181,6 +181,12 @@ test('logs finds an instance by a part of its name, and keeps stdout and stderr 
   const { status, out, error } = await cli(['logs', 'sensor', '--tail', '7', '--data', folder]);
   t.deepEqual({ status, out, error }, { status: 0, out: 'one', error: 'two' });
   t.true(asked.some(({ path }) => path.endsWith('/logs?tail=7&follow=false')));
+  const since = ['--since', '2026-03-01T12:00:00Z', '--grep', 'a&b c', '--ignore-case'];
+  t.is((await cli(['logs', 'sensor', ...since, '--data', folder])).status, 0);
+  t.true(asked.at(-1)?.path.endsWith('?tail=200&follow=false&since=1772366400000&grep=a%26b+c&ignoreCase=true'));
+  await cli(['logs', 'sensor', '--since', '10m', '--data', folder]);
+  const at = Number(/since=(\d+)/.exec(asked.at(-1)?.path ?? '')?.[1]);
+  t.true(Math.abs(Date.now() - 600_000 - at) < 60_000);
   const unknown = await cli(['logs', 'nobody', '--data', folder]);
   t.is(unknown.status, 1);
 });

@@ -41,6 +41,12 @@ export function testHost(
     error: (text) => void printed.error.push(text),
     style: (_format, text) => text,
     readInput: async () => facts.input ?? '',
+    input: async function* () {
+      yield Buffer.from(facts.input ?? '');
+    },
+    write: async (stream, bytes) => {
+      printed[stream === 'stdout' ? 'out' : 'error'].push(Buffer.from(bytes).toString('utf8'));
+    },
     onInputEnd: () => {},
     onSignal: (listener) => {
       listeners.add(listener);

@@ -17,6 +17,8 @@ function whyNot(text: string): string | undefined {
   const words = text.split(/\s+/).slice(1);
   let command: Command = program;
   for (const [index, word] of words.entries()) {
+    // What follows is another program's.
+    if (word === '--') return undefined;
     if (word.startsWith('--')) {
       const name = word.split('=')[0] ?? '';
       const known = [...command.options, ...program.options].some(({ long }) => long === name);

@@ -96,7 +96,7 @@ test('neither stage nor launch reaches the engine with what the policy refuses',
   );
   await t.throwsAsync(strict.launch(launch), { instanceOf: PolicyRefusedError });
   t.deepEqual(reached, []);
-  const open = createEngines([docker], { allow: ['privileged'] });
+  const open = createEngines([docker], { policy: { allow: ['privileged'] } });
   await open.stage(spec, () => undefined, never);
   await open.launch(launch);
   t.deepEqual(reached, ['stage', 'launch']);

@@ -1,11 +1,11 @@
 // Logs of process instances: bounded, in order, and followed across a rotation.
 
-import { appendFile, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { appendFile, mkdtemp, readFile, rm, stat, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
-import type { LogLine } from '../../node-runtime/engine.ts';
-import { LOG_LINE_BYTES_MAX } from '../../node-runtime/limits.ts';
+import type { LogLine, LogQuery } from '../../node-runtime/engine.ts';
+import { LOG_LINE_BYTES_MAX, LOG_MARKS_MAX, LOG_TAIL_BYTES_MAX } from '../../node-runtime/limits.ts';
 import { createProcessLog } from '../../node-runtime/process-log.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
 import { launchOf } from '../conformance/engine.ts';
@@ -19,9 +19,9 @@ async function createLog(t: { teardown(run: () => Promise<void>): void }, bytesM
   const stdout = join(folder, 'stdout.log');
   const stderr = join(folder, 'stderr.log');
   const log = createProcessLog({ clock, stdout, stderr, bytesMax });
-  const read = async (tail: number) => {
+  const read = async (tail: number, more: Partial<LogQuery> = {}) => {
     const lines: LogLine[] = [];
-    for await (const line of log.read({ tail, follow: false }, async () => true, new AbortController().signal))
+    for await (const line of log.read({ tail, follow: false, ...more }, async () => true, new AbortController().signal))
       lines.push(line);
     return lines;
   };
@@ -61,6 +61,37 @@ test('a file that is too large is moved aside once, and the tail still reads acr
   await appendFile(stdout, 'after\n');
   t.deepEqual(texts(await read(2)), ['round 4 line 9', 'after']);
   t.is((await read(1_000)).length, 11, 'older ones are gone');
+});
+
+test('lines that arrived before a time are left out, also those of which only the latest time is known', async (t) => {
+  const { clock, stdout, log, read } = await createLog(t, 100_000);
+  await appendFile(stdout, 'before the daemon\n');
+  await utimes(stdout, 5, 5);
+  await clock.advance(100_000);
+  await log.check();
+  const times: number[] = [];
+  for (let index = 0; index < LOG_MARKS_MAX + 100; index++) {
+    await appendFile(stdout, '.\n');
+    await clock.advance(1_000);
+    await log.check();
+    times.push(clock.now());
+  }
+  t.is((await read(10_000, { since: 5_000 })).length, times.length + 1);
+  t.is((await read(10_000, { since: 5_001 })).length, times.length);
+  t.is((await read(10_000, { since: times.at(-10) as number })).length, 10);
+  const old = (await read(10_000, { since: times[9] as number })).length;
+  t.true(old >= times.length - 9 && old <= times.length - 7, 'old times are less exact');
+  t.is((await read(3, { since: times.at(-10) as number })).length, 3);
+});
+
+test('a text is looked for in all that is kept, and what is found is bounded', async (t) => {
+  const { stdout, read } = await createLog(t);
+  const line = `${'x'.repeat(8_000)}\n`;
+  await appendFile(stdout, `the needle\n${line.repeat(300)}`);
+  t.deepEqual(texts(await read(5)), Array(5).fill(line.trim()));
+  t.deepEqual(texts(await read(5, { grep: 'needle' })), ['the needle']);
+  const many = texts(await read(10_000, { grep: 'x' }));
+  t.true(many.join('').length <= LOG_TAIL_BYTES_MAX && many.length > 100);
 });
 
 test('a very long line is delivered in pieces', async (t) => {

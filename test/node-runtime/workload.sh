@@ -19,6 +19,7 @@ for word in "$@"; do
     signal:*) pause "$delay"; kill -"${what#SIG}" $$ ;;
     crash-then-run:*) if [ "$launches" -lt "$what" ]; then pause "$delay"; exit 1; else exec sleep 1000; fi ;;
     hang-on-term) trap '' TERM ;;
+    copy) cat ;;
     run) exec sleep 1000 ;;
     *) echo "no such behaviour: $word" >&2; exit 99 ;;
   esac

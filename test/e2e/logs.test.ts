@@ -1,0 +1,61 @@
+// Logs across the mesh with the real program: a controller asks for those of another node, and that node for its own.
+
+import test from 'ava';
+import type { LogLine } from '../../node-runtime/engine.ts';
+import { selvedge } from './command.ts';
+import { createFabric, type FabricNode, waitFor } from './fabric.ts';
+import { tell } from './story.ts';
+
+const manifest = (more: string): string => `
+apiVersion: selvedge/v1
+kind: Application
+metadata: { name: talk }
+spec:
+  microservices:
+    - name: quiet
+      engine: process
+      command: [sleep, '1000']
+      placement: { node: edge-1 }${more}`;
+
+const talker = `
+    - name: talker
+      engine: process
+      command: [sh, -c, 'echo first Error; echo second; echo third error >&2; until [ -e go ]; do sleep 0.05; done; echo later error; echo later; exec sleep 1000']
+      placement: { node: edge-1 }`;
+
+test('lines are chosen by text and time on their node, asked from a controller and there', async (t) => {
+  const step = tell(t);
+  const fabric = await step('a controller and an edge node', () => createFabric(t, { edges: 1 }));
+  const edge = fabric.edges[0] as FabricNode;
+  await fabric.apply(manifest(talker));
+  await fabric.ready('talk');
+  const name = 'default.talk.talker.0';
+  const sorted = (text: string): string[] => text.trim().split('\n').sort();
+
+  for (const { dataFolder } of [fabric.control, edge]) {
+    await step(`asked in ${dataFolder.split('/').at(-1)}`, async () => {
+      await waitFor('the instance to be known', async () => (await selvedge(dataFolder, 'logs', name)).out !== '');
+      const errors = await selvedge(dataFolder, 'logs', name, '--grep', 'error', '--ignore-case', '-o', 'json');
+      const lines = sorted(errors.out).map((line) => JSON.parse(line) as LogLine);
+      t.deepEqual(lines.map(({ text }) => text).sort(), ['first Error', 'third error']);
+      const exact = await selvedge(dataFolder, 'logs', 'talker', '--grep', 'error', '--since', '1h');
+      t.deepEqual([exact.status, exact.out, exact.error.trim()], [0, '', 'third error']);
+      t.deepEqual((await selvedge(dataFolder, 'logs', 'talker', '--since', '2999-01-01T00:00:00Z')).out, '');
+    });
+  }
+
+  await step('after it was removed, its last lines are there and said to be so', async () => {
+    await fabric.apply(manifest(''));
+    for (const { dataFolder } of [fabric.control, edge]) {
+      const gone = await waitFor('the instance to be gone', async () => {
+        const asked = await selvedge(dataFolder, 'logs', 'talker', '--grep', 'i');
+        return asked.error.includes(`${name} is gone since `) ? asked : undefined;
+      });
+      t.deepEqual([gone.status, gone.out.trim()], [0, 'first Error']);
+      t.regex(gone.error, /kept on edge-1:\nthird error/);
+    }
+    const unknown = await selvedge(fabric.control.dataFolder, 'logs', 'nobody');
+    t.is(unknown.status, 1);
+    t.regex(unknown.error, /nobody/);
+  });
+});
