@@ -23,6 +23,8 @@ const missing = await dockerMissing();
 const dockerd: Dockerd | undefined = missing === undefined ? await startDockerd() : undefined;
 test.after.always(() => dockerd?.close());
 
+/** This file's own: an engine beside it, of another test, knows nothing of the networks that are being made here. */
+const range = '10.211.0.0/16';
 let worlds = 0;
 
 /** An engine of a node of its own on the dockerd of this file. */
@@ -31,7 +33,7 @@ async function createWorld(host: string) {
   const owner = { fabricId: 'f'.repeat(52), node: `box-${process.pid}-${worlds++}` };
   const engines: Engine[] = [];
   async function open(): Promise<Engine> {
-    const engine = createDockerEngine({ folder, clock, dockerHost: host });
+    const engine = createDockerEngine({ folder, clock, dockerHost: host, range });
     engines.push(engine);
     await engine.start(owner);
     return engine;
