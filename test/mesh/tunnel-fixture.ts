@@ -1,5 +1,6 @@
 // Nodes with real service networks on loopback, instances with real certificates, and small workloads for them to carry.
 
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import type { ExecutionContext } from 'ava';
@@ -136,12 +137,19 @@ export async function serve(t: ExecutionContext, onSocket: (socket: Socket) => v
 
 /** A port on loopback that nobody listens on. */
 export async function closedPort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
+  // Below the ports that the kernel gives out: what another test listens at on every address must not come to lie here meanwhile.
+  for (;;) {
+    const port = randomInt(12_000, 32_000);
+    const server = createServer();
+    const free = await new Promise<boolean>((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '0.0.0.0', () => resolve(true));
+    });
+    if (!free) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 /** A connection as a workload makes it; errors are kept in `errored`. */
