@@ -88,7 +88,7 @@ export function createApiServer({
 }: {
   /** Of `createApi`. */
   fetch: (request: Request) => Response | Promise<Response>;
-  /** Of `createExecUpgrade`; without it, requests for another protocol are answered as any other. */
+  /** Of `createExecUpgrade`; without it, requests for another protocol are answered like the rest. */
   upgrade?: Upgrade;
   /** Absolute path of the socket; at most 107 bytes. */
   path: string;

@@ -22,6 +22,7 @@ export async function eventually<T>(
       last = error;
     }
     if (Date.now() > end) throw new Error(`${what} did not hold within ${deadlineMs} ms`, { cause: last });
+    // Asked again until the deadline: the one place where tests wait for what does not tell.
     await new Promise((resolve) => {
       setTimeout(resolve, everyMs);
     });

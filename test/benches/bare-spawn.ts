@@ -29,6 +29,7 @@ export async function bareSpawnMs(script: string): Promise<number> {
   try {
     while (!(await accepts(port))) {
       if (performance.now() - startedAt > deadlineMs) throw new Error(`${script} does not accept connections`);
+      // Nothing tells when another program listens; the deadline is above.
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
     return performance.now() - startedAt;

@@ -59,6 +59,7 @@ async function answers(node: NodeProcess): Promise<void> {
       return await node.client.ping();
     } catch (error) {
       if (tries <= 0) throw error;
+      // Nothing tells when the daemon's socket is there; ten seconds at most.
       await new Promise((resolve) => setTimeout(resolve, 25));
     }
   }

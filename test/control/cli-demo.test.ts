@@ -26,6 +26,7 @@ test('a step that fails, is late or is interrupted is named with its reason', as
   const failed = steps().steps.run('join', 5_000, async () => await Promise.reject(new Error('no token')));
   t.like(await t.throwsAsync(failed), { step: 'join', reason: 'no token' });
 
+  // Both steps would take a minute or for ever: the step's own deadline is what ends them.
   const late = steps();
   const hanging = late.steps.run('link', 30, async (signal) => await late.host.clock.sleep(60_000, signal));
   t.like(await t.throwsAsync(hanging), { step: 'link', reason: 'not done after 30 ms' });

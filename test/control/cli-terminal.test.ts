@@ -88,6 +88,7 @@ test('what takes long says so on a terminal, and takes its words back', async (t
     host,
     () => 'thinking hard',
     async () => {
+      // Ends with what is waited for: the third line of progress.
       while (written.length < 3) await host.clock.sleep(10);
       ended = true;
     },

@@ -375,7 +375,7 @@ test('attack: documents that PouchDB cannot parse are refused one by one', async
     { _id: 'observed/node', _rev: revision, _revisions: { start: 1, ids: ['a'.repeat(32), 'b'.repeat(32)] } },
     { _id: 'observed/node', _rev: revision, _revisions: { start: 2, ids: ['a'.repeat(32)] } },
     { _id: 'observed/node', _rev: revision, _revisions: null },
-    { _id: 'observed/node', _rev: revision, _attachments: { a: { stub: true, digest: 'x' } } },
+    { _id: 'observed/node', _rev: revision, _attachments: { a: { digest: 'x', length: 1 } } },
     { _id: 'observed/node', _rev: revision, _unknown: 1 },
     { _id: 'observed/node', _rev: revision, _deleted: 'yes' },
     { _id: 'observed/node', _rev: revision, _deleted: true },

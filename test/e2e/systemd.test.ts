@@ -133,8 +133,8 @@ test('a box with systemd: install, crash, restart, upgrade, reboot, uninstall', 
   });
 
   const first = await step('a workload runs confined, with names of its own', async () => {
-    await writeFile(join(machine.root, 'root/watch.yaml'), watcher);
-    await box.selvedge('apply', '/root/watch.yaml');
+    await writeFile(join(machine.root, 'srv/watch.yaml'), watcher);
+    await box.selvedge('apply', '/srv/watch.yaml');
     const { pid } = await box.ready();
     await box.waitFor('its own /etc/hosts', async () => /^1$/m.test(await box.selvedge('logs', box.instance)));
     const status = await machine.out('cat', `/proc/${pid}/status`);
@@ -236,14 +236,14 @@ test('a box with systemd: install, crash, restart, upgrade, reboot, uninstall', 
 
   await step('a box joins by a token that is in no unit and no argument, as an ordinary user', async () => {
     await machine.out('useradd', '--system', '--shell', '/usr/sbin/nologin', 'edge');
-    const controller = ['--data', '/root/controller'];
+    const controller = ['--data', '/srv/controller'];
     await box.selvedge('up', ...controller, '--found', '--port', '7600', '--detach');
     const made = await box.selvedge('token', 'create', ...controller, '-o', 'json');
     const { token } = JSON.parse(made) as { token: string };
-    await writeFile(join(machine.root, 'root/token'), token, { mode: 0o600 });
+    await writeFile(join(machine.root, 'srv/token'), token, { mode: 0o600 });
     const data = ['--data', '/var/lib/edge/selvedge'];
     await machine.out('mkdir', '-p', '/var/lib/edge');
-    const joining = [...data, '--user', 'edge', '--name', 'edge', '--token-file', '/root/token'];
+    const joining = [...data, '--user', 'edge', '--name', 'edge', '--token-file', '/srv/token'];
     t.regex(await box.selvedge('install', ...joining, '--join', '127.0.0.1:7600'), /This box is edge of the fabric/);
     const daemon = await box.daemon();
     t.regex(await machine.out('cat', `/proc/${daemon}/status`), /^CapBnd:\t0+$/m);

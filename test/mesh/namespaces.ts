@@ -1,7 +1,8 @@
 // Network namespaces for tests: a bridge between boxes that have no other network. Needs root and `ip`; everything is removed
-// when the test ends, also when it fails. Names come from the test's process and a counter, so tests do not meet.
+// when the test ends, also when it fails. Names are random, so that tests do not meet, nor what a killed run has left.
 
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import type { ExecutionContext } from 'ava';
 
 /** What a test needs that this box lacks, or undefined. Traffic on a bridge must not pass through a firewall's hands. */
@@ -15,7 +16,9 @@ export function namespacesMissing(): string | undefined {
     return '`ip netns` does not work here';
   }
 }
-const probe = `sv${process.pid}p`;
+/** Of this process; an interface's name has 15 characters at most. */
+const prefix = `sv${randomBytes(3).toString('hex')}`;
+const probe = `${prefix}p`;
 
 let made = 0;
 
@@ -50,7 +53,7 @@ export function createNamespaces(t: ExecutionContext): Namespaces {
   });
 
   function box(): string {
-    const name = `sv${process.pid}n${made++}`;
+    const name = `${prefix}n${made++}`;
     ip('netns', 'add', name);
     created.push(name);
     ip('-n', name, 'link', 'set', 'lo', 'up');

@@ -77,7 +77,7 @@ async function createWorld(t: ExecutionContext, { resolvers = ['127.0.0.3'], sil
   const server = createNameServer({ knows: names.knows, answer: names.answer, forwarder, port });
   await server.listen('127.0.0.1');
   t.teardown(() => server.close());
-  /** A stub resolver that asks from the given address, as a container's does. */
+  /** A resolver that asks from the given address, as a container's does. */
   const from = (address: string, timeout = 5_000): Resolver => {
     const resolver = new Resolver({ timeout, tries: 1 });
     resolver.setServers([`127.0.0.1:${port}`]);
@@ -224,13 +224,16 @@ test('the box’s resolvers are read from its files, bounded, without what is no
   const text =
     '# nameserver 192.0.2.9\nsearch lan\nnameserver 127.0.0.53\nnameserver x\n nameserver\t192.0.2.1\nnameserver 2001:db8::1\n';
   t.deepEqual(nameserversOf(`${text}nameserver 192.0.2.2\n`), ['127.0.0.53', '192.0.2.1', '2001:db8::1']);
-  const [stub, real] = [join(tmpdir(), `selvedge-stub-${process.pid}`), join(tmpdir(), `selvedge-real-${process.pid}`)];
-  t.teardown(() => Promise.all([rm(stub, { force: true }), rm(real, { force: true })]));
-  await writeFile(stub, 'nameserver 127.0.0.53\n');
+  const [local, real] = [
+    join(tmpdir(), `selvedge-local-${process.pid}`),
+    join(tmpdir(), `selvedge-real-${process.pid}`),
+  ];
+  t.teardown(() => Promise.all([rm(local, { force: true }), rm(real, { force: true })]));
+  await writeFile(local, 'nameserver 127.0.0.53\n');
   await writeFile(real, 'nameserver 192.0.2.1\nnameserver 2001:db8::1\n');
-  t.deepEqual(await boxResolvers([stub, real]), ['127.0.0.53']);
-  t.deepEqual(await reachableResolvers([stub, real]), ['192.0.2.1']);
-  t.deepEqual(await reachableResolvers([stub, `${real}-missing`]), []);
+  t.deepEqual(await boxResolvers([local, real]), ['127.0.0.53']);
+  t.deepEqual(await reachableResolvers([local, real]), ['192.0.2.1']);
+  t.deepEqual(await reachableResolvers([local, `${real}-missing`]), []);
 });
 
 /** Sends datagrams from `asker`, then an ordinary question; what came back for the datagrams. */

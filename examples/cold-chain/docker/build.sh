@@ -7,17 +7,17 @@ node=${NODE:-$(command -v node)}
 base=$(mktemp -d)
 trap 'rm -rf "$base"' EXIT
 
-mkdir -p "$base/root/bin" "$base/root/etc" "$base/root/tmp"
-cp -L "$node" "$base/root/bin/node"
+mkdir -p "$base/image/bin" "$base/image/etc" "$base/image/tmp"
+cp -L "$node" "$base/image/bin/node"
 # Each library where the binary looks for it, the loader included.
 ldd "$node" | sed -n 's/.*=> \(\/[^ ]*\) .*/\1/p; s/^[[:space:]]*\(\/[^ ]*\) .*/\1/p; s/^[[:space:]]*\(\/.*ld-.*\) => \/.*/\1/p' |
   sort -u | while read -r library; do
-  mkdir -p "$base/root$(dirname "$library")"
-  cp -L "$library" "$base/root$library"
+  mkdir -p "$base/image$(dirname "$library")"
+  cp -L "$library" "$base/image$library"
 done
 # Names: the container's own hosts file, then its resolver.
-echo 'hosts: files dns' > "$base/root/etc/nsswitch.conf"
-echo 'node:x:1000:1000::/tmp:/bin/node' > "$base/root/etc/passwd"
+echo 'hosts: files dns' > "$base/image/etc/nsswitch.conf"
+echo 'node:x:1000:1000::/tmp:/bin/node' > "$base/image/etc/passwd"
 cp docker/base.Dockerfile "$base/Dockerfile"
 
 docker build --quiet --tag selvedge-example/node "$base"
