@@ -17,6 +17,7 @@ import { hostPortsOf, identityFiles } from './launch.ts';
 import { renameRetryMs, stopKillMarginMs } from './limits.ts';
 import type { ObeyedPlan } from './obeyed-plan.ts';
 import type { Observer } from './observer.ts';
+import { endsNow } from './stop-order.ts';
 import type { WorkloadCertificates } from './workload-certificates.ts';
 
 export interface InstancesDependencies {
@@ -220,16 +221,27 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     }
   }
 
+  /** What the plan has no longer. Each one that is gone brings the next ones, through `reconcile`. */
+  function deleteInOrder(planned: ReadonlyMap<string, PlannedInstance>): void {
+    const unwanted = [...supervised].filter(([instance]) => !planned.has(instance));
+    const plannedOf = ([, { actor }]: (typeof unwanted)[number]) => actor.getSnapshot().context.planned;
+    // What cannot be ended while its engine is away keeps nothing else from ending.
+    const going = unwanted.map(plannedOf).filter(({ spec }) => engines.unavailable(spec.engine) === undefined);
+    const now = new Set(endsNow(going));
+    for (const entry of unwanted) {
+      const one = plannedOf(entry);
+      if (now.has(one) || !going.includes(one)) entry[1].actor.send({ type: 'DELETE' });
+    }
+  }
+
   /** Brings the set of actors in line with plan and findings. */
   function reconcile(): void {
     if (found === undefined || obeyed === undefined || stopped) return;
     const planned = new Map(obeyed.plan.instances.map((instance) => [instance.name, instance]));
+    deleteInOrder(planned);
     for (const [instance, { actor }] of supervised) {
       const next = planned.get(instance);
-      if (next === undefined) {
-        actor.send({ type: 'DELETE' });
-        continue;
-      }
+      if (next === undefined) continue;
       const before = actor.getSnapshot();
       actor.send({ type: 'UPDATE', planned: next });
       const renamed = JSON.stringify(before.context.planned.calls) !== JSON.stringify(next.calls);
@@ -305,19 +317,22 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     async terminateAll() {
       stopped = true;
       unsubscribe();
-      const planned = [...supervised.values()].map(({ actor }) => actor.getSnapshot().context.planned);
+      let left = [...supervised.values()].map(({ actor }) => actor.getSnapshot().context.planned);
       for (const { actor } of supervised.values()) actor.stop();
-      await Promise.all(
-        planned.map(async (one) => {
-          try {
-            await terminate(one);
-            await engines.remove(one.name);
-          } catch (error) {
-            // The others end all the same; the next start finds this one.
-            dependencies.onProblem(`${one.name} was not ended: ${String(error)}`);
-          }
-        }),
-      );
+      const end = async (one: PlannedInstance): Promise<void> => {
+        try {
+          await terminate(one);
+          await engines.remove(one.name);
+        } catch (error) {
+          // The others end all the same; the next start finds this one.
+          dependencies.onProblem(`${one.name} was not ended: ${String(error)}`);
+        }
+      };
+      while (left.length > 0) {
+        const now = endsNow(left);
+        await Promise.all(now.map(end));
+        left = left.filter((one) => !now.includes(one));
+      }
     },
   };
 }
