@@ -12,8 +12,13 @@ import {
   hardwareNetworksMax,
 } from './limits.ts';
 
-/** No character that steers a terminal, or turns the direction of text. */
-const plain = /^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cs}]*$/u;
+/**
+ * No character that steers a terminal, hides, or turns the direction of text. Written out, not by Unicode classes: validators of JSON Schema
+ * differ in whether they know those.
+ */
+const plain =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it keeps out.
+  /^[^\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]*$/;
 const text = z.string().max(deviceTextCharactersMax).regex(plain);
 const bytes = z.int().min(0);
 const path = z
@@ -97,5 +102,5 @@ export function readHardware(value: unknown): Hardware | undefined {
   return read.success ? read.data : undefined;
 }
 
-/** JSON Schema (draft 2020-12). */
-export const hardwareJsonSchema = (): Record<string, unknown> => z.toJSONSchema(hardwareSchema);
+/** JSON Schema (draft 2020-12); a newer node may say more than it knows. */
+export const hardwareJsonSchema = (): Record<string, unknown> => z.toJSONSchema(hardwareSchema, { io: 'input' });

@@ -136,6 +136,14 @@ export interface ApprovedView {
   router: RouterMode;
 }
 
+/** A node whose labels were changed. */
+export interface LabelledView {
+  node: string;
+  labels: Record<string, string>;
+  /** False when it had them so already. */
+  changed: boolean;
+}
+
 /** A node whose membership was taken away. */
 export interface RevokedView {
   node: string;

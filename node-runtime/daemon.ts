@@ -191,6 +191,7 @@ function apiOptions(input: {
     ...functions,
     nodes: () => controller().status.nodes(),
     nodeNamed: (name) => controller().status.node(name),
+    labelNode: (name, change) => controller().labels.change(name, change),
     revokeNode: (name, reason) => controller().revoking.revoke(name, reason),
     removeNode: (name, reason) => controller().revoking.remove(name, reason),
     applications: () => controller().status.applications(),

@@ -1,4 +1,4 @@
-// `selvedge nodes list`, `describe`, `pending`, `approve`, `deny`, `revoke` and `remove`.
+// `selvedge nodes list`, `describe`, `label`, `pending`, `approve`, `deny`, `revoke` and `remove`.
 
 import type { Command } from 'commander';
 import type { RouterMode } from '../fabric.ts';
@@ -7,6 +7,7 @@ import { contextOf, print } from './context.ts';
 import { formatDate } from './durations.ts';
 import { devicesTable, hardwareFacts } from './hardware-text.ts';
 import type { Host } from './host.ts';
+import { addLabel } from './nodes-label.ts';
 import { labelOption, routerOption } from './options.ts';
 import { age, coloured, facts, instancesTable, labelsText, nodesTable, pendingTable } from './render.ts';
 import { subcommand } from './subcommand.ts';
@@ -190,6 +191,7 @@ export function addNodes(program: Command, host: Host): void {
       const node = await context.client.node(name);
       print(context, node, () => nodeText(host, node));
     });
+  addLabel(nodes, host);
   addApproval(nodes, host);
   addRevocation(nodes, host);
 }

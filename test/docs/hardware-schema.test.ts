@@ -7,7 +7,7 @@ import { readBox } from '../../node-runtime/hardware/read-hardware.ts';
 import { hardwareSchemaFile, hardwareSchemaText } from './hardware-schema.ts';
 
 test('docs/hardware.schema.json is what the code holds nodes to (write it with `node test/docs/hardware-schema.ts`)', (t) => {
-  t.is(readFileSync(hardwareSchemaFile, 'utf8'), hardwareSchemaText());
+  t.deepEqual(JSON.parse(readFileSync(hardwareSchemaFile, 'utf8')), JSON.parse(hardwareSchemaText()));
 });
 
 test('a validator that reads only that file accepts what this box is, and no device without a path', async (t) => {
@@ -18,6 +18,8 @@ test('a validator that reads only that file accepts what this box is, and no dev
   t.true(published.safeParse(hardware).success);
   t.true(having({}));
   t.false(having({ paths: [] }));
+  t.false(having({ name: '\u001b[2J' }));
+  t.false(having({ name: '\u202eevil' }));
   t.false(having({ kind: 'laser' }));
   t.false(published.safeParse({ ...hardware, memory: {} }).success);
 });

@@ -63,7 +63,7 @@ test('a program starts when its device is plugged in, stops when it is pulled ou
   const says = async (): Promise<string> =>
     await readFile(join(dataFolder, 'instances', instance, 'stdout.log'), 'utf8');
 
-  await client.apply([manifest], {});
+  await client.apply([manifest], ['test']);
   await eventually(async () => /has no device for meter/.test((await view())?.reason ?? ''), {
     what: 'it has no place',
   });
