@@ -119,7 +119,6 @@ function rights(
       Devices: mapped.map(({ host, path }) => ({
         PathOnHost: host,
         PathInContainer: path,
-        // Making more device nodes is not what a plug gives.
         CgroupPermissions: given.some((one) => one.path === path) ? 'rw' : 'rwm',
       })),
     }),

@@ -132,7 +132,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     if (snapshot.status === 'done') {
       supervised.delete(instance);
       observer.forget(`observed/instance/${instance}`);
-      giveBack(instance);
+      dependencies.devices.release(instance);
       if (entry.ready) dependencies.onReadiness();
       // It may have come back into the plan while it was being removed.
       queueMicrotask(reconcile);
@@ -140,7 +140,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     }
     const { context } = snapshot;
     if (snapshot.matches('waiting')) admitOrHold(entry, context.planned, context.reason);
-    if (snapshot.matches('completed') || snapshot.matches('failed')) giveBack(instance);
+    if (snapshot.matches('completed') || snapshot.matches('failed')) dependencies.devices.release(instance);
     const away = engineAway(context.planned.spec.engine);
     const { history } = entry;
     const notHeld = engines.notHeld(context.planned.spec);
@@ -219,11 +219,6 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
   function keepDevices(planned: PlannedInstance | undefined, { env, exit, specHash }: EngineInstance): void {
     if (exit === undefined && planned?.specHash === specHash)
       dependencies.devices.adopt(planned.name, planned.spec.deviceNeeds, env);
-  }
-
-  /** Others may have waited for what it had. */
-  function giveBack(instance: string): void {
-    if (dependencies.devices.release(instance)) queueMicrotask(recheck);
   }
 
   function devicesChanged(): void {

@@ -235,7 +235,7 @@ async function compose(
     probe: ports.probe,
     freePort: ports.freePort,
     bundlePem,
-    devices: createDeviceClaims({ hardware, clock }),
+    devices: createDeviceClaims({ hardware, clock, onFreed: () => queueMicrotask(() => instances.recheck()) }),
     observedBefore: async () => (await readMailbox(mailbox)).instances,
     heldBy(planned) {
       if (!authority.covers(planned)) return 'waiting for an authority that covers it';

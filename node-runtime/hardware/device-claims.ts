@@ -17,8 +17,7 @@ export interface DeviceClaims {
   adopt(instance: string, needs: Needs, env: Readonly<Record<string, string>>): void;
   /** Why an instance cannot go on with what it has; undefined while all of it is there. */
   lost(instance: string): string | undefined;
-  /** True when it had something. */
-  release(instance: string): boolean;
+  release(instance: string): void;
   /** For its launch: what it is told, and what is put into its container. */
   given(instance: string, engine: string): { env: Record<string, string>; devices: NonNullable<Launch['devices']> };
 }
@@ -53,9 +52,12 @@ const isSamePlugging = (left: Given, right: Given): boolean =>
 export function createDeviceClaims({
   hardware,
   clock,
+  onFreed,
 }: {
   hardware: Pick<BoxHardware, 'current' | 'hostPath'>;
   clock: Pick<Clock, 'now'>;
+  /** Somebody may have waited for what an instance had. Must not call back at once. */
+  onFreed: () => void;
 }): DeviceClaims {
   const held = new Map<string, Held[]>();
   /** By instance and name: since when a device is missing that it had. */
@@ -102,9 +104,13 @@ export function createDeviceClaims({
     return chosen;
   }
 
-  function release(instance: string): boolean {
+  function drop(instance: string): void {
+    if (held.delete(instance)) onFreed();
+  }
+
+  function release(instance: string): void {
     goneSince.delete(instance);
-    return held.delete(instance);
+    drop(instance);
   }
 
   return {
@@ -119,7 +125,7 @@ export function createDeviceClaims({
       if (same && before.every((one) => missing(one) === undefined)) return undefined;
       const chosen = choose(instance, needs);
       if (typeof chosen === 'string') {
-        held.delete(instance);
+        drop(instance);
         return chosen;
       }
       held.set(instance, chosen);

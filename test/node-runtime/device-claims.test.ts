@@ -23,7 +23,11 @@ const shared = { ...meter, shared: true };
 function world(...devices: Device[]) {
   const hardware = createSimHardware();
   for (const device of devices) hardware.plug(device);
-  return { hardware, claims: createDeviceClaims({ hardware, clock: { now: () => 1_000 } }) };
+  const freed = { times: 0 };
+  const onFreed = (): void => {
+    freed.times += 1;
+  };
+  return { hardware, freed, claims: createDeviceClaims({ hardware, clock: { now: () => 1_000 }, onFreed }) };
 }
 
 test('what is needed is found by kind, ids, serial number, path and link', (t) => {
@@ -40,15 +44,20 @@ test('what is needed is found by kind, ids, serial number, path and link', (t) =
 });
 
 test('a device is for one, the other hears who has it, and gets it when it is given back', (t) => {
-  const { claims } = world(serial, usb);
+  const { claims, freed } = world(serial, usb);
   t.is(claims.claim('first', [meter]), undefined);
   t.is(claims.claim('first', [meter]), undefined, 'asking again changes nothing');
   t.is(claims.claim('second', [meter]), 'waits for device meter (serial 0403:*): first has it');
   // The port is a part of the USB device.
   t.is(claims.claim('third', [{ name: 'raw', kind: 'usb' }]), 'waits for device raw (usb): first has it');
-  t.true(claims.release('first'));
-  t.false(claims.release('first'));
+  t.is(freed.times, 0);
+  claims.release('first');
+  claims.release('first');
+  t.is(freed.times, 1, 'who waits hears of it once');
   t.is(claims.claim('second', [meter]), undefined);
+  // Another specification that needs none.
+  t.is(claims.claim('second', undefined), undefined);
+  t.is(freed.times, 2);
 });
 
 test('those who say shared have it together, and nobody else with them', (t) => {
@@ -63,6 +72,17 @@ test('all or nothing: what one lacks leaves the rest to others', (t) => {
   const both = [meter, { name: 'camera', kind: 'video' as const }];
   t.is(claims.claim('first', both), 'waits for device camera (video)');
   t.is(claims.claim('second', [meter]), undefined);
+});
+
+test('who loses one of two gives the other back', (t) => {
+  const { claims, hardware, freed } = world(serial, board);
+  const two: DeviceNeed[] = [meter, { name: 'console', kind: 'serial', path: '/dev/ttyS0' }];
+  t.is(claims.claim('first', two), undefined);
+  hardware.unplug(serial.id);
+  t.regex(claims.lost('first') ?? '', /its device meter .* is gone/);
+  t.regex(claims.claim('first', two) ?? '', /waits for device meter/);
+  t.is(freed.times, 1);
+  t.is(claims.claim('second', [{ name: 'any', kind: 'serial' }]), undefined);
 });
 
 test('two names are two devices', (t) => {
@@ -103,17 +123,17 @@ test('what ran on keeps its device by its environment; one that was plugged in a
   claims.claim('a', [meter]);
   const { env } = claims.given('a', 'docker');
 
-  const next = createDeviceClaims({ hardware, clock: { now: () => 1 } });
+  const next = createDeviceClaims({ hardware, clock: { now: () => 1 }, onFreed: () => undefined });
   next.adopt('a', [meter], env);
   t.is(next.lost('a'), undefined);
   t.is(next.claim('b', [meter]), 'waits for device meter (serial 0403:*): a has it');
 
   hardware.plug({ ...serial, plugging: 5 });
-  const later = createDeviceClaims({ hardware, clock: { now: () => 1 } });
+  const later = createDeviceClaims({ hardware, clock: { now: () => 1 }, onFreed: () => undefined });
   later.adopt('a', [meter], env);
   t.regex(later.lost('a') ?? '', /was plugged in again/);
   for (const odd of [{}, { SELVEDGE_DEVICES: 'no JSON' }, { SELVEDGE_DEVICES: '{"meter":{"id":7}}' }]) {
-    const without = createDeviceClaims({ hardware, clock: { now: () => 1 } });
+    const without = createDeviceClaims({ hardware, clock: { now: () => 1 }, onFreed: () => undefined });
     without.adopt('a', [meter], odd);
     t.regex(without.lost('a') ?? '', /is gone/, JSON.stringify(odd));
   }
@@ -124,6 +144,7 @@ test('a program is told the path on its box, a container the one inside', (t) =>
   const claims = createDeviceClaims({
     hardware: { ...hardware, hostPath: (path) => `/box${path}` },
     clock: { now: () => 1 },
+    onFreed: () => undefined,
   });
   claims.claim('a', [{ name: 'front-door', kind: 'video' }]);
   t.is(claims.given('a', 'process').env['DEVICE_FRONT_DOOR'], '/box/dev/video0');
