@@ -97,7 +97,8 @@ function better(left: Score, right: Score): boolean {
 
 /**
  * One record for each application, in order of its id. Filters: pinned node, labels, architecture, engine, devices, memory, room. Score:
- * spread of the microservice over nodes, then of all instances. A previous place that is still allowed is kept; fewer replicas drop the highest indices.
+ * spread of the microservice over nodes, then of all instances. A previous place that is still allowed is kept, whatever became of its
+ * devices and memory; fewer replicas drop the highest indices.
  * An instance without a place says for every node why not (later ones of a microservice refer to the first, to stay bounded).
  */
 export function place({ applications, nodes, previous, reachable }: PlaceInput): PlacementRecord[] {

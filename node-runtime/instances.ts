@@ -221,13 +221,12 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       dependencies.devices.adopt(planned.name, planned.spec.deviceNeeds, env);
   }
 
-  function devicesChanged(): void {
+  function withdrawLost(): void {
     if (stopped) return;
     for (const [instance, { actor }] of supervised) {
       const reason = dependencies.devices.lost(instance);
       if (reason !== undefined) actor.send({ type: 'WITHDRAWN', reason });
     }
-    recheck();
   }
 
   function recheck(): void {
@@ -274,7 +273,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       found.delete(left);
       void removeLeft(left);
     }
-    devicesChanged();
+    withdrawLost();
   }
 
   async function removeLeft(instance: string): Promise<void> {
@@ -306,7 +305,10 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       reconcile();
     },
     recheck,
-    devicesChanged,
+    devicesChanged() {
+      withdrawLost();
+      recheck();
+    },
     announced: () =>
       [...supervised.values()].flatMap(({ actor, ready }) => {
         const { planned } = actor.getSnapshot().context;
