@@ -5,7 +5,16 @@ import type { Command } from 'commander';
 import type { Allowance } from '../../node-runtime/policy.ts';
 import type { RouterMode } from '../fabric.ts';
 import { UsageError } from './errors.ts';
-import { allowImageOption, allowOption, cidr, collect, labelOption, routerOption, wholeNumber } from './options.ts';
+import {
+  allowImageOption,
+  allowOption,
+  cidr,
+  collect,
+  labelOption,
+  locationOption,
+  routerOption,
+  wholeNumber,
+} from './options.ts';
 
 export interface DaemonSettings {
   found?: boolean;
@@ -16,6 +25,7 @@ export interface DaemonSettings {
   trustLan?: boolean;
   name?: string;
   label: Record<string, string>;
+  location?: string;
   router?: RouterMode;
   port: number;
   containerRange?: string;
@@ -65,6 +75,7 @@ export function withDaemonOptions(command: Command): Command {
     )
     .option('--name <name>', 'name of this node (default: the host name)')
     .addOption(labelOption('label of this node'))
+    .addOption(locationOption())
     .addOption(routerOption('place in the mesh (default: interior for a controller, else what the token says)'))
     .option(
       '--port <number>',

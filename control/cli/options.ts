@@ -2,6 +2,7 @@
 
 import { InvalidArgumentError, Option } from 'commander';
 import type { Allowance } from '../../node-runtime/policy.ts';
+import { locationCharactersMax } from '../limits.ts';
 import { parseDuration } from './durations.ts';
 
 /** For `--label k=v`, which may be given several times. */
@@ -79,6 +80,18 @@ export function allowOption(): Option {
     if (found === undefined) throw new InvalidArgumentError(`Allowed choices are ${allowances.join(', ')}.`);
     return [...new Set([...before, found])];
   });
+}
+
+/** Where the box is: any words, or coordinates. */
+export function locationOption(): Option {
+  return new Option('--location <text>', 'where this box is, in words or as latitude,longitude').argParser(
+    (text: string) => {
+      const plain = text.trim();
+      if (plain === '' || plain.length > locationCharactersMax || /\p{C}/u.test(plain))
+        throw new InvalidArgumentError(`Write one line of at most ${locationCharactersMax} characters.`);
+      return plain;
+    },
+  );
 }
 
 export function allowImageOption(): Option {

@@ -105,6 +105,7 @@ async function up(options: UpOptions, context: Context): Promise<void> {
     port: options.port,
     ...(options.containerRange !== undefined && { containerRange: options.containerRange }),
     policy: { allow: options.allow ?? [], ...(options.allowImage && { images: options.allowImage }) },
+    ...(options.location !== undefined && { location: options.location }),
     ...(options.name !== undefined && { name: options.name }),
     ...(options.router !== undefined && { router: options.router }),
     ...(options.fabric !== undefined && { fabricName: options.fabric }),
