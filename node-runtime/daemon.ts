@@ -32,6 +32,7 @@ import { runProbe } from './probe.ts';
 import { createProcessEngine } from './process-engine.ts';
 import { createSystemClock } from './system-clock.ts';
 import { createSystemRandom } from './system-random.ts';
+import { createWasmEngine } from './wasm-engine.ts';
 
 export type DaemonEvent = NodeEvent;
 
@@ -101,6 +102,7 @@ async function realPorts({
           dockerHost: process.env['DOCKER_HOST'],
           ...(containerRange !== undefined && { range: containerRange }),
         }),
+        createWasmEngine({ folder: join(dataFolder, 'wasm'), volumesFolder: join(dataFolder, 'volumes'), clock }),
       ],
       { policy, kept: createKeptLogs({ disk, clock, onProblem }) },
     ),
