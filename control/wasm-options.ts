@@ -82,10 +82,9 @@ export function readModule(parsed: ParsedModule): WasmModule | { field: string; 
 }
 
 /** The same form in documents and plans, for which a module is whole. */
-export const wholeModule = moduleField.refine(
-  (parsed) => !('reason' in readModule(parsed)),
-  'its fields do not fit together',
-);
+export const wholeModule = moduleField
+  .loose()
+  .refine((parsed) => !('reason' in readModule(parsed)), 'its fields do not fit together');
 
 type Said = { [Name in keyof WasmOptions]?: unknown };
 

@@ -3,6 +3,7 @@
 
 import { readdir, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import type { WorkloadSpec } from '../control/plan.ts';
 import type { Clock } from './clock.ts';
 import type { Engine, EngineInstance, Launch } from './engine.ts';
 import { EngineStoppedError, ExecFailedError, LaunchRefusedError, ModuleRefusedError } from './errors.ts';
@@ -40,6 +41,10 @@ export function createWasmEngine({ folder, volumesFolder, clock, ...rest }: Wasm
     if (fault !== undefined) throw new ModuleRefusedError(fault);
     fit.add(sha256);
   }
+
+  /** Whether a control group can hold the whole process: Node.js does not start under the bound that programs have without one. */
+  const holdsMemory = (spec: WorkloadSpec): boolean =>
+    processes.notHeld({ ...spec, resources: { memory: spec.resources?.memory ?? '64Mi' } }) === undefined;
 
   const settingsOf = async (instance: string): Promise<RunnerSettings | undefined> => {
     const text = await readFile(join(instances, instance, settingsFile), 'utf8').catch(() => undefined);
@@ -85,6 +90,14 @@ export function createWasmEngine({ folder, volumesFolder, clock, ...rest }: Wasm
       await processes.stop();
     },
 
+    notHeld(spec) {
+      const { memory, ...others } = spec.resources ?? {};
+      const onlyRuns = memory !== undefined && !holdsMemory(spec);
+      const rest = processes.notHeld({ ...spec, resources: others });
+      const all = [onlyRuns ? 'memory is held for each run of the module, and not for its process' : undefined, rest];
+      return all.filter((one) => one !== undefined).join('; ') || undefined;
+    },
+
     list: async () => Promise.all((await processes.list()).map(withModuleEnv)),
 
     async stage(spec, onProgress, signal) {
@@ -103,7 +116,8 @@ export function createWasmEngine({ folder, volumesFolder, clock, ...rest }: Wasm
         throw new LaunchRefusedError(launch.instance, `engine: it is for engine ${launch.spec.engine}`);
       return queue.run(launch.instance, async () => {
         const module = await moduleOf(launch);
-        const place = { folder: join(instances, launch.instance), volumesFolder: volumes, module };
+        const folder = join(instances, launch.instance);
+        const place = { folder, volumesFolder: volumes, module, holdsMemory: holdsMemory(launch.spec) };
         return withModuleEnv(await processes.launch(processLaunchOf(launch, place)));
       });
     },

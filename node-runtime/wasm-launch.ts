@@ -28,6 +28,8 @@ export interface RunnerPlace {
   volumesFolder: string;
   /** Path of the module on this box, and what it is. */
   module: { path: string; sha256: string };
+  /** A control group can hold the whole of the runner's memory. */
+  holdsMemory: boolean;
 }
 
 /** In the published package the runner is a bundle of its own; in the sources it is run as it is. */
@@ -64,7 +66,10 @@ export function processLaunchOf(launch: Launch & { spec: WasmWorkload }, place: 
   const moduleBytes = memory === undefined ? undefined : memoryBytes(memory);
   const preopens = preopensOf(launch, place);
   const requests = trigger === 'http';
-  const bytes = moduleBytes && runnerBytes(moduleBytes, requests ? concurrency : 1, requests);
+  const bytes =
+    moduleBytes !== undefined && place.holdsMemory
+      ? runnerBytes(moduleBytes, requests ? concurrency : 1, requests)
+      : undefined;
   const settings: RunnerSettings = {
     module: place.module.path,
     sha256: place.module.sha256,

@@ -112,6 +112,17 @@ else {
     t.true(Number(pages) > 200 && Number(pages) <= 256, `16 MiB are 256 pages: ${pages}`);
   });
 
+  test('on a box without control groups the memory of each run is held all the same, and that is said', async (t) => {
+    const world = await createWasmWorld(module, { trial: { proc: '/selvedge-no-such-proc' } });
+    t.teardown(world.close);
+    const { stdout, exit } = await world.run({ args: ['grow:60000'], memory: '16Mi' });
+    t.is(exit.status, 0);
+    t.true(Number(stdout) <= 256, stdout);
+    const held = world.engine.notHeld(world.specOf({ memory: '16Mi' }));
+    t.is(held, 'memory is held for each run of the module, and not for its process');
+    t.is(world.engine.notHeld(world.specOf({})), undefined);
+  });
+
   test('what it printed to its end is cut to the bounds of logs, and a trap is an exit', async (t) => {
     const world = await createWasmWorld(module, { trial: { logBytesMax: 256 * 1024 } });
     t.teardown(world.close);
