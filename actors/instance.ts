@@ -82,6 +82,12 @@ function describeExit({ exit, planned }: InstanceContext): string {
 /** Nothing helps but another spec, or another daemon with another policy. */
 const isHopeless = (error: unknown): boolean => (error as { needsChange?: unknown } | undefined)?.needsChange === true;
 
+/** What the engine fetches before it can start one. */
+function fetchedOf({ planned: { spec } }: InstanceContext): 'image' | 'module' | undefined {
+  if (spec.engine === 'process') return undefined;
+  return spec.engine === 'docker' ? 'image' : 'module';
+}
+
 function whyStopping({ deleted, illness, withdrawn }: InstanceContext): string {
   if (deleted) return 'being removed';
   if (withdrawn !== undefined) return `being stopped: ${withdrawn}`;
@@ -98,7 +104,7 @@ export const instanceMachine = setup({
     events: {} as InstanceEvent,
   },
   actors: {
-    /** Fetches the image, where it is not there; tells `PROGRESS`. Cancelling ends it; what was fetched stays. */
+    /** Fetches the image or module, where it is not there; tells `PROGRESS`. Cancelling ends it; what was fetched stays. */
     stage: effect<void, PlannedInstance>('stage'),
     /** Certificate, service addresses, files. May run again after a failure; cancelling leaves nothing that counts. */
     prepare: effect<Launch, PlannedInstance>('prepare'),
@@ -129,7 +135,7 @@ export const instanceMachine = setup({
       context.found.specHash === context.planned.specHash,
     foundOutdated: ({ context }) => context.found !== undefined && context.found.specHash !== context.planned.specHash,
     foundEnded: ({ context }) => context.found?.exit !== undefined,
-    hasImage: ({ context }) => 'image' in context.planned.spec,
+    needsFetching: ({ context }) => fetchedOf(context) !== undefined,
     has: ({ context }, kind: ProbeKind) => context.planned.spec[kind] !== undefined,
     found: ({ event }, { kind, judgement }: { kind: ProbeKind; judgement: Judgement }) =>
       event.type === 'PROBED' && event.kind === kind && event.judgement === judgement,
@@ -229,7 +235,7 @@ export const instanceMachine = setup({
       ],
       on: {
         HELD: { actions: assign({ reason: ({ event }) => event.reason }) },
-        ADMITTED: [{ guard: 'hasImage', target: 'staging' }, { target: 'creating' }],
+        ADMITTED: [{ guard: 'needsFetching', target: 'staging' }, { target: 'creating' }],
         FOUND: { target: 'finding', actions: 'takeFound' },
       },
     },
@@ -246,7 +252,10 @@ export const instanceMachine = setup({
     },
     adoptingLater: { on: { WITHDRAWN: withdrawal }, after: { 1000: 'adopting' } },
     staging: {
-      entry: ['since', assign({ reason: 'looking for its image', nextTryAt: undefined })],
+      entry: [
+        'since',
+        assign({ reason: ({ context }) => `looking for its ${fetchedOf(context)}`, nextTryAt: undefined }),
+      ],
       initial: 'looking',
       on: { WITHDRAWN: 'waiting' },
       invoke: {
@@ -262,7 +271,9 @@ export const instanceMachine = setup({
           {
             target: 'backingOff',
             actions: [
-              assign({ reason: ({ event }) => `its image is not there: ${messageOf(event.error)}` }),
+              assign({
+                reason: ({ context, event }) => `its ${fetchedOf(context)} is not there: ${messageOf(event.error)}`,
+              }),
               'countFailure',
             ],
           },

@@ -9,6 +9,7 @@ import { microservicesMax, replicasMax } from './limits.ts';
 import { dnsLabelPattern, isConfigPath } from './names.ts';
 import { memoryBytes } from './quantity.ts';
 import type { Database, StoredDocument } from './store.ts';
+import { wasmFields, wholeModule } from './wasm-options.ts';
 
 const label = z.string().regex(dnsLabelPattern);
 const count = z.int().min(0);
@@ -49,6 +50,12 @@ const engine = z.discriminatedUnion('engine', [
     args: z.array(z.string()).optional(),
     ...dockerFields,
     workingDirectory,
+  }),
+  z.looseObject({
+    engine: z.literal('wasm'),
+    module: wholeModule,
+    args: z.array(z.string()).optional(),
+    ...wasmFields,
   }),
 ]);
 const probe = z.looseObject({ periodMs: z.number() });

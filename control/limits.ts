@@ -212,6 +212,12 @@ export const enginesMax = 8;
 export const engineReasonCharactersMax = 300;
 /** Of an image's reference: registry, path, tag and digest; a registry's own bound on the path is 255. */
 export const imageCharactersMax = 512;
+/** Of a module's address: what servers and proxies take. */
+export const moduleUrlCharactersMax = 2_048;
+/** Of one request in a module: a caller that waits longer than this has long given up. */
+export const requestTimeoutMsMax = 600_000;
+/** Requests in one instance of a module at a time, each a thread of about 10 MB; more instances take more. */
+export const requestConcurrencyMax = 64;
 
 /** The memory of one instance: Docker takes no less than 6 MiB, and no box has more than this. */
 export const memoryBytesMin = 6 * 1024 * 1024;

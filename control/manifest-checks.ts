@@ -16,6 +16,7 @@ import {
 import { serviceNameProblem } from './names.ts';
 import { type ProbeKind, probeKinds } from './plan.ts';
 import { didYouMean } from './suggestion.ts';
+import { moduleForm, readModule, wasmOptionsOf } from './wasm-options.ts';
 
 type Path = (string | number)[];
 
@@ -74,19 +75,68 @@ function checkProbe({ ports, probes }: ParsedMicroservice, kind: ProbeKind, path
 
 /** Each engine has fields of its own. */
 function checkEngine(microservice: ParsedMicroservice, at: Path): FieldIssue[] {
-  const { engine, command, image, args } = microservice;
+  const { engine, command, image } = microservice;
   const issues: FieldIssue[] = [];
   if (engine === 'docker' && image === undefined) issues.push(issue([...at, 'image'], 'is missing', imageForm));
   for (const [name, { soft, hard }] of Object.entries(microservice.ulimits ?? {})) {
     if (soft > hard)
       issues.push(issue([...at, 'ulimits', name, 'soft'], `is more than hard, which is ${hard}`, `at most ${hard}`));
   }
-  if (engine === 'docker') return issues;
-  if (command === undefined) issues.push(issue([...at, 'command'], 'is missing', commandForm));
-  for (const [field, value] of Object.entries({ image, args, ...dockerOptionsOf(microservice) })) {
-    if (value === undefined) continue;
-    issues.push(issue([...at, field], `is not a field of engine ${engine}`, 'engine: docker, or leave it out'));
+  if (engine === 'wasm') issues.push(...checkModule(microservice, at));
+  if (engine === 'process' && command === undefined) issues.push(issue([...at, 'command'], 'is missing', commandForm));
+  for (const [field, engines] of enginesOf(microservice)) {
+    if (engines.includes(engine)) continue;
+    const others = engines.map((one) => `engine: ${one}`).join(' or ');
+    issues.push(issue([...at, field], `is not a field of engine ${engine}`, `${others}, or leave it out`));
   }
+  return issues;
+}
+
+/** The fields that are said and that not every engine has, with those that have them. */
+function enginesOf(microservice: ParsedMicroservice): [field: string, engines: ParsedMicroservice['engine'][]][] {
+  const { command, image, args, module, workingDirectory } = microservice;
+  const said = (values: object, ...engines: ParsedMicroservice['engine'][]) =>
+    Object.entries(values)
+      .filter(([, value]) => value !== undefined)
+      .map(([field]): [string, typeof engines] => [field, engines]);
+  return [
+    ...said({ command, workingDirectory }, 'process', 'docker'),
+    ...said({ image, ...dockerOptionsOf(microservice) }, 'docker'),
+    ...said({ args }, 'docker', 'wasm'),
+    ...said({ module, ...wasmOptionsOf(microservice) }, 'wasm'),
+  ];
+}
+
+/** What only modules have, and what they cannot have: they start no programs and listen on nothing themselves. */
+function checkModule(microservice: ParsedMicroservice, at: Path): FieldIssue[] {
+  const { module, trigger, requestTimeoutMs, concurrency, ports, probes, resources, configs } = microservice;
+  const issues: FieldIssue[] = [];
+  const read = module === undefined ? { field: '', reason: 'is missing' } : readModule(module);
+  if ('reason' in read) {
+    issues.push(issue([...at, 'module', ...(read.field === '' ? [] : [read.field])], read.reason, moduleForm));
+  } else if ('config' in read && !configs.includes(read.config)) {
+    const accepted = configs.length === 0 ? `configs: [${read.config}] beside it` : `one of ${configs.join(', ')}`;
+    const reason = `${JSON.stringify(read.config)} is none of the microservice's configs`;
+    issues.push(issue([...at, 'module', 'config'], reason, accepted, didYouMean(read.config, configs)));
+  }
+  if (trigger === undefined) {
+    for (const [field, value] of Object.entries({ requestTimeoutMs, concurrency })) {
+      if (value !== undefined) issues.push(issue([...at, field], 'is for a trigger', 'trigger: http beside it'));
+    }
+    if (ports.length > 0)
+      issues.push(issue([...at, 'ports'], 'are listened on by nobody', 'trigger: http, or no ports'));
+  } else if (ports.length !== 1) {
+    issues.push(issue([...at, 'ports'], `are ${ports.length}`, 'exactly one, on which requests come in'));
+  }
+  for (const kind of probeKinds) {
+    if (probes[kind]?.exec === undefined) continue;
+    const accepted = trigger === undefined ? 'no probe: it runs until it exits' : 'tcp or http';
+    issues.push(issue([...at, 'probes', kind, 'exec'], 'is not for engine wasm: a module has no commands', accepted));
+  }
+  if (resources?.pids !== undefined)
+    issues.push(
+      issue([...at, 'resources', 'pids'], 'is not for engine wasm: a module starts no processes', 'leave it out'),
+    );
   return issues;
 }
 
@@ -103,10 +153,11 @@ function checkVolumes({ engine, volumes = [] }: ParsedMicroservice, at: Path): F
     ...duplicates(paths, (index) => [...at, index, 'path']),
   ];
   for (const [index, volume] of volumes.entries()) {
-    if (engine === 'docker') {
+    if (engine !== 'process') {
       const { path } = volume;
-      if (path === undefined)
-        issues.push(issue([...at, index, 'path'], 'is missing', 'an absolute path in the container'));
+      const inside =
+        engine === 'docker' ? 'an absolute path in the container' : 'an absolute path, as the module calls it';
+      if (path === undefined) issues.push(issue([...at, index, 'path'], 'is missing', inside));
       else if (path === ownFolder || path.startsWith(`${ownFolder}/`))
         issues.push(
           issue([...at, index, 'path'], `is where configs and identity are`, `a path outside of ${ownFolder}`),
@@ -115,7 +166,7 @@ function checkVolumes({ engine, volumes = [] }: ParsedMicroservice, at: Path): F
     }
     for (const field of ['path', 'hostPath', 'readOnly'] as const) {
       if (volume[field] === undefined) continue;
-      const accepted = 'engine: docker, or leave it out: a program finds its volume by VOLUME_<NAME>';
+      const accepted = 'engine: docker or wasm, or leave it out: a program finds its volume by VOLUME_<NAME>';
       issues.push(issue([...at, index, field], `is not a field of engine ${engine}`, accepted));
     }
   }

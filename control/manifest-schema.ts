@@ -38,6 +38,7 @@ import {
 } from './names.ts';
 import type { ProbeKind } from './plan.ts';
 import { memoryBytes, memoryForm } from './quantity.ts';
+import { moduleField, wasmFields } from './wasm-options.ts';
 
 export const apiVersion = 'selvedge/v1';
 
@@ -147,7 +148,7 @@ export const imageForm = 'an image as `docker run` takes it: registry.example/sh
 const microservice = z
   .strictObject({
     name: label,
-    engine: z.enum(['process', 'docker']).describe("'process' or 'docker'"),
+    engine: z.enum(['process', 'docker', 'wasm']).describe("'process', 'docker' or 'wasm'"),
     command: words.describe(commandForm).optional(),
     image: z
       .string()
@@ -155,7 +156,9 @@ const microservice = z
       .regex(/^[a-zA-Z0-9][a-zA-Z0-9._\-/:]*(@sha256:[0-9a-f]{64})?$/)
       .describe(imageForm)
       .optional(),
-    args: words.describe("a list of strings, in place of the image's CMD").optional(),
+    module: moduleField.optional(),
+    ...wasmFields,
+    args: words.describe("a list of strings: in place of the image's CMD, or the module's arguments").optional(),
     ...dockerFields,
     env: z.record(envName, envValue).default({}).describe('an object of strings: {KEY: value}'),
     workingDirectory: z
@@ -196,7 +199,7 @@ const microservice = z
     ).optional(),
     stopTimeoutMs: whole(0, stopTimeoutMsMax, ' (milliseconds)').default(10_000),
   })
-  .describe('an object with name, engine, and command or image');
+  .describe('an object with name, engine, and command, image or module');
 
 const metadata = z
   .strictObject({ name: label, project: label.default('default') })

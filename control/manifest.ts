@@ -25,8 +25,11 @@ import {
   probeKinds,
   type Resources,
   type VolumeSpec,
+  type WasmModule,
+  type WasmOptions,
 } from './plan.ts';
 import { didYouMean } from './suggestion.ts';
+import { readModule, wasmFieldNames, wasmOptionsOf } from './wasm-options.ts';
 
 export type { ManifestIssue };
 export { manifestJsonSchema };
@@ -151,9 +154,31 @@ function toResources({ memory, cpus, pids }: NonNullable<ParsedMicroservice['res
 }
 
 /** They are the engine's, and there only where they are said. */
-function withoutDockerOptions<Rest extends object>(rest: Rest): Omit<Rest, keyof DockerOptions> {
-  const names: string[] = dockerFieldNames;
+function withoutEngineOptions<Rest extends object>(rest: Rest): Omit<Rest, keyof (DockerOptions & WasmOptions)> {
+  const names: string[] = [...dockerFieldNames, ...wasmFieldNames];
   return Object.fromEntries(Object.entries(rest).filter(([name]) => !names.includes(name))) as typeof rest;
+}
+
+/** manifest-checks.ts has seen to it that each engine's own fields are there. */
+function toEngineSpec(parsed: ParsedMicroservice): EngineSpec {
+  const { engine, command, image, module, args, workingDirectory } = parsed;
+  const folder = workingDirectory === undefined ? {} : { workingDirectory };
+  if (engine === 'process') return { engine, command: command ?? [], ...folder };
+  if (engine === 'wasm')
+    return {
+      engine,
+      module: readModule(module ?? {}) as WasmModule,
+      ...(args && { args }),
+      ...wasmOptionsOf(parsed),
+    };
+  return {
+    engine,
+    image: image ?? '',
+    ...(command && { command }),
+    ...(args && { args }),
+    ...dockerOptionsOf(parsed),
+    ...folder,
+  };
 }
 
 function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
@@ -167,16 +192,13 @@ function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
     engine,
     command,
     image,
+    module,
     args,
     ...rest
   } = parsed;
-  // manifest-checks.ts has seen to it that each engine's own fields are there.
-  const workload: EngineSpec =
-    engine === 'process'
-      ? { engine, command: command ?? [] }
-      : { engine, image: image ?? '', ...(command && { command }), ...(args && { args }), ...dockerOptionsOf(parsed) };
+  const workload = toEngineSpec(parsed);
   return {
-    ...withoutDockerOptions(rest),
+    ...withoutEngineOptions(rest),
     ...workload,
     placement: {
       ...(placement.node !== undefined && { node: placement.node }),
@@ -185,7 +207,6 @@ function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
       ...(placement.devices !== undefined &&
         placement.devices.length > 0 && { devices: placement.devices.map(toNeed) }),
     },
-    ...(workingDirectory !== undefined && { workingDirectory }),
     ...toProbes(probes),
     // An empty one limits nothing, and says nothing.
     ...toResources(resources),

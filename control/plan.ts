@@ -68,7 +68,7 @@ export interface VolumeSpec {
 }
 
 /** What is run, in the words of the engine that runs it. */
-export type EngineSpec = ProcessSpec | DockerSpec;
+export type EngineSpec = ProcessSpec | DockerSpec | WasmSpec;
 
 export interface ProcessSpec {
   engine: 'process';
@@ -109,6 +109,32 @@ export interface DockerSpec extends DockerOptions {
   args?: string[];
   /** Absolute; undefined is what the image says. */
   workingDirectory?: string;
+}
+
+/** Where a module comes from; what it must be is said with it, or with its Config. */
+export type WasmModule =
+  | { url: string; sha256: string }
+  /** Absolute, on the node. */
+  | { hostPath: string; sha256: string }
+  /** A file of a Config of the microservice. */
+  | { config: string; file: string };
+
+export interface WasmOptions {
+  /** Run for each request; without it once, for as long as it lives. */
+  trigger?: 'http';
+  /** Of one request; limits.ts of node-runtime has what holds where nothing is said. */
+  requestTimeoutMs?: number;
+  /** Requests that are in the module at a time. */
+  concurrency?: number;
+}
+
+export interface WasmSpec extends WasmOptions {
+  engine: 'wasm';
+  module: WasmModule;
+  args?: string[];
+  /** A module has neither. */
+  command?: undefined;
+  workingDirectory?: undefined;
 }
 
 /** What an engine needs to run one instance. */

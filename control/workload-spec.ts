@@ -6,6 +6,7 @@ import { dockerOptionsOf } from './docker-options.ts';
 import type { ConfigRecord, MicroserviceSpec } from './fabric.ts';
 import { hashedConfigsMax, slotPathCharactersMax } from './limits.ts';
 import type { ConfigMount, EngineSpec, FileDocument, WorkloadSpec } from './plan.ts';
+import { wasmOptionsOf } from './wasm-options.ts';
 
 /**
  * The slot of a config's file: `config.<project>.<config>.<path>`. No two paths share one: a path with a '/', or a long one, gets
@@ -21,6 +22,10 @@ export function fileSlot(project: string, config: string, path: string): string 
 
 /** The engine's part alone. */
 function engineSpec(microservice: MicroserviceSpec): EngineSpec {
+  if (microservice.engine === 'wasm') {
+    const { engine, module, args } = microservice;
+    return { engine, module, ...(args && { args }), ...wasmOptionsOf(microservice) };
+  }
   const { workingDirectory } = microservice;
   const folder = workingDirectory === undefined ? {} : { workingDirectory };
   if (microservice.engine === 'process') return { engine: 'process', command: microservice.command, ...folder };

@@ -33,6 +33,7 @@ import { runProbe } from './probe.ts';
 import { createProcessEngine } from './process-engine.ts';
 import { createSystemClock } from './system-clock.ts';
 import { createSystemRandom } from './system-random.ts';
+import { createWasmEngine } from './wasm-engine.ts';
 
 export type DaemonEvent = NodeEvent;
 
@@ -108,6 +109,7 @@ async function realPorts({
           dockerHost: process.env['DOCKER_HOST'],
           ...(containerRange !== undefined && { range: containerRange }),
         }),
+        createWasmEngine({ folder: join(dataFolder, 'wasm'), volumesFolder: join(dataFolder, 'volumes'), clock }),
       ],
       { policy, kept: createKeptLogs({ disk, clock, onProblem }) },
     ),

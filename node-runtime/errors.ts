@@ -132,6 +132,34 @@ export class LaunchRefusedError extends Error {
   }
 }
 
+/** A module could not be fetched, or is not what its manifest says. */
+export class ModuleFetchError extends Error {
+  override readonly name = 'ModuleFetchError';
+  readonly id = 'module-not-fetched';
+  readonly retryable = true;
+  readonly action =
+    'see that the node reaches the address (or has the file), and that sha256 is what `sha256sum` says of the module; it is tried again by itself';
+
+  constructor(what: string, reason: string, options?: ErrorOptions) {
+    super(`cannot fetch ${what.slice(0, 300)}: ${reason}`, options);
+  }
+}
+
+/** The module is there, and is none that can be run. */
+export class ModuleRefusedError extends Error {
+  override readonly name = 'ModuleRefusedError';
+  readonly id = 'module-refused';
+  readonly retryable = false;
+  /** The same bytes stay what they are. */
+  readonly needsChange = true;
+  readonly action =
+    'build the module as a command for WASI preview 1 (wasm32-wasip1), and apply it with its new sha256';
+
+  constructor(reason: string) {
+    super(`the module cannot be run: ${reason}`);
+  }
+}
+
 /** What the one who runs the box does not let workloads have. */
 export class PolicyRefusedError extends Error {
   override readonly name = 'PolicyRefusedError';

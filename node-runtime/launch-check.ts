@@ -46,8 +46,8 @@ export function checkLaunch(launch: Launch): void {
   if (spec.command !== undefined) checkProgram(spec.command, refuse);
   if (spec.engine === 'docker') {
     if (!/^[\x21-\x7e]+$/.test(spec.image)) refuse('image: it is no reference of an image');
-    checkWords('args', spec.args ?? [], refuse);
   }
+  if (spec.engine !== 'process') checkWords('args', spec.args ?? [], refuse);
   if (workingDirectory !== undefined && (!workingDirectory.startsWith('/') || workingDirectory.includes('\0'))) {
     refuse('workingDirectory: it must be an absolute path');
   }

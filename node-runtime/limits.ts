@@ -238,3 +238,27 @@ export const transitionReasonCharactersMax = 120;
 
 /** Between two announcements of this node: far below the second in which callers must hear of a change. */
 export const announceIntervalMs = 50;
+
+// --- Modules (wasm-modules.ts, wasm-launch.ts; those of a runner are in wasm/limits.ts) ---
+/** A module is compiled and held in memory by each of its instances; the largest language runtimes have 30 MB. */
+export const MODULE_BYTES_MAX = 64 * 1024 * 1024;
+/** Modules that no instance uses any more are kept up to this: a rollback needs no network. */
+export const MODULE_CACHE_BYTES_MAX = 256 * 1024 * 1024;
+/** One fetch: the largest module over a slow uplink (40 kB/s); it is tried again from its beginning. */
+export const MODULE_FETCH_MS = 30 * 60_000;
+/** Nothing came for this long: the other side is gone. */
+export const MODULE_SILENCE_MS = 30_000;
+/** Between two words about a fetch: each is a document on its way to the controller. */
+export const MODULE_TELL_MS = 2_000;
+/** One request in a module, and how many at a time, where the manifest says nothing. */
+export const REQUEST_TIMEOUT_MS = 10_000;
+export const REQUEST_CONCURRENCY = 4;
+/** What a runner needs beside the module's memory, in its control group: Node's heap and code (measured: 20 MB), the compiled module. */
+export const RUNNER_BYTES = 128 * 1024 * 1024;
+/** Beside that for requests: bodies that wait (64 MiB), and for each that runs a thread (10 MB) with its answer twice. */
+export const RUNNER_REQUESTS_BYTES = 64 * 1024 * 1024;
+export const RUNNER_THREAD_BYTES = 24 * 1024 * 1024;
+/** Memory of a module grows in pages of this. */
+export const WASM_PAGE_BYTES = 65_536;
+/** Code that V8 makes of a module, in MB: the largest modules take a third of it. */
+export const WASM_CODE_MB = 512;

@@ -6,6 +6,7 @@ import { deviceNeeds } from '../control/devices.ts';
 import { dockerFields, volume } from '../control/docker-options.ts';
 import type { Plan } from '../control/plan.ts';
 import { memoryBytes } from '../control/quantity.ts';
+import { wasmFields, wholeModule } from '../control/wasm-options.ts';
 import { planFilesMax, planInstancesMax } from './limits.ts';
 
 const count = z.number().int().nonnegative();
@@ -42,8 +43,14 @@ const engine = z.discriminatedUnion('engine', [
     args: z.array(text).optional(),
     ...dockerFields,
   }),
+  z.looseObject({
+    engine: z.literal('wasm'),
+    module: wholeModule,
+    args: z.array(text).optional(),
+    ...wasmFields,
+  }),
 ]);
-const engineNames: unknown[] = ['process', 'docker'];
+const engineNames: unknown[] = ['process', 'docker', 'wasm'];
 const otherEngine = z.looseObject({ engine: name.refine((value) => !engineNames.includes(value)) });
 
 const common = z.looseObject({

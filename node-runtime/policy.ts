@@ -31,6 +31,15 @@ function matches(pattern: string, image: string): boolean {
 }
 
 function wants(spec: WorkloadSpec): [Allowance, string][] {
+  const paths = (spec.volumes ?? []).flatMap(({ hostPath }) => hostPath ?? []);
+  const reached: [Allowance, string][] =
+    paths.length > 0
+      ? [['host-paths', `${paths.join(', ')} of its box in a ${spec.engine === 'wasm' ? 'module' : 'container'}`]]
+      : [];
+  if (spec.engine === 'wasm') {
+    const { module } = spec;
+    return 'hostPath' in module ? [...reached, ['host-paths', `the module ${module.hostPath} of its box`]] : reached;
+  }
   if (spec.engine !== 'docker') return [];
   const { privileged, capabilities, devices = [], deviceNeeds = [] } = spec;
   const added = capabilities?.add ?? [];
@@ -39,9 +48,7 @@ function wants(spec: WorkloadSpec): [Allowance, string][] {
   if (added.length > 0) wanted.push(['capabilities', `the capabilities ${added.join(', ')}`]);
   if (devices.length > 0) wanted.push(['devices', `the devices ${devices.join(', ')}`]);
   if (deviceNeeds.length > 0) wanted.push(['devices', `devices (${deviceNeeds.map(describeNeed).join('; ')})`]);
-  const paths = (spec.volumes ?? []).flatMap(({ hostPath }) => hostPath ?? []);
-  if (paths.length > 0) wanted.push(['host-paths', `${paths.join(', ')} of its box in a container`]);
-  return wanted;
+  return [...wanted, ...reached];
 }
 
 /** Why the node does not run it, and what would change that; undefined when it does. */

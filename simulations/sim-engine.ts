@@ -330,9 +330,10 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
   };
 }
 
-/** What the image would run is not simulated: a container says its behaviour too. */
+/** What an image or a module would run is not simulated: it says its behaviour too. */
 function commandOf({ spec }: Launch): string[] {
-  return spec.engine === 'docker' ? [...(spec.command ?? []), ...(spec.args ?? [])] : spec.command;
+  if (spec.engine === 'process') return spec.command;
+  return [...(spec.command ?? []), ...(spec.args ?? [])];
 }
 
 /** Rejects with the signal's reason once it aborts. */

@@ -11,7 +11,7 @@ import { checkClock } from './clock-check.ts';
 import { checkDataFolder, checkFiles } from './data-folder.ts';
 import { checkDefaultRoute } from './default-route.ts';
 import { checkDiskSpace } from './disk-space.ts';
-import { checkDockerEngine, checkLimits, checkProcessEngine } from './engines.ts';
+import { checkDockerEngine, checkLimits, checkProcessEngine, checkWasmEngine } from './engines.ts';
 import { type Check, type DaemonState, type DoctorInput, type Finding, fail } from './finding.ts';
 import { checkMulticast } from './multicast.ts';
 import { checkNames } from './names.ts';
@@ -69,6 +69,7 @@ export async function examine(facts: { dataFolder: string; clock: Clock; daemon:
     ['engine-process', checkProcessEngine],
     ['limits', checkLimits],
     ['engine-docker', checkDockerEngine],
+    ['engine-wasm', checkWasmEngine],
     ['names', checkNames],
     ['mesh-port', checkMeshPort],
     ['tunnel-port', checkTunnelPort],

@@ -2,6 +2,7 @@
 // docker-engine.test.ts (real containers) and test/simulations/sim-engine.test.ts (virtual time). Behaviours are those of simulations/sim-workload.ts.
 
 import type { ExecutionContext } from 'ava';
+import type { ProcessSpec, WorkloadSpec } from '../../control/plan.ts';
 import type { Engine, Launch, LogLine, LogQuery } from '../../node-runtime/engine.ts';
 import {
   EngineStoppedError,
@@ -33,7 +34,9 @@ export interface EngineUnderTest {
 const INSTANCE = 'default.app.web.0';
 const owner = { fabricId: 'f'.repeat(52), node: 'box' };
 
-export function launchOf(command: string[], changes: Partial<Launch> = {}): Launch {
+export type ProcessLaunch = Launch & { spec: WorkloadSpec & ProcessSpec };
+
+export function launchOf(command: string[], changes: Partial<ProcessLaunch> = {}): ProcessLaunch {
   return {
     instance: INSTANCE,
     spec: {

@@ -55,11 +55,21 @@ export const meanings: Record<'Application' | 'Config', Record<string, string>> 
     'metadata.name': 'Its name, unique in the project. Applying the name again changes the application',
     'metadata.project': 'The project that it belongs to; names of different projects do not meet',
     'spec.microservices[].name': 'Its name, and the host name under which others of the application call it',
-    'spec.microservices[].engine': 'What runs it: a program of the box, or a container',
+    'spec.microservices[].engine':
+      'What runs it: a program of the box, a container, or a [WebAssembly module](wasm.md)',
     'spec.microservices[].command':
       "The program and its arguments. For a container: in place of the image's ENTRYPOINT",
     'spec.microservices[].image': 'The image; `docker` needs one, `process` takes none',
-    'spec.microservices[].args': "Arguments, in place of the image's CMD; `docker` alone",
+    'spec.microservices[].module.url': 'Where the node fetches the module; `wasm` needs a module, others take none',
+    'spec.microservices[].module.hostPath':
+      'A file of the node in place of an address. [The node must allow it](docker.md#what-a-node-allows)',
+    'spec.microservices[].module.config': 'One of its `configs` that has the module',
+    'spec.microservices[].module.file': 'Which file of that Config',
+    'spec.microservices[].module.sha256': 'What the module must be; with `url` and `hostPath`',
+    'spec.microservices[].trigger': 'The module is run [for each request](wasm.md#functions); without it once',
+    'spec.microservices[].requestTimeoutMs': 'A request that takes longer in the module is ended; 10 s without it',
+    'spec.microservices[].concurrency': 'So many requests are in an instance of the module at a time; 4 without it',
+    'spec.microservices[].args': "Arguments: in place of the image's CMD, or the module's",
     'spec.microservices[].user': 'Who it runs as in its container, in place of the image’s user',
     'spec.microservices[].readOnlyRoot': 'The container cannot write to its own file system',
     'spec.microservices[].capabilities.add':
@@ -78,14 +88,14 @@ export const meanings: Record<'Application' | 'Config', Record<string, string>> 
     'spec.microservices[].labels':
       'Labels of the container, for other programs on the node; placement does not look at them',
     'spec.microservices[].extraHosts': 'More lines of its `/etc/hosts`; they come before the names of services',
-    'spec.microservices[].env': 'Environment variables',
+    'spec.microservices[].env': 'Environment variables; a module has no others',
     'spec.microservices[].workingDirectory':
       "Where it starts; by default the instance's own folder, or what the image says",
     'spec.microservices[].ports[].name': 'Name of the port: for probes, and for `PORT_<NAME>`',
     'spec.microservices[].ports[].port':
       'The port that others call: `http://<microservice>:<port>`. A process listens on the `HOST` and `PORT` that it is given, a container on this port',
     'spec.microservices[].configs':
-      'Configs that it gets as files, in `configs/<name>/` of its folder; a container below `/selvedge`',
+      'Configs that it gets as files, in `configs/<name>/` of its folder; a container and a module below `/selvedge`',
     'spec.microservices[].replicas': 'How many instances; they are spread over nodes',
     'spec.microservices[].placement.node': 'This node alone',
     'spec.microservices[].placement.labels': 'Nodes that have all these labels',
@@ -100,15 +110,16 @@ export const meanings: Record<'Application' | 'Config', Record<string, string>> 
     'spec.microservices[].placement.devices[].shared':
       'Others that say so too may have it at the same time; without it nobody else has',
     'spec.microservices[].resources.memory':
-      'The most memory that an instance may use; past it the kernel ends it, and its reason says so. New instances go where so much is not declared by others yet',
+      'The most memory that an instance may use; past it the kernel ends it, and its reason says so. A module gets no more than this in each run. New instances go where so much is not declared by others yet',
     'spec.microservices[].resources.cpus': 'The most processor time, in cores; past it it waits',
     'spec.microservices[].resources.pids': 'The most processes and threads; past it no more are made',
     'spec.microservices[].volumes[].name':
       'A volume of each instance, which stays when the instance ends, changes or goes. `VOLUME_<NAME>` says where it is',
-    'spec.microservices[].volumes[].path': 'Where a container has it; `docker` needs one, `process` takes none',
+    'spec.microservices[].volumes[].path':
+      'Where a container or a module has it; `docker` and `wasm` need one, `process` takes none',
     'spec.microservices[].volumes[].hostPath':
-      'This folder of the node in place of a volume; `docker` alone. [The node must allow it](docker.md#what-a-node-allows)',
-    'spec.microservices[].volumes[].readOnly': 'The container cannot write to it; `docker` alone',
+      'This folder of the node in place of a volume; not for `process`. [The node must allow it](docker.md#what-a-node-allows)',
+    'spec.microservices[].volumes[].readOnly': 'The container or module cannot write to it; not for `process`',
     ...probeMeanings('startup', 'So many periods may it take to start up; then it is restarted'),
     ...probeMeanings('readiness', 'So many failures in a row make it unready'),
     'spec.microservices[].probes.readiness.successThreshold': 'So many successes in a row make it ready',

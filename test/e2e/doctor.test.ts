@@ -21,6 +21,7 @@ const ofTheBox = new Set([
   'disk-space',
   'limits',
   'engine-docker',
+  'engine-wasm',
   'mesh-port',
   'tunnel-port',
   'mdns-port',

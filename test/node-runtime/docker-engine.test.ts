@@ -11,7 +11,7 @@ import { createDockerEngine } from '../../node-runtime/docker-engine.ts';
 import type { Engine, Launch } from '../../node-runtime/engine.ts';
 import { DockerUnavailableError, ExecFailedError, NameServerError } from '../../node-runtime/errors.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
-import { launchOf, testEngine } from '../conformance/engine.ts';
+import { launchOf, type ProcessLaunch, testEngine } from '../conformance/engine.ts';
 import { eventually } from '../eventually.ts';
 import { skip } from '../skip.ts';
 import { busyboxImage, type Dockerd, dockerMissing, startDockerd } from './dockerd.ts';
@@ -44,7 +44,7 @@ async function createWorld(host: string) {
     ...engine,
     start: () => engine.start(owner),
     launch: ({ spec, ...launch }) => {
-      const { command = [], ...rest } = spec;
+      const { command, ...rest } = spec as ProcessLaunch['spec'];
       return engine.launch({ ...launch, spec: { ...rest, engine: 'docker', image: busyboxImage, command } });
     },
   });

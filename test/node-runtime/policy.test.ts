@@ -1,11 +1,11 @@
 // What a node lets containers have: refused unless it is allowed, before anything is fetched or started.
 
 import test from 'ava';
-import type { DockerOptions, WorkloadSpec } from '../../control/plan.ts';
+import type { DockerOptions, VolumeSpec, WasmModule, WorkloadSpec } from '../../control/plan.ts';
 import type { Engine } from '../../node-runtime/engine.ts';
 import { createEngines } from '../../node-runtime/engines.ts';
 import { PolicyRefusedError } from '../../node-runtime/errors.ts';
-import { type Allowance, policyRefusal } from '../../node-runtime/policy.ts';
+import { type Allowance, nothingAllowed, policyRefusal } from '../../node-runtime/policy.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
 import { createSimEngine } from '../../simulations/sim-engine.ts';
 import { launchOf } from '../conformance/engine.ts';
@@ -44,6 +44,21 @@ test('plug and play is a device too: the same leave for containers, none for pro
   t.regex(refusal ?? '', /devices \(serial 0403:\*\); `selvedge up --allow devices`/);
   t.is(policyRefusal({ ...container({}), deviceNeeds }, { allow: ['devices'] }), undefined);
   t.is(policyRefusal({ ...launchOf(['run']).spec, deviceNeeds }, { allow: [] }), undefined);
+});
+
+test('a module of the box and folders of the box in a module need leave, an address needs none', (t) => {
+  const { command: _, workingDirectory: __, ...common } = launchOf(['unused']).spec;
+  const sha256 = 'a'.repeat(64);
+  const spec = (module: WasmModule, volumes: VolumeSpec[] = []): WorkloadSpec => ({
+    ...{ ...common, engine: 'wasm', module, volumes },
+  });
+  const local = spec({ hostPath: '/srv/hello.wasm', sha256 });
+  const reaching = spec({ url: 'https://example/a.wasm', sha256 }, [{ name: 'data', path: '/data', hostPath: '/srv' }]);
+  for (const one of [local, reaching]) {
+    t.regex(policyRefusal(one, nothingAllowed) ?? '', /of its box.*--allow host-paths/);
+    t.is(policyRefusal(one, { allow: ['host-paths'] }), undefined);
+  }
+  t.is(policyRefusal(spec({ url: 'https://example/a.wasm', sha256 }), { allow: [], images: [] }), undefined);
 });
 
 test('what takes rights away needs no leave', (t) => {
