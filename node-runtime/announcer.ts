@@ -1,6 +1,7 @@
 // Announces what this node serves, and holds what others announced. Called by node.ts: local readiness goes in, what links
 // bring goes in; out come endpoints for the service network and messages for the links. Works with no controller.
 
+import { createAnnouncedParts } from '../mesh/announced-parts.ts';
 import { announcementType } from '../mesh/announcement-format.ts';
 import { createAnnouncementTable } from '../mesh/announcements.ts';
 import type { PeerId } from '../mesh/mesh.ts';
@@ -10,7 +11,7 @@ import type { Clock, TimerId } from './clock.ts';
 import { announceIntervalMs } from './limits.ts';
 
 export interface Announcer {
-  /** Readiness, placement or authority changed: says it again, at once or a moment after the last time. */
+  /** Readiness, placement or authority changed: says what is new, at once or a moment after the last time. */
   announce(): void;
   stop(): void;
   /** What a link brought. */
@@ -38,8 +39,11 @@ export function createAnnouncer(dependencies: {
 }): Announcer {
   const { fabricId, peerId, node, bootCounter, clock, forwards } = dependencies;
   const table = createAnnouncementTable({ fabricId, verifySigned: dependencies.verifySigned });
+  const parts = createAnnouncedParts();
   let sequence = 0;
-  let own: string | undefined;
+  /** As last said, by part: what was signed, and by whom. */
+  const own = new Map<number, { jws: string; said: string }>();
+  let signedBy: SignPayload | undefined;
   /** Set for a moment after each announcement; what changes meanwhile is said with the next one. */
   let resting: TimerId | undefined;
   let changed = false;
@@ -49,7 +53,7 @@ export function createAnnouncer(dependencies: {
     if (stopped) return;
     changed = resting !== undefined;
     if (changed) return;
-    // It names all instances, and is signed and verified by many: one that crashes in a loop must not cost that each time.
+    // It names many instances, and is signed and verified by many: one that crashes in a loop must not cost that each time.
     resting = clock.setTimeout(() => {
       resting = undefined;
       if (changed) announce();
@@ -57,23 +61,28 @@ export function createAnnouncer(dependencies: {
     say();
   }
 
+  /** Only the parts that say something else than before; all of them when another authority signs. */
   function say(): void {
-    sequence += 1;
-    own = dependencies.sign()(announcementType, {
-      fabricId,
-      peerId,
-      node,
-      bootCounter,
-      sequence,
-      instances: dependencies.served(),
-    });
-    const accepted = table.accept(own);
-    if ('refused' in accepted) {
-      dependencies.onRefused(peerId, accepted.refused);
-      return;
+    const sign = dependencies.sign();
+    if (sign !== signedBy) own.clear();
+    signedBy = sign;
+    let heard = false;
+    for (const [part, instances] of parts.divide(dependencies.served())) {
+      const said = JSON.stringify(instances);
+      if (own.get(part)?.said === said) continue;
+      sequence += 1;
+      const named = { fabricId, peerId, node, bootCounter, sequence, ...(part > 0 && { part }) };
+      const jws = sign(announcementType, { ...named, instances });
+      own.set(part, { jws, said });
+      const accepted = table.accept(jws);
+      if ('refused' in accepted) {
+        dependencies.onRefused(peerId, accepted.refused);
+        continue;
+      }
+      dependencies.send(jws, undefined);
+      heard ||= accepted.changed;
     }
-    dependencies.send(own, undefined);
-    if (accepted.changed) dependencies.onEndpoints(table.endpoints());
+    if (heard) dependencies.onEndpoints(table.endpoints());
   }
 
   return {
@@ -93,7 +102,7 @@ export function createAnnouncer(dependencies: {
       if (accepted.changed) dependencies.onEndpoints(table.endpoints());
       if (forwards && accepted.forward) dependencies.send(jws, from);
     },
-    current: () => (forwards ? table.current() : own === undefined ? [] : [own]),
+    current: () => (forwards ? table.current() : [...own.values()].map(({ jws }) => jws)),
     forget(gone) {
       table.forget(gone);
       dependencies.onEndpoints(table.endpoints());

@@ -12,8 +12,8 @@ export const observationPassingMs = 150;
 /** Afterwards one write a period: a crash loop must not fill the mailbox. */
 export const observationPeriodMs = 1_000;
 
-/** One signed announcement: 256 instances with their tickets. */
-export const linkAnnouncementBytesMax = 1_000_000;
+/** One part of a signed announcement: 64 instances with their tickets. */
+export const linkAnnouncementBytesMax = 400_000;
 /** Neighbours in one message of a link. */
 export const neighboursMax = 1_024;
 /** Who connects must prove membership, or be asking to be admitted, within this time. */
