@@ -2,13 +2,15 @@
 // bring goes in; out come endpoints for the service network and messages for the links. Works with no controller.
 
 import { createAnnouncedParts } from '../mesh/announced-parts.ts';
-import { announcementType } from '../mesh/announcement-format.ts';
+import { type Announcement, announcementType } from '../mesh/announcement-format.ts';
 import { createAnnouncementTable } from '../mesh/announcements.ts';
 import type { PeerId } from '../mesh/mesh.ts';
 import type { Endpoint } from '../mesh/service-network.ts';
 import type { SignPayload, VerifySigned } from '../pki/identity.ts';
 import type { Clock, TimerId } from './clock.ts';
-import { announceIntervalMs } from './limits.ts';
+import { announcedBytesPerSecond, announceIntervalMs } from './limits.ts';
+
+type Announced = Announcement['instances'][number];
 
 export interface Announcer {
   /** Readiness, placement or authority changed: says what is new, at once or a moment after the last time. */
@@ -32,7 +34,7 @@ export function createAnnouncer(dependencies: {
   forwards: boolean;
   sign: () => SignPayload;
   verifySigned: VerifySigned;
-  served: () => { instance: string; ready: boolean; ticket: string }[];
+  served: () => Announced[];
   send(jws: string, but: PeerId | undefined): void;
   onEndpoints(endpoints: Endpoint[]): void;
   onRefused(from: PeerId, reason: string): void;
@@ -42,7 +44,7 @@ export function createAnnouncer(dependencies: {
   const parts = createAnnouncedParts();
   let sequence = 0;
   /** As last said, by part: what was signed, and by whom. */
-  const own = new Map<number, { jws: string; said: string }>();
+  const own = new Map<number, { jws: string; instances: Announced[] }>();
   let signedBy: SignPayload | undefined;
   /** Set for a moment after each announcement; what changes meanwhile is said with the next one. */
   let resting: TimerId | undefined;
@@ -54,26 +56,30 @@ export function createAnnouncer(dependencies: {
     changed = resting !== undefined;
     if (changed) return;
     // It names many instances, and is signed and verified by many: one that crashes in a loop must not cost that each time.
-    resting = clock.setTimeout(() => {
-      resting = undefined;
-      if (changed) announce();
-    }, announceIntervalMs);
-    say();
+    const restMs = (say() / announcedBytesPerSecond) * 1_000;
+    resting = clock.setTimeout(
+      () => {
+        resting = undefined;
+        if (changed) announce();
+      },
+      Math.max(announceIntervalMs, restMs),
+    );
   }
 
-  /** Only the parts that say something else than before; all of them when another authority signs. */
-  function say(): void {
+  /** Only the parts that say something else than before; all of them when another authority signs. Returns their bytes. */
+  function say(): number {
     const sign = dependencies.sign();
     if (sign !== signedBy) own.clear();
     signedBy = sign;
     let heard = false;
+    let bytes = 0;
     for (const [part, instances] of parts.divide(dependencies.served())) {
-      const said = JSON.stringify(instances);
-      if (own.get(part)?.said === said) continue;
+      if (sayTheSame(own.get(part)?.instances, instances)) continue;
       sequence += 1;
       const named = { fabricId, peerId, node, bootCounter, sequence, ...(part > 0 && { part }) };
       const jws = sign(announcementType, { ...named, instances });
-      own.set(part, { jws, said });
+      own.set(part, { jws, instances });
+      bytes += jws.length;
       const accepted = table.accept(jws);
       if ('refused' in accepted) {
         dependencies.onRefused(peerId, accepted.refused);
@@ -83,6 +89,7 @@ export function createAnnouncer(dependencies: {
       heard ||= accepted.changed;
     }
     if (heard) dependencies.onEndpoints(table.endpoints());
+    return bytes;
   }
 
   return {
@@ -109,4 +116,15 @@ export function createAnnouncer(dependencies: {
     },
     endpoints: () => table.endpoints(),
   };
+}
+
+/** Compared one by one: tickets are the same strings as before, and making one text of hundreds of them is what costs. */
+function sayTheSame(before: readonly Announced[] | undefined, now: readonly Announced[]): boolean {
+  return (
+    before?.length === now.length &&
+    now.every(({ instance, ready, ticket }, index) => {
+      const earlier = before[index];
+      return earlier?.instance === instance && earlier.ready === ready && earlier.ticket === ticket;
+    })
+  );
 }

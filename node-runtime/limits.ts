@@ -238,3 +238,6 @@ export const transitionReasonCharactersMax = 120;
 
 /** Between two announcements of this node: far below the second in which callers must hear of a change. */
 export const announceIntervalMs = 50;
+/** What a node says of itself rests longer after more bytes: a full part is a quarter of a second, and hundreds of crash loops cost each
+ * neighbour no more than this. */
+export const announcedBytesPerSecond = 1_000_000;

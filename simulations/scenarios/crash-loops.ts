@@ -5,7 +5,7 @@ import type { Scenario } from '../scenario.ts';
 import { createSimApplication } from '../sim-application.ts';
 
 const limitMs = 60_000;
-const looping = 200;
+const looping = 500;
 /** By then every wait has reached its cap of five minutes. */
 const settledMs = 12 * 60_000;
 const watchedMs = 8 * 60_000;
