@@ -62,6 +62,8 @@ export const LAUNCH_RECORD_POLL_MS = 25;
 export const LAUNCH_GRACE_MS = 2_000;
 /** Look again for an end this often: the watch on the folder answers first, this is for watches that the kernel drops. */
 export const EXIT_POLL_MS = 2_000;
+/** So many of these looks may be at the shim alone before the records are read again: half a minute. */
+export const EXIT_QUIET_LOOKS_MAX = 15;
 /** The same for a workload whose shim was killed: nothing in its folder changes when it ends. */
 export const ORPHAN_POLL_MS = 250;
 /** Between two rounds of SIGKILL: a process that forks can slip through one. */
