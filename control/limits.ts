@@ -49,8 +49,8 @@ export const healthyAfterMsMax = 86_400_000;
 export const probeThresholdMax = 1_000;
 
 // --- Placement and planner ---
-/** Instances on one node: its plan is one document, and one small box runs no more processes than this. */
-export const nodeInstancesMax = 500;
+/** Instances on one node: its plan is one document, of some 3 MB then, and one small box runs no more processes than this. */
+export const nodeInstancesMax = 640;
 /** Reasons (instance x node) in one placement record; later instances of a microservice refer to the first. */
 export const unplacedReasonsMax = 1000;
 /** Bytes of a signed plan: what pki signs and verifies as one document (jwsBytesMax). */
@@ -182,7 +182,7 @@ export const observedBytesMax = 65_536;
 /** Bytes of a tombstone that a node writes: id, revision, and whom it is about. */
 export const observedTombstoneBytesMax = 1024;
 /** Observed documents in one mailbox: what one node may run (`nodeInstancesMax`), as much again that is ending, and itself. */
-export const observedInstancesMax = 1001;
+export const observedInstancesMax = 1281;
 /** Leaves of an observed document: it has one writer; each power cut that sets the node's mailbox back may leave one. */
 export const observedLeavesMax = 16;
 /** Bytes of all observations in one mailbox: some 600 an instance, ten times that for wordy reasons, and the node's own. */

@@ -22,6 +22,7 @@ export function observationOf(
     away,
     history,
     notHeld,
+    engine,
   }: {
     node: string;
     version: PlanVersion;
@@ -32,6 +33,8 @@ export function observationOf(
     history: readonly InstanceTransition[];
     /** Which of its limits its engine cannot hold. */
     notHeld: string | undefined;
+    /** Which engine has it, or will. */
+    engine: string;
   },
 ): ObservedInstance {
   const { exit, pid, nextTryAt, planned } = context;
@@ -43,7 +46,7 @@ export function observationOf(
     _id: `observed/instance/${planned.name}`,
     instance: planned.name,
     node,
-    engine: planned.spec.engine,
+    engine,
     ...{ state, ready, reason },
     since: context.since,
     restarts: context.restarts,

@@ -12,8 +12,8 @@ export const observationPassingMs = 150;
 /** Afterwards one write a period: a crash loop must not fill the mailbox. */
 export const observationPeriodMs = 1_000;
 
-/** One signed announcement: 256 instances with their tickets. */
-export const linkAnnouncementBytesMax = 1_000_000;
+/** One part of a signed announcement: 64 instances with their tickets. */
+export const linkAnnouncementBytesMax = 400_000;
 /** Neighbours in one message of a link. */
 export const neighboursMax = 1_024;
 /** Who connects must prove membership, or be asking to be admitted, within this time. */
@@ -62,6 +62,8 @@ export const LAUNCH_RECORD_POLL_MS = 25;
 export const LAUNCH_GRACE_MS = 2_000;
 /** Look again for an end this often: the watch on the folder answers first, this is for watches that the kernel drops. */
 export const EXIT_POLL_MS = 2_000;
+/** So many of these looks may be at the shim alone before the records are read again: half a minute. */
+export const EXIT_QUIET_LOOKS_MAX = 15;
 /** The same for a workload whose shim was killed: nothing in its folder changes when it ends. */
 export const ORPHAN_POLL_MS = 250;
 /** Between two rounds of SIGKILL: a process that forks can slip through one. */
@@ -238,6 +240,9 @@ export const transitionReasonCharactersMax = 120;
 
 /** Between two announcements of this node: far below the second in which callers must hear of a change. */
 export const announceIntervalMs = 50;
+/** What a node says of itself rests longer after more bytes: a full part is a quarter of a second, and hundreds of crash loops cost each
+ * neighbour no more than this. */
+export const announcedBytesPerSecond = 1_000_000;
 
 // --- Modules (wasm-modules.ts, wasm-launch.ts; those of a runner are in wasm/limits.ts) ---
 /** A module is compiled and held in memory by each of its instances; the largest language runtimes have 30 MB. */

@@ -27,6 +27,12 @@ export interface SimEngine extends Engine {
   start(): Promise<void>;
   /** `kill -9` of the daemon: whoever waits gets an error, workloads live on; `start` is the next daemon. */
   crashDaemon(): void;
+  /** The workload ends by itself, as after `kill -9` by somebody else; nothing happens where it does not run. */
+  kill(instance: string): void;
+  /** Everything is gone without a trace, as after somebody removed all containers: who waited for an end learns that there is none. */
+  loseAll(): void;
+  /** Instances whose workload lives, also while the daemon does not. */
+  living(): string[];
   /** A file of an instance as the workload would read it; undefined when there is none. */
   file(instance: string, path: string): Uint8Array | undefined;
 }
@@ -48,7 +54,16 @@ interface SimInstance {
   watchers: Set<() => void>;
 }
 
-export function createSimEngine({ clock, random }: { clock: Clock; random: Random }): SimEngine {
+export interface SimEngineOptions {
+  clock: Clock;
+  random: Random;
+  /** 'process' when it is left out. */
+  name?: string;
+  /** Told before it happens: what a launch or a wished end is about to do. */
+  watch?: (what: 'launch' | 'terminate', instance: string, specHash: string) => void;
+}
+
+export function createSimEngine({ clock, random, name: engineName = 'process', watch }: SimEngineOptions): SimEngine {
   const instances = new Map<string, SimInstance>();
   const launching = new Map<string, Promise<void>>();
   let daemon: AbortController | undefined;
@@ -137,7 +152,10 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
   }
 
   async function ended(instance: SimInstance, signal: AbortSignal): Promise<Exit> {
-    while (instance.exit === undefined) await nextChange(instance, signal);
+    while (instance.exit === undefined) {
+      await nextChange(instance, signal);
+      if (instance.removed && instance.exit === undefined) throw new InstanceUnknownError(instance.launch.instance);
+    }
     return instance.exit;
   }
 
@@ -148,7 +166,7 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
   }
 
   return {
-    name: 'process',
+    name: engineName,
     async start() {
       daemon ??= new AbortController();
     },
@@ -156,6 +174,19 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
       stopDaemon();
     },
     crashDaemon: stopDaemon,
+    kill(name) {
+      const instance = instances.get(name);
+      if (instance !== undefined) end(instance, undefined, 'SIGKILL');
+    },
+    loseAll() {
+      for (const [name, instance] of instances) {
+        clock.clearTimeout(instance.timer);
+        instances.delete(name);
+        instance.removed = true;
+        changed(instance);
+      }
+    },
+    living: () => [...instances].flatMap(([name, { exit }]) => (exit === undefined ? [name] : [])).sort(),
     file: (instance, path) => instances.get(instance)?.files.get(path),
 
     unavailable: () => undefined,
@@ -187,6 +218,7 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
       } finally {
         launching.delete(name);
       }
+      watch?.('launch', name, launch.specHash);
       const kept = new Map(before?.files);
       for (const { path } of before?.launch.files ?? []) kept.delete(path);
       for (const { path, content } of launch.files) kept.set(path, content.slice());
@@ -231,6 +263,7 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
       const instance = instances.get(name);
       if (instance === undefined) return undefined;
       if (instance.exit !== undefined) return instance.exit;
+      watch?.('terminate', name, instance.launch.specHash);
       if (timeoutMs > 0 && !instance.deaf) {
         const obeyMs = 1 + Math.floor(random.next() * OBEY_MS_MAX);
         if (obeyMs < timeoutMs) clock.setTimeout(() => end(instance, undefined, 'SIGTERM'), obeyMs);
