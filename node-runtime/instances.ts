@@ -6,6 +6,7 @@ import type { Actor, SnapshotFrom } from 'xstate';
 import type { instanceMachine } from '../actors/instance.ts';
 import type { InstanceTransition, ObservedInstance } from '../control/fabric.ts';
 import type { MicroserviceName, PlannedInstance, PlanVersion } from '../control/plan.ts';
+import { contentKey } from '../control/workload-spec.ts';
 import type { ServiceNetwork, WorkloadCredential } from '../mesh/service-network.ts';
 import type { ActorSystem } from './actor-system.ts';
 import type { Clock } from './clock.ts';
@@ -71,9 +72,14 @@ interface Supervised extends InstancePlace {
   /** As last told. */
   observed: ObservedInstance | undefined;
   history: InstanceTransition[];
+  /** Changed content is being laid down. */
+  laying: boolean;
 }
 
-const unknown = { network: undefined, ready: false, credential: undefined, observed: undefined };
+const unknown = {
+  ...{ network: undefined, ready: false, credential: undefined, observed: undefined },
+  ...{ content: undefined, laying: false },
+};
 
 export function createInstances(dependencies: InstancesDependencies): Instances {
   const { node, clock, jitter, actors, engines, serviceNetwork, certificates, observer } = dependencies;
@@ -92,9 +98,13 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     return { epoch, term, generation };
   };
 
-  const { machine, rename, terminate } = createInstanceEffects({
+  const { machine, rename, terminate, layContent } = createInstanceEffects({
     ...dependencies,
     files: () => obeyed?.files ?? new Map(),
+    plannedNow(planned) {
+      const newest = supervised.get(planned.name)?.actor.getSnapshot().context.planned;
+      return newest?.specHash === planned.specHash ? newest : planned;
+    },
     placeOf: (instance) => supervised.get(instance),
     places: () => supervised.values(),
     onProgress: (instance, progress) => supervised.get(instance)?.actor.send({ type: 'PROGRESS', progress }),
@@ -134,6 +144,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       return;
     }
     const { context } = snapshot;
+    if (wantsContent(entry)) void giveContent(instance);
     if (snapshot.matches('waiting')) admitOrHold(entry, context.planned, context.reason);
     const away = engineAway(context.planned.spec.engine);
     const { history } = entry;
@@ -217,6 +228,30 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     } catch (error) {
       dependencies.onProblem(`${instance} does not have its new service names yet: ${String(error)}`);
       clock.setTimeout(() => void renameServices(instance), renameRetryMs);
+    }
+  }
+
+  function wantsContent({ actor, content, laying }: Supervised): boolean {
+    const snapshot = actor.getSnapshot();
+    if (laying || stopped || content === undefined || !snapshot.matches('running')) return false;
+    return content !== contentKey(snapshot.context.planned.spec);
+  }
+
+  /** Content that changed while it runs. */
+  async function giveContent(instance: string): Promise<void> {
+    const entry = supervised.get(instance);
+    if (entry === undefined || !wantsContent(entry)) return;
+    entry.laying = true;
+    try {
+      await layContent(instance, entry.actor.getSnapshot().context.planned);
+      entry.laying = false;
+      follow(instance, entry.actor.getSnapshot());
+    } catch (error) {
+      dependencies.onProblem(`${instance} does not have its new Configs and Secrets yet: ${String(error)}`);
+      clock.setTimeout(() => {
+        entry.laying = false;
+        void giveContent(instance);
+      }, renameRetryMs);
     }
   }
 

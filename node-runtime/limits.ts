@@ -238,3 +238,6 @@ export const transitionReasonCharactersMax = 120;
 
 /** Between two announcements of this node: far below the second in which callers must hear of a change. */
 export const announceIntervalMs = 50;
+
+/** A container's /etc/passwd, to find out whose its secrets are: a few kilobytes, also where hundreds may log in. */
+export const DOCKER_PASSWD_BYTES_MAX = 1024 * 1024;

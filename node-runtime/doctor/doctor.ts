@@ -18,6 +18,7 @@ import { checkNames } from './names.ts';
 import { checkControllers, checkDaemon, checkLinks } from './neighbours.ts';
 import { checkNodeVersion } from './node-version.ts';
 import { checkMdnsPort, checkMeshPort, checkTunnelPort } from './ports.ts';
+import { checkSecrets } from './secrets.ts';
 import { checkStore } from './store-check.ts';
 
 export type { DaemonState, Finding };
@@ -70,6 +71,7 @@ export async function examine(facts: { dataFolder: string; clock: Clock; daemon:
     ['limits', checkLimits],
     ['engine-docker', checkDockerEngine],
     ['names', checkNames],
+    ['secrets', checkSecrets],
     ['mesh-port', checkMeshPort],
     ['tunnel-port', checkTunnelPort],
     ['mdns-port', checkMdnsPort],

@@ -27,6 +27,7 @@ const ofTheBox = new Set([
   'multicast',
   'default-route',
   'names',
+  'secrets',
   'node-version',
 ]);
 
