@@ -6,10 +6,10 @@ import type { Actor, SnapshotFrom } from 'xstate';
 import type { instanceMachine } from '../actors/instance.ts';
 import type { InstanceTransition, ObservedInstance } from '../control/fabric.ts';
 import type { MicroserviceName, PlannedInstance, PlanVersion } from '../control/plan.ts';
-import { contentKey } from '../control/workload-spec.ts';
 import type { ServiceNetwork, WorkloadCredential } from '../mesh/service-network.ts';
 import type { ActorSystem } from './actor-system.ts';
 import type { Clock } from './clock.ts';
+import { createContentUpdates } from './content-updates.ts';
 import type { EngineInstance } from './engine.ts';
 import type { Engines } from './engines.ts';
 import { createInstanceEffects, type InstancePlace, type Probe } from './instance-effects.ts';
@@ -18,6 +18,7 @@ import { hostPortsOf, identityFiles } from './launch.ts';
 import { renameRetryMs, stopKillMarginMs } from './limits.ts';
 import type { ObeyedPlan } from './obeyed-plan.ts';
 import type { Observer } from './observer.ts';
+import { endsNow } from './stop-order.ts';
 import type { WorkloadCertificates } from './workload-certificates.ts';
 
 export interface InstancesDependencies {
@@ -72,14 +73,9 @@ interface Supervised extends InstancePlace {
   /** As last told. */
   observed: ObservedInstance | undefined;
   history: InstanceTransition[];
-  /** Changed content is being laid down. */
-  laying: boolean;
 }
 
-const unknown = {
-  ...{ network: undefined, ready: false, credential: undefined, observed: undefined },
-  ...{ content: undefined, laying: false },
-};
+const unknown = { network: undefined, ready: false, credential: undefined, observed: undefined, content: undefined };
 
 export function createInstances(dependencies: InstancesDependencies): Instances {
   const { node, clock, jitter, actors, engines, serviceNetwork, certificates, observer } = dependencies;
@@ -109,6 +105,22 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     places: () => supervised.values(),
     onProgress: (instance, progress) => supervised.get(instance)?.actor.send({ type: 'PROGRESS', progress }),
     onRunningAlready: (engine) => void findAgain(engine),
+  });
+
+  const contents = createContentUpdates({
+    clock,
+    running(instance) {
+      const { actor, content } = supervised.get(instance) ?? {};
+      const snapshot = actor?.getSnapshot();
+      if (snapshot === undefined || content === undefined || stopped || !snapshot.matches('running')) return undefined;
+      return { planned: snapshot.context.planned, content };
+    },
+    lay: layContent,
+    onLaid(instance) {
+      const entry = supervised.get(instance);
+      if (entry !== undefined) follow(instance, entry.actor.getSnapshot());
+    },
+    onProblem: (message) => dependencies.onProblem(message),
   });
 
   function spawn(planned: PlannedInstance, left: EngineInstance | undefined): void {
@@ -144,7 +156,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       return;
     }
     const { context } = snapshot;
-    if (wantsContent(entry)) void giveContent(instance);
+    contents.look(instance);
     if (snapshot.matches('waiting')) admitOrHold(entry, context.planned, context.reason);
     const away = engineAway(context.planned.spec.engine);
     const { history } = entry;
@@ -231,27 +243,16 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     }
   }
 
-  function wantsContent({ actor, content, laying }: Supervised): boolean {
-    const snapshot = actor.getSnapshot();
-    if (laying || stopped || content === undefined || !snapshot.matches('running')) return false;
-    return content !== contentKey(snapshot.context.planned.spec);
-  }
-
-  /** Content that changed while it runs. */
-  async function giveContent(instance: string): Promise<void> {
-    const entry = supervised.get(instance);
-    if (entry === undefined || !wantsContent(entry)) return;
-    entry.laying = true;
-    try {
-      await layContent(instance, entry.actor.getSnapshot().context.planned);
-      entry.laying = false;
-      follow(instance, entry.actor.getSnapshot());
-    } catch (error) {
-      dependencies.onProblem(`${instance} does not have its new Configs and Secrets yet: ${String(error)}`);
-      clock.setTimeout(() => {
-        entry.laying = false;
-        void giveContent(instance);
-      }, renameRetryMs);
+  /** What the plan has no longer. Each one that is gone brings the next ones, through `reconcile`. */
+  function deleteInOrder(planned: ReadonlyMap<string, PlannedInstance>): void {
+    const unwanted = [...supervised].filter(([instance]) => !planned.has(instance));
+    const plannedOf = ([, { actor }]: (typeof unwanted)[number]) => actor.getSnapshot().context.planned;
+    // What cannot be ended while its engine is away keeps nothing else from ending.
+    const going = unwanted.map(plannedOf).filter(({ spec }) => engines.unavailable(spec.engine) === undefined);
+    const now = new Set(endsNow(going));
+    for (const entry of unwanted) {
+      const one = plannedOf(entry);
+      if (now.has(one) || !going.includes(one)) entry[1].actor.send({ type: 'DELETE' });
     }
   }
 
@@ -259,12 +260,10 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
   function reconcile(): void {
     if (found === undefined || obeyed === undefined || stopped) return;
     const planned = new Map(obeyed.plan.instances.map((instance) => [instance.name, instance]));
+    deleteInOrder(planned);
     for (const [instance, { actor }] of supervised) {
       const next = planned.get(instance);
-      if (next === undefined) {
-        actor.send({ type: 'DELETE' });
-        continue;
-      }
+      if (next === undefined) continue;
       const before = actor.getSnapshot();
       actor.send({ type: 'UPDATE', planned: next });
       const renamed = JSON.stringify(before.context.planned.calls) !== JSON.stringify(next.calls);
@@ -340,19 +339,22 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     async terminateAll() {
       stopped = true;
       unsubscribe();
-      const planned = [...supervised.values()].map(({ actor }) => actor.getSnapshot().context.planned);
+      let left = [...supervised.values()].map(({ actor }) => actor.getSnapshot().context.planned);
       for (const { actor } of supervised.values()) actor.stop();
-      await Promise.all(
-        planned.map(async (one) => {
-          try {
-            await terminate(one);
-            await engines.remove(one.name);
-          } catch (error) {
-            // The others end all the same; the next start finds this one.
-            dependencies.onProblem(`${one.name} was not ended: ${String(error)}`);
-          }
-        }),
-      );
+      const end = async (one: PlannedInstance): Promise<void> => {
+        try {
+          await terminate(one);
+          await engines.remove(one.name);
+        } catch (error) {
+          // The others end all the same; the next start finds this one.
+          dependencies.onProblem(`${one.name} was not ended: ${String(error)}`);
+        }
+      };
+      while (left.length > 0) {
+        const now = endsNow(left);
+        await Promise.all(now.map(end));
+        left = left.filter((one) => !now.includes(one));
+      }
     },
   };
 }

@@ -11,6 +11,7 @@ import { bulletinWrites, controllerWrites } from '../control/write-guard.ts';
 import type { Mesh } from '../mesh/mesh.ts';
 import { presentMembership } from '../pki/enrollment-client.ts';
 import { enrollmentProtocol } from '../pki/enrollment-frames.ts';
+import { windowOver } from '../pki/facts.ts';
 import type { PrivateKey } from '../pki/keys.ts';
 import { certificateToPem } from '../pki/pem.ts';
 import type { ActorSystem } from './actor-system.ts';
@@ -317,9 +318,8 @@ async function compose(
 
   function replicatedWith({ identity }: LinkedPeer): Replicated[] {
     const guard = bulletinWrites((document) => bulletin.judge(document));
-    const all: Replicated[] = [
-      { database: bulletinDatabase, kind: 'bulletin', pushPrefix: undefined, pullPrefix: undefined, guard },
-    ];
+    const whole = { pushPrefix: undefined, pullPrefix: undefined };
+    const all: Replicated[] = [{ database: bulletinDatabase, kind: 'bulletin', ...whole, guard, expected: windowOver }];
     // A controller has its mailbox in its own store.
     if (identity.kind === 'controller' && controllerAuthority === undefined) {
       const prefixes = { pushPrefix: 'observed/', pullPrefix: 'desired/' };

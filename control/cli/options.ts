@@ -52,9 +52,19 @@ export function projectOption(): Option {
   return new Option('-p, --project <name>', 'the project').default('default');
 }
 
-/** A duration in milliseconds; the default is shown as it would be written. */
-export function durationOption(flags: string, description: string, standard: string): Option {
-  return new Option(flags, description).argParser(parseDuration).default(parseDuration(standard), standard);
+/** A duration in milliseconds; the default is shown as it would be written, and so are the bounds of what is taken. */
+export function durationOption(
+  flags: string,
+  description: string,
+  standard: string,
+  { from = '0s', to }: { from?: string; to?: string } = {},
+): Option {
+  const parse = (text: string): number => {
+    const ms = parseDuration(text);
+    if (ms >= parseDuration(from) && (to === undefined || ms <= parseDuration(to))) return ms;
+    throw new InvalidArgumentError(to === undefined ? `Give at least ${from}.` : `Give ${from} to ${to}.`);
+  };
+  return new Option(flags, description).argParser(parse).default(parse(standard), standard);
 }
 
 const allowances: readonly Allowance[] = ['privileged', 'capabilities', 'devices', 'host-paths'];
