@@ -3,6 +3,7 @@
 
 import { type Context, Hono } from 'hono';
 import type { LogLine, LogQuery } from '../node-runtime/engine.ts';
+import { addContentRoutes, type ContentFunctions } from './api-contents.ts';
 import {
   type ApproveRequest,
   applySchema,
@@ -15,13 +16,11 @@ import {
   readLogQuery,
   refuseUnknownQueries,
   revokeSchema,
-  secretChangeSchema,
   type TokenRequest,
   tokenSchema,
   type WindowRequest,
   windowSchema,
 } from './api-requests.ts';
-import type { ContentKind, SecretChange } from './contents.ts';
 import {
   NotAControllerError,
   NotFoundError,
@@ -34,10 +33,8 @@ import { logStream } from './log-stream.ts';
 import { internalProblem, makeProblem, problemOf, problemType } from './problems.ts';
 import type {
   ApplicationView,
-  AppliedView,
   ApplyView,
   ApprovedView,
-  ContentView,
   EventView,
   GoneInstanceView,
   InstanceView,
@@ -70,7 +67,7 @@ export interface NodeFunctions {
 }
 
 /** What only a controller answers. */
-export interface FabricFunctions {
+export interface FabricFunctions extends ContentFunctions {
   nodes(): Promise<NodeView[]>;
   nodeNamed(name: string): Promise<NodeView | undefined>;
   /** Takes a node out of the fabric for good; again: nothing more happens. */
@@ -81,11 +78,6 @@ export interface FabricFunctions {
   application(project: string, name: string): Promise<ApplicationView | undefined>;
   deleteApplication(project: string, name: string): Promise<void>;
   apply(documents: readonly unknown[], options: { dryRun: boolean; source?: readonly string[] }): Promise<ApplyView>;
-  contents(kind: ContentKind): Promise<ContentView[]>;
-  content(kind: ContentKind, project: string, name: string): Promise<ContentView | undefined>;
-  /** Refused while somebody uses it. */
-  deleteContent(kind: ContentKind, project: string, name: string): Promise<void>;
-  setSecret(project: string, name: string, change: SecretChange): Promise<AppliedView>;
   createToken(request: TokenRequest): Promise<TokenView>;
   /** Boxes that wait for approval. */
   pending(): Promise<PendingView[]>;
@@ -202,30 +194,6 @@ function addNodeRoutes(app: Hono, options: ApiOptions): void {
   });
 }
 
-function addContentRoutes(app: Hono, options: FabricFunctions): void {
-  for (const kind of ['config', 'secret'] as const) {
-    const what = kind === 'config' ? 'Config' : 'Secret';
-    app.get(`/v1/${kind}s`, async (context) => context.json(await options.contents(kind)));
-    app.get(`/v1/${kind}s/:project/:name`, async (context) => {
-      const { project, name } = context.req.param();
-      const one = await options.content(kind, project, name);
-      return context.json(
-        found(one, what, `${project}/${name}`, `\`selvedge ${kind}s list\` lists those that there are.`),
-      );
-    });
-    app.delete(`/v1/${kind}s/:project/:name`, async (context) => {
-      const { project, name } = context.req.param();
-      await options.deleteContent(kind, project, name);
-      return context.json({ deleted: { project, name } });
-    });
-  }
-  app.post('/v1/secrets/:project/:name', async (context) => {
-    const { project, name } = context.req.param();
-    const change = readBody(secretChangeSchema, await readJson(context));
-    return context.json(await options.setSecret(project, name, change));
-  });
-}
-
 function addFabricRoutes(app: Hono, options: FabricFunctions): void {
   app.get('/v1/nodes', async (context) => context.json(await options.nodes()));
   app.get('/v1/nodes/:name', async (context) => {
@@ -252,7 +220,7 @@ function addFabricRoutes(app: Hono, options: FabricFunctions): void {
     await options.deleteApplication(project, name);
     return context.json({ deleted: { project, name } });
   });
-  addContentRoutes(app, options);
+  addContentRoutes(app, options, readJson);
   app.post('/v1/apply', async (context) => {
     const query = context.req.query();
     refuseUnknownQueries(query, ['dryRun']);

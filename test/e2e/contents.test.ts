@@ -127,6 +127,16 @@ test('changed content reaches what runs, and a secret is nowhere that others can
     t.is(await contentOf('restarted', 'configs/site/site.json'), 'two');
   });
 
+  await step('of many changes at once the last one is there in the end, in the same process', async () => {
+    const pid = (await edge.instance('live')).pid;
+    await Promise.all(Array.from({ length: 12 }, (_, number) => fabric.apply(config(`change ${number}`))));
+    await fabric.apply(config('last'));
+    await waitFor('the last one', async () => (await contentOf('live', 'configs/site/site.json')) === 'last');
+    await fabric.ready('shop');
+    t.is(await contentOf('live', 'configs/site/site.json'), 'last');
+    t.is((await edge.instance('live')).pid, pid);
+  });
+
   await step('the daemon is killed: the next one finds them, and brings what changed meanwhile', async () => {
     const pid = (await edge.instance('live')).pid;
     await edge.daemon.kill('SIGKILL');
@@ -213,6 +223,11 @@ test('changed content reaches what runs, and a secret is nowhere that others can
     t.is(removed.status, 1);
     t.regex(removed.error, /has no "password", which application default\/shop, microservice live takes as a variable/);
     const folder = await readlink(join(folderOf('live'), 'secrets')).catch(() => folderOf('live'));
+    await edge.daemon.client.down(true);
+    await edge.daemon.ended;
+    await t.throwsAsync(lstat(folder), { code: 'ENOENT' }, 'nothing after down --workloads');
+    await edge.start();
+    await waitFor('it to run again', async () => (await contentOf('live', 'secrets/db/password')) === later);
     await control.daemon.client.deleteApplication('default', 'shop');
     await waitFor('the folder to go', () =>
       lstat(folder).then(
