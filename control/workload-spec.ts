@@ -113,7 +113,7 @@ export function filesOf({ configs, secrets = [], envFrom = {} }: WorkloadSpec): 
 
 const contentKeys = new WeakMap<WorkloadSpec, string>();
 
-/** Equal for equal content of what is mounted; empty when nothing is. */
+/** Equal for equal content of what is mounted; empty when nothing is. Nodes and controllers compare it, over versions of the program. */
 export function contentKey(spec: WorkloadSpec): string {
   const { configs, secrets = [] } = spec;
   if (configs.length === 0 && secrets.length === 0) return '';
