@@ -4,10 +4,11 @@
 import { z } from 'zod';
 import { deviceNeeds } from './devices.ts';
 import { dockerFields, volume } from './docker-options.ts';
-import type { ApplicationRecord, ConfigRecord, NodeRecord, PlacementRecord } from './fabric.ts';
+import type { ApplicationRecord, ConfigRecord, NodeRecord, PlacementRecord, SecretRecord } from './fabric.ts';
 import { microservicesMax, replicasMax } from './limits.ts';
-import { dnsLabelPattern, isConfigPath } from './names.ts';
+import { dnsLabelPattern, isConfigPath, isSecretKey } from './names.ts';
 import { memoryBytes } from './quantity.ts';
+import { isSalted } from './salted-content.ts';
 import type { Database, StoredDocument } from './store.ts';
 import { wasmFields, wholeModule } from './wasm-options.ts';
 
@@ -58,12 +59,17 @@ const engine = z.discriminatedUnion('engine', [
     ...wasmFields,
   }),
 ]);
+const onChange = z.literal('restart').optional();
+const mounts = z.array(z.union([label, z.looseObject({ name: label, onChange })]));
+const source = z.union([z.looseObject({ config: label }), z.looseObject({ secret: label })]);
 const probe = z.looseObject({ periodMs: z.number() });
 const common = z.looseObject({
   name: label,
   env: texts,
   ports: z.array(port),
-  configs: z.array(label),
+  configs: mounts,
+  secrets: mounts.optional(),
+  envFrom: z.record(z.string(), z.intersection(z.looseObject({ key: z.string(), onChange }), source)).optional(),
   resources: z
     .looseObject({
       memory: z
@@ -107,6 +113,13 @@ const config = z.looseObject({
   files: z.record(z.string().refine(isConfigPath), z.string()),
 });
 
+const secret = z.looseObject({
+  project: label,
+  name: label,
+  generation: count,
+  data: z.record(z.string().refine(isSecretKey), z.string().refine(isSalted)),
+});
+
 const placement = z.looseObject({
   instances: z.record(z.string(), z.looseObject({ node: z.string() })),
   unplaced: z.record(z.string(), texts),
@@ -116,11 +129,12 @@ export interface FabricRecords {
   node: NodeRecord;
   application: ApplicationRecord;
   config: ConfigRecord;
+  secret: SecretRecord;
   placement: PlacementRecord;
 }
 export type FabricKind = keyof FabricRecords;
 
-const schemas: Record<FabricKind, z.ZodType> = { node, application, config, placement };
+const schemas: Record<FabricKind, z.ZodType> = { node, application, config, secret, placement };
 export const fabricKinds = Object.keys(schemas) as FabricKind[];
 
 /** `application/shop/web` → `application`; undefined for other documents. */

@@ -27,7 +27,7 @@ export const envValueCharactersMax = 16_384;
 export const envBytesMax = 65_536;
 /** Ports of a microservice: each (instance, service, port) is a listener on every node that calls it. */
 export const portsMax = 32;
-/** Configs that one microservice mounts. */
+/** Configs that one microservice mounts, and Secrets. */
 export const configsMax = 32;
 /** Labels of a node, or of a placement; Kubernetes' bounds on their length. */
 export const labelsMax = 64;
@@ -37,6 +37,15 @@ export const labelValueCharactersMax = 63;
 export const configFilesMax = 256;
 export const configFileBytesMax = 1024 * 1024;
 export const configBytesMax = 3 * 1024 * 1024;
+/** Keys of one Secret, characters of a key's name, bytes of one value and of all: passwords, keys and certificates, with room. */
+export const secretKeysMax = 64;
+export const secretKeyCharactersMax = 128;
+export const secretValueBytesMax = 256 * 1024;
+export const secretBytesMax = 1024 * 1024;
+/** Microservices that a refusal to delete names: more than fit a line or two help nobody. */
+export const contentUsersShownMax = 10;
+/** Bytes of chance before a secret's value: nobody guesses them together with a short password. */
+export const secretSaltBytes = 32;
 /** Characters of a path inside a Config. */
 export const configPathCharactersMax = 200;
 /** Characters of a path that a slot's name repeats; with the other parts a slot stays a legal file name (255 bytes). */

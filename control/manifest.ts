@@ -4,9 +4,10 @@
 import { toNeed } from './devices.ts';
 import { dockerFieldNames, dockerOptionsOf } from './docker-options.ts';
 import { ManifestError } from './errors.ts';
-import type { MicroserviceSpec } from './fabric.ts';
+import type { EnvironmentReference, MicroserviceSpec, MountReference } from './fabric.ts';
 import { manifestDepthMax, manifestDocumentsMax, manifestIssuesMax, manifestValuesMax } from './limits.ts';
-import { checkApplication, readConfigFiles } from './manifest-checks.ts';
+import { checkApplication } from './manifest-checks.ts';
+import { readConfigFiles, readSecretData } from './manifest-contents.ts';
 import { describeIssues, type FieldIssue, issueText, type ManifestIssue, pathText } from './manifest-issues.ts';
 import {
   apiVersion,
@@ -16,6 +17,7 @@ import {
   manifestSchemas,
   type ParsedMicroservice,
   type ParsedProbe,
+  secretSchema,
 } from './manifest-schema.ts';
 import {
   type DockerOptions,
@@ -50,9 +52,18 @@ export interface ManifestConfig {
   files: Record<string, string>;
 }
 
+export interface ManifestSecret {
+  document: number;
+  project: string;
+  name: string;
+  /** Key to value in base64. */
+  data: Record<string, string>;
+}
+
 export interface Manifests {
   applications: ManifestApplication[];
   configs: ManifestConfig[];
+  secrets: ManifestSecret[];
 }
 
 /** Throws ManifestError when there are issues; the message lists them, one a line. */
@@ -181,6 +192,28 @@ function toEngineSpec(parsed: ParsedMicroservice): EngineSpec {
   };
 }
 
+/** Its name alone where nothing more is said: the stored application stays as it was. */
+function toReference(mount: ParsedMicroservice['configs'][number]): MountReference {
+  if (typeof mount === 'string') return mount;
+  return mount.onChange === 'restart' ? { name: mount.name, onChange: mount.onChange } : mount.name;
+}
+
+function toEnvironment(env: ParsedMicroservice['env']): Pick<MicroserviceSpec, 'env' | 'envFrom'> {
+  const values: Record<string, string> = {};
+  const sources: Record<string, EnvironmentReference> = {};
+  for (const [name, value] of Object.entries(env)) {
+    if (typeof value === 'string') {
+      values[name] = value;
+      continue;
+    }
+    const { secret, config, key, onChange } = value;
+    const options = { key, ...(onChange === 'restart' && { onChange }) };
+    // manifest-checks.ts has seen to it that one of them is there.
+    sources[name] = secret === undefined ? { config: config ?? '', ...options } : { secret, ...options };
+  }
+  return { env: values, ...(Object.keys(sources).length > 0 && { envFrom: sources }) };
+}
+
 function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
   const {
     probes,
@@ -194,12 +227,18 @@ function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
     image,
     module,
     args,
+    env,
+    configs,
+    secrets,
     ...rest
   } = parsed;
   const workload = toEngineSpec(parsed);
   return {
     ...withoutEngineOptions(rest),
     ...workload,
+    ...toEnvironment(env),
+    configs: configs.map(toReference),
+    ...(secrets.length > 0 && { secrets: secrets.map(toReference) }),
     placement: {
       ...(placement.node !== undefined && { node: placement.node }),
       ...(placement.labels !== undefined && { labels: placement.labels }),
@@ -215,14 +254,25 @@ function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
   };
 }
 
-type Read = { issues: FieldIssue[] } | { application: ManifestApplication } | { config: ManifestConfig };
+type Read =
+  | { issues: FieldIssue[] }
+  | { application: ManifestApplication }
+  | { config: ManifestConfig }
+  | { secret: ManifestSecret };
 
 function readDocument(object: unknown, document: number): Read {
   const shape = shapeIssue(object);
   if (shape !== undefined) return { issues: [shape] };
   const envelope = envelopeIssues(object);
   if (envelope.length > 0) return { issues: envelope };
-  if ((object as { kind: string }).kind === 'Application') {
+  const { kind } = object as { kind: string };
+  if (kind === 'Secret') {
+    const parsed = secretSchema.safeParse(object);
+    if (!parsed.success) return { issues: describeIssues(secretSchema, object, parsed.error.issues) };
+    const { data, issues } = readSecretData(parsed.data);
+    return issues.length > 0 ? { issues } : { secret: { document, ...parsed.data.metadata, data } };
+  }
+  if (kind === 'Application') {
     const parsed = applicationSchema.safeParse(object);
     if (!parsed.success) return { issues: describeIssues(applicationSchema, object, parsed.error.issues) };
     const issues = checkApplication(parsed.data);
@@ -238,7 +288,7 @@ function readDocument(object: unknown, document: number): Read {
 }
 
 /**
- * Checks parsed YAML or JSON documents (`selvedge/v1`, kinds Application and Config) and fills in the defaults. `source` names
+ * Checks parsed YAML or JSON documents (`selvedge/v1`, kinds Application, Config and Secret) and fills in the defaults. `source` names
  * where each came from. Throws ManifestError with every issue that was found, at most `manifestIssuesMax`.
  */
 export function validateManifests(
@@ -259,9 +309,9 @@ export function validateManifests(
     });
     refuseIssues(issues);
   }
-  const manifests: Manifests = { applications: [], configs: [] };
+  const manifests: Manifests = { applications: [], configs: [], secrets: [] };
   const seen = new Map<string, number>();
-  const once = (kind: string, item: ManifestApplication | ManifestConfig): void => {
+  const once = (kind: string, item: ManifestApplication | ManifestConfig | ManifestSecret): void => {
     const key = `${kind}/${item.project}/${item.name}`;
     const before = seen.get(key);
     seen.set(key, before ?? item.document);
@@ -275,6 +325,9 @@ export function validateManifests(
     else if ('application' in read) {
       once('Application', read.application);
       manifests.applications.push(read.application);
+    } else if ('secret' in read) {
+      once('Secret', read.secret);
+      manifests.secrets.push(read.secret);
     } else {
       once('Config', read.config);
       manifests.configs.push(read.config);

@@ -40,11 +40,25 @@ export type ProbeKind = (typeof probeKinds)[number];
 
 export type Probes = Partial<Record<ProbeKind, ProbeSpec>>;
 
-export interface ConfigMount {
-  /** Name of the Config; its files appear under `configs/<name>/` in the instance's folder. */
-  name: string;
-  files: { path: string; slot: string; sha256: string }[];
+/** Where a file's content is delivered, and the SHA-256 (hex) of what is delivered there; see salted-content.ts for secrets. */
+export interface FileReference {
+  slot: string;
+  sha256: string;
 }
+
+/** A Config or a Secret as files: under `configs/<name>/` or `secrets/<name>/` in the instance's folder. */
+export interface ConfigMount {
+  name: string;
+  files: (FileReference & { path: string })[];
+  /** A changed content replaces the instance; without it a running one gets the new files. */
+  onChange?: 'restart';
+}
+
+/** A variable whose value is one file of a Config or a Secret, as it was when the instance started. */
+export type EnvironmentSource = FileReference & { key: string; onChange?: 'restart' } & (
+    | { config: string }
+    | { secret: string }
+  );
 
 /** The most that an instance may use; what is not said is not limited. */
 export interface Resources {
@@ -141,8 +155,12 @@ export interface WasmSpec extends WasmOptions {
 export type WorkloadSpec = EngineSpec &
   Probes & {
     env: Record<string, string>;
+    /** By name of the variable; left out where there is none. */
+    envFrom?: Record<string, EnvironmentSource>;
     ports: PortSpec[];
     configs: ConfigMount[];
+    /** Left out where there is none. */
+    secrets?: ConfigMount[];
     resources?: Resources;
     volumes?: VolumeSpec[];
     /** It starts when these are there, and stops when one goes. */
@@ -163,7 +181,7 @@ export interface PlannedInstance extends MicroserviceName {
   name: string;
   index: number;
   spec: WorkloadSpec;
-  /** SHA-256 (hex) of the spec: another value means replace. */
+  /** Another value means replace. A SHA-256 (hex) over the spec, without the content that a running instance can be given. */
   specHash: string;
   calls: CallableService[];
   dependsOn: string[];

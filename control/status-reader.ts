@@ -24,6 +24,7 @@ const observedInstance = z.looseObject({
   since: time.optional(),
   restarts: z.number(),
   specHash: text,
+  content: text.optional(),
   pid: z.number().optional(),
   nextTryAt: time.optional(),
   failures: z.number().optional(),
@@ -86,10 +87,11 @@ export function createStatusReader({
   const specs = createSpecCompiler();
 
   const read = async (): Promise<FabricFacts> => {
-    const [nodes, applications, configs, placements] = await Promise.all([
+    const [nodes, applications, configs, secrets, placements] = await Promise.all([
       listRecords(fabric, 'node'),
       listRecords(fabric, 'application'),
       listRecords(fabric, 'config'),
+      listRecords(fabric, 'secret'),
       listRecords(fabric, 'placement'),
     ]);
     const mailboxes = new Map<string, MailboxFacts>();
@@ -107,7 +109,8 @@ export function createStatusReader({
       }
     };
     await Promise.all(Array.from({ length: plannerWritersMax }, worker));
-    return { fabric: identity, self, nodes, applications, configs, placements, mailboxes, linked, lastSeenAt, specs };
+    const records = { nodes, applications, configs, secrets, placements };
+    return { fabric: identity, self, ...records, mailboxes, linked, lastSeenAt, specs };
   };
   const views = async () => fabricViews(await read());
 

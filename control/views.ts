@@ -172,11 +172,21 @@ export interface WindowView {
 }
 
 export interface AppliedView {
-  kind: 'Application' | 'Config';
+  kind: 'Application' | 'Config' | 'Secret';
   project: string;
   name: string;
   generation: number;
   change: 'created' | 'changed' | 'unchanged';
+}
+
+/** A Config or a Secret, without what it holds. */
+export interface ContentView {
+  project: string;
+  name: string;
+  generation: number;
+  keys: { key: string; bytes: number }[];
+  /** `<application>/<microservice>` */
+  usedBy: string[];
 }
 
 export interface ApplyView {

@@ -1,7 +1,8 @@
 // What a controller has beside a node: the fabric's documents, every node's mailbox, the lease, the planner, tokens and the
 // ledger, composed. Called by member.ts. It never reaches an actor of a node: it reads and writes documents.
 
-import { type Apply, createApply } from '../control/apply.ts';
+import { type Apply, createApply, createTurns } from '../control/apply.ts';
+import { type Contents, createContents } from '../control/contents.ts';
 import { getRecord, listRecords } from '../control/documents.ts';
 import type { NodeRecord } from '../control/fabric.ts';
 import { createLease } from '../control/lease.ts';
@@ -41,6 +42,7 @@ export interface Controller {
   /** Boxes that wait for an operator, and the open window. */
   readonly admissions: Admissions;
   readonly apply: Apply;
+  readonly contents: Contents;
   readonly status: StatusReader;
   readonly ledger: Ledger;
   createToken(request: {
@@ -236,10 +238,14 @@ export async function createController(dependencies: {
     }, authorityCheckPeriodMs);
   }
 
+  const serialized = createTurns();
+  const apply = createApply({ fabric, clock, random, ledger, serialized });
+
   return {
     admission: { tokens, admit, pending: admissions.requests },
     admissions,
-    apply: createApply({ fabric, clock, ledger }),
+    apply,
+    contents: createContents({ fabric, ledger, serialized, applyNow: apply.applyNow }),
     status: createStatusReader({
       fabric,
       mailbox,

@@ -21,6 +21,7 @@ import type { LogQuery } from './engine.ts';
 import { createEngines } from './engines.ts';
 import { createExecSessions, execText, receiveBegin, refuseSession, relayExec } from './exec-sessions.ts';
 import { createFileDisk } from './file-disk.ts';
+import { closeNewFiles, closeOldFiles } from './file-modes.ts';
 import { pickFreePort, portIfFree } from './free-port.ts';
 import { createSystemHardware } from './hardware/system-hardware.ts';
 import { createInstanceLogs } from './instance-logs.ts';
@@ -117,7 +118,11 @@ async function realPorts({
     probe: runProbe,
     freePort: (taken) => pickFreePort('127.0.0.1', taken),
     replicate,
-    openStore: () => createPouchStore({ folder: join(dataFolder, 'store') }),
+    async openStore() {
+      const folder = join(dataFolder, 'store');
+      await closeOldFiles(folder);
+      return createPouchStore({ folder });
+    },
     async createMesh(identity) {
       const mesh = await createLibp2pMesh({
         identityPem: identity.toPem(),
@@ -200,6 +205,10 @@ function apiOptions(input: {
     application: (project, name) => controller().status.application(project, name),
     deleteApplication: (project, name) => controller().apply.deleteApplication(project, name),
     apply: (documents, options) => controller().apply.apply(documents, options),
+    contents: (kind) => controller().contents.list(kind),
+    content: (kind, project, name) => controller().contents.describe(kind, project, name),
+    deleteContent: (kind, project, name) => controller().contents.remove(kind, project, name),
+    setSecret: (project, name, change) => controller().contents.setSecret(project, name, change),
     createToken: (request) => controller().createToken(request),
     pending: async () => controller().admissions.pending(),
     approve: (request) => controller().admissions.approve(request),
@@ -249,6 +258,7 @@ function createExec({
 
 /** Resolves once the node is on the network and its socket answers; `closed` tells how it ends. */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  closeNewFiles();
   const ports = await realPorts(options);
   const { clock } = ports;
   const report: Report = (type, message, detail = {}) =>

@@ -51,6 +51,8 @@ export interface DockerClient {
   containers(labels: Record<string, string>): Promise<string[]>;
   /** By id or name; undefined when there is none. */
   inspect(container: string): Promise<ContainerFacts | undefined>;
+  /** A small file of a container, whether it runs or not, as a tar archive; undefined when there is none. */
+  archive(id: string, path: string, bytesMax: number): Promise<Buffer | undefined>;
   create(options: ContainerOptions): Promise<string>;
   start(id: string): Promise<void>;
   /** No error when it has ended already. */
@@ -168,6 +170,20 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
       return found.map(({ Id }) => Id);
     },
     inspect: (container) => unless([404], ask('describe a container', docker.getContainer(container).inspect())),
+    async archive(id, path, bytesMax) {
+      const read = async (): Promise<Buffer> => {
+        const stream = (await docker.getContainer(id).getArchive({ path })) as Readable;
+        const chunks: Buffer[] = [];
+        let bytes = 0;
+        for await (const chunk of stream as AsyncIterable<Buffer>) {
+          bytes += chunk.length;
+          if (bytes > bytesMax) break;
+          chunks.push(chunk);
+        }
+        return Buffer.concat(chunks);
+      };
+      return unless([404], ask('read a file', read()));
+    },
     create: async (options) => (await ask('create the container', docker.createContainer(options))).id,
     async start(id) {
       await unless([304], ask('start the container', docker.getContainer(id).start()));

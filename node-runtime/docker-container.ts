@@ -10,7 +10,7 @@ import { LaunchRefusedError } from './errors.ts';
 import { volumeVariable } from './launch-check.ts';
 import { DOCKER_LOG_FILE_BYTES_MAX } from './limits.ts';
 
-/** Where configs and identity are in a container: `/selvedge/configs/<name>/…`, `/selvedge/identity/…`; read-only. */
+/** Where files are in a container: `/selvedge/configs/<name>/…`, `/selvedge/secrets/<name>/…`, `/selvedge/identity/…`; read-only. */
 export const containerFilesFolder = '/selvedge';
 
 export interface ContainerPlace {
@@ -19,6 +19,8 @@ export interface ContainerPlace {
   address: string;
   /** On this box, mounted. */
   filesFolder: string;
+  /** On this box, mounted, where it has secrets as files. */
+  secretsFolder: string | undefined;
   /** Asked in this order: this node's, then the box's while the node's is away. */
   resolvers: string[];
   /** Id of the image, so that a moved tag makes another container. */
@@ -38,6 +40,8 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
   const volumes = (spec.volumes ?? []).map((volume) => ({ ...volume, path: volume.path ?? '' }));
   const told = volumes.map(({ name, path }) => [volumeVariable(name), path]);
   const env: Record<string, string> = { ...Object.fromEntries(told), ...spec.env, ...launch.env };
+  // Not among the variables that the engine tells of.
+  const all = { ...launch.secretEnv, ...env };
   const options: ContainerOptions = {
     name: containerName(place.owner, instance),
     Hostname: hostNameOf(instance),
@@ -47,7 +51,7 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
     ...(spec.workingDirectory !== undefined && { WorkingDir: spec.workingDirectory }),
     ...(spec.user !== undefined && { User: spec.user }),
     ...(spec.platform !== undefined && { platform: spec.platform }),
-    Env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
+    Env: Object.entries(all).map(([name, value]) => `${name}=${value}`),
     HostConfig: {
       Init: place.init,
       // The instance's actor restarts, with back-off and with a reason.
@@ -57,6 +61,16 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
       NetworkMode: place.network,
       Mounts: [
         { Type: 'bind', Source: place.filesFolder, Target: containerFilesFolder, ReadOnly: true },
+        ...(place.secretsFolder === undefined
+          ? []
+          : [
+              {
+                Type: 'bind' as const,
+                Source: place.secretsFolder,
+                Target: `${containerFilesFolder}/secrets`,
+                ReadOnly: true,
+              },
+            ]),
         ...volumes.map((volume) => mountOf(volume, instance, place.owner)),
       ],
       LogConfig: { Type: 'json-file', Config: { 'max-size': `${DOCKER_LOG_FILE_BYTES_MAX}`, 'max-file': '2' } },

@@ -44,7 +44,7 @@ export function createDockerLauncher(dependencies: DockerLauncherDependencies): 
     return id;
   }
 
-  async function placeOf({ instance }: Launch, imageId: string): Promise<ContainerPlace> {
+  async function placeOf({ instance, mounts = [] }: Launch, imageId: string): Promise<ContainerPlace> {
     const bridge = await dependencies.bridge();
     return {
       owner: owner(),
@@ -53,6 +53,9 @@ export function createDockerLauncher(dependencies: DockerLauncherDependencies): 
       imageId,
       init: !withoutInit,
       filesFolder: containers.folder(instance).files,
+      secretsFolder: mounts.some(({ kind }) => kind === 'secrets')
+        ? await containers.mounts(instance).secretsFolder()
+        : undefined,
       resolvers: [bridge.gateway, ...(await reachableResolvers())],
     };
   }
@@ -60,13 +63,13 @@ export function createDockerLauncher(dependencies: DockerLauncherDependencies): 
   /** The container of the launch: the ended one when it is made from the same, so that it keeps what it wrote; else a new one. */
   async function containerFor(launch: Launch, imageId: string): Promise<string> {
     const { instance } = launch;
-    const options = containerOptions(launch, await placeOf(launch, imageId));
     const before = await containers.look(instance);
     if (before !== undefined) {
       if (standingOf(before) === 'running') throw new InstanceRunningError(instance);
       if (standingOf(before) === 'ended') waits.tell(instance, await containers.exitOf(instance, before));
     }
     await containers.folder(instance).resetFiles(launch.files);
+    const options = containerOptions(launch, await placeOf(launch, imageId));
     await dependencies.tellNames(instance, launch.hosts);
     const same = before?.Config.Labels[labelsOf.launch] === options.Labels?.[labelsOf.launch];
     if (before !== undefined && same && standingOf(before) === 'ended') return before.Id;
@@ -85,6 +88,9 @@ export function createDockerLauncher(dependencies: DockerLauncherDependencies): 
     const { instance, spec } = launch;
     const imageId = spec.engine === 'docker' ? await imageOf(spec) : '';
     const id = await containerFor(launch, imageId);
+    const made = await docker().inspect(id);
+    if (made === undefined) throw new InstanceUnknownError(instance);
+    await containers.lay(instance, made, launch.mounts ?? []);
     try {
       await docker().start(id);
     } catch (error) {

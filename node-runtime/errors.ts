@@ -209,6 +209,14 @@ export class InstanceRunningError extends Error {
   }
 }
 
+/** What an instance names of a Config or a Secret is not in the plan, or cannot be used as it is. */
+export class ContentUnusableError extends Error {
+  override readonly name = 'ContentUnusableError';
+  readonly id = 'content-unusable';
+  readonly retryable = true;
+  readonly action = 'set the Config or Secret again; it is tried again by itself';
+}
+
 /** An instance that the engine has never heard of, or has forgotten. */
 export class InstanceUnknownError extends Error {
   override readonly name = 'InstanceUnknownError';

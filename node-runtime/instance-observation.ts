@@ -38,7 +38,7 @@ export function observationOf(
   },
 ): ObservedInstance {
   const { exit, pid, nextTryAt, planned } = context;
-  const { hostPorts, network } = place;
+  const { hostPorts, network, content } = place;
   const { ready } = context;
   const state = instanceState(value);
   const reason = context.reason || (away ?? '');
@@ -53,6 +53,7 @@ export function observationOf(
     failures: context.failures,
     history: withState(history, { state, ready, reason, at: context.since }, context.now()),
     specHash: planned.specHash,
+    ...(content !== undefined && content !== '' && { content }),
     version,
     addresses: planned.spec.ports.flatMap(({ name: port }) => {
       const hostPort = hostPorts[port];

@@ -9,6 +9,7 @@ import type { MicroserviceName, PlannedInstance, PlanVersion } from '../control/
 import type { ServiceNetwork, WorkloadCredential } from '../mesh/service-network.ts';
 import type { ActorSystem } from './actor-system.ts';
 import type { Clock } from './clock.ts';
+import { createContentUpdates } from './content-updates.ts';
 import type { EngineInstance } from './engine.ts';
 import type { Engines } from './engines.ts';
 import type { DeviceClaims } from './hardware/device-claims.ts';
@@ -82,7 +83,7 @@ interface Supervised extends InstancePlace {
   formerEngine: string | undefined;
 }
 
-const unknown = { network: undefined, ready: false, credential: undefined, observed: undefined };
+const unknown = { network: undefined, ready: false, credential: undefined, observed: undefined, content: undefined };
 
 export function createInstances(dependencies: InstancesDependencies): Instances {
   const { node, clock, jitter, actors, engines, serviceNetwork, certificates, observer } = dependencies;
@@ -101,13 +102,33 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     return { epoch, term, generation };
   };
 
-  const { machine, rename, terminate } = createInstanceEffects({
+  const { machine, rename, terminate, layContent } = createInstanceEffects({
     ...dependencies,
     files: () => obeyed?.files ?? new Map(),
+    plannedNow(planned) {
+      const newest = supervised.get(planned.name)?.actor.getSnapshot().context.planned;
+      return newest?.specHash === planned.specHash ? newest : planned;
+    },
     placeOf: (instance) => supervised.get(instance),
     places: () => supervised.values(),
     onProgress: (instance, progress) => supervised.get(instance)?.actor.send({ type: 'PROGRESS', progress }),
     onRunningAlready: (engine) => void findAgain(engine),
+  });
+
+  const contents = createContentUpdates({
+    clock,
+    running(instance) {
+      const { actor, content } = supervised.get(instance) ?? {};
+      const snapshot = actor?.getSnapshot();
+      if (snapshot === undefined || content === undefined || stopped || !snapshot.matches('running')) return undefined;
+      return { planned: snapshot.context.planned, content };
+    },
+    lay: layContent,
+    onLaid(instance) {
+      const entry = supervised.get(instance);
+      if (entry !== undefined) follow(instance, entry.actor.getSnapshot());
+    },
+    onProblem: (message) => dependencies.onProblem(message),
   });
 
   function spawn(planned: PlannedInstance, left: EngineInstance | undefined): void {
@@ -147,6 +168,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       return;
     }
     const { context } = snapshot;
+    contents.look(instance);
     if (snapshot.matches('waiting')) admitOrHold(entry, context.planned, context.reason);
     if (snapshot.matches('completed') || snapshot.matches('failed')) dependencies.devices.release(instance);
     const state = instanceState(snapshot.value);

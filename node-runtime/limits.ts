@@ -267,3 +267,6 @@ export const RUNNER_THREAD_BYTES = 24 * 1024 * 1024;
 export const WASM_PAGE_BYTES = 65_536;
 /** Code that V8 makes of a module, in MB: the largest modules take a third of it. */
 export const WASM_CODE_MB = 512;
+
+/** A container's /etc/passwd, to find out whose its secrets are: a few kilobytes, also where hundreds may log in. */
+export const DOCKER_PASSWD_BYTES_MAX = 1024 * 1024;

@@ -53,11 +53,19 @@ const engine = z.discriminatedUnion('engine', [
 const engineNames: unknown[] = ['process', 'docker', 'wasm'];
 const otherEngine = z.looseObject({ engine: name.refine((value) => !engineNames.includes(value)) });
 
+const mounts = z.array(z.looseObject({ name, files: z.array(z.looseObject({ path: name, slot: name, sha256 })) }));
+const source = z.intersection(
+  z.looseObject({ key: name, slot: name, sha256 }),
+  z.union([z.looseObject({ config: name }), z.looseObject({ secret: name })]),
+);
+
 const common = z.looseObject({
   env: z.record(text, text),
+  envFrom: z.record(text, source).optional(),
   workingDirectory: text.optional(),
   ports: z.array(z.looseObject({ name, port: count })),
-  configs: z.array(z.looseObject({ name, files: z.array(z.looseObject({ path: name, slot: name, sha256 })) })),
+  configs: mounts,
+  secrets: mounts.optional(),
   resources: z
     .looseObject({
       memory: text.refine((value) => memoryBytes(value) !== undefined, 'no quantity of memory').optional(),

@@ -9,6 +9,7 @@ import type { Clock, TimerId } from './clock.ts';
 import type { ExecOptions, Execution } from './engine.ts';
 import { ExecFailedError } from './errors.ts';
 import { createExecOutput, feedInput, readOutput } from './exec-streams.ts';
+import { withInheritedMask } from './file-modes.ts';
 import { workloadEnvironment } from './launch-check.ts';
 import { EXEC_OUTPUT_WAIT_MS } from './limits.ts';
 import type { InstanceFolder } from './process-folder.ts';
@@ -23,28 +24,33 @@ export interface ProcessExec {
   folder: InstanceFolder;
   names: Names;
   nodeExecutableFolder: string;
+  /** The workload's variables that are secret. */
+  secretEnv: Record<string, string>;
 }
 
 export async function execBeside(
-  { clock, standing, folder, names, nodeExecutableFolder }: ProcessExec,
+  { clock, standing, folder, names, nodeExecutableFolder, secretEnv }: ProcessExec,
   command: string[],
   options: ExecOptions,
 ): Promise<Execution> {
   const { signal, session } = options;
   signal.throwIfAborted();
-  const { launchId, env, instance } = standing.launch;
+  const { launchId, env: given, instance } = standing.launch;
   const pid = standing.workload?.pid;
   const cwd = pid === undefined ? folder.folder : await readlink(`/proc/${pid}/cwd`).catch(() => folder.folder);
   const named = (await folder.hasHosts()) ? names.wrap(folder.hosts, command) : command;
   const [file, ...rest] = named as [string, ...string[]];
   const cover = await coverDescriptors();
-  const child = spawn(file, rest, {
-    cwd,
-    env: { ...workloadEnvironment(env, process.env, nodeExecutableFolder), [LAUNCH_VARIABLE]: launchId },
-    // A group of its own: what the command started is ended with it.
-    detached: true,
-    stdio: [session === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe', ...cover.stdio()],
-  });
+  const env = workloadEnvironment({ ...secretEnv, ...given }, process.env, nodeExecutableFolder);
+  const child = withInheritedMask(() =>
+    spawn(file, rest, {
+      cwd,
+      env: { ...env, [LAUNCH_VARIABLE]: launchId },
+      // A group of its own: what the command started is ended with it.
+      detached: true,
+      stdio: [session === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe', ...cover.stdio()],
+    }),
+  );
   const kill = () => void (child.pid !== undefined && sendSignal(-child.pid, 'SIGKILL'));
   /** Who left the group with our pipes in hand is not waited for. */
   const letGo = () => {

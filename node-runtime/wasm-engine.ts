@@ -1,6 +1,7 @@
 // The engine of WebAssembly modules. Called by engines.ts. Each instance is a process of its own, the runner (wasm/), which the process
 // engine starts, watches, limits, logs and ends: this file adds the module and what it may see. No module runs in the daemon.
 
+import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { WorkloadSpec } from '../control/plan.ts';
@@ -63,17 +64,16 @@ export function createWasmEngine({ folder, volumesFolder, clock, ...rest }: Wasm
   }
 
   /** A module of a Config came with the launch; any other was staged. */
-  async function moduleOf({ instance, spec, files }: Launch & { spec: WasmWorkload }) {
+  async function moduleOf({ instance, spec, mounts = [] }: Launch & { spec: WasmWorkload }) {
     const { module } = spec;
     if (!('config' in module)) return { path: modules.path(module.sha256), sha256: module.sha256 };
-    const mount = spec.configs.find(({ name }) => name === module.config);
-    const sha256 = mount?.files.find(({ path }) => path === module.file)?.sha256;
-    const path = `configs/${module.config}/${module.file}`;
-    const laid = files.find((file) => file.path === path);
-    if (sha256 === undefined || laid === undefined)
+    const mount = mounts.find(({ kind, name }) => kind === 'configs' && name === module.config);
+    const content = mount?.files.find(({ path }) => path === module.file)?.content;
+    if (content === undefined)
       throw new LaunchRefusedError(instance, `module: Config ${module.config} has no file ${module.file}`);
-    await look(sha256, async () => laid.content);
-    return { path: join(instances, instance, path), sha256 };
+    const sha256 = createHash('sha256').update(content).digest('hex');
+    await look(sha256, async () => content);
+    return { path: join(instances, instance, 'configs', module.config, module.file), sha256 };
   }
 
   return {

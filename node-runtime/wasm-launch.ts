@@ -18,7 +18,7 @@ import {
   WASM_CODE_MB,
   WASM_PAGE_BYTES,
 } from './limits.ts';
-import { type Preopen, type RunnerSettings, settingsFile } from './wasm/settings.ts';
+import { type Preopen, type RunnerSettings, secretPrefix, settingsFile } from './wasm/settings.ts';
 
 export type WasmWorkload = WorkloadSpec & WasmSpec;
 
@@ -40,7 +40,7 @@ function findRunner(): string {
 
 /** Folders of the box by the names that the module has for them. */
 export function preopensOf(
-  { spec, instance, files }: Pick<Launch, 'instance' | 'files'> & { spec: WasmWorkload },
+  { spec, instance, mounts = [] }: Pick<Launch, 'instance' | 'mounts'> & { spec: WasmWorkload },
   place: RunnerPlace,
 ): Preopen[] {
   const volumes = (spec.volumes ?? []).map(({ name, path = '', hostPath, readOnly = false }) => ({
@@ -48,9 +48,11 @@ export function preopensOf(
     host: hostPath ?? join(place.volumesFolder, instance, name),
     readOnly,
   }));
-  const hasConfigs = files.some(({ path }) => path.startsWith('configs/'));
-  const configs = { guest: `${containerFilesFolder}/configs`, host: join(place.folder, 'configs'), readOnly: true };
-  return hasConfigs ? [...volumes, configs] : volumes;
+  const kinds = [...new Set(mounts.map(({ kind }) => kind))];
+  const mounted = kinds.map((kind) => ({
+    ...{ guest: `${containerFilesFolder}/${kind}`, host: join(place.folder, kind), readOnly: true },
+  }));
+  return [...volumes, ...mounted];
 }
 
 /** All of the runner may use this: what one module may use, for each that runs at a time, and what it needs itself. */
@@ -60,7 +62,7 @@ export function runnerBytes(moduleBytes: number, runs: number, requests: boolean
 }
 
 export function processLaunchOf(launch: Launch & { spec: WasmWorkload }, place: RunnerPlace): Launch {
-  const { instance, spec, env, files } = launch;
+  const { instance, spec, env, files, secretEnv = {} } = launch;
   const { args = [], trigger, concurrency = REQUEST_CONCURRENCY, requestTimeoutMs = REQUEST_TIMEOUT_MS } = spec;
   const { memory, ...resources } = spec.resources ?? {};
   const moduleBytes = memory === undefined ? undefined : memoryBytes(memory);
@@ -75,6 +77,7 @@ export function processLaunchOf(launch: Launch & { spec: WasmWorkload }, place: 
     sha256: place.module.sha256,
     args: [instance, ...args],
     env: spec.env,
+    secretEnv: Object.keys(secretEnv),
     preopens,
     ...(requests && {
       http: { host: env['HOST'] ?? '', port: Number(env['PORT']), timeoutMs: requestTimeoutMs, concurrency },
@@ -108,6 +111,7 @@ export function processLaunchOf(launch: Launch & { spec: WasmWorkload }, place: 
       restart: spec.restart,
       stopTimeoutMs: spec.stopTimeoutMs,
     },
+    secretEnv: Object.fromEntries(Object.entries(secretEnv).map(([name, value]) => [secretPrefix + name, value])),
     // A module has no sockets, and looks no name up.
     hosts: [],
     files: [...files, { path: settingsFile, content: Buffer.from(JSON.stringify(settings)), mode: 0o400 }],

@@ -2,14 +2,14 @@
 // scenarios and tests; test/conformance/engine.ts holds it against process-engine.ts. It starts no process.
 
 import type { Clock, TimerId } from '../node-runtime/clock.ts';
-import type { Engine, EngineInstance, Exit, Launch, LogLine } from '../node-runtime/engine.ts';
+import type { Engine, EngineInstance, Exit, FileMount, Launch, LogLine } from '../node-runtime/engine.ts';
 import {
   EngineStoppedError,
   InstanceRunningError,
   InstanceUnknownError,
   LaunchRefusedError,
 } from '../node-runtime/errors.ts';
-import { checkCommand, checkFiles, checkLaunch } from '../node-runtime/launch-check.ts';
+import { checkCommand, checkFiles, checkLaunch, checkMounts } from '../node-runtime/launch-check.ts';
 import { lineFilter } from '../node-runtime/log-filter.ts';
 import type { Random } from '../node-runtime/random.ts';
 import { type WorkloadStep, workloadSteps } from './sim-workload.ts';
@@ -43,6 +43,7 @@ interface SimInstance {
   startedAt: number;
   exit: Exit | undefined;
   files: Map<string, Uint8Array>;
+  mounted: Map<string, Uint8Array>;
   launches: number;
   lines: LogLine[];
   dropped: number;
@@ -187,7 +188,10 @@ export function createSimEngine({ clock, random, name: engineName = 'process', w
       }
     },
     living: () => [...instances].flatMap(([name, { exit }]) => (exit === undefined ? [name] : [])).sort(),
-    file: (instance, path) => instances.get(instance)?.files.get(path),
+    file(name, path) {
+      const instance = instances.get(name);
+      return instance?.mounted.get(path) ?? instance?.files.get(path);
+    },
 
     unavailable: () => undefined,
     notHeld: () => undefined,
@@ -228,6 +232,7 @@ export function createSimEngine({ clock, random, name: engineName = 'process', w
         startedAt: clock.now(),
         exit: undefined,
         files: kept,
+        mounted: mountedFiles(launch.mounts ?? []),
         launches: (before?.launches ?? 0) + 1,
         lines: before?.lines ?? [],
         dropped: before?.dropped ?? 0,
@@ -293,6 +298,14 @@ export function createSimEngine({ clock, random, name: engineName = 'process', w
       const instance = instances.get(name);
       if (instance === undefined) throw new InstanceUnknownError(name);
       for (const { path, content } of files) instance.files.set(path, content.slice());
+    },
+
+    async writeMounts(name, mounts) {
+      running();
+      checkMounts(name, mounts);
+      const instance = instances.get(name);
+      if (instance === undefined) throw new InstanceUnknownError(name);
+      instance.mounted = mountedFiles(mounts);
     },
 
     async writeHosts(name, hosts) {
@@ -361,6 +374,14 @@ export function createSimEngine({ clock, random, name: engineName = 'process', w
       }
     },
   };
+}
+
+function mountedFiles(mounts: readonly FileMount[]): Map<string, Uint8Array> {
+  return new Map(
+    mounts.flatMap(({ kind, name, files }) =>
+      files.map(({ path, content }): [string, Uint8Array] => [`${kind}/${name}/${path}`, content.slice()]),
+    ),
+  );
 }
 
 /** What an image or a module would run is not simulated: it says its behaviour too. */

@@ -18,6 +18,7 @@ import { checkNames } from './names.ts';
 import { checkControllers, checkDaemon, checkLinks } from './neighbours.ts';
 import { checkNodeVersion } from './node-version.ts';
 import { checkMdnsPort, checkMeshPort, checkTunnelPort } from './ports.ts';
+import { checkSecrets } from './secrets.ts';
 import { checkStore } from './store-check.ts';
 
 export type { DaemonState, Finding };
@@ -71,6 +72,7 @@ export async function examine(facts: { dataFolder: string; clock: Clock; daemon:
     ['engine-docker', checkDockerEngine],
     ['engine-wasm', checkWasmEngine],
     ['names', checkNames],
+    ['secrets', checkSecrets],
     ['mesh-port', checkMeshPort],
     ['tunnel-port', checkTunnelPort],
     ['mdns-port', checkMdnsPort],

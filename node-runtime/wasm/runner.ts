@@ -8,7 +8,7 @@ import { createSystemClock } from '../system-clock.ts';
 import { createFunctions } from './functions.ts';
 import { runGuest } from './guest.ts';
 import { realPreopens } from './guest-paths.ts';
-import type { HttpSettings, RunnerSettings } from './settings.ts';
+import { type HttpSettings, type RunnerSettings, secretPrefix } from './settings.ts';
 import { createThreads } from './threads.ts';
 
 const cannotRun = 126;
@@ -16,6 +16,17 @@ const cannotRun = 126;
 const trapped = 134;
 
 const say = (text: string): void => void process.stderr.write(`selvedge: ${text}\n`);
+
+/** Taken out of the runner's own environment, where every thread would have them. */
+function takeSecrets(names: readonly string[] = []): Record<string, string> {
+  return Object.fromEntries(
+    names.map((name) => {
+      const value = process.env[secretPrefix + name] ?? '';
+      delete process.env[secretPrefix + name];
+      return [name, value];
+    }),
+  );
+}
 
 function readModule({ module, sha256 }: RunnerSettings): Promise<WebAssembly.Module> {
   const bytes = readFileSync(module);
@@ -52,7 +63,8 @@ async function serve(module: WebAssembly.Module, settings: RunnerSettings, http:
 export async function main(file: string): Promise<void> {
   try {
     const read = JSON.parse(readFileSync(file, 'utf8')) as RunnerSettings;
-    const settings = { ...read, preopens: realPreopens(read.preopens) };
+    const env = { ...read.env, ...takeSecrets(read.secretEnv) };
+    const settings = { ...read, env, preopens: realPreopens(read.preopens) };
     const module = await readModule(settings);
     if (settings.http !== undefined) return await serve(module, settings, settings.http);
     process.exit(runOnce(module, settings));

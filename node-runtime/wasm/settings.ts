@@ -14,6 +14,8 @@ export interface GuestSettings {
   args: string[];
   /** All of its environment. */
   env: Record<string, string>;
+  /** Names of variables of it that are secret: they come in the runner's own environment, behind `secretPrefix`, and stand in no file. */
+  secretEnv?: string[];
   preopens: Preopen[];
 }
 
@@ -33,5 +35,8 @@ export interface RunnerSettings extends GuestSettings {
   /** Without it the module is run once, for as long as it lives. */
   http?: HttpSettings;
 }
+
+/** What a variable is called for the module must mean nothing to Node.js. */
+export const secretPrefix = 'SELVEDGE_SECRET_';
 
 export const settingsFile = 'wasm.json';

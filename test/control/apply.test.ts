@@ -4,6 +4,7 @@ import test from 'ava';
 import { createApply } from '../../control/apply.ts';
 import { ManifestError } from '../../control/errors.ts';
 import { createLedger } from '../../control/ledger.ts';
+import { createSystemRandom } from '../../node-runtime/system-random.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
 import { createSimStore } from '../../simulations/sim-store.ts';
 
@@ -11,7 +12,7 @@ async function fixture() {
   const fabric = await createSimStore().open('fabric');
   const clock = createSimClock();
   const ledger = createLedger({ fabric, controller: 'box1', clock });
-  return { fabric, ledger, ...createApply({ fabric, clock, ledger }) };
+  return { fabric, ledger, ...createApply({ fabric, clock, ledger, random: createSystemRandom() }) };
 }
 
 const config = (text: string, name = 'program') => ({

@@ -259,7 +259,7 @@ const refusals: [title: string, object: unknown, path: string, reason: RegExp, g
     'a number in env',
     changed(application(), `${sensor}.env.PORT`, 80),
     'spec.microservices[0].env.PORT',
-    /a number, not a string/,
+    /a number, which is not accepted/,
   ],
   [
     'a bad name in env',

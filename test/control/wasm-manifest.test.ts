@@ -27,8 +27,10 @@ test('a module is taken over as it is said, and what is not said is left out', (
     volumes: [{ name: 'data', path: '/data', readOnly: true }],
   };
   t.like(specOf(http), http);
-  const compiled = createSpecCompiler().compile(specOf({ module: byUrl }) as never, 'default', new Map());
-  if ('missingConfig' in compiled) return t.fail();
+  const compiled = createSpecCompiler().compile(specOf({ module: byUrl }) as never, 'default', {
+    ...{ configs: new Map(), secrets: new Map() },
+  });
+  if ('missing' in compiled) return t.fail();
   const expected = ['configs', 'engine', 'env', 'module', 'ports', 'restart', 'stopTimeoutMs'];
   t.deepEqual(Object.keys(compiled.spec).sort(), expected);
 });

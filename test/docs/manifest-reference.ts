@@ -48,7 +48,7 @@ function probeMeanings(kind: ProbeKind, failureThreshold: string): Record<string
 }
 
 /** What each field means. Every field has one line, and no other path does (a test looks). */
-export const meanings: Record<'Application' | 'Config', Record<string, string>> = {
+export const meanings: Record<'Application' | 'Config' | 'Secret', Record<string, string>> = {
   Application: {
     apiVersion: 'The version of this form',
     kind: 'What the document is',
@@ -88,14 +88,17 @@ export const meanings: Record<'Application' | 'Config', Record<string, string>> 
     'spec.microservices[].labels':
       'Labels of the container, for other programs on the node; placement does not look at them',
     'spec.microservices[].extraHosts': 'More lines of its `/etc/hosts`; they come before the names of services',
-    'spec.microservices[].env': 'Environment variables; a module has no others',
+    'spec.microservices[].env':
+      'Environment variables; a module has no others. [From a Secret or a Config](#changed-content): as it was when the instance started',
     'spec.microservices[].workingDirectory':
       "Where it starts; by default the instance's own folder, or what the image says",
     'spec.microservices[].ports[].name': 'Name of the port: for probes, and for `PORT_<NAME>`',
     'spec.microservices[].ports[].port':
       'The port that others call: `http://<microservice>:<port>`. A process listens on the `HOST` and `PORT` that it is given, a container on this port',
     'spec.microservices[].configs':
-      'Configs that it gets as files, in `configs/<name>/` of its folder; a container and a module below `/selvedge`',
+      'Configs that it gets as files, in `configs/<name>/` of its folder; a container and a module below `/selvedge`. [Changed content](#changed-content) arrives while it runs',
+    'spec.microservices[].secrets':
+      'Secrets that it gets as files, in `secrets/<name>/`, that whoever it runs as can read alone; otherwise as `configs`',
     'spec.microservices[].replicas': 'How many instances; they are spread over nodes',
     'spec.microservices[].placement.node': 'This node alone',
     'spec.microservices[].placement.labels': 'Nodes that have all these labels',
@@ -139,6 +142,15 @@ export const meanings: Record<'Application' | 'Config', Record<string, string>> 
     'spec.files': 'Path inside the Config, and the content of each file',
     'spec.files.*.text': 'The content as text',
     'spec.files.*.base64': 'The content as base64, for what is no text',
+  },
+  Secret: {
+    apiVersion: 'The version of this form',
+    kind: 'What the document is',
+    'metadata.name': 'Its name, unique in the project: what `secrets` and `env` of a microservice name',
+    'metadata.project': 'The project that it belongs to',
+    'spec.data': 'Key, and its value; at most 64 keys, 256 KiB each and 1 MiB in all',
+    'spec.data.*.text': 'The value as text',
+    'spec.data.*.base64': 'The value as base64, for what is no text',
   },
 };
 

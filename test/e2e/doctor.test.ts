@@ -28,6 +28,7 @@ const ofTheBox = new Set([
   'multicast',
   'default-route',
   'names',
+  'secrets',
   'node-version',
 ]);
 

@@ -1,14 +1,14 @@
 // The docker engine against the conformance body, with real containers, and what only containers have.
 
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, realpath, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import type { DockerOptions, VolumeSpec } from '../../control/plan.ts';
 import { createDockerEngine } from '../../node-runtime/docker-engine.ts';
-import type { Engine, Launch } from '../../node-runtime/engine.ts';
+import type { Engine, FileMount, Launch } from '../../node-runtime/engine.ts';
 import { DockerUnavailableError, ExecFailedError, NameServerError } from '../../node-runtime/errors.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
 import { launchOf, type ProcessLaunch, testEngine } from '../conformance/engine.ts';
@@ -48,10 +48,12 @@ async function createWorld(host: string) {
       return engine.launch({ ...launch, spec: { ...rest, engine: 'docker', image: busyboxImage, command } });
     },
   });
+  const first = await open();
   return {
     folder,
     owner,
-    engine: asContainers(await open()),
+    engine: asContainers(first),
+    launchAsIs: (launch: Launch) => first.launch(launch),
     adopt: async () => asContainers(await open()),
     async close() {
       const last = await open();
@@ -77,7 +79,10 @@ else {
       command: (...behaviour) => ['/bin/sh', '/workload.sh', ...behaviour],
       run: (promise) => promise,
       untilGone: (pid) => gone(pid as number),
-      file: (instance, path) => readFile(join(world.folder, instance, 'files', path), 'utf8').catch(() => undefined),
+      file(instance, path) {
+        const folder = path.startsWith('secrets/') ? '' : 'files';
+        return readFile(join(world.folder, instance, folder, path), 'utf8').catch(() => undefined);
+      },
       now: () => clock.now(),
       close: world.close,
     };
@@ -332,6 +337,62 @@ else {
     await t.throwsAsync(stage(busyboxImage, { pullPolicy: 'never', platform: 'linux/s390x' }), {
       message: /not on this node/,
     });
+  });
+
+  test.serial('a container has its configs and secrets, as whom it runs, and changed ones while it runs', async (t) => {
+    const world = await createWorld(dockerd.host);
+    t.teardown(world.close);
+    const { engine } = world;
+    const mounts = (text: string): FileMount[] => [
+      { kind: 'configs', name: 'site', files: [{ path: 'deep/site.json', content: Buffer.from(text) }] },
+      { kind: 'secrets', name: 'db', files: [{ path: 'password', content: Buffer.from(text) }] },
+    ];
+    const both = 'cat /selvedge/configs/site/deep/site.json /selvedge/secrets/db/password';
+    const plain = launchOf(['/bin/sleep', '1000']);
+    const launch = { ...plain, spec: { ...plain.spec, user: '1234:1234' } as Launch['spec'] };
+    const secretEnv = { PASSWORD: 'hidden' };
+    const { instance, pid } = await engine.launch({ ...launch, mounts: mounts('one '), secretEnv });
+    const run = async (command: string) =>
+      (
+        await engine.exec(instance, ['/bin/sh', '-c', command], {
+          signal: AbortSignal.timeout(30_000),
+          outputBytesMax: 999,
+        })
+      ).output;
+    t.is(await run(both), 'one one ');
+    t.is(await run('echo "$PASSWORD"; stat -L -c "%u %a" /selvedge/secrets/db/password'), 'hidden\n1234 400\n');
+    t.regex(await run('touch /selvedge/secrets/db/mine 2>&1'), /Read-only file system/);
+    const begun = performance.now();
+    await engine.writeMounts(instance, mounts('two '));
+    t.is(await run(both), 'two two ');
+    t.log(`${(performance.now() - begun).toFixed(0)} ms, with the command that looks`);
+    t.deepEqual(
+      (await engine.list()).map((one) => one.pid),
+      [pid],
+    );
+    const secrets = await realpath(join(world.folder, instance, 'secrets'));
+    await engine.terminate(instance, 0);
+    // The same container again, and then another one, for a user of its image.
+    await engine.launch({ ...launch, mounts: mounts('three '), secretEnv });
+    t.is(await run(both), 'three three ');
+    await engine.terminate(instance, 0);
+    await mkdir(join(world.folder, 'image/etc'), { recursive: true });
+    await writeFile(join(world.folder, 'image/etc/passwd'), 'root:x:0:0::/:/bin/sh\nweb:x:4321:4321::/:/bin/sh\n');
+    const id = await dockerd.docker('create', '--network', 'none', busyboxImage, 'true');
+    await dockerd.docker('cp', join(world.folder, 'image/etc'), `${id}:/`);
+    await dockerd.docker('commit', id, 'selvedge-named-user');
+    await dockerd.docker('rm', id);
+    const { command: _, ...common } = plain.spec;
+    await world.launchAsIs({
+      ...launch,
+      spec: { ...common, engine: 'docker', image: 'selvedge-named-user', command: ['/bin/sleep', '1000'], user: 'web' },
+      mounts: mounts('three '),
+    });
+    t.is(await run('cat /selvedge/secrets/db/password'), 'three ');
+    t.is(await run('stat -L -c "%u %a" /selvedge/secrets/db/password'), '4321 400\n');
+    await engine.terminate(instance, 0);
+    await engine.remove(instance);
+    await t.throwsAsync(stat(secrets), { code: 'ENOENT' });
   });
 
   test.serial('a command that hangs in a container is ended, and others can be run after it', async (t) => {

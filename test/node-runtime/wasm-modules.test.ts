@@ -176,11 +176,10 @@ else {
     const module = await assemble('(module (memory (export "memory") 1) (func (export "_start")))');
     const world = await createWasmWorld(module);
     t.teardown(world.close);
-    const configs = [{ name: 'web', files: [{ path: 'a.wasm', slot: 'slot', sha256: sha256Of(module) }] }];
-    const spec = { ...world.specOf({}), configs, module: { config: 'web', file: 'a.wasm' } };
-    const files = [{ path: 'configs/web/a.wasm', content: module, mode: 0o400 }];
+    const spec = { ...world.specOf({}), module: { config: 'web', file: 'a.wasm' } };
+    const mounts = [{ kind: 'configs' as const, name: 'web', files: [{ path: 'a.wasm', content: module }] }];
     await world.engine.stage(spec, () => t.fail(), never);
-    await world.engine.launch({ ...launchOf(['unused']), spec, files });
+    await world.engine.launch({ ...launchOf(['unused']), spec, mounts });
     t.is((await world.engine.waitForExit(INSTANCE)).status, 0, await world.text('stderr.log'));
   });
 }

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
+import { launchOf } from '../conformance/engine.ts';
 import { eventually } from '../eventually.ts';
 import { skip } from '../skip.ts';
 import { behaveModule, createWasmWorld, INSTANCE, wasmMissing } from './wasm-world.ts';
@@ -95,11 +96,32 @@ else {
   test('its configs are read-only, and its identity is not seen', async (t) => {
     const world = await createWasmWorld(module);
     t.teardown(world.close);
-    const file = (path: string, content: string) => ({ path, content: Buffer.from(content), mode: 0o400 });
-    const files = [file('configs/web/settings', 'from config\n'), file('identity/key.pem', 'secret\n')];
+    const identity = { path: 'identity/key.pem', content: Buffer.from('secret\n'), mode: 0o400 };
+    const mount = (kind: 'configs' | 'secrets', name: string, content: string) => ({
+      ...{ kind, name, files: [{ path: 'settings', content: Buffer.from(content) }] },
+    });
+    const mounts = [mount('configs', 'web', 'from config\n'), mount('secrets', 'db', 'from secret\n')];
     const args = ['read:web/settings', 'write:web/settings', 'read:../identity/key.pem', 'read:identity/key.pem'];
-    const { stdout } = await world.run({ args }, { files });
+    const { stdout } = await world.run({ args }, { files: [identity], mounts });
     t.deepEqual(lines(stdout), ['from config', `${rofs}`, `${notcapable}`, '44']);
+    const secret = await world.run({ args: ['read:db/settings'] }, { mounts: mounts.slice(1) });
+    t.deepEqual(lines(secret.stdout), ['from secret']);
+  });
+
+  test('a secret variable reaches the module alone: no file of the instance holds it, and it means nothing to Node', async (t) => {
+    const world = await createWasmWorld(module);
+    t.teardown(world.close);
+    const secretEnv = { PASSWORD: 'kept to itself', NODE_OPTIONS: '--no-such-option' };
+    const spec = world.specOf({ args: ['env'] });
+    await world.engine.stage(spec, () => undefined, new AbortController().signal);
+    await world.engine.launch({ ...launchOf(['unused']), spec, secretEnv });
+    await world.engine.waitForExit(INSTANCE);
+    t.deepEqual(lines(await world.text('stdout.log')).sort(), [
+      'NODE_OPTIONS=--no-such-option',
+      'PASSWORD=kept to itself',
+    ]);
+    t.is(await world.text('stderr.log'), '');
+    t.false((await world.text('wasm.json')).includes('kept to itself'));
   });
 
   test('memory grows up to its limit, and the module goes on', async (t) => {
