@@ -107,7 +107,7 @@ async function realPorts({
     probe: runProbe,
     freePort: (taken) => pickFreePort('127.0.0.1', taken),
     replicate,
-    openStore: () => createPouchStore({ folder: join(dataFolder, 'store') }),
+    openStore: () => createPouchStore({ clock, folder: join(dataFolder, 'store') }),
     async createMesh(identity) {
       const mesh = await createLibp2pMesh({
         identityPem: identity.toPem(),
