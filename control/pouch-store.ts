@@ -9,11 +9,13 @@ import type { Clock } from '../node-runtime/clock.ts';
 import { createDatabase } from './document-database.ts';
 import {
   DocumentRefusedError,
+  StorageRefusedError,
   StoreClosedError,
   StoreDamagedError,
   StoreLockedError,
   StoreUnavailableError,
 } from './errors.ts';
+import { faultOf } from './level-faults.ts';
 import { createLevelGate, type LevelGate, openLevel } from './level-gate.ts';
 import { revisionsMax } from './limits.ts';
 import { createPouchBackend, type PouchDatabase } from './pouch-backend.ts';
@@ -133,6 +135,8 @@ async function openGate(folder: string, clock: Pick<Clock, 'sleep'>): Promise<Le
       throw new StoreLockedError(folder, error);
     if (/corruption|does not exist|no meta-|checksum|not a valid|missing files/i.test(reason))
       throw new StoreDamagedError(folder, error);
+    const fault = faultOf(error);
+    if (fault !== undefined) throw new StorageRefusedError(folder, error, fault);
     throw new StoreUnavailableError(folder, reason, error);
   }
 }

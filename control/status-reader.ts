@@ -72,6 +72,7 @@ export function createStatusReader({
   identity,
   self,
   linked,
+  conditionsOf,
   lastSeenAt,
 }: {
   fabric: Database;
@@ -81,6 +82,8 @@ export function createStatusReader({
   self: string;
   /** Whether the mesh is linked to a peer now. */
   linked: (peerId: string) => boolean;
+  /** What stands in the way of a node on its box now. */
+  conditionsOf?: (peerId: string) => string[];
   lastSeenAt?: (peerId: string) => number | undefined;
 }): StatusReader {
   const specs = createSpecCompiler();
@@ -107,7 +110,8 @@ export function createStatusReader({
       }
     };
     await Promise.all(Array.from({ length: plannerWritersMax }, worker));
-    return { fabric: identity, self, nodes, applications, configs, placements, mailboxes, linked, lastSeenAt, specs };
+    const found = { nodes, applications, configs, placements, mailboxes };
+    return { fabric: identity, self, ...found, linked, conditionsOf, lastSeenAt, specs };
   };
   const views = async () => fabricViews(await read());
 

@@ -76,10 +76,23 @@ export async function createController(dependencies: {
   verifyChain: VerifyChain;
   verifySigned: VerifySigned;
   isLinked(peerId: PeerId): boolean;
+  /** What stands in the way of a linked node on its box, as it says. */
+  conditionsOf(peerId: PeerId): string[];
   problem(message: string): void;
 }): Promise<Controller> {
-  const { ports, store, bulletin, mesh, membership, issuing, verifyChain, verifySigned, isLinked, problem } =
-    dependencies;
+  const {
+    ports,
+    store,
+    bulletin,
+    mesh,
+    membership,
+    issuing,
+    verifyChain,
+    verifySigned,
+    isLinked,
+    conditionsOf,
+    problem,
+  } = dependencies;
   const { clock, random, disk } = ports;
   const { fabricId, fabricName, node: self } = membership;
   const [issuingCertificate = '', root = ''] = issuing.chain;
@@ -244,6 +257,7 @@ export async function createController(dependencies: {
       identity: { id: fabricId, name: fabricName },
       self,
       linked: isLinked,
+      conditionsOf,
     }),
     ledger,
     revoking,

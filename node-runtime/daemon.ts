@@ -30,6 +30,7 @@ import type { NodeEvent, NodePorts, NodeSettings, Report } from './node-ports.ts
 import type { NodePolicy } from './policy.ts';
 import { runProbe } from './probe.ts';
 import { createProcessEngine } from './process-engine.ts';
+import { createSystemBox } from './system-box.ts';
 import { createSystemClock } from './system-clock.ts';
 import { createSystemRandom } from './system-random.ts';
 
@@ -88,6 +89,7 @@ async function realPorts({
     keys: createNodeKeys(),
     deriveKey: deriveApprovalKey,
     disk,
+    box: createSystemBox(dataFolder),
     engines: createEngines(
       [
         createProcessEngine({

@@ -8,6 +8,7 @@ import type { DeriveKey } from '../pki/approval-proof.ts';
 import type { VerifyChain } from '../pki/identity.ts';
 import type { Keys, PrivateKey } from '../pki/keys.ts';
 import type { Trace } from './actor-system.ts';
+import type { Box } from './box.ts';
 import type { Clock } from './clock.ts';
 import type { Disk } from './disk.ts';
 import type { Engines } from './engines.ts';
@@ -39,6 +40,8 @@ export interface NodePorts {
   /** scrypt, for approval codes. */
   deriveKey: DeriveKey;
   disk: Disk;
+  /** Absent where there is no real one. */
+  box?: Box;
   engines: Engines;
   probe: Probe;
   /** A TCP port of this box that nobody has and that is not among `taken`. */
@@ -85,6 +88,7 @@ export type NodeEventType =
   | 'instance'
   | 'exec'
   | 'problem'
+  | 'mended'
   | 'stopping'
   | 'stopped';
 
