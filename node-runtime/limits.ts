@@ -210,6 +210,12 @@ export const slowDiskMs = 3_000;
 export const diskBytesFreeFull = 8 * 1024 * 1024;
 /** Part of the descriptors in use from which something is wrong: 200 are usual, a router of a large fabric has thousands. */
 export const descriptorsPartMax = 0.9;
+/** Let go when none is left: a few questions on the socket, each with a file or two. */
+export const descriptorsHeldBack = 16;
+/** A node with 500 links and 500 instances has some 3,000. */
+export const descriptorsFewWarn = 4_096;
+/** A node syncs some ten files when it starts and some five for each change. */
+export const fsyncWarnMs = 250;
 /** Conditions that a node tells its neighbours, and the text of each. */
 export const conditionsMax = 8;
 export const conditionCharactersMax = 400;

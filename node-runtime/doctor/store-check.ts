@@ -22,7 +22,7 @@ export function lockHolder(locks: string, inode: number): number | undefined {
   return undefined;
 }
 
-async function holderOf(folder: string): Promise<number | undefined> {
+export async function holderOf(folder: string): Promise<number | undefined> {
   try {
     const { ino } = await stat(join(folder, 'LOCK'));
     return lockHolder(await readFile('/proc/locks', 'utf8'), ino);
