@@ -18,6 +18,7 @@ import { addInstall } from './install.ts';
 import { addLogs } from './logs.ts';
 import { addNodes } from './nodes.ts';
 import { addStatus } from './status.ts';
+import { addSupportBundle } from './support-bundle.ts';
 import { addToken } from './token.ts';
 import { addUninstall } from './uninstall.ts';
 import { addUp } from './up.ts';
@@ -72,7 +73,17 @@ export function createProgram(host: Host): Command {
     addDelete,
     addApplications,
   ];
-  for (const addCommand of [...add, addDescribe, addWait, addLogs, addExec, addEvents, addDoctor, addCompletion])
+  for (const addCommand of [
+    ...add,
+    addDescribe,
+    addWait,
+    addLogs,
+    addExec,
+    addEvents,
+    addDoctor,
+    addSupportBundle,
+    addCompletion,
+  ])
     addCommand(program, host);
   return program;
 }

@@ -51,9 +51,6 @@ test('a daemon without file descriptors goes on, says so, and recovers', async (
 
   const open = readdirSync(`/proc/${daemon.pid}/fd`).length;
   execFileSync('prlimit', ['--pid', String(daemon.pid), `--nofile=${open + 30}:4096`]);
-  const [, , , port] = String((await client.status()).nodes[0]?.addresses[0])
-    .split('/')
-    .slice(1);
   const before = { seconds: processorSeconds(daemon.pid), at: process.hrtime.bigint() };
   const hold = (): void => {
     while (sockets.filter((socket) => !socket.destroyed).length < 60) {
