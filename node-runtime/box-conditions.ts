@@ -3,7 +3,7 @@
 import { faultOf } from '../control/level-faults.ts';
 import { conditionCharactersMax, conditionsMax, descriptorsPartMax, diskBytesFreeFull, slowDiskMs } from './limits.ts';
 
-export type ConditionId = 'disk' | 'disk-slow' | 'descriptors';
+export type ConditionId = 'disk' | 'disk-slow' | 'descriptors' | 'clock';
 export type Judgement = string | undefined;
 
 /** `failure` is that of the last write; undefined when it was done. */
@@ -42,6 +42,15 @@ export function judgeDescriptors(found: { open: number; max: number } | undefine
   const { open, max } = found;
   if (open < max * descriptorsPartMax) return undefined;
   return `${open} of ${max} file descriptors are in use. ${action}.`;
+}
+
+/** Outside the time of its certificate a node is heard by nobody, while all that it runs goes on. */
+export function judgeClock(nowMs: number, span: { beginMs: number; endMs: number } | undefined): Judgement {
+  if (span === undefined || (nowMs >= span.beginMs && nowMs <= span.endMs)) return undefined;
+  const date = (ms: number): string => new Date(ms).toISOString().slice(0, 16).replace('T', ' ');
+  const which =
+    nowMs > span.endMs ? `expired at ${date(span.endMs)} UTC` : `is valid from ${date(span.beginMs)} UTC on`;
+  return `the clock of this box says ${date(nowMs)} UTC, and the certificate of this node ${which}: what it runs goes on, but no other node talks to it. Set the clock if it is wrong (timedatectl set-ntp true).`;
 }
 
 /** As a link carries them. */

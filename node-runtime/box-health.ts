@@ -1,9 +1,16 @@
-// Watches what the box gives this node: does the disk take writes and how fast, are descriptors left. What stands in the way is a condition
+// Watches what the box gives this node: does the disk take writes and how fast, are descriptors left, is the clock right. What stands in the way is a condition
 // for as long as it holds. Called by member.ts, which shows conditions in the status of this node and tells linked ones. It writes
 // nothing while all is well: the node's own writes are looked at.
 
 import type { Box } from './box.ts';
-import { type ConditionId, type Judgement, judgeDescriptors, judgeDisk, judgeSpeed } from './box-conditions.ts';
+import {
+  type ConditionId,
+  type Judgement,
+  judgeClock,
+  judgeDescriptors,
+  judgeDisk,
+  judgeSpeed,
+} from './box-conditions.ts';
 import type { Clock, TimerId } from './clock.ts';
 import type { Disk } from './disk.ts';
 import { boxLookMs, boxWatchMs } from './limits.ts';
@@ -27,6 +34,8 @@ export function createBoxHealth(dependencies: {
   disk: Disk;
   /** Without one only the disk is looked at. */
   box: Box | undefined;
+  /** When this node's certificate is valid; asked for between `start` and `stop`. */
+  span?: () => { beginMs: number; endMs: number } | undefined;
   /** A condition began, or is over. */
   onChanged(id: ConditionId, now: Judgement, before: Judgement): void;
 }): BoxHealth {
@@ -112,6 +121,7 @@ export function createBoxHealth(dependencies: {
         set('descriptors', judgeDescriptors(undefined));
       }
     }
+    set('clock', judgeClock(clock.now(), dependencies.span?.()));
     judge();
     // Not waited for: it may hang, and the look after this one tells so.
     if (failure !== undefined || found.has('disk-slow')) void probe();

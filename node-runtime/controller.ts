@@ -19,7 +19,7 @@ import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import { issueNodeAuthority } from '../pki/certificates.ts';
 import type { AdmissionAnswer, AdmissionRequest, EnrollmentServerDependencies } from '../pki/enrollment-server.ts';
 import type { VerifyChain, VerifySigned } from '../pki/identity.ts';
-import { renewAt, validityOf } from '../pki/rotation.ts';
+import { isIssuedAhead, renewAt, validityOf } from '../pki/rotation.ts';
 import { createSigner } from '../pki/signature.ts';
 import { createTokenBook } from '../pki/token-book.ts';
 import { type Admissions, createAdmissions } from './admissions.ts';
@@ -235,7 +235,9 @@ export async function createController(dependencies: {
       const document = await (await mailbox(name)).get('desired/authority');
       const [certificate] = Array.isArray(document?.chain) ? (document.chain as string[]) : [];
       if (certificate === undefined) continue;
-      if (renewAt(validityOf(fromBase64(certificate)), 0) <= clock.now()) await planner.renewAuthority(name);
+      const validity = validityOf(fromBase64(certificate));
+      const due = renewAt(validity, 0) <= clock.now() || isIssuedAhead(validity, clock.now());
+      if (due) await planner.renewAuthority(name);
     }
   }
 

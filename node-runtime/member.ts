@@ -94,9 +94,13 @@ async function compose(
   const owner = { fabricId, node, peerId: mesh.peerId };
   const health = createBoxHealth({
     ...{ clock, disk: ports.disk, box: ports.box },
-    onChanged(_id, now, before) {
+    // Looked at once everything has started.
+    span: () => authority.span(),
+    onChanged(id, now, before) {
       if (now !== undefined) problem(now);
       else report('mended', `over: ${before}`);
+      // What was issued meanwhile is of the wrong time.
+      if (id === 'clock' && now === undefined) certificates.renewAll();
       links.refresh();
     },
   });

@@ -77,6 +77,39 @@ test('a write that is refused begins a condition, and the first that is not ends
   }
 });
 
+test('a clock outside the time of the certificate is a condition until it is right again', async (t) => {
+  const yearMs = 365 * 86_400_000;
+  const { clock } = world();
+  const told: string[] = [];
+  let offMs = 0;
+  const start = clock.now();
+  const health = createBoxHealth({
+    clock: { ...clock, now: () => clock.now() + offMs },
+    disk: createSimDisk(),
+    box: undefined,
+    span: () => ({ beginMs: start - 86_400_000, endMs: start + 30 * 86_400_000 }),
+    onChanged: (id, now) => told.push(`${id} ${now === undefined ? 'over' : 'begins'}`),
+  });
+  health.start();
+  await clock.advance(boxLookMs * 2);
+  for (const [jumpMs, words] of [
+    [10 * yearMs, /says 2035-\d.*expired at 2026-01-31.*what it runs goes on/],
+    [-yearMs, /says 2025-01.*is valid from 2025-12-31/],
+  ] as const) {
+    told.length = 0;
+    offMs = jumpMs;
+    await clock.advance(boxLookMs * 2);
+    t.regex(health.conditions()[0] ?? '', words);
+    offMs = 0;
+    await clock.advance(boxLookMs * 2);
+    t.deepEqual([health.conditions(), told], [[], ['clock begins', 'clock over']]);
+  }
+  offMs = -3_600_000;
+  await clock.advance(boxLookMs * 2);
+  t.deepEqual(health.conditions(), [], 'an hour back is within every certificate');
+  health.stop();
+});
+
 test('what is no fault of the box is no condition', async (t) => {
   const { health } = world();
   await t.throwsAsync(health.disk.write('../a', 'b'));
