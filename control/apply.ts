@@ -5,7 +5,7 @@ import type { Clock } from '../node-runtime/clock.ts';
 import type { Random } from '../node-runtime/random.ts';
 import { referenceIssues } from './apply-references.ts';
 import { canonicalJson } from './canonical-json.ts';
-import { NotFoundError } from './errors.ts';
+import { ApplyInterruptedError, NotFoundError } from './errors.ts';
 import type { ApplicationRecord, ConfigRecord, SecretRecord } from './fabric.ts';
 import type { Ledger } from './ledger.ts';
 import { secretSaltBytes } from './limits.ts';
@@ -152,10 +152,20 @@ export function createApply({
       ...applications.map(wantedApplication),
     ];
     const applied: AppliedView[] = [];
-    for (const item of wanted) {
-      applied.push(dryRun ? nextDocument(item, await fabric.get(item.id), clock.now()).view : await writeOne(item));
+    try {
+      for (const item of wanted) {
+        applied.push(dryRun ? nextDocument(item, await fabric.get(item.id), clock.now()).view : await writeOne(item));
+      }
+      if (!dryRun) await record(applied);
+    } catch (error) {
+      const stored = applied.filter(({ change }) => change !== 'unchanged');
+      if (dryRun || stored.length === 0) throw error;
+      throw new ApplyInterruptedError(
+        stored.map(({ kind, project, name }) => `${kind} ${project}/${name}`),
+        wanted.length - applied.length,
+        error,
+      );
     }
-    if (!dryRun) await record(applied);
     return { applied, durability: dryRun ? 'local' : await durability() };
   };
 

@@ -158,6 +158,14 @@ export const leavesMax = 1000;
 export const updateAttemptsMax = 20;
 /** Open files of the store's LevelDB: LevelDB's minimum is 74; 27 are usual. */
 export const levelFilesMax = 100;
+/** Free space without which a store that failed is not opened again: a table, a manifest and a new journal beside the old ones. */
+export const storeReopenBytesFree = 1024 * 1024;
+/** Written to see whether the volume takes anything at all. */
+export const storeProbeBytes = 4_096;
+/** A store that refused a write is looked at again this often; a write looks at once. */
+export const storeReopenMs = 2_000;
+/** A read that the box refused (no descriptors) is made again after this. */
+export const storeReadRetryMs = 500;
 /** Documents per batch of replication: bounds memory, and a checkpoint is written after each. */
 export const replicationBatchMax = 32;
 /** Batches of changes that are read ahead of the one that is being written. */

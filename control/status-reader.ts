@@ -73,6 +73,7 @@ export function createStatusReader({
   identity,
   self,
   linked,
+  conditionsOf,
   lastSeenAt,
 }: {
   fabric: Database;
@@ -82,6 +83,8 @@ export function createStatusReader({
   self: string;
   /** Whether the mesh is linked to a peer now. */
   linked: (peerId: string) => boolean;
+  /** What stands in the way of a node on its box now. */
+  conditionsOf?: (peerId: string) => string[];
   lastSeenAt?: (peerId: string) => number | undefined;
 }): StatusReader {
   const specs = createSpecCompiler();
@@ -109,8 +112,8 @@ export function createStatusReader({
       }
     };
     await Promise.all(Array.from({ length: plannerWritersMax }, worker));
-    const records = { nodes, applications, configs, secrets, placements };
-    return { fabric: identity, self, ...records, mailboxes, linked, lastSeenAt, specs };
+    const records = { nodes, applications, configs, secrets, placements, mailboxes };
+    return { fabric: identity, self, ...records, linked, conditionsOf, lastSeenAt, specs };
   };
   const views = async () => fabricViews(await read());
 

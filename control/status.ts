@@ -38,6 +38,7 @@ export interface FabricFacts {
   /** By node name. */
   mailboxes: ReadonlyMap<string, MailboxFacts>;
   linked: (peerId: string) => boolean;
+  conditionsOf?: ((peerId: string) => string[]) | undefined;
   lastSeenAt?: ((peerId: string) => number | undefined) | undefined;
   specs: SpecCompiler;
 }
@@ -164,6 +165,7 @@ function nodeView(record: NodeRecord, wanted: readonly InstanceView[], facts: Fa
   const heard = index.heard.get(record.name) ?? false;
   const lastSeenAt = facts.lastSeenAt?.(record.peerId);
   const { name, peerId, router, controller, labels, engines, admittedAt } = record;
+  const conditions = heard ? (facts.conditionsOf?.(peerId) ?? []) : [];
   const rest = leftovers(name, new Set(wanted.map((view) => view.name)), facts, heard);
   return {
     ...{ name, peerId, router, controller, labels, engines, admittedAt },
@@ -178,6 +180,7 @@ function nodeView(record: NodeRecord, wanted: readonly InstanceView[], facts: Fa
     links: mailbox?.node?.links ?? [],
     addresses: mailbox?.node?.addresses ?? [],
     problems: mailbox?.node?.problems ?? [],
+    ...(conditions.length > 0 && { conditions }),
     instances: [...wanted, ...rest],
   };
 }
@@ -213,6 +216,7 @@ export function fabricStatus(facts: FabricFacts): StatusView {
         `node ${node.name} obeys a newer plan than this controller has: was the controller restored from a backup? See docs/operations.md`,
       );
     } else if (!node.upToDate) problems.push(`node ${node.name} does not obey its newest plan yet`);
+    for (const condition of node.conditions ?? []) problems.push(`node ${node.name}: ${condition}`);
     for (const [engine, reason] of Object.entries(node.unavailableEngines ?? {})) {
       const used = node.instances.some((instance) => instance.engine === engine);
       if (used) problems.push(`node ${node.name}: the engine ${engine} cannot be used: ${reason}`);
@@ -252,6 +256,7 @@ export interface NodeFacts {
     | 'links'
     | 'addresses'
     | 'problems'
+    | 'conditions'
   >;
   /** The plan that is obeyed (its own copy, not the mailbox's). */
   obeyed: Plan | undefined;
@@ -272,7 +277,7 @@ export function nodeStatus({ fabric, node, obeyed, mailbox, controllerReachable 
   });
   const newest = mailbox.plan;
   const upToDate = obeyed !== undefined && (newest === undefined || compareVersions(obeyed, newest) >= 0);
-  const problems: string[] = [];
+  const problems: string[] = [...(node.conditions ?? [])];
   const generation =
     obeyed === undefined ? 'it has no plan yet' : `it goes on with its plan (generation ${obeyed.generation})`;
   if (!controllerReachable) problems.push(`no controller is reachable from ${node.name}; ${generation}`);

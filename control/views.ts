@@ -66,6 +66,8 @@ export interface NodeView {
   links: ObservedLink[];
   addresses: string[];
   problems: { at: number; message: string }[];
+  /** What stands in its way on its box now: a full disk, no descriptors. */
+  conditions?: string[];
   instances: InstanceView[];
 }
 

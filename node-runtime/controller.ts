@@ -21,7 +21,7 @@ import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import { issueNodeAuthority } from '../pki/certificates.ts';
 import type { AdmissionAnswer, AdmissionRequest, EnrollmentServerDependencies } from '../pki/enrollment-server.ts';
 import type { VerifyChain, VerifySigned } from '../pki/identity.ts';
-import { renewAt, validityOf } from '../pki/rotation.ts';
+import { isIssuedAhead, renewAt, validityOf } from '../pki/rotation.ts';
 import { createSigner } from '../pki/signature.ts';
 import { createTokenBook } from '../pki/token-book.ts';
 import { type Admissions, createAdmissions } from './admissions.ts';
@@ -80,10 +80,23 @@ export async function createController(dependencies: {
   verifyChain: VerifyChain;
   verifySigned: VerifySigned;
   isLinked(peerId: PeerId): boolean;
+  /** What stands in the way of a linked node on its box, as it says. */
+  conditionsOf(peerId: PeerId): string[];
   problem(message: string): void;
 }): Promise<Controller> {
-  const { ports, store, bulletin, mesh, membership, issuing, verifyChain, verifySigned, isLinked, problem } =
-    dependencies;
+  const {
+    ports,
+    store,
+    bulletin,
+    mesh,
+    membership,
+    issuing,
+    verifyChain,
+    verifySigned,
+    isLinked,
+    conditionsOf,
+    problem,
+  } = dependencies;
   const { clock, random, disk } = ports;
   const { fabricId, fabricName, node: self } = membership;
   const [issuingCertificate = '', root = ''] = issuing.chain;
@@ -226,7 +239,9 @@ export async function createController(dependencies: {
       const document = await (await mailbox(name)).get('desired/authority');
       const [certificate] = Array.isArray(document?.chain) ? (document.chain as string[]) : [];
       if (certificate === undefined) continue;
-      if (renewAt(validityOf(fromBase64(certificate)), 0) <= clock.now()) await planner.renewAuthority(name);
+      const validity = validityOf(fromBase64(certificate));
+      const due = renewAt(validity, 0) <= clock.now() || isIssuedAhead(validity, clock.now());
+      if (due) await planner.renewAuthority(name);
     }
   }
 
@@ -252,6 +267,7 @@ export async function createController(dependencies: {
       identity: { id: fabricId, name: fabricName },
       self,
       linked: isLinked,
+      conditionsOf,
     }),
     ledger,
     labels: createNodeLabels({ fabric, ledger }),

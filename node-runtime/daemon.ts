@@ -32,6 +32,7 @@ import type { NodeEvent, NodePorts, NodeSettings, Report } from './node-ports.ts
 import type { NodePolicy } from './policy.ts';
 import { runProbe } from './probe.ts';
 import { createProcessEngine } from './process-engine.ts';
+import { createSystemBox } from './system-box.ts';
 import { createSystemClock } from './system-clock.ts';
 import { createSystemRandom } from './system-random.ts';
 import { createWasmEngine } from './wasm-engine.ts';
@@ -97,6 +98,7 @@ async function realPorts({
     keys: createNodeKeys(),
     deriveKey: deriveApprovalKey,
     disk,
+    box: createSystemBox(dataFolder),
     engines: createEngines(
       [
         createProcessEngine({
@@ -121,7 +123,7 @@ async function realPorts({
     async openStore() {
       const folder = join(dataFolder, 'store');
       await closeOldFiles(folder);
-      return createPouchStore({ folder });
+      return createPouchStore({ clock, folder });
     },
     async createMesh(identity) {
       const mesh = await createLibp2pMesh({

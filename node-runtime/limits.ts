@@ -11,6 +11,8 @@ export const observationBurstWrites = 6;
 export const observationPassingMs = 150;
 /** Afterwards one write a period: a crash loop must not fill the mailbox. */
 export const observationPeriodMs = 1_000;
+/** What could not be written (a full disk) is written after this, or what is true by then. */
+export const observationRetryMs = 5_000;
 
 /** One part of a signed announcement: 64 instances with their tickets. */
 export const linkAnnouncementBytesMax = 400_000;
@@ -198,6 +200,27 @@ export const issuingAuthorityWarnMs = 90 * 86_400_000;
 
 /** What the mailbox delivered and could not be stored (a full disk) is looked at again after this. */
 export const planRetryMs = 5_000;
+
+// --- Conditions of the box (box-health.ts) ---
+/** Between two looks while all is well: three system calls. */
+export const boxLookMs = 10_000;
+/** While something is not: what is mended is noticed within this. */
+export const boxWatchMs = 2_000;
+/** The fsync of a small file takes 5 ms on a disk and up to 1 s on a bad card. */
+export const slowDiskMs = 3_000;
+/** Less free than this and LevelDB cannot tidy up (tables of 2 MiB), while single small writes still pass. */
+export const diskBytesFreeFull = 8 * 1024 * 1024;
+/** Part of the descriptors in use from which something is wrong: 200 are usual, a router of a large fabric has thousands. */
+export const descriptorsPartMax = 0.9;
+/** Let go when none is left: a few questions on the socket, each with a file or two. */
+export const descriptorsHeldBack = 16;
+/** A node with 500 links and 500 instances has some 3,000. */
+export const descriptorsFewWarn = 4_096;
+/** A node syncs some ten files when it starts and some five for each change. */
+export const fsyncWarnMs = 250;
+/** Conditions that a node tells its neighbours, and the text of each. */
+export const conditionsMax = 8;
+export const conditionCharactersMax = 400;
 
 // --- Problems that peers bring about (peer-problems.ts) ---
 /** Of one peer in a window: as many as a peer of another version may bring at once; then a summary is enough. */

@@ -23,6 +23,7 @@ const mayImport: Record<Folder, readonly Folder[]> = {
 const exceptions = new Set([
   'control/cli/up.ts -> node-runtime/daemon.ts',
   'control/cli/doctor.ts -> node-runtime/doctor/doctor.ts',
+  'control/cli/bundle-parts.ts -> node-runtime/doctor/doctor.ts',
 ]);
 
 /** Packages that belong to one folder (and to simulations and tests where named). */

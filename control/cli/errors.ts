@@ -48,6 +48,18 @@ export class CommandEndedError extends Error {
   }
 }
 
+/** The file of a support bundle cannot be made, or is there already. */
+export class BundleRefusedError extends CliError {
+  override readonly name = 'BundleRefusedError';
+  readonly id = 'bundle-refused';
+  constructor(path: string, cause: NodeJS.ErrnoException) {
+    super(`${path} cannot be made: ${cause.code === 'EEXIST' ? 'it is there already' : cause.message}`, {
+      action: 'Name another file with --out.',
+      cause,
+    });
+  }
+}
+
 /** Nothing answers on the data folder's socket. */
 export class NoDaemonError extends CliError {
   override readonly name = 'NoDaemonError';

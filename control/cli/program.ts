@@ -19,6 +19,7 @@ import { addInstall } from './install.ts';
 import { addLogs } from './logs.ts';
 import { addNodes } from './nodes.ts';
 import { addStatus } from './status.ts';
+import { addSupportBundle } from './support-bundle.ts';
 import { addToken } from './token.ts';
 import { addUninstall } from './uninstall.ts';
 import { addUp } from './up.ts';
@@ -75,7 +76,17 @@ export function createProgram(host: Host): Command {
     addConfigs,
     addSecrets,
   ];
-  for (const addCommand of [...add, addDescribe, addWait, addLogs, addExec, addEvents, addDoctor, addCompletion])
+  for (const addCommand of [
+    ...add,
+    addDescribe,
+    addWait,
+    addLogs,
+    addExec,
+    addEvents,
+    addDoctor,
+    addSupportBundle,
+    addCompletion,
+  ])
     addCommand(program, host);
   return program;
 }

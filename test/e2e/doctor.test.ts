@@ -19,6 +19,8 @@ interface Report {
 const ofTheBox = new Set([
   'clock',
   'disk-space',
+  'disk-speed',
+  'descriptors',
   'limits',
   'engine-docker',
   'engine-wasm',
