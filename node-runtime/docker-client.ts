@@ -4,6 +4,7 @@
 import { access } from 'node:fs/promises';
 import type { Duplex, Readable } from 'node:stream';
 import type Dockerode from 'dockerode';
+import type { TerminalSize } from '../control/exec-frames.ts';
 import type { Clock } from './clock.ts';
 import { DockerRefusedError, DockerUnavailableError } from './errors.ts';
 import { jsonLines } from './json-lines.ts';
@@ -18,10 +19,23 @@ export interface ContainerEvent {
   Actor?: { Attributes?: Record<string, string> };
 }
 
+export interface ExecRequest {
+  command: string[];
+  input: boolean;
+  env: Record<string, string>;
+  /** One of its own, so big. */
+  terminal: TerminalSize | undefined;
+}
+
 /** A command in a container. */
 export interface ContainerExec {
-  /** Read: frames of Docker's stream format, to the end of the command. Written: its stdin, where it has one. */
-  stream: Duplex;
+  /**
+   * Once. Read: frames of Docker's stream format (of a terminal: its bytes), to the end of the command. Written: its stdin, where it
+   * has one.
+   */
+  start(): Promise<Duplex>;
+  /** Rejects until Docker has started the command. */
+  resize(size: TerminalSize): Promise<void>;
   /** `Pid` is the engine's box's own number. */
   inspect(): Promise<{ Running: boolean; ExitCode: number | null; Pid: number }>;
 }
@@ -73,8 +87,8 @@ export interface DockerClient {
   logs(id: string, options: { tail: number | 'all' }): Promise<Buffer>;
   /** Frames from `since` (seconds with nanoseconds) on; ends with the container's run. */
   followLogs(id: string, options: { since: string }, signal: AbortSignal): Promise<Readable>;
-  /** Runs a command in a running container. */
-  exec(id: string, command: string[], options: { input: boolean }, signal: AbortSignal): Promise<ContainerExec>;
+  /** Prepares a command in a running container. */
+  exec(id: string, request: ExecRequest, signal: AbortSignal): Promise<ContainerExec>;
   /** Lines of JSON; ends when the engine goes. */
   events(labels: Record<string, string>, signal: AbortSignal): Promise<Readable>;
 }
@@ -229,15 +243,26 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
         ),
         signal,
       ),
-    async exec(id, command, { input }, signal) {
-      const made = await ask(
-        'prepare the command',
-        docker.getContainer(id).exec({ Cmd: command, AttachStdin: input, AttachStdout: true, AttachStderr: true }),
-      );
-      const how = { Detach: false, Tty: false, ...(input && { hijack: true, stdin: true }) };
-      const stream = untilAborted(await ask('run the command', made.start(how)), signal) as Duplex;
+    async exec(id, { command, input, env, terminal }, signal) {
+      const asked = {
+        ...{ Cmd: command, AttachStdin: input, AttachStdout: true, AttachStderr: true, abortSignal: signal },
+        Env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
+        // Engines before 23 know no size here.
+        ...(terminal && { Tty: true, ConsoleSize: [terminal.rows, terminal.columns] as [number, number] }),
+      };
+      const made = await ask('prepare the command', docker.getContainer(id).exec(asked)).catch((error: unknown) => {
+        throw signal.aborted ? signal.reason : error;
+      });
+      const how = { Detach: false, Tty: terminal !== undefined, ...(input && { hijack: true, stdin: true }) };
       return {
-        stream,
+        async start() {
+          const stream = (await ask('run the command', made.start(how))) as Duplex;
+          stream.on('error', () => undefined);
+          return stream;
+        },
+        async resize({ rows, columns }) {
+          await ask('resize a terminal', made.resize({ h: rows, w: columns }));
+        },
         inspect: () => ask('describe the command', made.inspect()),
       };
     },

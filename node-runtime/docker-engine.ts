@@ -83,7 +83,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       return standingOf(facts) === 'ended' ? containers.exitOf(instance, facts) : undefined;
     },
   });
-  const commands = createDockerExec({ docker: connected });
+  const commands = createDockerExec({ docker: connected, clock });
   const names = createContainerNames();
   const nameServer = createNameServer({
     knows: names.knows,

@@ -205,6 +205,31 @@ export class ExecFailedError extends Error {
   }
 }
 
+/** Processes that an exec session started and that outlive it. */
+export class ExecLeftError extends Error {
+  override readonly name = 'ExecLeftError';
+  readonly id = 'exec-left';
+  readonly retryable = false;
+  readonly action = 'end it on the box; where Docker runs as another user, let the daemon run as root';
+
+  constructor(instance: string, command: string) {
+    super(`${command} goes on beside ${instance}: the daemon may not see or end its processes`);
+  }
+}
+
+/** A box that cannot give a command a terminal. */
+export class NoTerminalError extends Error {
+  override readonly name = 'NoTerminalError';
+  readonly id = 'no-terminal';
+  readonly retryable = false;
+  readonly action =
+    'install script and stty on the node (Debian: bsdutils, coreutils), or run the command without --tty';
+
+  constructor(reason: string, options?: ErrorOptions) {
+    super(`this node cannot give a process a terminal: ${reason}`, options);
+  }
+}
+
 /** A node runs as many commands beside its workloads as it may. */
 export class ExecBusyError extends Error {
   override readonly name = 'ExecBusyError';

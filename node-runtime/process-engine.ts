@@ -24,6 +24,7 @@ import { type InstanceFolder, openInstanceFolder } from './process-folder.ts';
 import { createProcessLauncher, describeInstance, type ProcessLauncher } from './process-launch.ts';
 import { createProcessLog, type ProcessLog } from './process-log.ts';
 import { detectNames, hostsFile, type Names, type NamesKind } from './process-names.ts';
+import type { ShimTools } from './process-shim.ts';
 import { readStanding, type Standing } from './process-standing.ts';
 import { createProcessTable, type ProcessTable } from './process-table.ts';
 import { findCommand, findShimTools } from './process-tools.ts';
@@ -54,6 +55,7 @@ export interface ProcessEngine extends Engine {
 
 interface Started {
   table: ProcessTable;
+  tools: ShimTools;
   names: Names;
   cgroups: Cgroups;
   launcher: ProcessLauncher;
@@ -110,7 +112,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     const launcher = createProcessLauncher({
       ...{ clock, table, tools, names, cgroups, volumesFolder, nodeExecutableFolder, open, logOf, waits },
     });
-    return { table, names, cgroups, launcher, waits, stopping, maintenance: maintain(stopping.signal) };
+    return { table, tools, names, cgroups, launcher, waits, stopping, maintenance: maintain(stopping.signal) };
   }
 
   async function instancesOnDisk(): Promise<string[]> {
@@ -265,11 +267,12 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     },
 
     async exec(instance, command, options) {
-      const { names } = running();
+      const { table, tools, names } = running();
       checkCommand(instance, command);
       const standing = await standingOf(instance);
       if (standing.kind !== 'running') throw new InstanceUnknownError(instance);
-      return execBeside({ clock, standing, folder: open(instance), names, nodeExecutableFolder }, command, options);
+      const beside = { clock, table, tools, standing, folder: open(instance), names, nodeExecutableFolder };
+      return execBeside(beside, command, options);
     },
 
     async *logs(instance, options, signal) {
