@@ -51,7 +51,6 @@ export async function execBeside(beside: ProcessExec, command: string[], options
   const cwd = await folderOf(standing, folder);
   const cover = await coverDescriptors();
   let child: ChildProcess;
-  let exited: Promise<unknown[]>;
   try {
     signal.throwIfAborted();
     const [file, ...rest] = line.command as [string, ...string[]];
@@ -66,11 +65,9 @@ export async function execBeside(beside: ProcessExec, command: string[], options
         ...(terminal === undefined ? covered : ['pipe' as const, ...covered.slice(1)]),
       ],
     });
-    exited = once(child, 'exit');
-    exited.catch(() => undefined);
   } finally {
-    // The child has its own.
-    await cover.close();
+    // The child has its own. Nobody waits: what comes before somebody reads is lost.
+    cover.close().catch(() => undefined);
   }
   const killGroup = () => void (child.pid !== undefined && sendSignal(-child.pid, 'SIGKILL'));
   const { stdin, stdout, stderr } = child;
@@ -91,7 +88,7 @@ export async function execBeside(beside: ProcessExec, command: string[], options
     if (session !== undefined) feedInput(session.input, stdin as Writable).catch(() => undefined);
     if (terminal !== undefined && terminalTools !== undefined)
       followSizes(terminalTools, told as Readable, terminal.resizes, over.signal).catch(() => undefined);
-    const [status, ended] = (await exited.catch((error: Error) => {
+    const [status, ended] = (await once(child, 'exit').catch((error: Error) => {
       throw new ExecFailedError(instance, command[0] ?? '', error.message, { cause: error });
     })) as [number | null, NodeJS.Signals | null];
     over.abort();
