@@ -40,6 +40,8 @@ export interface DaemonOptions extends NodeSettings {
   port: number;
   /** CIDR of at most 20 bits, from which containers and the services that they call get their addresses. */
   containerRange?: string;
+  /** File with credentials for registries of images, absolute. */
+  registryAuth?: string;
   /** What workloads may have of this box; nothing by default. */
   policy?: NodePolicy;
   onEvent?: (event: DaemonEvent) => void;
@@ -69,6 +71,7 @@ async function realPorts({
   dataFolder,
   port,
   containerRange,
+  registryAuth,
   policy,
   trace,
   onEvent,
@@ -98,6 +101,7 @@ async function realPorts({
           clock,
           dockerHost: process.env['DOCKER_HOST'],
           ...(containerRange !== undefined && { range: containerRange }),
+          ...(registryAuth !== undefined && { registryAuth }),
         }),
       ],
       { policy, kept: createKeptLogs({ disk, clock, onProblem }) },

@@ -6,9 +6,11 @@ import type { Duplex, Readable } from 'node:stream';
 import type Dockerode from 'dockerode';
 import type { TerminalSize } from '../control/exec-frames.ts';
 import type { Clock } from './clock.ts';
+import { asBuffer, isFor, untilAborted } from './docker-answers.ts';
 import { DockerRefusedError, DockerUnavailableError } from './errors.ts';
 import { jsonLines } from './json-lines.ts';
 import { DOCKER_ANSWER_MS, DOCKER_PING_MS, DOCKER_PULL_MS } from './limits.ts';
+import type { RegistryCredentials } from './registry-auth.ts';
 
 export type ContainerFacts = Dockerode.ContainerInspectInfo;
 export type ContainerOptions = Dockerode.ContainerCreateOptions;
@@ -76,7 +78,7 @@ export interface DockerClient {
   /** Resolves when it is there; `onStep` hears each line that Docker says meanwhile. Ends when the signal aborts. */
   pull(
     reference: string,
-    platform: string | undefined,
+    how: { platform?: string | undefined; credentials?: RegistryCredentials | undefined },
     onStep: (step: PullStep) => void,
     signal: AbortSignal,
   ): Promise<void>;
@@ -196,12 +198,13 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
       const facts = await unless([404], ask('describe an image', docker.getImage(reference).inspect()));
       return facts === undefined || !isFor(platform, facts) ? undefined : facts.Id;
     },
-    async pull(reference, platform, onStep, signal) {
+    async pull(reference, { platform, credentials }, onStep, signal) {
       const what = `pull ${reference}`;
       const read = async (): Promise<void> => {
         const stream = await docker.pull(reference, {
           abortSignal: signal,
           ...(platform !== undefined && { platform }),
+          ...(credentials !== undefined && { authconfig: credentials }),
         });
         for await (const step of jsonLines<PullStep>(stream as Readable)) {
           if (step.error !== undefined) throw new DockerRefusedError(what, step.error);
@@ -272,32 +275,4 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
         signal,
       ),
   };
-}
-
-/** An image says its variant only where it has one. */
-function isFor(
-  platform: string | undefined,
-  facts: { Os: string; Architecture: string; Variant?: string | undefined },
-): boolean {
-  if (platform === undefined) return true;
-  const [os, architecture, variant] = platform.split('/');
-  const other =
-    variant !== undefined && facts.Variant !== undefined && facts.Variant !== '' && facts.Variant !== variant;
-  return facts.Os === os && facts.Architecture === architecture && !other;
-}
-
-/** dockerode's own way to abort reports an error that nobody can catch while the stream is not being read. */
-function untilAborted(stream: NodeJS.ReadableStream, signal: AbortSignal): Readable {
-  const readable = stream as Readable;
-  const end = (): void => void readable.destroy();
-  readable.on('error', () => undefined);
-  readable.once('close', () => signal.removeEventListener('abort', end));
-  signal.addEventListener('abort', end, { once: true });
-  if (signal.aborted) end();
-  return readable;
-}
-
-/** dockerode gives parsed JSON when a body happens to be JSON; frames with their binary head never are. */
-function asBuffer(body: unknown): Buffer {
-  return Buffer.isBuffer(body) ? body : Buffer.from(typeof body === 'string' ? body : '');
 }

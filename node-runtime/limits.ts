@@ -238,6 +238,8 @@ export const execResizeTries = 20;
 /** To find and kill what a session has left: processes that fork meanwhile are found in the next round. */
 export const execEndMs = 2_000;
 export const execEndRoundMs = 20;
+/** Of the file with credentials for registries: hundreds of them. */
+export const registryAuthBytesMax = 256 * 1024;
 /** Of an exec probe's output: a reason needs no more. */
 export const probeOutputBytesMax = 4 * 1024;
 
