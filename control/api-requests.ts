@@ -6,6 +6,7 @@ import { RequestRefusedError } from './errors.ts';
 import type { RouterMode } from './fabric.ts';
 import {
   eventPageMax,
+  labelsMax,
   logGrepCharactersMax,
   logTailMax,
   manifestDocumentsMax,
@@ -60,6 +61,13 @@ export const revokeSchema = z
     reason: z.string().max(revocationReasonCharactersMax).describe('a text of at most 200 characters').default(''),
   })
   .describe('{reason}');
+
+export const labelSchema = z
+  .strictObject({
+    set: z.record(z.string(), z.string()).default({}).describe('an object of strings'),
+    remove: z.array(z.string()).max(labelsMax).default([]).describe('a list of keys'),
+  })
+  .describe('{set, remove}');
 
 export const windowSchema = z
   .strictObject({

@@ -9,6 +9,7 @@ import {
   approveSchema,
   denySchema,
   downSchema,
+  labelSchema,
   readBody,
   readFlag,
   readLimit,
@@ -29,6 +30,7 @@ import {
 } from './errors.ts';
 import { logFollowersMax, requestBytesMax } from './limits.ts';
 import { logStream } from './log-stream.ts';
+import type { LabelChange } from './node-labels.ts';
 import { internalProblem, makeProblem, problemOf, problemType } from './problems.ts';
 import type {
   ApplicationView,
@@ -37,6 +39,7 @@ import type {
   EventView,
   GoneInstanceView,
   InstanceView,
+  LabelledView,
   NodeView,
   PendingView,
   Problem,
@@ -69,6 +72,8 @@ export interface NodeFunctions {
 export interface FabricFunctions {
   nodes(): Promise<NodeView[]>;
   nodeNamed(name: string): Promise<NodeView | undefined>;
+  /** Gives a node labels and takes some away. */
+  labelNode(name: string, change: LabelChange): Promise<LabelledView>;
   /** Takes a node out of the fabric for good; again: nothing more happens. */
   revokeNode(name: string, reason: string): Promise<RevokedView>;
   /** The same, and forgets its record. */
@@ -196,6 +201,10 @@ function addFabricRoutes(app: Hono, options: FabricFunctions): void {
   app.get('/v1/nodes/:name', async (context) => {
     const name = context.req.param('name');
     return context.json(found(await options.nodeNamed(name), 'node', name, actions.node));
+  });
+  app.post('/v1/nodes/:name/labels', async (context) => {
+    const change = readBody(labelSchema, await readJson(context));
+    return context.json(await options.labelNode(context.req.param('name'), change));
   });
   app.post('/v1/nodes/:name/revoke', async (context) => {
     const { reason } = readBody(revokeSchema, await readJson(context));

@@ -2,6 +2,7 @@
 // reason and never an exception in the middle of planning. Called by the planner and the views; it must never write.
 
 import { z } from 'zod';
+import { deviceNeeds } from './devices.ts';
 import { dockerFields, volume } from './docker-options.ts';
 import type { ApplicationRecord, ConfigRecord, NodeRecord, PlacementRecord } from './fabric.ts';
 import { microservicesMax, replicasMax } from './limits.ts';
@@ -21,6 +22,14 @@ const node = z.looseObject({
   labels: texts,
   engines: z.array(z.string()),
   unavailableEngines: texts.optional(),
+  placementHardware: z
+    .looseObject({
+      arch: z.string(),
+      memoryBytes: count,
+      devices: z.array(z.looseObject({ id: z.string(), kind: z.string(), paths: z.array(z.string()) })),
+      devicesAllowed: z.boolean(),
+    })
+    .optional(),
   authorityPublicKey: z.string(),
   issueNumber: count,
   admittedAt: z.number(),
@@ -59,7 +68,12 @@ const common = z.looseObject({
     })
     .optional(),
   replicas: count.max(replicasMax),
-  placement: z.looseObject({ node: label.optional(), labels: texts.optional() }),
+  placement: z.looseObject({
+    node: label.optional(),
+    labels: texts.optional(),
+    arch: z.string().optional(),
+    devices: deviceNeeds.optional(),
+  }),
   volumes: z.array(volume).optional(),
   startup: probe.optional(),
   readiness: probe.optional(),

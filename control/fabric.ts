@@ -1,5 +1,7 @@
 // Documents of the fabric database (controllers only) and the observed documents of mailboxes. Types only.
 
+import type { DeviceNeed } from './devices.ts';
+import type { Device, Hardware } from './hardware.ts';
 import type { EngineSpec, PlanVersion, PortSpec, ProbeKind, Probes, Resources, VolumeSpec } from './plan.ts';
 
 export type RouterMode = 'interior' | 'edge';
@@ -18,6 +20,8 @@ export interface NodeRecord {
   engines: string[];
   /** Those of them that cannot be used now, and why: nothing new is placed on them. */
   unavailableEngines?: Record<string, string>;
+  /** What of its box placement looks at, as it said last; undefined for nodes that never said. */
+  placementHardware?: PlacementHardware;
   /** SubjectPublicKeyInfo of the node's authority key, base64 DER. */
   authorityPublicKey: string;
   issueNumber: number;
@@ -25,6 +29,15 @@ export interface NodeRecord {
   admittedBy: 'founding' | 'token' | 'approval' | 'window';
   /** Its membership was taken away for good: nothing is placed on it, and it has no mailbox. The bulletin's fact is what others obey. */
   revoked?: { at: number; reason: string };
+}
+
+/** Of a node's box. */
+export interface PlacementHardware {
+  arch: string;
+  memoryBytes: number;
+  devices: Pick<Device, 'id' | 'kind' | 'paths' | 'links' | 'vendor' | 'product' | 'serial' | 'partOf'>[];
+  /** Containers may have devices there. */
+  devicesAllowed: boolean;
 }
 
 export type MicroserviceSpec = EngineSpec &
@@ -36,7 +49,7 @@ export type MicroserviceSpec = EngineSpec &
     resources?: Resources;
     volumes?: VolumeSpec[];
     replicas: number;
-    placement: { node?: string; labels?: Record<string, string> };
+    placement: { node?: string; labels?: Record<string, string>; arch?: string; devices?: DeviceNeed[] };
     healthyAfterMs?: number;
     dependsOn: string[];
     restart: 'always' | 'on-failure' | 'never';
@@ -175,6 +188,10 @@ export interface ObservedNode {
   engines?: ObservedEngine[];
   /** What it lets workloads have of its box; absent in what older nodes wrote. */
   policy?: { allow: string[]; images?: string[] };
+  /** What its box has; absent in what older nodes wrote. */
+  hardware?: Hardware;
+  /** Where it is, as its operator says. */
+  location?: string;
   /** The plan that is obeyed; undefined before the first. */
   version?: PlanVersion;
   /** False when no controller is linked. */

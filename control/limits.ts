@@ -233,3 +233,20 @@ export const policyItemsMax = 64;
 export const volumesMax = 64;
 export const containerLabelsMax = 64;
 export const extraHostsMax = 64;
+
+// --- Hardware (hardware.ts, devices.ts) ---
+/** Devices in what a node says of its box: two full USB hubs with all that is in them; a hostile one brings no more. */
+export const hardwareDevicesMax = 64;
+/** Network interfaces and drives of a box, without those of containers. */
+export const hardwareNetworksMax = 32;
+export const drivesMax = 32;
+/** Paths of one device: a camera has up to four, a graphics card two. */
+export const devicePathsMax = 8;
+/** Of a device's name or serial number. USB allows 126; a table has room for less. */
+export const deviceTextCharactersMax = 64;
+/** An id has vendor, product, the serial number with its escapes, and the place. */
+export const deviceIdCharactersMax = 300;
+/** Devices that one microservice may ask for. */
+export const deviceNeedsMax = 16;
+/** Of the text that says where a node is. */
+export const locationCharactersMax = 120;

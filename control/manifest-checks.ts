@@ -3,6 +3,7 @@
 
 import { dockerOptionsOf } from './docker-options.ts';
 import { applicationInstancesMax, configBytesMax, configFileBytesMax, envBytesMax } from './limits.ts';
+import { checkDevices } from './manifest-devices.ts';
 import type { FieldIssue } from './manifest-issues.ts';
 import {
   commandForm,
@@ -145,6 +146,7 @@ function checkMicroservice(microservice: ParsedMicroservice, at: Path): FieldIss
   return [
     ...issues,
     ...checkVolumes(microservice, [...at, 'volumes']),
+    ...checkDevices(microservice, [...at, 'placement', 'devices']),
     ...checkPorts(microservice, at),
     ...duplicates(microservice.configs, (index) => [...at, 'configs', index]),
     ...duplicates(microservice.dependsOn, (index) => [...at, 'dependsOn', index]),

@@ -2,6 +2,7 @@
 // accepted form that a refusal repeats. What concerns more than one field is in manifest-checks.ts, never here.
 
 import { z } from 'zod';
+import { deviceNeeds } from './devices.ts';
 import { dockerFields, volume } from './docker-options.ts';
 import {
   commandWordCharactersMax,
@@ -69,6 +70,21 @@ const words = z
   )
   .min(1)
   .max(commandWordsMax);
+
+/** As Node.js calls them, and as `nodes describe` prints them. */
+const architectures = [
+  'x64',
+  'arm64',
+  'arm',
+  'ia32',
+  'riscv64',
+  'loong64',
+  'ppc64',
+  's390x',
+  'mips',
+  'mipsel',
+] as const;
+const architectureForm = 'x64 (others say amd64), arm64 (aarch64), arm, ia32, riscv64, … as `nodes describe` says';
 
 export const commandForm = 'a list of strings, the program first: [node, server.js]';
 export const probeForm = '{http: {path: /health, port: http}}, {tcp: {port: http}} or {exec: {command: [check]}}';
@@ -159,9 +175,11 @@ const microservice = z
       .strictObject({
         node: label.optional(),
         labels: z.record(labelKey, labelValue).describe('an object of strings: {site: north}').optional(),
+        arch: z.enum(architectures).describe(architectureForm).optional(),
+        devices: deviceNeeds.optional(),
       })
       .default({})
-      .describe('{node: box2} or {labels: {selvedge/router: edge}}'),
+      .describe('{node: box2}, {labels: {selvedge/router: edge}}, arch or devices, each as wanted'),
     resources: resources.optional(),
     volumes: z.array(volume).max(volumesMax).describe('a list: [{name: data, path: /var/lib/data}]').optional(),
     probes: probes.default({}).describe('{startup: {…}, readiness: {…}, liveness: {…}}, each as wanted'),

@@ -1,6 +1,7 @@
 // Manifests: what operators declare, checked and turned into specs. Called by apply.ts (and by the CLI before it sends anything).
 // Everything is checked before anything is returned; it must never read or write the fabric.
 
+import { toNeed } from './devices.ts';
 import { dockerFieldNames, dockerOptionsOf } from './docker-options.ts';
 import { ManifestError } from './errors.ts';
 import type { MicroserviceSpec } from './fabric.ts';
@@ -180,6 +181,9 @@ function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
     placement: {
       ...(placement.node !== undefined && { node: placement.node }),
       ...(placement.labels !== undefined && { labels: placement.labels }),
+      ...(placement.arch !== undefined && { arch: placement.arch }),
+      ...(placement.devices !== undefined &&
+        placement.devices.length > 0 && { devices: placement.devices.map(toNeed) }),
     },
     ...(workingDirectory !== undefined && { workingDirectory }),
     ...toProbes(probes),

@@ -1,5 +1,7 @@
 // The plan: the one signed document that says everything a node must run. Types only: what is signed, what is compared.
 
+import type { DeviceNeed } from './devices.ts';
+
 /** Which plan is newer: compared in this order. */
 export interface PlanVersion {
   epoch: number;
@@ -117,6 +119,8 @@ export type WorkloadSpec = EngineSpec &
     configs: ConfigMount[];
     resources?: Resources;
     volumes?: VolumeSpec[];
+    /** It starts when these are there, and stops when one goes. */
+    deviceNeeds?: DeviceNeed[];
     /** Left out where it is the default: a specification's hash outlives versions of the program. */
     healthyAfterMs?: number;
     restart: 'always' | 'on-failure' | 'never';

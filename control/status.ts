@@ -9,8 +9,9 @@ import type {
   ObservedNode,
   PlacementRecord,
 } from './fabric.ts';
+import { readHardware } from './hardware.ts';
 import { instanceView, isSettled } from './instance-views.ts';
-import { policyItemsMax, statusProblemsMax } from './limits.ts';
+import { locationCharactersMax, policyItemsMax, statusProblemsMax } from './limits.ts';
 import { instanceName } from './placement.ts';
 import type { Plan, PlannedInstance, PlanVersion } from './plan.ts';
 import { compareVersions, isVersion } from './plan-version.ts';
@@ -144,6 +145,16 @@ function policyOf(node: ObservedNode | undefined): Pick<NodeView, 'policy'> {
   return { policy: { allow: texts(allow), ...(images !== undefined && { images: texts(images) }) } };
 }
 
+/** The same. */
+function boxOf(node: ObservedNode | undefined): Pick<NodeView, 'hardware' | 'location'> {
+  const hardware = readHardware(node?.hardware);
+  const location: unknown = node?.location;
+  return {
+    ...(hardware && { hardware }),
+    ...(typeof location === 'string' && { location: location.slice(0, locationCharactersMax) }),
+  };
+}
+
 function nodeView(record: NodeRecord, wanted: readonly InstanceView[], facts: FabricFacts, index: Index): NodeView {
   const mailbox = facts.mailboxes.get(record.name);
   const heard = index.heard.get(record.name) ?? false;
@@ -158,6 +169,7 @@ function nodeView(record: NodeRecord, wanted: readonly InstanceView[], facts: Fa
     ...(lastSeenAt !== undefined && { lastSeenAt }),
     ...versionOf(mailbox),
     ...policyOf(mailbox?.node),
+    ...boxOf(mailbox?.node),
     upToDate: planLead(mailbox) === 0,
     links: mailbox?.node?.links ?? [],
     addresses: mailbox?.node?.addresses ?? [],
@@ -225,7 +237,17 @@ export interface NodeFacts {
   fabric: { id: string; name: string };
   node: Pick<
     NodeView,
-    'name' | 'peerId' | 'router' | 'controller' | 'labels' | 'engines' | 'links' | 'addresses' | 'problems'
+    | 'name'
+    | 'peerId'
+    | 'router'
+    | 'controller'
+    | 'labels'
+    | 'engines'
+    | 'hardware'
+    | 'location'
+    | 'links'
+    | 'addresses'
+    | 'problems'
   >;
   /** The plan that is obeyed (its own copy, not the mailbox's). */
   obeyed: Plan | undefined;

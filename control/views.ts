@@ -9,6 +9,7 @@ import type {
   ObservedLink,
   RouterMode,
 } from './fabric.ts';
+import type { Hardware } from './hardware.ts';
 import type { PlanVersion, PortSpec } from './plan.ts';
 
 export interface InstanceView {
@@ -51,6 +52,10 @@ export interface NodeView {
   unavailableEngines?: Record<string, string>;
   /** What it lets workloads have of its box, and the only images it runs, where it says so. */
   policy?: { allow: string[]; images?: string[] };
+  /** What its box has, as it said last. */
+  hardware?: Hardware;
+  /** Where it is, in its operator's words. */
+  location?: string;
   state: 'connected' | 'unreachable' | 'revoked';
   revoked?: { at: number; reason: string };
   admittedAt?: number;
@@ -129,6 +134,14 @@ export interface ApprovedView {
   node: string;
   peerId: string;
   router: RouterMode;
+}
+
+/** A node whose labels were changed. */
+export interface LabelledView {
+  node: string;
+  labels: Record<string, string>;
+  /** False when it had them so already. */
+  changed: boolean;
 }
 
 /** A node whose membership was taken away. */

@@ -84,6 +84,7 @@ export function createSpecCompiler(): SpecCompiler {
       }
       const { env, ports, resources, volumes, startup, readiness, liveness, restart, healthyAfterMs, stopTimeoutMs } =
         microservice;
+      const { devices: deviceNeeds = [] } = microservice.placement;
       const spec: WorkloadSpec = {
         ...engineSpec(microservice),
         env,
@@ -92,6 +93,7 @@ export function createSpecCompiler(): SpecCompiler {
         // What is not said is left out: the hash of what runs must not change with a version that knows more.
         ...(resources !== undefined && { resources }),
         ...(volumes !== undefined && { volumes }),
+        ...(deviceNeeds.length > 0 && { deviceNeeds }),
         ...(startup !== undefined && { startup }),
         ...(readiness !== undefined && { readiness }),
         ...(liveness !== undefined && { liveness }),

@@ -6,6 +6,7 @@ import { getRecord, listRecords } from '../control/documents.ts';
 import type { NodeRecord } from '../control/fabric.ts';
 import { createLease } from '../control/lease.ts';
 import { createLedger, type Ledger } from '../control/ledger.ts';
+import { createNodeLabels, type NodeLabels } from '../control/node-labels.ts';
 import { checkLabels, createNodeRegistry } from '../control/nodes.ts';
 import { createObservedBounds, type ObservedBounds } from '../control/observed-bounds.ts';
 import type { MicroserviceName, Plan, PlanVersion } from '../control/plan.ts';
@@ -52,6 +53,7 @@ export interface Controller {
   mailboxOf(peerId: PeerId): Promise<{ node: string; database: Database; guard: WriteGuard } | undefined>;
   peerOf(node: string): Promise<PeerId | undefined>;
   /** Takes nodes out of the fabric: reaches every connected node within seconds. */
+  readonly labels: NodeLabels;
   readonly revoking: Revoking;
   /** An enrollment was refused. */
   refused(peerId: PeerId, reason: string): void;
@@ -246,6 +248,7 @@ export async function createController(dependencies: {
       linked: isLinked,
     }),
     ledger,
+    labels: createNodeLabels({ fabric, ledger }),
     revoking,
 
     async start() {

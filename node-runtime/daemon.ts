@@ -20,6 +20,7 @@ import { createEngines } from './engines.ts';
 import { createExecRouting } from './exec-routing.ts';
 import { createFileDisk } from './file-disk.ts';
 import { pickFreePort, portIfFree } from './free-port.ts';
+import { createSystemHardware } from './hardware/system-hardware.ts';
 import { createInstanceLogs } from './instance-logs.ts';
 import { createKeptLogs } from './kept-logs.ts';
 import { tunnelPort } from './limits.ts';
@@ -44,6 +45,10 @@ export interface DaemonOptions extends NodeSettings {
   registryAuth?: string;
   /** What workloads may have of this box; nothing by default. */
   policy?: NodePolicy;
+  /** Where the box is, in its operator's words. */
+  location?: string;
+  /** The root below which devices are found, for tests; no option of the program and no variable sets it. */
+  hardwareRoot?: string;
   onEvent?: (event: DaemonEvent) => void;
   /** Each step of each actor, for `up --trace`. */
   trace?: Trace;
@@ -73,6 +78,8 @@ async function realPorts({
   containerRange,
   registryAuth,
   policy,
+  location,
+  hardwareRoot = '/',
   trace,
   onEvent,
 }: DaemonOptions): Promise<NodePorts & { mesh(): Promise<Awaited<ReturnType<typeof createLibp2pMesh>>> }> {
@@ -106,6 +113,7 @@ async function realPorts({
       ],
       { policy, kept: createKeptLogs({ disk, clock, onProblem }) },
     ),
+    hardware: createSystemHardware({ clock, root: hardwareRoot, arch: process.arch, dataFolder }),
     probe: runProbe,
     freePort: (taken) => pickFreePort('127.0.0.1', taken),
     replicate,
@@ -133,6 +141,7 @@ async function realPorts({
       }),
     platform: { arch: process.arch, os: process.platform },
     hostName: hostname(),
+    ...(location !== undefined && { location }),
     software: softwareVersion(),
     ...(trace && { trace }),
   };
@@ -184,6 +193,7 @@ function apiOptions(input: {
     ...functions,
     nodes: () => controller().status.nodes(),
     nodeNamed: (name) => controller().status.node(name),
+    labelNode: (name, change) => controller().labels.change(name, change),
     revokeNode: (name, reason) => controller().revoking.revoke(name, reason),
     removeNode: (name, reason) => controller().revoking.remove(name, reason),
     applications: () => controller().status.applications(),

@@ -52,7 +52,7 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
       Init: place.init,
       // The instance's actor restarts, with back-off and with a reason.
       RestartPolicy: { Name: 'no' },
-      ...rights(spec),
+      ...rights(spec, launch.devices ?? []),
       ...limits(spec),
       NetworkMode: place.network,
       Mounts: [
@@ -101,16 +101,26 @@ function mountOf(
 type MountSettings = NonNullable<HostConfig['Mounts']>[number];
 
 /** Nobody pings or forges packets unasked. A privileged container is everything that root is, which these would contradict. */
-function rights({ privileged, capabilities = {}, readOnlyRoot, devices }: DockerOptions): HostConfig {
+function rights(
+  { privileged, capabilities = {}, readOnlyRoot, devices = [] }: DockerOptions,
+  given: NonNullable<Launch['devices']>,
+): HostConfig {
   const { add = [], drop = [] } = capabilities;
   const asked = add.includes('NET_RAW') || add.includes('ALL') || drop.includes('NET_RAW') || drop.includes('ALL');
+  const named = devices.map((path) => ({ host: path, path }));
+  // One that is asked for by its path as well is there once.
+  const mapped = [...named, ...given.filter(({ path }) => !devices.includes(path))];
   const dropped = asked ? drop : ['NET_RAW', ...drop];
   return {
     ...(privileged ? { Privileged: true } : { CapDrop: dropped, SecurityOpt: ['no-new-privileges'] }),
     ...(add.length > 0 && !privileged && { CapAdd: add }),
     ...(readOnlyRoot && { ReadonlyRootfs: true }),
-    ...(devices && {
-      Devices: devices.map((path) => ({ PathOnHost: path, PathInContainer: path, CgroupPermissions: 'rwm' })),
+    ...(mapped.length > 0 && {
+      Devices: mapped.map(({ host, path }) => ({
+        PathOnHost: host,
+        PathInContainer: path,
+        CgroupPermissions: given.some((one) => one.path === path) ? 'rw' : 'rwm',
+      })),
     }),
   };
 }

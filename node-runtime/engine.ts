@@ -29,6 +29,8 @@ export interface Launch {
   hosts: { address: string; names: string[] }[];
   /** Files to lay under the instance's folder before the start, paths relative to it. */
   files: { path: string; content: Uint8Array; mode: number }[];
+  /** Devices that it was given: where they are on this box, and in a container. */
+  devices?: { host: string; path: string }[];
 }
 
 export interface Exit {

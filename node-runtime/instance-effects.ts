@@ -9,6 +9,7 @@ import type { ServiceNetwork, WorkloadCredential } from '../mesh/service-network
 import type { EngineInstance, Exit, InstanceNetwork, Launch } from './engine.ts';
 import type { Engines } from './engines.ts';
 import { InstanceRunningError } from './errors.ts';
+import type { DeviceClaims } from './hardware/device-claims.ts';
 import { type HostPorts, hostPortsOf, identityFiles, launchOf, listenHost, listensOf } from './launch.ts';
 import type { ProbeTarget } from './probe.ts';
 import type { WorkloadCertificates } from './workload-certificates.ts';
@@ -35,6 +36,7 @@ export interface InstanceEffectsDependencies {
   files(): ReadonlyMap<string, Uint8Array>;
   /** Undefined when the instance is gone meanwhile. */
   placeOf(instance: string): InstancePlace | undefined;
+  devices: Pick<DeviceClaims, 'given'>;
   places(): Iterable<InstancePlace>;
   onProgress(instance: string, progress: string): void;
   /** Its engine runs an instance already, from before it was away. */
@@ -92,6 +94,7 @@ export function createInstanceEffects(dependencies: InstanceEffectsDependencies)
     return launchOf({
       ...{ planned, node, hostPorts, network, attached, credential, bundlePem },
       files: dependencies.files(),
+      given: dependencies.devices.given(planned.name, planned.spec.engine),
     });
   }
 

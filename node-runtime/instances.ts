@@ -11,12 +11,14 @@ import type { ActorSystem } from './actor-system.ts';
 import type { Clock } from './clock.ts';
 import type { EngineInstance } from './engine.ts';
 import type { Engines } from './engines.ts';
+import type { DeviceClaims } from './hardware/device-claims.ts';
 import { createInstanceEffects, type InstancePlace, type Probe } from './instance-effects.ts';
 import { isPassing, observationOf } from './instance-observation.ts';
 import { hostPortsOf, identityFiles } from './launch.ts';
 import { renameRetryMs, stopKillMarginMs } from './limits.ts';
 import type { ObeyedPlan } from './obeyed-plan.ts';
 import type { Observer } from './observer.ts';
+import { endsNow } from './stop-order.ts';
 import type { WorkloadCertificates } from './workload-certificates.ts';
 
 export interface InstancesDependencies {
@@ -31,6 +33,7 @@ export interface InstancesDependencies {
   probe: Probe;
   freePort: (taken: ReadonlySet<number>) => Promise<number>;
   bundlePem: string;
+  devices: DeviceClaims;
   /** What an earlier daemon of this node said of its instances last. */
   observedBefore(): Promise<readonly ObservedInstance[]>;
   /** Why the instance must wait (certificate cover, dependencies), or undefined. */
@@ -47,6 +50,8 @@ export interface Instances {
   obey(obeyed: ObeyedPlan): void;
   /** What held instances back may be gone. */
   recheck(): void;
+  /** Devices came or went: who lost one stops, who waits for one looks again. */
+  devicesChanged(): void;
   /** Those that run, with the ticket to announce. */
   announced(): { instance: string; ready: boolean; ticket: string }[];
   /** Microservices that have a ready instance here: `<project>.<application>.<microservice>`. */
@@ -128,6 +133,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     if (snapshot.status === 'done') {
       supervised.delete(instance);
       observer.forget(`observed/instance/${instance}`);
+      dependencies.devices.release(instance);
       if (entry.ready) dependencies.onReadiness();
       // It may have come back into the plan while it was being removed.
       queueMicrotask(reconcile);
@@ -135,6 +141,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     }
     const { context } = snapshot;
     if (snapshot.matches('waiting')) admitOrHold(entry, context.planned, context.reason);
+    if (snapshot.matches('completed') || snapshot.matches('failed')) dependencies.devices.release(instance);
     const away = engineAway(context.planned.spec.engine);
     const { history } = entry;
     const notHeld = engines.notHeld(context.planned.spec);
@@ -154,7 +161,10 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
   }
 
   function admitOrHold({ actor }: Supervised, planned: PlannedInstance, reason: string): void {
-    const held = engineAway(planned.spec.engine) ?? dependencies.heldBy(planned);
+    const held =
+      engineAway(planned.spec.engine) ??
+      dependencies.heldBy(planned) ??
+      dependencies.devices.claim(planned.name, planned.spec.deviceNeeds);
     // Sent later: an actor that is just telling its snapshot must not be sent to from inside it.
     queueMicrotask(() => {
       if (stopped) return;
@@ -177,7 +187,10 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       for (const left of await engines.list(engine)) {
         const entry = supervised.get(left.instance);
         if (entry === undefined) found.set(left.instance, left);
-        else entry.actor.send({ type: 'FOUND', found: left });
+        else {
+          keepDevices(entry.actor.getSnapshot().context.planned, left);
+          entry.actor.send({ type: 'FOUND', found: left });
+        }
       }
       listed.add(engine);
       reconcile();
@@ -203,6 +216,20 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     for (const [instance, { actor }] of supervised) follow(instance, actor.getSnapshot());
   }
 
+  /** What runs on goes on with the devices that it was given. */
+  function keepDevices(planned: PlannedInstance | undefined, { env, exit, specHash }: EngineInstance): void {
+    if (exit === undefined && planned?.specHash === specHash)
+      dependencies.devices.adopt(planned.name, planned.spec.deviceNeeds, env);
+  }
+
+  function withdrawLost(): void {
+    if (stopped) return;
+    for (const [instance, { actor }] of supervised) {
+      const reason = dependencies.devices.lost(instance);
+      if (reason !== undefined) actor.send({ type: 'WITHDRAWN', reason });
+    }
+  }
+
   function recheck(): void {
     for (const [instance, { actor, observed }] of supervised) {
       if (observed?.state === 'waiting') follow(instance, actor.getSnapshot());
@@ -220,21 +247,34 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     }
   }
 
+  /** What the plan has no longer. Each one that is gone brings the next ones, through `reconcile`. */
+  function deleteInOrder(planned: ReadonlyMap<string, PlannedInstance>): void {
+    const unwanted = [...supervised].filter(([instance]) => !planned.has(instance));
+    const plannedOf = ([, { actor }]: (typeof unwanted)[number]) => actor.getSnapshot().context.planned;
+    // What cannot be ended while its engine is away keeps nothing else from ending.
+    const going = unwanted.map(plannedOf).filter(({ spec }) => engines.unavailable(spec.engine) === undefined);
+    const now = new Set(endsNow(going));
+    for (const entry of unwanted) {
+      const one = plannedOf(entry);
+      if (now.has(one) || !going.includes(one)) entry[1].actor.send({ type: 'DELETE' });
+    }
+  }
+
   /** Brings the set of actors in line with plan and findings. */
   function reconcile(): void {
     if (found === undefined || obeyed === undefined || stopped) return;
     const planned = new Map(obeyed.plan.instances.map((instance) => [instance.name, instance]));
+    deleteInOrder(planned);
     for (const [instance, { actor }] of supervised) {
       const next = planned.get(instance);
-      if (next === undefined) {
-        actor.send({ type: 'DELETE' });
-        continue;
-      }
+      if (next === undefined) continue;
       const before = actor.getSnapshot();
       actor.send({ type: 'UPDATE', planned: next });
       const renamed = JSON.stringify(before.context.planned.calls) !== JSON.stringify(next.calls);
       if (renamed && before.matches('running') && actor.getSnapshot().matches('running')) void renameServices(instance);
     }
+    // Those that ran on have their devices before anybody new may choose.
+    for (const [instance, left] of found) keepDevices(planned.get(instance), left);
     for (const [instance, next] of planned) {
       if (supervised.has(instance)) continue;
       spawn(next, found.get(instance));
@@ -245,6 +285,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       found.delete(left);
       void removeLeft(left);
     }
+    withdrawLost();
   }
 
   async function removeLeft(instance: string): Promise<void> {
@@ -276,6 +317,10 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       reconcile();
     },
     recheck,
+    devicesChanged() {
+      withdrawLost();
+      recheck();
+    },
     announced: () =>
       [...supervised.values()].flatMap(({ actor, ready }) => {
         const { planned } = actor.getSnapshot().context;
@@ -305,19 +350,22 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     async terminateAll() {
       stopped = true;
       unsubscribe();
-      const planned = [...supervised.values()].map(({ actor }) => actor.getSnapshot().context.planned);
+      let left = [...supervised.values()].map(({ actor }) => actor.getSnapshot().context.planned);
       for (const { actor } of supervised.values()) actor.stop();
-      await Promise.all(
-        planned.map(async (one) => {
-          try {
-            await terminate(one);
-            await engines.remove(one.name);
-          } catch (error) {
-            // The others end all the same; the next start finds this one.
-            dependencies.onProblem(`${one.name} was not ended: ${String(error)}`);
-          }
-        }),
-      );
+      const end = async (one: PlannedInstance): Promise<void> => {
+        try {
+          await terminate(one);
+          await engines.remove(one.name);
+        } catch (error) {
+          // The others end all the same; the next start finds this one.
+          dependencies.onProblem(`${one.name} was not ended: ${String(error)}`);
+        }
+      };
+      while (left.length > 0) {
+        const now = endsNow(left);
+        await Promise.all(now.map(end));
+        left = left.filter((one) => !now.includes(one));
+      }
     },
   };
 }

@@ -61,6 +61,7 @@ export function launchOf(input: {
   credential: WorkloadCredential;
   bundlePem: string;
   files: ReadonlyMap<string, Uint8Array>;
+  given?: { env: Record<string, string>; devices: NonNullable<Launch['devices']> };
 }): Launch {
   const { planned, node, hostPorts, attached } = input;
   const first = planned.spec.ports[0];
@@ -71,6 +72,7 @@ export function launchOf(input: {
     ...(planned.spec.engine === 'docker' && { SELVEDGE_FILES: containerFilesFolder }),
     ...(first && { PORT: String(hostPorts[first.name]) }),
     ...Object.fromEntries(planned.spec.ports.map(({ name }) => [portVariable(name), String(hostPorts[name])])),
+    ...input.given?.env,
     SELVEDGE_NODE: node,
     SELVEDGE_INSTANCE: planned.name,
     SELVEDGE_PROJECT: planned.project,
@@ -91,5 +93,6 @@ export function launchOf(input: {
     env,
     hosts: attached.hosts,
     files: [...configs, ...identityFiles(input.credential, input.bundlePem)],
+    ...(input.given && input.given.devices.length > 0 && { devices: input.given.devices }),
   };
 }

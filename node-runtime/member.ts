@@ -11,6 +11,7 @@ import { bulletinWrites, controllerWrites } from '../control/write-guard.ts';
 import type { Mesh } from '../mesh/mesh.ts';
 import { presentMembership } from '../pki/enrollment-client.ts';
 import { enrollmentProtocol } from '../pki/enrollment-frames.ts';
+import { windowOver } from '../pki/facts.ts';
 import type { PrivateKey } from '../pki/keys.ts';
 import { certificateToPem } from '../pki/pem.ts';
 import type { ActorSystem } from './actor-system.ts';
@@ -21,6 +22,8 @@ import { type Controller, createController } from './controller.ts';
 import { createDeliveredPlans } from './delivered-plan.ts';
 import { execText } from './exec-sessions.ts';
 import type { ControllerAuthority } from './founding.ts';
+import { deviceChanges } from './hardware/device-changes.ts';
+import { createDeviceClaims } from './hardware/device-claims.ts';
 import { createInstances, microserviceKey } from './instances.ts';
 import { problemsMax } from './limits.ts';
 import { createLinks, type LinkedPeer } from './links.ts';
@@ -83,7 +86,7 @@ async function compose(
   stopAll: () => Promise<void>,
 ): Promise<Member> {
   const { ports, authorityKey, controllerAuthority, mesh, actors, jitter, report } = dependencies;
-  const { clock, random, keys, disk, engines } = ports;
+  const { clock, random, keys, disk, engines, hardware } = ports;
   const startedAt = clock.now();
   let membership = dependencies.membership;
   const { fabricId, fabricName, node, router } = membership;
@@ -93,6 +96,8 @@ async function compose(
   /** What was mended before there is anybody to tell. */
   const mended: string[] = [];
   const onMended = (message: string): void => void mended.push(message);
+  await hardware.start();
+  stops.push(() => hardware.stop());
   const stored = await loadObeyedAtStart(disk, owner, onMended);
   let obeyed: Plan | undefined = stored.obeyed?.plan;
   const problems: ObservedNode['problems'] = [];
@@ -124,6 +129,8 @@ async function compose(
       version: obeyed,
       engines: engines.states(),
       policy: engines.policy,
+      hardware: hardware.current(),
+      location: ports.location,
       controllerReachable: controllerReachable(),
       mesh,
       links: links.linked(),
@@ -229,6 +236,7 @@ async function compose(
     probe: ports.probe,
     freePort: ports.freePort,
     bundlePem,
+    devices: createDeviceClaims({ hardware, clock, onFreed: () => queueMicrotask(() => instances.recheck()) }),
     observedBefore: async () => (await readMailbox(mailbox)).instances,
     heldBy(planned) {
       if (!authority.covers(planned)) return 'waiting for an authority that covers it';
@@ -317,9 +325,8 @@ async function compose(
 
   function replicatedWith({ identity }: LinkedPeer): Replicated[] {
     const guard = bulletinWrites((document) => bulletin.judge(document));
-    const all: Replicated[] = [
-      { database: bulletinDatabase, kind: 'bulletin', pushPrefix: undefined, pullPrefix: undefined, guard },
-    ];
+    const whole = { pushPrefix: undefined, pullPrefix: undefined };
+    const all: Replicated[] = [{ database: bulletinDatabase, kind: 'bulletin', ...whole, guard, expected: windowOver }];
     // A controller has its mailbox in its own store.
     if (identity.kind === 'controller' && controllerAuthority === undefined) {
       const prefixes = { pushPrefix: 'observed/', pullPrefix: 'desired/' };
@@ -395,6 +402,15 @@ async function compose(
     () => serviceNetwork.stop(),
     () => observer.stop(),
   );
+  let { devices } = hardware.current();
+  stops.push(
+    hardware.subscribe(() => {
+      for (const change of deviceChanges(devices, hardware.current().devices)) report('device', change);
+      devices = hardware.current().devices;
+      instances.devicesChanged();
+      observeNode();
+    }),
+  );
   // The obeyed plan first: a box without any network runs what it should before anything else.
   if (obeyedAtStart !== undefined) instances.obey(obeyedAtStart);
   stops.push(async () => announcer.stop());
@@ -451,6 +467,8 @@ async function compose(
           controller: controller !== undefined,
           labels: membership.labels,
           engines: engines.offered(),
+          hardware: hardware.current(),
+          ...(ports.location !== undefined && { location: ports.location }),
           links: linked,
           addresses,
           problems: lately,

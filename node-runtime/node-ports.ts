@@ -11,6 +11,7 @@ import type { Trace } from './actor-system.ts';
 import type { Clock } from './clock.ts';
 import type { Disk } from './disk.ts';
 import type { Engines } from './engines.ts';
+import type { BoxHardware } from './hardware/hardware.ts';
 import type { Probe } from './instance-effects.ts';
 import type { Random } from './random.ts';
 
@@ -40,6 +41,7 @@ export interface NodePorts {
   deriveKey: DeriveKey;
   disk: Disk;
   engines: Engines;
+  hardware: BoxHardware;
   probe: Probe;
   /** A TCP port of this box that nobody has and that is not among `taken`. */
   freePort: (taken: ReadonlySet<number>) => Promise<number>;
@@ -51,6 +53,8 @@ export interface NodePorts {
   /** As `process.arch` and `process.platform` say. */
   platform: { arch: string; os: string };
   hostName: string;
+  /** Where the box is, in its operator's words. */
+  location?: string;
   /** Version of this program. */
   software: string;
   trace?: Trace;
@@ -83,6 +87,7 @@ export type NodeEventType =
   | 'unlinked'
   | 'plan-obeyed'
   | 'instance'
+  | 'device'
   | 'exec'
   | 'problem'
   | 'stopping'

@@ -2,6 +2,7 @@
 // every boot, so nothing may get there that a later reader stumbles over. Fields that this version does not know are let be.
 
 import { z } from 'zod';
+import { deviceNeeds } from '../control/devices.ts';
 import { dockerFields, volume } from '../control/docker-options.ts';
 import type { Plan } from '../control/plan.ts';
 import { memoryBytes } from '../control/quantity.ts';
@@ -58,6 +59,7 @@ const common = z.looseObject({
     })
     .optional(),
   volumes: z.array(volume).optional(),
+  deviceNeeds: deviceNeeds.optional(),
   startup: probe.optional(),
   readiness: probe.optional(),
   liveness: probe.optional(),

@@ -1,6 +1,7 @@
 // What a node lets workloads have of its box: nothing that reaches past a container unless the one who runs the box said so. Pure;
 // called by engines.ts before anything is fetched or started. A plan cannot change it: it comes with `selvedge up`.
 
+import { describeNeed } from '../control/devices.ts';
 import type { WorkloadSpec } from '../control/plan.ts';
 
 export const allowances = ['privileged', 'capabilities', 'devices', 'host-paths'] as const;
@@ -31,12 +32,13 @@ function matches(pattern: string, image: string): boolean {
 
 function wants(spec: WorkloadSpec): [Allowance, string][] {
   if (spec.engine !== 'docker') return [];
-  const { privileged, capabilities, devices = [] } = spec;
+  const { privileged, capabilities, devices = [], deviceNeeds = [] } = spec;
   const added = capabilities?.add ?? [];
   const wanted: [Allowance, string][] = [];
   if (privileged === true) wanted.push(['privileged', 'a privileged container']);
   if (added.length > 0) wanted.push(['capabilities', `the capabilities ${added.join(', ')}`]);
   if (devices.length > 0) wanted.push(['devices', `the devices ${devices.join(', ')}`]);
+  if (deviceNeeds.length > 0) wanted.push(['devices', `devices (${deviceNeeds.map(describeNeed).join('; ')})`]);
   const paths = (spec.volumes ?? []).flatMap(({ hostPath }) => hostPath ?? []);
   if (paths.length > 0) wanted.push(['host-paths', `${paths.join(', ')} of its box in a container`]);
   return wanted;

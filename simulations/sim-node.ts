@@ -11,6 +11,7 @@ import { peerIdOf } from '../pki/peer-id.ts';
 import type { SimClock } from './sim-clock.ts';
 import { createSimDisk, type SimDisk } from './sim-disk.ts';
 import { createSimEngine, type SimEngine } from './sim-engine.ts';
+import { createSimHardware, type SimHardware } from './sim-hardware.ts';
 import { createSimKeys } from './sim-keys.ts';
 import { createSimLife, type SimLife } from './sim-life.ts';
 import type { SimNetwork } from './sim-mesh.ts';
@@ -24,6 +25,7 @@ export interface SimBox {
   readonly disk: SimDisk;
   readonly store: SimStore;
   readonly engine: SimEngine;
+  readonly hardware: SimHardware;
   /** Starts the node on this box; again after `stop` or `crash`. */
   start(settings?: Partial<NodeSettings>): Promise<SelvedgeNode>;
   /** The running node; throws when there is none. */
@@ -80,6 +82,7 @@ export function createSimBox({ name, clock, random, network, trace }: SimBoxOpti
   const disk = createSimDisk();
   const store = createSimStore({ random: random.fork('store') });
   const engine = createSimEngine({ clock, random: random.fork('engine') });
+  const hardware = createSimHardware();
   const keys = createSimKeys(random.fork('keys'));
   const chance = random.fork('node');
   const kept = traced(store, (database, id, revision) =>
@@ -94,6 +97,7 @@ export function createSimBox({ name, clock, random, network, trace }: SimBoxOpti
     disk,
     store,
     engine,
+    hardware,
     node() {
       if (running === undefined) throw new Error(`the simulated node ${name} does not run`);
       return running;
@@ -109,6 +113,11 @@ export function createSimBox({ name, clock, random, network, trace }: SimBoxOpti
         deriveKey: simDeriveKey,
         disk: born.disk(disk),
         engines: createEngines([engine]),
+        hardware: {
+          ...hardware,
+          // A daemon that was killed hears nothing.
+          subscribe: (listener) => hardware.subscribe(() => born.alive() && listener()),
+        },
         replicate,
         // Simulated workloads are as ready as they run.
         probe: async () => ({ ok: true }),

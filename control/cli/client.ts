@@ -14,6 +14,7 @@ import type {
   EventView,
   GoneInstanceView,
   InstanceView,
+  LabelledView,
   NodeView,
   PendingView,
   Problem,
@@ -57,6 +58,7 @@ export interface Client {
   status(): Promise<StatusView>;
   nodes(): Promise<NodeView[]>;
   node(name: string): Promise<NodeView>;
+  labelNode(name: string, change: { set: Record<string, string>; remove: string[] }): Promise<LabelledView>;
   revokeNode(name: string, reason: string): Promise<RevokedView>;
   removeNode(name: string, reason: string): Promise<RevokedView>;
   applications(): Promise<ApplicationView[]>;
@@ -105,6 +107,7 @@ export function createClient({ socketPath }: { socketPath: string }): Client {
     status: () => get('/v1/status'),
     nodes: () => get('/v1/nodes'),
     node: (name) => get(`/v1/nodes/${segment(name)}`),
+    labelNode: (name, change) => ask({ method: 'POST', path: `/v1/nodes/${segment(name)}/labels`, body: change }),
     revokeNode: (name, reason) => ask({ method: 'POST', path: `/v1/nodes/${segment(name)}/revoke`, body: { reason } }),
     removeNode: (name, reason) => ask({ method: 'POST', path: `/v1/nodes/${segment(name)}/remove`, body: { reason } }),
     applications: () => get('/v1/applications'),

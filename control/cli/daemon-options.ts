@@ -12,6 +12,7 @@ import {
   cidr,
   collect,
   labelOption,
+  locationOption,
   routerOption,
   wholeNumber,
 } from './options.ts';
@@ -25,6 +26,7 @@ export interface DaemonSettings {
   trustLan?: boolean;
   name?: string;
   label: Record<string, string>;
+  location?: string;
   router?: RouterMode;
   port: number;
   containerRange?: string;
@@ -75,6 +77,7 @@ export function withDaemonOptions(command: Command): Command {
     )
     .option('--name <name>', 'name of this node (default: the host name)')
     .addOption(labelOption('label of this node'))
+    .addOption(locationOption())
     .addOption(routerOption('place in the mesh (default: interior for a controller, else what the token says)'))
     .option(
       '--port <number>',

@@ -33,6 +33,7 @@ export function upArguments(options: DaemonSettings, dataFolder: string): string
     ['--router', options.router],
     ...options.join.map((address): [string, string] => ['--join', address]),
     ...Object.entries(options.label).map(([key, value]): [string, string] => ['--label', `${key}=${value}`]),
+    ['--location', options.location],
     ['--port', String(options.port)],
     ['--container-range', options.containerRange],
     ...(options.allow ?? []).map((right): [string, string] => ['--allow', right]),

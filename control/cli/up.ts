@@ -106,6 +106,7 @@ async function up(options: UpOptions, context: Context): Promise<void> {
     ...(options.containerRange !== undefined && { containerRange: options.containerRange }),
     ...(options.registryAuth !== undefined && { registryAuth: options.registryAuth }),
     policy: { allow: options.allow ?? [], ...(options.allowImage && { images: options.allowImage }) },
+    ...(options.location !== undefined && { location: options.location }),
     ...(options.name !== undefined && { name: options.name }),
     ...(options.router !== undefined && { router: options.router }),
     ...(options.fabric !== undefined && { fabricName: options.fabric }),

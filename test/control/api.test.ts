@@ -92,6 +92,10 @@ async function options(
     live,
     nodes: reader.nodes,
     nodeNamed: reader.node,
+    labelNode: async (name, { set, remove }) => {
+      calls.push({ label: name, set, remove });
+      return { node: name, labels: set, changed: true };
+    },
     revokeNode: async (name, reason) => {
       calls.push({ revoke: name, reason });
       return { node: name, peerId: 'p', revokedAt: 1, reason, already: false, removed: false, instances: [] };
@@ -347,6 +351,7 @@ test('a worker answers about itself and refuses the fabric, without reading the 
   const routes = [
     ['GET', '/v1/nodes'],
     ['GET', '/v1/nodes/box1'],
+    ['POST', '/v1/nodes/box1/labels'],
     ['POST', '/v1/nodes/box1/revoke'],
     ['POST', '/v1/nodes/box1/remove'],
     ['GET', '/v1/applications'],

@@ -34,6 +34,8 @@ test('wrong usage exits with 2 and says what is wrong', async (t) => {
     [['status', '-o', 'xml'], /Allowed choices are table, json/],
     [['token', 'create', '--uses', '0'], /whole number from 1 to 1000/],
     [['token', 'create', '--ttl', '1 hour'], /500ms, 10s, 5m, 1h, 7d/],
+    [['token', 'create', '--ttl', '8d'], /Give 1m to 7d/],
+    [['enroll', 'open', '--cidr', '192.0.2.0/24', '--for', '1s'], /Give 10s to 1d/],
     [['token', 'create', '--label', 'north'], /Write key=value/],
     [['token', 'create', '--router', 'middle'], /interior, edge/],
     [['apply'], /there is no file to apply/],

@@ -89,8 +89,18 @@ export const meanings: Record<'Application' | 'Config', Record<string, string>> 
     'spec.microservices[].replicas': 'How many instances; they are spread over nodes',
     'spec.microservices[].placement.node': 'This node alone',
     'spec.microservices[].placement.labels': 'Nodes that have all these labels',
+    'spec.microservices[].placement.arch': 'Nodes of this architecture',
+    'spec.microservices[].placement.devices[].name':
+      'A device that it needs: it is placed where one is, starts when it is there, and stops when it goes ([hardware](hardware.md)). `DEVICE_<NAME>` says where it is',
+    'spec.microservices[].placement.devices[].kind': 'What kind of device',
+    'spec.microservices[].placement.devices[].vendor': 'Of this vendor, by USB or PCI',
+    'spec.microservices[].placement.devices[].product': 'This product of the vendor',
+    'spec.microservices[].placement.devices[].serial': 'The one with this serial number',
+    'spec.microservices[].placement.devices[].path': 'The one at this path, or to which this link leads',
+    'spec.microservices[].placement.devices[].shared':
+      'Others that say so too may have it at the same time; without it nobody else has',
     'spec.microservices[].resources.memory':
-      'The most memory that an instance may use; past it the kernel ends it, and its reason says so',
+      'The most memory that an instance may use; past it the kernel ends it, and its reason says so. New instances go where so much is not declared by others yet',
     'spec.microservices[].resources.cpus': 'The most processor time, in cores; past it it waits',
     'spec.microservices[].resources.pids': 'The most processes and threads; past it no more are made',
     'spec.microservices[].volumes[].name':

@@ -96,6 +96,11 @@ export const stories: readonly Story[] = [
     before: { '': [['box1', 'selvedge up --found --detach']] },
   },
   {
+    page: 'docs/hardware.md',
+    boxes: { box1: '192.0.2.1', box2: '192.0.2.2' },
+    before: { 'See it': [['box1', 'selvedge up --found --detach']] },
+  },
+  {
     page: 'docs/manifest.md',
     boxes: { box1: '192.0.2.1' },
     before: { '': [['box1', 'selvedge up --found --detach']] },

@@ -16,6 +16,7 @@ import { eventually } from '../eventually.ts';
 import { skip } from '../skip.ts';
 import { busyboxImage, type Dockerd, dockerMissing, startDockerd } from './dockerd.ts';
 import { assertNothingLeft, assertTerminals, type Exec } from './exec-terminals.ts';
+import { createHardwareTree } from './hardware-tree.ts';
 import { gone, pidsWith } from './process-world.ts';
 import { startRegistry } from './registry.ts';
 
@@ -215,6 +216,31 @@ else {
       const more = await says('default.app.more.0', { capabilities: { add: ['NET_ADMIN'] }, devices: ['/dev/fuse'] });
       t.like(more, { ...plain, admin: 1n, fuse: true });
       t.is((await says('default.app.raw.0', { capabilities: { add: ['NET_RAW'] } })).raw, 1n);
+    },
+  );
+
+  test.serial(
+    'a device that an instance was given is in its container under its own path, to read and to write',
+    async (t) => {
+      const world = await createWorld(dockerd.host);
+      const tree = await createHardwareTree();
+      t.teardown(async () => {
+        await world.close();
+        await rm(tree.root, { recursive: true, force: true });
+      });
+      // /dev/zero by its numbers.
+      await tree.plugAdapter({ port: '1-2', vendor: '0403', product: '6001' }, 'ttyUSB0', [1, 5]);
+      const script = 'test "$(head -c 3 "$DEVICE_METER" | wc -c)" -eq 3 && echo x > /dev/ttyUSB0';
+      const launch = launchOf(['/bin/sh', '-c', script], { env: { DEVICE_METER: '/dev/ttyUSB0' } });
+      const run = async (more: Partial<Launch>): Promise<number | undefined> => {
+        await world.engine.launch({ ...launch, ...more });
+        const { status } = await world.engine.waitForExit(launch.instance);
+        await world.engine.remove(launch.instance);
+        return status;
+      };
+      t.not(await run({}), 0, 'nothing of the box is there without it');
+      const given = { devices: [{ host: join(tree.root, 'dev/ttyUSB0'), path: '/dev/ttyUSB0' }] };
+      t.is(await run(given), 0);
     },
   );
 

@@ -38,6 +38,14 @@ for (const [right, options, reason] of rights) {
   });
 }
 
+test('plug and play is a device too: the same leave for containers, none for programs, which may open what their user may', (t) => {
+  const deviceNeeds = [{ name: 'meter', kind: 'serial' as const, vendor: '0403' }];
+  const refusal = policyRefusal({ ...container({}), deviceNeeds }, { allow: ['privileged', 'host-paths'] });
+  t.regex(refusal ?? '', /devices \(serial 0403:\*\); `selvedge up --allow devices`/);
+  t.is(policyRefusal({ ...container({}), deviceNeeds }, { allow: ['devices'] }), undefined);
+  t.is(policyRefusal({ ...launchOf(['run']).spec, deviceNeeds }, { allow: [] }), undefined);
+});
+
 test('what takes rights away needs no leave', (t) => {
   const options: DockerOptions = {
     user: '1000',
