@@ -122,6 +122,8 @@ export const execFrameBytesMax = 1024 * 1024;
 /** Words of a command, and their characters: as for a workload's. */
 export const execArgumentsMax = 256;
 export const execCommandBytesMax = 64 * 1024;
+/** Columns and rows of a terminal: what the kernel holds of one. */
+export const terminalCellsMax = 65_535;
 /** Lines of history in one answer. */
 export const logTailMax = 10_000;
 /** The text that lines are searched for: what a person types; the node accepts no more. */

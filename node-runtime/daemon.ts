@@ -6,11 +6,9 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { type ApiOptions, createApi } from '../control/api.ts';
 import { createApiServer } from '../control/api-server.ts';
-import type { ExecChannel } from '../control/exec-frames.ts';
 import { createExecUpgrade } from '../control/exec-upgrade.ts';
 import { createPouchStore } from '../control/pouch-store.ts';
 import { replicate } from '../control/replicate.ts';
-import type { InstanceView } from '../control/views.ts';
 import { createLibp2pMesh } from '../mesh/libp2p-mesh.ts';
 import { createTunnelNetwork } from '../mesh/tunnel-network.ts';
 import { createNodeKeys } from '../pki/node-keys.ts';
@@ -19,7 +17,7 @@ import type { Trace } from './actor-system.ts';
 import { createDockerEngine } from './docker-engine.ts';
 import type { LogQuery } from './engine.ts';
 import { createEngines } from './engines.ts';
-import { createExecSessions, execText, receiveBegin, refuseSession, relayExec } from './exec-sessions.ts';
+import { createExecRouting } from './exec-routing.ts';
 import { createFileDisk } from './file-disk.ts';
 import { closeNewFiles, closeOldFiles } from './file-modes.ts';
 import { pickFreePort, portIfFree } from './free-port.ts';
@@ -46,6 +44,8 @@ export interface DaemonOptions extends NodeSettings {
   port: number;
   /** CIDR of at most 20 bits, from which containers and the services that they call get their addresses. */
   containerRange?: string;
+  /** File with credentials for registries of images, absolute. */
+  registryAuth?: string;
   /** What workloads may have of this box; nothing by default. */
   policy?: NodePolicy;
   /** Where the box is, in its operator's words. */
@@ -79,6 +79,7 @@ async function realPorts({
   dataFolder,
   port,
   containerRange,
+  registryAuth,
   policy,
   location,
   hardwareRoot = '/',
@@ -111,6 +112,7 @@ async function realPorts({
           clock,
           dockerHost: process.env['DOCKER_HOST'],
           ...(containerRange !== undefined && { range: containerRange }),
+          ...(registryAuth !== undefined && { registryAuth }),
         }),
         createWasmEngine({ folder: join(dataFolder, 'wasm'), volumesFolder: join(dataFolder, 'volumes'), clock }),
       ],
@@ -222,42 +224,6 @@ function apiOptions(input: {
   };
 }
 
-/** Commands beside instances: here, or on the linked node that has the instance. On a controller each is in the ledger first. */
-function createExec({
-  node,
-  ports,
-  report,
-}: {
-  node: SelvedgeNode;
-  ports: Awaited<ReturnType<typeof realPorts>>;
-  report: Report;
-}): (instance: InstanceView, channel: ExecChannel) => Promise<void> {
-  const told = (instance: string, program: string, by: string) =>
-    report('exec', execText(instance, program, by), { instance });
-  const run = createExecSessions({
-    clock: ports.clock,
-    engines: ports.engines,
-    told,
-    problem: (_by, message) => report('problem', message),
-  });
-  return async ({ name, node: place }, channel) => {
-    try {
-      const begin = await receiveBegin(channel);
-      if (begin === undefined) return;
-      const wanted = { ...begin, instance: name };
-      const controller = node.member()?.controller;
-      const message = execText(name, wanted.command[0] ?? '', node.name());
-      await controller?.ledger.append({ type: 'exec', subject: name, message });
-      const peerId = place === undefined ? undefined : await controller?.peerOf(place);
-      if (peerId === undefined || peerId === node.peerId) await run(channel, wanted, node.name());
-      else await relayExec(await ports.mesh(), peerId, channel, wanted);
-    } catch (error) {
-      report('problem', `a command beside ${name} could not be run: ${(error as Error).message}`);
-      await refuseSession(channel, error);
-    }
-  };
-}
-
 /** Resolves once the node is on the network and its socket answers; `closed` tells how it ends. */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   closeNewFiles();
@@ -284,7 +250,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const upgrade = createExecUpgrade({
     instance: functions.instance,
     report: functions.report,
-    exec: createExec({ node, ports, report }),
+    exec: createExecRouting({
+      clock,
+      engines: ports.engines,
+      mesh: ports.mesh,
+      self: { name: node.name(), peerId: node.peerId },
+      controller: () => node.member()?.controller,
+      report,
+    }),
   });
   const server = createApiServer({ fetch: api.fetch, upgrade, path: join(options.dataFolder, 'selvedge.sock'), clock });
   try {

@@ -29,6 +29,7 @@ import { createKeyedQueue } from './keyed-queue.ts';
 import { checkCommand, checkFiles, checkLaunch, checkMounts, isInstanceName } from './launch-check.ts';
 import { createNameForwarder } from './name-forwarder.ts';
 import { createNameServer } from './name-server.ts';
+import { readRegistryAuth } from './registry-auth.ts';
 import { createSecretFolders } from './secret-folders.ts';
 
 export interface DockerEngineDependencies {
@@ -37,6 +38,8 @@ export interface DockerEngineDependencies {
   clock: Clock;
   /** The variable DOCKER_HOST. */
   dockerHost?: string | undefined;
+  /** File with credentials for registries (registry-auth.ts). */
+  registryAuth?: string;
   /** CIDR of which this node takes a part for containers and the services that they call. */
   range?: string;
 }
@@ -85,7 +88,9 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       return standingOf(facts) === 'ended' ? containers.exitOf(instance, facts) : undefined;
     },
   });
-  const commands = createDockerExec({ docker: connected });
+  const credentials = async (image: string) =>
+    dependencies.registryAuth === undefined ? undefined : readRegistryAuth(dependencies.registryAuth, image);
+  const commands = createDockerExec({ docker: connected, clock });
   const names = createContainerNames();
   const nameServer = createNameServer({
     knows: names.knows,
@@ -186,7 +191,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     async stage(spec, onProgress, signal) {
       if (spec.engine !== 'docker') return;
       const either = AbortSignal.any([signal, running().stopping.signal]);
-      await pullWhereMissing({ docker: connected(), clock }, spec, onProgress, either);
+      await pullWhereMissing({ docker: connected(), clock, credentials }, spec, onProgress, either);
     },
 
     async launch(launch) {

@@ -4,12 +4,24 @@
 import type { DockerSpec } from '../control/plan.ts';
 import type { Clock, TimerId } from './clock.ts';
 import type { DockerClient, PullStep } from './docker-client.ts';
-import { DockerRefusedError } from './errors.ts';
+import { DockerRefusedError, RegistryRefusedError } from './errors.ts';
 import { DOCKER_PULL_LAYERS_MAX, DOCKER_PULL_TELL_MS } from './limits.ts';
+import { type RegistryCredentials, registryOf } from './registry-auth.ts';
 
-/** Rejects with DockerRefusedError, DockerUnavailableError, or the signal's reason. */
+export interface Pulls {
+  docker: DockerClient;
+  clock: Clock;
+  /** What this node has for the registry of an image. */
+  credentials?: (image: string) => Promise<RegistryCredentials | undefined>;
+}
+
+/** How registries, and Docker in their name, say that they want another login. */
+const wantsLogin =
+  /unauthorized|authentication required|no basic auth credentials|access.* denied|denied:|incorrect username or password/i;
+
+/** Rejects with DockerRefusedError, RegistryRefusedError, RegistryAuthError, DockerUnavailableError, or the signal's reason. */
 export async function pullWhereMissing(
-  { docker, clock }: { docker: DockerClient; clock: Clock },
+  { docker, clock, credentials = async () => undefined }: Pulls,
   { image: reference, platform, pullPolicy = 'ifNotPresent' }: Pick<DockerSpec, 'image' | 'platform' | 'pullPolicy'>,
   onProgress: (progress: string) => void,
   signal: AbortSignal,
@@ -19,6 +31,7 @@ export async function pullWhereMissing(
   if (pullPolicy === 'never')
     throw new DockerRefusedError(`run ${reference}`, 'it is not on this node, and its pullPolicy is never');
   signal.throwIfAborted();
+  const login = await credentials(reference);
   const meter = createPullMeter(reference);
   let told: string | undefined;
   let timer: TimerId | undefined;
@@ -35,7 +48,10 @@ export async function pullWhereMissing(
       meter.take(step);
       if (timer === undefined) tell();
     };
-    await docker.pull(reference, platform, onStep, signal);
+    await docker.pull(reference, { platform, credentials: login }, onStep, signal);
+  } catch (error) {
+    if (!(error instanceof DockerRefusedError) || !wantsLogin.test(error.message)) throw error;
+    throw new RegistryRefusedError(registryOf(reference), login !== undefined, error.message, { cause: error });
   } finally {
     clock.clearTimeout(timer);
   }

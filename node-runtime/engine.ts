@@ -1,6 +1,7 @@
 // The engine port: what runs instances. Adapters: process-engine.ts, docker-engine.ts, simulations/sim-engine.ts;
 // test/conformance/engine.ts runs against all. An engine never decides: restarts and order are the instance actor's.
 
+import type { Terminal, TerminalSize } from '../control/exec-frames.ts';
 import type { WorkloadSpec } from '../control/plan.ts';
 
 /** Whose instances an engine runs: what others made is never touched. */
@@ -71,6 +72,8 @@ export interface ExecSession {
   input: AsyncIterable<Uint8Array>;
   /** Called with pieces of each stream, in order; the command is slowed until it resolves. */
   output(stream: LogLine['stream'], bytes: Uint8Array): Promise<void>;
+  /** With one the command has a terminal of its own, and all that it prints comes as stdout. */
+  terminal?: (Terminal & { resizes: AsyncIterable<TerminalSize> }) | undefined;
 }
 
 export interface ExecOptions {
@@ -151,8 +154,10 @@ export interface Engine {
   writeHosts(instance: string, hosts: Launch['hosts']): Promise<void>;
   /**
    * Runs a command beside a running workload: its names, folder, user and environment, and for a container inside it. Resolves when
-   * the command has ended; it is killed when the signal aborts, and the promise rejects with the signal's reason. Rejects with
-   * InstanceUnknownError when there is no such instance or it has ended, ExecFailedError when the command cannot be started.
+   * the command has ended; it is killed when the signal aborts, and the promise rejects with the signal's reason. Of a session nothing
+   * is left after its end: whoever the command started is killed too, ExecLeftError says that it cannot be. Rejects with
+   * InstanceUnknownError when there is no such instance or it has ended, ExecFailedError when the command cannot be started,
+   * NoTerminalError when it should have a terminal and this box has none to give.
    */
   exec(instance: string, command: string[], options: ExecOptions): Promise<Execution>;
   /** Ends when the signal aborts. */

@@ -241,6 +241,31 @@ export class ExecFailedError extends Error {
   }
 }
 
+/** Processes that an exec session started and that outlive it. */
+export class ExecLeftError extends Error {
+  override readonly name = 'ExecLeftError';
+  readonly id = 'exec-left';
+  readonly retryable = false;
+  readonly action = 'end it on the box; where Docker runs as another user, let the daemon run as root';
+
+  constructor(instance: string, command: string) {
+    super(`${command} goes on beside ${instance}: the daemon may not see or end its processes`);
+  }
+}
+
+/** A box that cannot give a command a terminal. */
+export class NoTerminalError extends Error {
+  override readonly name = 'NoTerminalError';
+  readonly id = 'no-terminal';
+  readonly retryable = false;
+  readonly action =
+    'install script and stty on the node (Debian: bsdutils, coreutils), or run the command without --tty';
+
+  constructor(reason: string, options?: ErrorOptions) {
+    super(`this node cannot give a process a terminal: ${reason}`, options);
+  }
+}
+
 /** A node runs as many commands beside its workloads as it may. */
 export class ExecBusyError extends Error {
   override readonly name = 'ExecBusyError';
@@ -310,6 +335,35 @@ export class DockerUnavailableError extends Error {
   readonly retryable = true;
   readonly action =
     'see that Docker runs (systemctl status docker) and that the user of selvedge may use its socket; what waits for it goes on by itself';
+}
+
+/** A registry gives an image to nobody who does not log in, or not to this node. */
+export class RegistryRefusedError extends Error {
+  override readonly name = 'RegistryRefusedError';
+  readonly id = 'registry-refused';
+  readonly retryable = true;
+  readonly action =
+    'give the node credentials that may pull the image: `selvedge up --registry-auth FILE`, in the form of Docker’s config.json';
+
+  constructor(registry: string, sent: boolean, reason: string, options?: ErrorOptions) {
+    const what = sent
+      ? 'those that this node has for it were refused; correct them in the file of `--registry-auth`'
+      : 'this node has none for it; `selvedge up --registry-auth FILE` on it gives some';
+    super(`the registry ${registry} wants credentials, and ${what} (${reason.slice(0, 200)})`, options);
+  }
+}
+
+/** The file with a node's credentials for registries cannot be used. */
+export class RegistryAuthError extends Error {
+  override readonly name = 'RegistryAuthError';
+  readonly id = 'registry-auth';
+  readonly retryable = true;
+  readonly action =
+    'correct the file of `--registry-auth`: Docker’s config.json with `auths`, mode 600, owned by whom the daemon runs as';
+
+  constructor(path: string, reason: string, options?: ErrorOptions) {
+    super(`the credentials in ${path} cannot be used: ${reason}`, options);
+  }
 }
 
 /** Docker answered with a refusal. */

@@ -246,14 +246,25 @@ export const wrongProofsReportedMax = 20;
 /** Links in `observed/node`: a router with more tells of the first. */
 export const observedLinksMax = 256;
 
-/** Milliseconds for the rest of a command's output after its end; whoever holds its pipes longer is no part of it. */
+/** Milliseconds without any of a command's output after its end; whoever holds its pipes longer, or so often says more, is no part of it. */
 export const EXEC_OUTPUT_WAIT_MS = 200;
+export const EXEC_OUTPUT_LOOKS_MAX = 25;
 /** Exec sessions at once from each side, the mesh and the node's own socket: each holds a process. */
 export const execSessionsMax = 16;
 /** What is typed and not taken by the command yet; the typing end knows it too (control/limits.ts). */
 export const execInputBytesMax = 256 * 1024;
 /** A session in which nothing is typed or printed: longer than a meeting, shorter than a night. */
 export const execIdleMs = 3_600_000;
+/** Between two sizes that a command's terminal is given: a window that is dragged has dozens a second. */
+export const execResizeMs = 100;
+/** Docker knows no terminal of a command until it has started it: how often, and for how long it is tried. */
+export const execResizeTryMs = 50;
+export const execResizeTries = 20;
+/** To find and kill what a session has left: processes that fork meanwhile are found in the next round. */
+export const execEndMs = 2_000;
+export const execEndRoundMs = 20;
+/** Of the file with credentials for registries: hundreds of them. */
+export const registryAuthBytesMax = 256 * 1024;
 /** Of an exec probe's output: a reason needs no more. */
 export const probeOutputBytesMax = 4 * 1024;
 

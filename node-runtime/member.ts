@@ -456,9 +456,9 @@ async function compose(
     engines,
     bulletin: bulletinDatabase,
     controller,
-    executed(instance, program, by) {
-      const node = links.linked().find(({ peerId }) => peerId === by)?.identity.node ?? by;
-      report('exec', execText(instance, program, node), { instance });
+    executed(event) {
+      const by = links.linked().find(({ peerId }) => peerId === event.by)?.identity.node ?? event.by;
+      report('exec', execText({ ...event, by }), { instance: event.instance });
     },
     problem: peerProblem,
   });

@@ -25,6 +25,7 @@ import { type InstanceFolder, openInstanceFolder } from './process-folder.ts';
 import { createProcessLauncher, describeInstance, type ProcessLauncher, processAccess } from './process-launch.ts';
 import { createProcessLog, type ProcessLog } from './process-log.ts';
 import { detectNames, hostsFile, type Names, type NamesKind } from './process-names.ts';
+import type { ShimTools } from './process-shim.ts';
 import { readStanding, type Standing } from './process-standing.ts';
 import { createProcessTable, type ProcessTable } from './process-table.ts';
 import { findCommand, findShimTools } from './process-tools.ts';
@@ -56,6 +57,7 @@ export interface ProcessEngine extends Engine {
 
 interface Started {
   table: ProcessTable;
+  tools: ShimTools;
   names: Names;
   cgroups: Cgroups;
   launcher: ProcessLauncher;
@@ -125,7 +127,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       ...{ clock, table, tools, names, cgroups, volumesFolder, nodeExecutableFolder, open, logOf, waits },
       mountsOf,
     });
-    return { table, names, cgroups, launcher, waits, stopping, maintenance: maintain(stopping.signal) };
+    return { table, tools, names, cgroups, launcher, waits, stopping, maintenance: maintain(stopping.signal) };
   }
 
   async function instancesOnDisk(): Promise<string[]> {
@@ -294,12 +296,13 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     },
 
     async exec(instance, command, options) {
-      const { names } = running();
+      const { table, tools, names } = running();
       checkCommand(instance, command);
       const standing = await standingOf(instance);
       if (standing.kind !== 'running') throw new InstanceUnknownError(instance);
       const secretEnv = await mountsOf(instance).readVariables();
-      const beside = { clock, standing, folder: open(instance), names, nodeExecutableFolder, secretEnv };
+      const place = { standing, folder: open(instance), names, nodeExecutableFolder, secretEnv };
+      const beside = { clock, table, tools, ...place };
       return execBeside(beside, command, options);
     },
 

@@ -5,7 +5,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import type { LogLine, LogQuery } from '../../node-runtime/engine.ts';
 import type { ContentKind, SecretChange } from '../contents.ts';
-import type { ExecChannel } from '../exec-frames.ts';
+import type { ExecBegin, ExecChannel } from '../exec-frames.ts';
 import type { RouterMode } from '../fabric.ts';
 import { createSocketChannel } from '../socket-channel.ts';
 import type {
@@ -27,7 +27,7 @@ import type {
   WindowView,
 } from '../views.ts';
 import { DaemonSilentError, NoDaemonError, RefusedError, SocketForbiddenError } from './errors.ts';
-import type { ExecTerminal } from './exec-session.ts';
+import type { ExecTyping } from './exec-session.ts';
 import { answerBytesMax, answerMs, logLineBytesMax, pingMs } from './limits.ts';
 import { ownerOf } from './owner.ts';
 
@@ -87,7 +87,7 @@ export interface Client {
   goneInstance(name: string): Promise<GoneInstanceView>;
   logs(name: string, query: LogQuery, signal?: AbortSignal): AsyncGenerator<LogLine>;
   /** Runs a command beside an instance; resolves with its exit status. Ends it when the signal aborts. */
-  exec(name: string, command: string[], terminal: ExecTerminal, signal: AbortSignal): Promise<number>;
+  exec(begin: ExecBegin, typing: ExecTyping, signal: AbortSignal): Promise<number>;
   /** The daemon ends itself, and with `workloads` first what it runs. */
   down(workloads: boolean): Promise<void>;
 }
@@ -153,15 +153,15 @@ export function createClient({ socketPath }: { socketPath: string }): Client {
       if (response.statusCode !== 200) await json(response, path);
       yield* lines(response, signal);
     },
-    exec: async (name, command, terminal, signal) => {
-      const channel = await upgrade(socketPath, `/v1/instances/${segment(name)}/exec`);
+    exec: async (begin, typing, signal) => {
+      const channel = await upgrade(socketPath, `/v1/instances/${segment(begin.instance)}/exec`);
       const end = (): void => channel.abort(new Error('interrupted'));
       signal.addEventListener('abort', end, { once: true });
       if (signal.aborted) end();
       try {
         // Loaded for this command alone: it checks what the daemon says.
         const { holdSession } = await import('./exec-session.ts');
-        return await holdSession(channel, { instance: name, command }, terminal, refusal);
+        return await holdSession(channel, begin, typing, refusal);
       } catch (error) {
         if (error instanceof RefusedError) throw error;
         throw new DaemonSilentError(`the session broke off: ${(error as Error).message}`, error);

@@ -6,6 +6,7 @@ import type { Allowance } from '../../node-runtime/policy.ts';
 import type { RouterMode } from '../fabric.ts';
 import { UsageError } from './errors.ts';
 import {
+  absolutePath,
   allowImageOption,
   allowOption,
   cidr,
@@ -31,6 +32,7 @@ export interface DaemonSettings {
   containerRange?: string;
   allow?: Allowance[];
   allowImage?: string[];
+  registryAuth?: string;
 }
 
 export const defaultPort = 7433;
@@ -85,5 +87,10 @@ export function withDaemonOptions(command: Command): Command {
     )
     .option('--container-range <cidr>', 'addresses for containers and what they call (default: 198.18.0.0/15)', cidr)
     .addOption(allowOption())
-    .addOption(allowImageOption());
+    .addOption(allowImageOption())
+    .option(
+      '--registry-auth <file>',
+      'logins for registries of images, as in Docker’s config.json; absolute path, mode 600',
+      absolutePath,
+    );
 }

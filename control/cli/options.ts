@@ -28,6 +28,12 @@ export function cidr(text: string): string {
   return text;
 }
 
+/** A file that a daemon reads, which has a working folder of its own. */
+export function absolutePath(text: string): string {
+  if (!text.startsWith('/')) throw new InvalidArgumentError('Write the whole path, from / on.');
+  return text;
+}
+
 /** A parser of whole numbers within bounds. */
 export function wholeNumber(minimum: number, maximum: number): (text: string) => number {
   return (text) => {

@@ -104,6 +104,7 @@ async function up(options: UpOptions, context: Context): Promise<void> {
     join: options.join,
     port: options.port,
     ...(options.containerRange !== undefined && { containerRange: options.containerRange }),
+    ...(options.registryAuth !== undefined && { registryAuth: options.registryAuth }),
     policy: { allow: options.allow ?? [], ...(options.allowImage && { images: options.allowImage }) },
     ...(options.location !== undefined && { location: options.location }),
     ...(options.name !== undefined && { name: options.name }),

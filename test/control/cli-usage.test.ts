@@ -131,6 +131,7 @@ test('a detached daemon gets every option again, but no token among its argument
     containerRange: '10.64.0.0/16',
     allow: ['devices' as const, 'privileged' as const],
     allowImage: ['registry.example/*'],
+    registryAuth: '/etc/selvedge/registries.json',
   };
   t.deepEqual(upArguments(options, '/data'), [
     'up',
@@ -145,6 +146,7 @@ test('a detached daemon gets every option again, but no token among its argument
     '--allow=devices',
     '--allow=privileged',
     '--allow-image=registry.example/*',
+    '--registry-auth=/etc/selvedge/registries.json',
     '--data=/data',
   ]);
 });

@@ -143,7 +143,16 @@ async function endAll(folder: string, nodes: readonly FabricNode[]): Promise<voi
 /** Resolves when all nodes are joined and linked. */
 export async function createFabric(
   t: ExecutionContext,
-  { edges: count, envOf = () => ({}) }: { edges: number; envOf?: (node: string) => Record<string, string> },
+  {
+    edges: count,
+    envOf = () => ({}),
+    edgeOptions = [],
+  }: {
+    edges: number;
+    envOf?: (node: string) => Record<string, string>;
+    /** Further arguments of `up` on the edge nodes. */
+    edgeOptions?: readonly string[];
+  },
 ): Promise<Fabric> {
   const folder = await mkdtemp(join(tmpdir(), 'selvedge-e2e-'));
   const control = createNode('control', join(folder, 'control'), envOf('control'));
@@ -164,7 +173,7 @@ export async function createFabric(
   for (const edge of edges) {
     const { token } = await client.createToken({ uses: 1, ttlMs: 600_000, labels: {}, router: 'edge' });
     tokens.push(token);
-    edge.first([], token);
+    edge.first(edgeOptions, token);
     started.push(edge);
   }
   await Promise.all(edges.map((edge) => edge.daemon.event('joined')));

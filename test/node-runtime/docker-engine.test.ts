@@ -15,8 +15,9 @@ import { launchOf, type ProcessLaunch, testEngine } from '../conformance/engine.
 import { eventually } from '../eventually.ts';
 import { skip } from '../skip.ts';
 import { busyboxImage, type Dockerd, dockerMissing, startDockerd } from './dockerd.ts';
+import { assertNothingLeft, assertTerminals, type Exec } from './exec-terminals.ts';
 import { createHardwareTree } from './hardware-tree.ts';
-import { gone } from './process-world.ts';
+import { gone, pidsWith } from './process-world.ts';
 import { startRegistry } from './registry.ts';
 
 const clock = createSystemClock();
@@ -410,6 +411,23 @@ else {
     });
     t.regex(left, /sleep 1000/);
     await t.throwsAsync(run(['/no/such/program']), { instanceOf: ExecFailedError, message: /no such file/ });
+  });
+
+  test.serial('a command in a container has a terminal, and nothing of a session is left', async (t) => {
+    const world = await createWorld(dockerd.host);
+    t.teardown(world.close);
+    const { engine } = world;
+    const { instance } = await engine.launch(launchOf(['/bin/sleep', '1000']));
+    const exec: Exec = (command, options) => engine.exec(instance, command, options);
+    await assertTerminals(t, exec, '/bin/sh');
+    await assertNothingLeft(t, exec, '/bin/sh');
+    // Given up before Docker had made it, and before it had started it.
+    for (const afterMs of [0, 1, 5, 20]) {
+      const name = `${7_000_000 + afterMs}`;
+      const early = exec(['/bin/sleep', name], { signal: AbortSignal.timeout(afterMs), outputBytesMax: 10 });
+      await t.throwsAsync(early, { name: 'TimeoutError' });
+      await eventually(async () => (await pidsWith(`/bin/sleep\0${name}`)).length === 0);
+    }
   });
 
   test.serial('a frozen Docker is noticed within seconds, and found again with what runs', async (t) => {
