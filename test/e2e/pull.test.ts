@@ -49,6 +49,7 @@ test('an image is pulled when it is needed, told meanwhile, beside everything el
   const fabric = await step('two nodes, one of them with Docker', () =>
     createFabric(t, {
       edges: 1,
+      options: ['--container-range', '10.216.0.0/16'],
       envOf: (node): Record<string, string> => (node === 'control' ? {} : { DOCKER_HOST: dockerd.host }),
     }),
   );

@@ -1,21 +1,19 @@
 // The docker engine against the conformance body, with real containers, and what only containers have.
 
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, truncate } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import type { DockerOptions, VolumeSpec } from '../../control/plan.ts';
-import { createDockerEngine } from '../../node-runtime/docker-engine.ts';
-import type { Engine, Launch } from '../../node-runtime/engine.ts';
+import type { Launch } from '../../node-runtime/engine.ts';
 import { DockerUnavailableError, ExecFailedError, NameServerError } from '../../node-runtime/errors.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
 import { launchOf, testEngine } from '../conformance/engine.ts';
 import { eventually } from '../eventually.ts';
 import { skip } from '../skip.ts';
+import { containersUnderTest, createContainerWorld } from './container-world.ts';
 import { busyboxImage, type Dockerd, dockerMissing, startDockerd } from './dockerd.ts';
-import { gone } from './process-world.ts';
 import { startRegistry } from './registry.ts';
 
 const clock = createSystemClock();
@@ -25,62 +23,12 @@ test.after.always(() => dockerd?.close());
 
 /** This file's own: an engine beside it, of another test, knows nothing of the networks that are being made here. */
 const range = '10.211.0.0/16';
-let worlds = 0;
-
-/** An engine of a node of its own on the dockerd of this file. */
-async function createWorld(host: string) {
-  const folder = await mkdtemp(join(tmpdir(), 'selvedge-containers-'));
-  const owner = { fabricId: 'f'.repeat(52), node: `box-${process.pid}-${worlds++}` };
-  const engines: Engine[] = [];
-  async function open(): Promise<Engine> {
-    const engine = createDockerEngine({ folder, clock, dockerHost: host, range });
-    engines.push(engine);
-    await engine.start(owner);
-    return engine;
-  }
-  /** The conformance body launches processes: the same command in a container. */
-  const asContainers = (engine: Engine): Engine => ({
-    ...engine,
-    start: () => engine.start(owner),
-    launch: ({ spec, ...launch }) => {
-      const { command = [], ...rest } = spec;
-      return engine.launch({ ...launch, spec: { ...rest, engine: 'docker', image: busyboxImage, command } });
-    },
-  });
-  return {
-    folder,
-    owner,
-    engine: asContainers(await open()),
-    adopt: async () => asContainers(await open()),
-    async close() {
-      const last = await open();
-      for (const { instance } of await last.list()) {
-        await last.terminate(instance, 0);
-        await last.remove(instance);
-      }
-      for (const engine of engines) await engine.stop();
-      await rm(folder, { recursive: true, force: true });
-    },
-  };
-}
+const createWorld = (host: string) => createContainerWorld(host, range);
 
 if (dockerd === undefined) test('the docker engine', (t) => skip(t, missing ?? ''));
 else {
   // One after the other: Docker makes a network for each, which takes it most of a second.
-  testEngine(test.serial, 'docker engine', async () => {
-    const world = await createWorld(dockerd.host);
-    return {
-      engine: world.engine,
-      adopt: world.adopt,
-      signalsAreStatuses: true,
-      command: (...behaviour) => ['/bin/sh', '/workload.sh', ...behaviour],
-      run: (promise) => promise,
-      untilGone: (pid) => gone(pid as number),
-      file: (instance, path) => readFile(join(world.folder, instance, 'files', path), 'utf8').catch(() => undefined),
-      now: () => clock.now(),
-      close: world.close,
-    };
-  });
+  testEngine(test.serial, 'docker engine', () => containersUnderTest(dockerd.host, range));
 
   test.serial(
     'every file of a container’s folder, damaged: the next daemon’s engine knows the instance and runs it again',

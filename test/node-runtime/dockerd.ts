@@ -15,7 +15,7 @@ const startMs = 60_000;
 
 export const busyboxImage = 'selvedge-test/busybox';
 
-async function found(command: string): Promise<boolean> {
+export async function found(command: string): Promise<boolean> {
   const folders = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
   const there = await Promise.all(
     folders.map((folder) =>
@@ -147,7 +147,7 @@ export async function serviceRoutes(docker: Dockerd['docker']): Promise<string[]
 }
 
 /** A dockerd that was killed leaves mounts of its containers. */
-async function releaseMounts(folder: string): Promise<void> {
+export async function releaseMounts(folder: string): Promise<void> {
   const mounts = (await readFile('/proc/self/mountinfo', 'utf8'))
     .split('\n')
     .map((line) => line.split(' ')[4] ?? '')
@@ -156,7 +156,7 @@ async function releaseMounts(folder: string): Promise<void> {
 }
 
 /** An image with a shell, its tools and the conformance body's workload: no registry is needed. */
-async function importBusybox(folder: string, docker: Dockerd['docker']): Promise<void> {
+export async function importBusybox(folder: string, docker: Dockerd['docker']): Promise<void> {
   const root = join(folder, 'rootfs');
   await mkdir(join(root, 'bin'), { recursive: true });
   await mkdir(join(root, 'tmp'));
