@@ -2,13 +2,14 @@
 // called by engines.ts before anything is fetched or started. A plan cannot change it: it comes with `selvedge up`.
 
 import type { WorkloadSpec } from '../control/plan.ts';
+import { spellingsOf } from './image-names.ts';
 
 export const allowances = ['privileged', 'capabilities', 'devices', 'host-paths'] as const;
 export type Allowance = (typeof allowances)[number];
 
 export interface NodePolicy {
   allow: readonly Allowance[];
-  /** Patterns, in which `*` stands for any characters; undefined: every image. */
+  /** Patterns, in which `*` stands for any characters, of names however they are written; undefined: every image. */
   images?: readonly string[];
 }
 
@@ -48,7 +49,8 @@ export function policyRefusal(spec: WorkloadSpec, { allow, images }: NodePolicy)
     if (!allow.includes(allowance))
       return `this node does not allow ${what}; \`selvedge up --allow ${allowance}\` on it would`;
   }
-  if (spec.engine !== 'docker' || images === undefined || images.some((pattern) => matches(pattern, spec.image)))
-    return;
+  if (spec.engine !== 'docker' || images === undefined) return;
+  const spellings = spellingsOf(spec.image);
+  if (images.some((pattern) => spellings.some((spelling) => matches(pattern, spelling)))) return;
   return `this node does not allow the image ${spec.image}, only ${images.join(', ')}; \`selvedge up --allow-image PATTERN\` on it adds to these`;
 }
