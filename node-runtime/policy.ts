@@ -32,12 +32,13 @@ function matches(pattern: string, image: string): boolean {
 
 function wants(spec: WorkloadSpec): [Allowance, string][] {
   if (spec.engine !== 'docker') return [];
-  const { privileged, capabilities, devices = [] } = spec;
+  const { privileged, capabilities, devices = [], gpus } = spec;
   const added = capabilities?.add ?? [];
   const wanted: [Allowance, string][] = [];
   if (privileged === true) wanted.push(['privileged', 'a privileged container']);
   if (added.length > 0) wanted.push(['capabilities', `the capabilities ${added.join(', ')}`]);
   if (devices.length > 0) wanted.push(['devices', `the devices ${devices.join(', ')}`]);
+  if (gpus !== undefined) wanted.push(['devices', `the gpus ${Array.isArray(gpus) ? gpus.join(', ') : gpus}`]);
   const paths = (spec.volumes ?? []).flatMap(({ hostPath }) => hostPath ?? []);
   if (paths.length > 0) wanted.push(['host-paths', `${paths.join(', ')} of its box in a container`]);
   return wanted;

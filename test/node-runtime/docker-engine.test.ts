@@ -218,6 +218,36 @@ else {
     t.is(await dockerd.docker('inspect', '--format', format, name), 'cooling 2');
   });
 
+  test.serial('graphics processors are asked of Docker, whose answer is told; logs are as large as said', async (t) => {
+    const world = await createWorld(dockerd.host);
+    t.teardown(world.close);
+    const launch = (instance: string, options: DockerOptions) => {
+      const made = launchOf(['/bin/true'], { instance });
+      return world.engine.launch({ ...made, spec: { ...made.spec, ...options } });
+    };
+    const inspect = (instance: string, format: string) =>
+      dockerd.docker(
+        ...['inspect', '--format', format],
+        `selvedge-${world.owner.fabricId.slice(0, 12)}-${world.owner.node}-${instance}`,
+      );
+    // No box that runs tests has one: the container is made, and not started.
+    for (const [instance, gpus, wanted] of [
+      ['default.app.all.0', 'all', '-1 []'],
+      ['default.app.two.0', 2, '2 []'],
+      ['default.app.one.0', ['GPU-1'], '0 [GPU-1]'],
+    ] as const) {
+      const asked = launch(instance, { gpus: typeof gpus === 'object' ? [...gpus] : gpus });
+      await t.throwsAsync(asked, { message: /could not select device driver .* with capabilities: \[\[gpu\]\]/ });
+      const format = '{{range .HostConfig.DeviceRequests}}{{.Count}} {{.DeviceIDs}}{{end}}';
+      t.is(await inspect(instance, format), wanted);
+    }
+    await launch('default.app.log.0', { logging: { maxSize: '1Mi', maxFiles: 3 } });
+    t.is(
+      await inspect('default.app.log.0', '{{.HostConfig.LogConfig}}'),
+      '{json-file map[max-file:3 max-size:1048576]}',
+    );
+  });
+
   test.serial('an image is asked for as its pull policy says, and for the platform that is wanted', async (t) => {
     const world = await createWorld(dockerd.host);
     t.teardown(world.close);

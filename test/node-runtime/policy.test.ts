@@ -38,6 +38,14 @@ for (const [right, options, reason] of rights) {
   });
 }
 
+test('graphics processors are devices', (t) => {
+  for (const gpus of ['all', 1, ['GPU-1']] as const) {
+    const spec = container({ gpus: typeof gpus === 'object' ? [...gpus] : gpus });
+    t.regex(policyRefusal(spec, { allow: [] }) ?? '', /the gpus (all|1|GPU-1); `selvedge up --allow devices`/);
+    t.is(policyRefusal(spec, { allow: ['devices'] }), undefined);
+  }
+});
+
 test('what takes rights away needs no leave', (t) => {
   const options: DockerOptions = {
     user: '1000',
