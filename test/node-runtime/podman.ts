@@ -42,7 +42,7 @@ network_config_dir = "${folder}/networks"
 `;
 
 /** Containers outlive the service, whose end is that of its API alone. */
-export async function startPodman(): Promise<Omit<Dockerd, 'stop'> & { stop(): Promise<void> }> {
+export async function startPodman(): Promise<Omit<Dockerd, 'stop' | 'importImage'> & { stop(): Promise<void> }> {
   const folder = await mkdtemp(join(tmpdir(), 'selvedge-podman-'));
   const socket = join(folder, 'podman.sock');
   const host = `unix://${socket}`;
