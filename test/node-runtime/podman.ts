@@ -7,6 +7,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { processesOf } from '../../control/cli/demo-folder.ts';
 import { eventually } from '../eventually.ts';
 import { type Dockerd, dockerMissing, found, importBusybox, releaseMounts } from './dockerd.ts';
 
@@ -97,6 +98,14 @@ export async function startPodman(): Promise<Omit<Dockerd, 'stop' | 'importImage
     await stop();
     await podman('rm', '--all', '--force', '--volumes', '--time', '0');
     await podman('network', 'prune', '--force');
+    // Watchers of commands that ended with their container; whatever names this folder belongs to it.
+    for (const pid of await processesOf(folder)) {
+      try {
+        process.kill(pid, 'SIGKILL');
+      } catch {
+        // It ended by itself in between.
+      }
+    }
     await releaseMounts(folder);
     await rm(folder, { recursive: true, force: true, maxRetries: 5 });
   }
