@@ -253,6 +253,11 @@ export const capabilitiesMax = 64;
 export const devicesMax = 64;
 /** What of a node's policy is shown; it has a handful of rights, and patterns of images. */
 export const policyItemsMax = 64;
+export const gpusMax = 64;
+/** A container's log on its node: less is one burst, and more fills a card. */
+export const logFileBytesMin = 64 * 1024;
+export const logFileBytesMax = 256 * 1024 * 1024;
+export const logFilesMax = 16;
 export const volumesMax = 64;
 export const containerLabelsMax = 64;
 export const extraHostsMax = 64;

@@ -101,6 +101,10 @@ export interface DockerOptions {
   privileged?: boolean;
   /** Paths of the node's devices, the same inside. */
   devices?: string[];
+  /** Graphics processors by Docker's device requests: all, how many, or which by their ids. */
+  gpus?: 'all' | number | string[];
+  /** Of its output: how large a file (a quantity), and how many; the driver is the one that can be read back. */
+  logging?: { maxSize?: string; maxFiles?: number };
   /** When the registry is asked for the image; `ifNotPresent` where nothing is said. */
   pullPolicy?: 'ifNotPresent' | 'always' | 'never';
   /** `os/architecture`, with a variant as wanted. */

@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import type { DockerOptions, Resources, VolumeSpec } from '../control/plan.ts';
-import { memoryBytes } from '../control/quantity.ts';
+import { logFileBytes, memoryBytes } from '../control/quantity.ts';
 import type { ContainerFacts, ContainerOptions } from './docker-client.ts';
 import { labelsOf, ownerLabels } from './docker-labels.ts';
 import type { EngineInstance, EngineOwner, Exit, Launch } from './engine.ts';
@@ -73,7 +73,7 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
             ]),
         ...volumes.map((volume) => mountOf(volume, instance, place.owner)),
       ],
-      LogConfig: { Type: 'json-file', Config: { 'max-size': `${DOCKER_LOG_FILE_BYTES_MAX}`, 'max-file': '2' } },
+      LogConfig: { Type: 'json-file', Config: logOptions(spec) },
     },
     NetworkingConfig: { EndpointsConfig: { [place.network]: { IPAMConfig: { IPv4Address: place.address } } } },
   };
@@ -116,7 +116,7 @@ type MountSettings = NonNullable<HostConfig['Mounts']>[number];
 
 /** Nobody pings or forges packets unasked. A privileged container is everything that root is, which these would contradict. */
 function rights(
-  { privileged, capabilities = {}, readOnlyRoot, devices = [] }: DockerOptions,
+  { privileged, capabilities = {}, readOnlyRoot, devices = [], gpus }: DockerOptions,
   given: NonNullable<Launch['devices']>,
 ): HostConfig {
   const { add = [], drop = [] } = capabilities;
@@ -129,6 +129,7 @@ function rights(
     ...(privileged ? { Privileged: true } : { CapDrop: dropped, SecurityOpt: ['no-new-privileges'] }),
     ...(add.length > 0 && !privileged && { CapAdd: add }),
     ...(readOnlyRoot && { ReadonlyRootfs: true }),
+    ...(gpus !== undefined && { DeviceRequests: [gpuRequest(gpus)] }),
     ...(mapped.length > 0 && {
       Devices: mapped.map(({ host, path }) => ({
         PathOnHost: host,
@@ -140,6 +141,16 @@ function rights(
 }
 
 type HostConfig = NonNullable<ContainerOptions['HostConfig']>;
+
+function logOptions({ logging: { maxSize = '', maxFiles = 2 } = {} }: DockerOptions): Record<string, string> {
+  return { 'max-size': `${logFileBytes(maxSize) ?? DOCKER_LOG_FILE_BYTES_MAX}`, 'max-file': `${maxFiles}` };
+}
+
+/** Docker's own words for `--gpus`. */
+function gpuRequest(gpus: NonNullable<DockerOptions['gpus']>): object {
+  const which = Array.isArray(gpus) ? { DeviceIDs: gpus } : { Count: gpus === 'all' ? -1 : gpus };
+  return { Driver: '', ...which, Capabilities: [['gpu']] };
+}
 
 /** With swap: a limit that swap stretches is none. */
 function limits({ resources = {}, ulimits, extraHosts }: DockerOptions & { resources?: Resources }): HostConfig {

@@ -102,13 +102,15 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
   });
 
   /** What the container asks is answered from now on; one that calls nothing does without where nobody can listen. */
-  async function tellNames(instance: string, hosts: Launch['hosts']): Promise<void> {
+  async function tellNames(instance: string, hosts: Launch['hosts'], runs = true): Promise<void> {
     const { gateway, of } = await bridge();
     names.tell(of(instance).address, hosts);
     try {
       await nameServer.listen(gateway);
     } catch (error) {
-      if (hosts.length > 0) throw error;
+      // Podman makes the bridge, and its address, with the first container that runs.
+      const early = !runs && ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'EADDRNOTAVAIL';
+      if (hosts.length > 0 && !early) throw error;
     }
   }
 

@@ -3,13 +3,14 @@
 
 import { describeNeed } from '../control/devices.ts';
 import type { WorkloadSpec } from '../control/plan.ts';
+import { spellingsOf } from './image-names.ts';
 
 export const allowances = ['privileged', 'capabilities', 'devices', 'host-paths'] as const;
 export type Allowance = (typeof allowances)[number];
 
 export interface NodePolicy {
   allow: readonly Allowance[];
-  /** Patterns, in which `*` stands for any characters; undefined: every image. */
+  /** Patterns, in which `*` stands for any characters, of names however they are written; undefined: every image. */
   images?: readonly string[];
 }
 
@@ -41,13 +42,14 @@ function wants(spec: WorkloadSpec): [Allowance, string][] {
     return 'hostPath' in module ? [...reached, ['host-paths', `the module ${module.hostPath} of its box`]] : reached;
   }
   if (spec.engine !== 'docker') return [];
-  const { privileged, capabilities, devices = [], deviceNeeds = [] } = spec;
+  const { privileged, capabilities, devices = [], deviceNeeds = [], gpus } = spec;
   const added = capabilities?.add ?? [];
   const wanted: [Allowance, string][] = [];
   if (privileged === true) wanted.push(['privileged', 'a privileged container']);
   if (added.length > 0) wanted.push(['capabilities', `the capabilities ${added.join(', ')}`]);
   if (devices.length > 0) wanted.push(['devices', `the devices ${devices.join(', ')}`]);
   if (deviceNeeds.length > 0) wanted.push(['devices', `devices (${deviceNeeds.map(describeNeed).join('; ')})`]);
+  if (gpus !== undefined) wanted.push(['devices', `the gpus ${Array.isArray(gpus) ? gpus.join(', ') : gpus}`]);
   return [...wanted, ...reached];
 }
 
@@ -57,7 +59,8 @@ export function policyRefusal(spec: WorkloadSpec, { allow, images }: NodePolicy)
     if (!allow.includes(allowance))
       return `this node does not allow ${what}; \`selvedge up --allow ${allowance}\` on it would`;
   }
-  if (spec.engine !== 'docker' || images === undefined || images.some((pattern) => matches(pattern, spec.image)))
-    return;
+  if (spec.engine !== 'docker' || images === undefined) return;
+  const spellings = spellingsOf(spec.image);
+  if (images.some((pattern) => spellings.some((spelling) => matches(pattern, spelling)))) return;
   return `this node does not allow the image ${spec.image}, only ${images.join(', ')}; \`selvedge up --allow-image PATTERN\` on it adds to these`;
 }

@@ -213,6 +213,18 @@ const refusals: [title: string, object: unknown, path: string, reason: RegExp, g
     /not accepted/,
   ],
   [
+    'no graphics processor',
+    changed(application(), sensor, { name: 'web', engine: 'docker', image: 'web', gpus: 0 }),
+    'spec.microservices[0].gpus',
+    /less than 1/,
+  ],
+  [
+    'a log that fills the card',
+    changed(application(), sensor, { name: 'web', engine: 'docker', image: 'web', logging: { maxSize: '100Gi' } }),
+    'spec.microservices[0].logging.maxSize',
+    /not accepted/,
+  ],
+  [
     'an unknown pull policy',
     changed(application(), sensor, { name: 'web', engine: 'docker', image: 'web', pullPolicy: 'Always' }),
     'spec.microservices[0].pullPolicy',

@@ -79,6 +79,10 @@ export const meanings: Record<'Application' | 'Config' | 'Secret', Record<string
       'All that root may on the node. [The node must allow it](docker.md#what-a-node-allows)',
     'spec.microservices[].devices':
       'Devices of the node, under the same path. [The node must allow them](docker.md#what-a-node-allows)',
+    'spec.microservices[].gpus':
+      'Graphics processors, as `docker run --gpus` gives them. [The node must allow devices](docker.md#what-a-node-allows)',
+    'spec.microservices[].logging.maxSize': 'How much one file of its log on the node holds; 4Mi without this field',
+    'spec.microservices[].logging.maxFiles': 'How many such files; 2 without this field',
     'spec.microservices[].pullPolicy':
       'When the registry is asked for the image: where the node lacks it (without this field), before each start, or never',
     'spec.microservices[].platform': 'The platform of the image, where it has several',

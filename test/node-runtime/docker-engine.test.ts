@@ -1,23 +1,22 @@
 // The docker engine against the conformance body, with real containers, and what only containers have.
 
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, readFile, realpath, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, realpath, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import type { DockerOptions, VolumeSpec } from '../../control/plan.ts';
-import { createDockerEngine } from '../../node-runtime/docker-engine.ts';
-import type { Engine, FileMount, Launch } from '../../node-runtime/engine.ts';
+import type { FileMount, Launch } from '../../node-runtime/engine.ts';
 import { DockerUnavailableError, ExecFailedError, NameServerError } from '../../node-runtime/errors.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
-import { launchOf, type ProcessLaunch, testEngine } from '../conformance/engine.ts';
+import { launchOf, testEngine } from '../conformance/engine.ts';
 import { eventually } from '../eventually.ts';
 import { skip } from '../skip.ts';
+import { containersUnderTest, createContainerWorld } from './container-world.ts';
 import { busyboxImage, type Dockerd, dockerMissing, startDockerd } from './dockerd.ts';
 import { assertNothingLeft, assertTerminals, type Exec } from './exec-terminals.ts';
 import { createHardwareTree } from './hardware-tree.ts';
-import { gone, pidsWith } from './process-world.ts';
+import { pidsWith } from './process-world.ts';
 import { startRegistry } from './registry.ts';
 
 const clock = createSystemClock();
@@ -27,67 +26,12 @@ test.after.always(() => dockerd?.close());
 
 /** This file's own: an engine beside it, of another test, knows nothing of the networks that are being made here. */
 const range = '10.211.0.0/16';
-let worlds = 0;
-
-/** An engine of a node of its own on the dockerd of this file. */
-async function createWorld(host: string) {
-  const folder = await mkdtemp(join(tmpdir(), 'selvedge-containers-'));
-  const owner = { fabricId: 'f'.repeat(52), node: `box-${process.pid}-${worlds++}` };
-  const engines: Engine[] = [];
-  async function open(): Promise<Engine> {
-    const engine = createDockerEngine({ folder, clock, dockerHost: host, range });
-    engines.push(engine);
-    await engine.start(owner);
-    return engine;
-  }
-  /** The conformance body launches processes: the same command in a container. */
-  const asContainers = (engine: Engine): Engine => ({
-    ...engine,
-    start: () => engine.start(owner),
-    launch: ({ spec, ...launch }) => {
-      const { command, ...rest } = spec as ProcessLaunch['spec'];
-      return engine.launch({ ...launch, spec: { ...rest, engine: 'docker', image: busyboxImage, command } });
-    },
-  });
-  const first = await open();
-  return {
-    folder,
-    owner,
-    engine: asContainers(first),
-    launchAsIs: (launch: Launch) => first.launch(launch),
-    adopt: async () => asContainers(await open()),
-    async close() {
-      const last = await open();
-      for (const { instance } of await last.list()) {
-        await last.terminate(instance, 0);
-        await last.remove(instance);
-      }
-      for (const engine of engines) await engine.stop();
-      await rm(folder, { recursive: true, force: true });
-    },
-  };
-}
+const createWorld = (host: string) => createContainerWorld(host, range);
 
 if (dockerd === undefined) test('the docker engine', (t) => skip(t, missing ?? ''));
 else {
   // One after the other: Docker makes a network for each, which takes it most of a second.
-  testEngine(test.serial, 'docker engine', async () => {
-    const world = await createWorld(dockerd.host);
-    return {
-      engine: world.engine,
-      adopt: world.adopt,
-      signalsAreStatuses: true,
-      command: (...behaviour) => ['/bin/sh', '/workload.sh', ...behaviour],
-      run: (promise) => promise,
-      untilGone: (pid) => gone(pid as number),
-      file(instance, path) {
-        const folder = path.startsWith('secrets/') ? '' : 'files';
-        return readFile(join(world.folder, instance, folder, path), 'utf8').catch(() => undefined);
-      },
-      now: () => clock.now(),
-      close: world.close,
-    };
-  });
+  testEngine(test.serial, 'docker engine', () => containersUnderTest(dockerd.host, range));
 
   test.serial(
     'every file of a container’s folder, damaged: the next daemon’s engine knows the instance and runs it again',
@@ -300,6 +244,36 @@ else {
     const name = `selvedge-${world.owner.fabricId.slice(0, 12)}-${world.owner.node}-${instance}`;
     const format = '{{index .Config.Labels "org.example.team"}} {{index .HostConfig.LogConfig.Config "max-file"}}';
     t.is(await dockerd.docker('inspect', '--format', format, name), 'cooling 2');
+  });
+
+  test.serial('graphics processors are asked of Docker, whose answer is told; logs are as large as said', async (t) => {
+    const world = await createWorld(dockerd.host);
+    t.teardown(world.close);
+    const launch = (instance: string, options: DockerOptions) => {
+      const made = launchOf(['/bin/true'], { instance });
+      return world.engine.launch({ ...made, spec: { ...made.spec, ...options } });
+    };
+    const inspect = (instance: string, format: string) =>
+      dockerd.docker(
+        ...['inspect', '--format', format],
+        `selvedge-${world.owner.fabricId.slice(0, 12)}-${world.owner.node}-${instance}`,
+      );
+    // No box that runs tests has one: the container is made, and not started.
+    for (const [instance, gpus, wanted] of [
+      ['default.app.all.0', 'all', '-1 []'],
+      ['default.app.two.0', 2, '2 []'],
+      ['default.app.one.0', ['GPU-1'], '0 [GPU-1]'],
+    ] as const) {
+      const asked = launch(instance, { gpus: typeof gpus === 'object' ? [...gpus] : gpus });
+      await t.throwsAsync(asked, { message: /could not select device driver .* with capabilities: \[\[gpu\]\]/ });
+      const format = '{{range .HostConfig.DeviceRequests}}{{.Count}} {{.DeviceIDs}}{{end}}';
+      t.is(await inspect(instance, format), wanted);
+    }
+    await launch('default.app.log.0', { logging: { maxSize: '1Mi', maxFiles: 3 } });
+    t.is(
+      await inspect('default.app.log.0', '{{.HostConfig.LogConfig}}'),
+      '{json-file map[max-file:3 max-size:1048576]}',
+    );
   });
 
   test.serial('an image is asked for as its pull policy says, and for the platform that is wanted', async (t) => {

@@ -61,6 +61,14 @@ test('a module of the box and folders of the box in a module need leave, an addr
   t.is(policyRefusal(spec({ url: 'https://example/a.wasm', sha256 }), { allow: [], images: [] }), undefined);
 });
 
+test('graphics processors are devices', (t) => {
+  for (const gpus of ['all', 1, ['GPU-1']] as const) {
+    const spec = container({ gpus: typeof gpus === 'object' ? [...gpus] : gpus });
+    t.regex(policyRefusal(spec, { allow: [] }) ?? '', /the gpus (all|1|GPU-1); `selvedge up --allow devices`/);
+    t.is(policyRefusal(spec, { allow: ['devices'] }), undefined);
+  }
+});
+
 test('what takes rights away needs no leave', (t) => {
   const options: DockerOptions = {
     user: '1000',
@@ -80,18 +88,68 @@ test('images: without a pattern all, with patterns those that one of them matche
     ['registry.example/shop/web:1', '*/web:*'],
     ['registry.example/shop/web:1', 'registry.example/*/web:*'],
     ['web', 'web'],
-    ['aab', 'a*ab'],
+    ['xxy', 'x*xy'],
   ] as const)
     t.is(refused(image, 'other', pattern), undefined, pattern);
   for (const [image, pattern] of [
     ['evil.example/registry.example/web', 'registry.example/*'],
     ['registry.example.evil/web', 'registry.example/*'],
     ['web:2', 'web'],
-    ['ab', 'ab*ab'],
-    ['abab', 'ab*b*ab'],
+    ['xy', 'xy*xy'],
+    ['xyxy', 'xy*y*xy'],
     ['registryXexample/web', 'registry.example/*'],
   ] as const)
     t.regex(refused(image, pattern) ?? '', /does not allow the image .*--allow-image/, `${image} ${pattern}`);
+});
+
+test('images: one that is allowed is so however it is written; names that an engine reads otherwise are not', (t) => {
+  const allowed = (image: string, ...images: string[]) =>
+    policyRefusal(container({}, image), { allow: [], images }) === undefined;
+  const digest = `sha256:${'0a'.repeat(32)}`;
+  for (const [image, pattern] of [
+    ['nginx', 'docker.io/library/*'],
+    ['library/nginx:latest', 'nginx'],
+    ['index.docker.io/library/nginx', 'docker.io/library/nginx:latest'],
+    ['docker.io/nginx:1', 'nginx:*'],
+    ['team/web:1', 'docker.io/team/*'],
+    ['localhost/web', 'localhost/*'],
+    ['registry.example:5000/web:1', 'registry.example:5000/*'],
+    [`registry.example/web@${digest}`, 'registry.example/web@sha256:*'],
+    [`registry.example/web:1@${digest}`, `registry.example/web@${digest}`],
+    [`web@${digest}`, '*@sha256:*'],
+  ] as const)
+    t.true(allowed(image, pattern), `${image} ${pattern}`);
+  for (const [image, pattern] of [
+    // Only what is pinned.
+    ['registry.example/web:1', 'registry.example/web@sha256:*'],
+    ['registry.example/web', '*@sha256:*'],
+    [`registry.example/web@sha256:${'0b'.repeat(32)}`, `registry.example/web@${digest}`],
+    ['registry.example/web@sha256:1234', 'registry.example/web@sha256:*'],
+    [`registry.example/web@sha256:${'0A'.repeat(32)}`, 'registry.example/*'],
+    // The digest counts, whatever the tag says.
+    [`registry.example/web:1.2@${digest}`, 'registry.example/web:1.*'],
+    [`registry.example/web:1.2@${digest}`, 'registry.example/web:*'],
+    // Another registry.
+    ['registry.example:5000/web', 'registry.example/*'],
+    ['registry.example/library/nginx', 'nginx'],
+    ['evil.example/nginx', 'docker.io/*'],
+    ['localhost/nginx', 'docker.io/*'],
+    ['team/nginx', 'docker.io/library/*'],
+    ['Registry.example/web', 'registry.example/*'],
+    // No names.
+    ['registry.example/../evil/web', 'registry.example/*'],
+    ['registry.example//web', 'registry.example/*'],
+    ['registry.example/Web', 'registry.example/*'],
+    ['registry.example/web:', 'registry.example/*'],
+    ['registry.example/web@', 'registry.example/*'],
+    ['registry.example/web\n', 'registry.example/*'],
+    // Ids of images that are on the box.
+    ['cafe', '*'],
+    ['0a'.repeat(32), 'docker.io/*'],
+    ['sha256:cafe', '*'],
+  ] as const)
+    t.false(allowed(image, pattern), `${image} ${pattern}`);
+  t.true(allowed('cafe:latest', 'docker.io/library/cafe'));
 });
 
 test('neither stage nor launch reaches the engine with what the policy refuses', async (t) => {
