@@ -82,7 +82,8 @@ function checkEngine(microservice: ParsedMicroservice, at: Path): FieldIssue[] {
   }
   if (engine === 'docker') return issues;
   if (command === undefined) issues.push(issue([...at, 'command'], 'is missing', commandForm));
-  for (const [field, value] of Object.entries({ image, args, ...dockerOptionsOf(microservice) })) {
+  const { user: _, ...dockerOptions } = dockerOptionsOf(microservice);
+  for (const [field, value] of Object.entries({ image, args, ...dockerOptions })) {
     if (value === undefined) continue;
     issues.push(issue([...at, field], `is not a field of engine ${engine}`, 'engine: docker, or leave it out'));
   }

@@ -172,7 +172,7 @@ function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
   // manifest-checks.ts has seen to it that each engine's own fields are there.
   const workload: EngineSpec =
     engine === 'process'
-      ? { engine, command: command ?? [] }
+      ? { engine, command: command ?? [], ...(parsed.user !== undefined && { user: parsed.user }) }
       : { engine, image: image ?? '', ...(command && { command }), ...(args && { args }), ...dockerOptionsOf(parsed) };
   return {
     ...withoutDockerOptions(rest),

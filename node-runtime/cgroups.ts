@@ -170,12 +170,17 @@ export function dataBytes(cgroups: Cgroups, resources: Resources = {}): number |
   return withoutGroup(cgroups, resources).includes('memory') ? memoryBytes(resources.memory ?? '') : undefined;
 }
 
-/** What is not held, for an operator to read. */
-export function describeNotHeld(cgroups: Cgroups, resources: Resources | undefined): string | undefined {
+/** What is not held, for an operator to read. `ownUser`: it does not run as the daemon does. */
+export function describeNotHeld(
+  cgroups: Cgroups,
+  resources: Resources | undefined,
+  ownUser: boolean,
+): string | undefined {
   const missing = withoutGroup(cgroups, resources);
   if (missing.length === 0) return undefined;
-  const said = missing.map((one) =>
-    one === 'memory' ? 'memory is held for each process alone' : `${limitOf[one]} is not held`,
-  );
+  const said = missing.map((one) => {
+    if (one === 'memory') return 'memory is held for each process alone';
+    return one === 'pids' && ownUser ? 'pids is held for all processes of its user' : `${limitOf[one]} is not held`;
+  });
   return `${said.join(', ')}: ${cgroups.reason}`;
 }

@@ -16,26 +16,29 @@ import type { Names } from './process-names.ts';
 import { coverDescriptors } from './process-spawn.ts';
 import { LAUNCH_VARIABLE, type Standing } from './process-standing.ts';
 import { sendSignal } from './process-table.ts';
+import type { ProcessUsers } from './process-user.ts';
 
 export interface ProcessExec {
   clock: Clock;
   standing: Standing & { kind: 'running' };
   folder: InstanceFolder;
   names: Names;
+  users: ProcessUsers;
   nodeExecutableFolder: string;
 }
 
 export async function execBeside(
-  { clock, standing, folder, names, nodeExecutableFolder }: ProcessExec,
+  { clock, standing, folder, names, users, nodeExecutableFolder }: ProcessExec,
   command: string[],
   options: ExecOptions,
 ): Promise<Execution> {
   const { signal, session } = options;
   signal.throwIfAborted();
-  const { launchId, env, instance } = standing.launch;
+  const { launchId, env, instance, runAs } = standing.launch;
   const pid = standing.workload?.pid;
   const cwd = pid === undefined ? folder.folder : await readlink(`/proc/${pid}/cwd`).catch(() => folder.folder);
-  const named = (await folder.hasHosts()) ? names.wrap(folder.hosts, command) : command;
+  const own = runAs === undefined ? command : users.wrap(runAs, cwd, undefined, command);
+  const named = (await folder.hasHosts()) ? names.wrap(folder.hosts, own) : own;
   const [file, ...rest] = named as [string, ...string[]];
   const cover = await coverDescriptors();
   const child = spawn(file, rest, {

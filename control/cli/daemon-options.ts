@@ -5,7 +5,16 @@ import type { Command } from 'commander';
 import type { Allowance } from '../../node-runtime/policy.ts';
 import type { RouterMode } from '../fabric.ts';
 import { UsageError } from './errors.ts';
-import { allowImageOption, allowOption, cidr, collect, labelOption, routerOption, wholeNumber } from './options.ts';
+import {
+  allowImageOption,
+  allowOption,
+  cidr,
+  collect,
+  labelOption,
+  processUserOption,
+  routerOption,
+  wholeNumber,
+} from './options.ts';
 
 export interface DaemonSettings {
   found?: boolean;
@@ -21,6 +30,7 @@ export interface DaemonSettings {
   containerRange?: string;
   allow?: Allowance[];
   allowImage?: string[];
+  processUser?: string;
 }
 
 export const defaultPort = 7433;
@@ -74,5 +84,6 @@ export function withDaemonOptions(command: Command): Command {
     )
     .option('--container-range <cidr>', 'addresses for containers and what they call (default: 198.18.0.0/15)', cidr)
     .addOption(allowOption())
-    .addOption(allowImageOption());
+    .addOption(allowImageOption())
+    .addOption(processUserOption());
 }

@@ -57,17 +57,28 @@ export function durationOption(flags: string, description: string, standard: str
   return new Option(flags, description).argParser(parseDuration).default(parseDuration(standard), standard);
 }
 
-const allowances: readonly Allowance[] = ['privileged', 'capabilities', 'devices', 'host-paths'];
+const allowances: readonly Allowance[] = ['privileged', 'capabilities', 'devices', 'host-paths', 'users'];
 
-/** What containers may have of this box. */
+/** What workloads may have of this box. */
 export function allowOption(): Option {
   return new Option(
     '--allow <right>',
-    `let containers have it: ${allowances.join(', ')}; may be given several times`,
+    `let workloads have it: ${allowances.join(', ')}; may be given several times`,
   ).argParser((text: string, before: Allowance[] = []) => {
     const found = allowances.find((one) => one === text);
     if (found === undefined) throw new InvalidArgumentError(`Allowed choices are ${allowances.join(', ')}.`);
     return [...new Set([...before, found])];
+  });
+}
+
+export function processUserOption(): Option {
+  return new Option(
+    '--process-user <user>',
+    'run programs as this user (or user:group) unless they name one themselves, which then takes --allow users',
+  ).argParser((text: string) => {
+    if (!/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?$/.test(text))
+      throw new InvalidArgumentError('Write a user, or user:group, by name or number.');
+    return text;
   });
 }
 

@@ -37,6 +37,7 @@ export function upArguments(options: DaemonSettings, dataFolder: string): string
     ['--container-range', options.containerRange],
     ...(options.allow ?? []).map((right): [string, string] => ['--allow', right]),
     ...(options.allowImage ?? []).map((pattern): [string, string] => ['--allow-image', pattern]),
+    ['--process-user', options.processUser],
     ['--data', dataFolder],
   ];
   const values = given.flatMap(([option, value]) => (value === undefined ? [] : [`${option}=${value}`]));

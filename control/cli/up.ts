@@ -104,7 +104,11 @@ async function up(options: UpOptions, context: Context): Promise<void> {
     join: options.join,
     port: options.port,
     ...(options.containerRange !== undefined && { containerRange: options.containerRange }),
-    policy: { allow: options.allow ?? [], ...(options.allowImage && { images: options.allowImage }) },
+    policy: {
+      allow: options.allow ?? [],
+      ...(options.allowImage && { images: options.allowImage }),
+      ...(options.processUser !== undefined && { processUser: options.processUser }),
+    },
     ...(options.name !== undefined && { name: options.name }),
     ...(options.router !== undefined && { router: options.router }),
     ...(options.fabric !== undefined && { fabricName: options.fabric }),

@@ -129,6 +129,7 @@ test('a detached daemon gets every option again, but no token among its argument
     containerRange: '10.64.0.0/16',
     allow: ['devices' as const, 'privileged' as const],
     allowImage: ['registry.example/*'],
+    processUser: 'app:dialout',
   };
   t.deepEqual(upArguments(options, '/data'), [
     'up',
@@ -143,6 +144,7 @@ test('a detached daemon gets every option again, but no token among its argument
     '--allow=devices',
     '--allow=privileged',
     '--allow-image=registry.example/*',
+    '--process-user=app:dialout',
     '--data=/data',
   ]);
 });

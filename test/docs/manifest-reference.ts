@@ -60,7 +60,8 @@ export const meanings: Record<'Application' | 'Config', Record<string, string>> 
       "The program and its arguments. For a container: in place of the image's ENTRYPOINT",
     'spec.microservices[].image': 'The image; `docker` needs one, `process` takes none',
     'spec.microservices[].args': "Arguments, in place of the image's CMD; `docker` alone",
-    'spec.microservices[].user': 'Who it runs as in its container, in place of the image’s user',
+    'spec.microservices[].user':
+      'Who it runs as. A container: in place of the image’s user. A program: [a user of the node](#who-a-program-runs-as), which takes a daemon that is root',
     'spec.microservices[].readOnlyRoot': 'The container cannot write to its own file system',
     'spec.microservices[].capabilities.add':
       'More rights of root. [The node must allow it](docker.md#what-a-node-allows)',
