@@ -173,7 +173,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     notHeld: (spec) => {
       if (started === undefined) return undefined;
       const ownUser = started.users.hasOwn(spec.engine === 'process' ? spec.user : undefined);
-      return describeNotHeld(started.cgroups, spec.resources, ownUser);
+      return describeNotHeld(started.cgroups, spec, ownUser);
     },
 
     async list() {

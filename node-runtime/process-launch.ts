@@ -90,7 +90,7 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
     const { instance, spec } = launch;
     const wrap = (command: string[]) => {
       const named = launch.hosts.length > 0 ? names.wrap(folder.hosts, command) : command;
-      return limitedCommand(tools, record.groups ?? [], dataBytes(cgroups, spec.resources), named);
+      return limitedCommand(tools, record.groups ?? [], dataBytes(cgroups, spec), named);
     };
     const { runAs } = record;
     const workingDirectory = spec.workingDirectory ?? folder.folder;

@@ -98,6 +98,20 @@ test('without control groups memory is held for each process, and it is said wha
   t.is(exit.outOfMemory, undefined);
 });
 
+test('without control groups Node.js starts with little memory, and has not much more', async (t) => {
+  const none = await withFakeCgroups({ mounts: '', cgroup: '0::/\n' });
+  t.teardown(none.close);
+  const world = await createProcessWorld({ trial: { proc: none.proc } });
+  t.teardown(world.close);
+  const hog = `const all = []; try { for (;;) all.push(Buffer.alloc(8 << 20, 1)); } catch { console.log(all.length * 8); }`;
+  const launch = limited(['/bin/sh', '-c', `exec "$0" -e '${hog}'; # node`, process.execPath], { memory: '64Mi' });
+  t.regex(world.engine.notHeld(launch.spec) ?? '', /^memory is held for each process alone, 576Mi above the limit/);
+  await world.engine.launch(launch);
+  t.is((await world.engine.waitForExit(instance)).status, 0);
+  const megabytes = Number(await world.text(instance, 'stdout.log'));
+  t.true(megabytes >= 32 && megabytes <= 128, `${megabytes} MiB`);
+});
+
 test('version 2: controllers are passed on, limits are written as the kernel wants them, swap is none', async (t) => {
   const fake = await withFakeCgroups({ mounts: 'cgroup2 TOP/top cgroup2 rw 0 0\n', cgroup: '0::/init.scope\n' });
   t.teardown(fake.close);
