@@ -134,9 +134,9 @@ export const instanceMachine = setup({
       return restart === 'never' || (restart === 'on-failure' && well);
     },
     deleted: ({ context }) => context.deleted,
-    /** The end that an earlier daemon saw and counted. */
+    /** The end that an earlier daemon saw and counted; it may have died in the middle of the next try. */
     countedBefore: ({ context: { before, exit } }) =>
-      before?.nextTryAt !== undefined && exit !== undefined && before.exitAt === exit.at,
+      before !== undefined && before.failures > 0 && exit !== undefined && before.exitAt === exit.at,
   },
   actions: {
     since: assign({ since: ({ context }) => context.now() }),
