@@ -71,6 +71,7 @@ function describeExit({ exit, planned }: InstanceContext): string {
   if (exit === undefined) return 'it ended';
   const memory = planned.spec.resources?.memory;
   if (exit.outOfMemory && memory !== undefined) return `it ran out of its memory limit of ${memory}`;
+  if (exit.boxRestarted) return 'the box went down under it';
   if (exit.signal !== undefined) return `it was ended by ${exit.signal}`;
   return exit.status === undefined ? 'it ended, nobody saw how' : `it exited with status ${exit.status}`;
 }
@@ -121,6 +122,9 @@ export const instanceMachine = setup({
       context.found.specHash === context.planned.specHash,
     foundOutdated: ({ context }) => context.found !== undefined && context.found.specHash !== context.planned.specHash,
     foundEnded: ({ context }) => context.found?.exit !== undefined,
+    /** No failure, so nothing to wait for; what runs once had its turn. */
+    foundCutOff: ({ context: { found, planned } }) =>
+      found?.exit?.boxRestarted === true && planned.spec.restart !== 'never',
     hasImage: ({ context }) => 'image' in context.planned.spec,
     has: ({ context }, kind: ProbeKind) => context.planned.spec[kind] !== undefined,
     found: ({ event }, { kind, judgement }: { kind: ProbeKind; judgement: Judgement }) =>
@@ -173,6 +177,7 @@ export const instanceMachine = setup({
         nextTryAt: context.now() + backOffMs(workloadBackOff, failures, context.jitter()),
       };
     }),
+    countRestart: assign({ restarts: ({ context }) => context.restarts + 1 }),
     resumeBackOff: assign(({ context }) => ({ nextTryAt: context.before?.nextTryAt, before: undefined })),
     forgiveFailures: assign({ failures: 0, nextTryAt: undefined }),
   },
@@ -208,6 +213,7 @@ export const instanceMachine = setup({
       always: [
         { guard: 'foundOutdated', target: 'stopping' },
         { guard: 'foundRunning', target: 'adopting' },
+        { guard: 'foundCutOff', target: 'waiting', actions: 'countRestart' },
         { guard: 'foundEnded', target: 'ended' },
         { target: 'waiting' },
       ],

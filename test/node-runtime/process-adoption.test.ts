@@ -85,6 +85,7 @@ test('after another boot nothing counts as running, even with the same pid and s
   const [found] = await next.list();
   t.truthy(found?.exit);
   t.is(found?.exit?.status, undefined);
+  t.true(found?.exit?.boxRestarted);
   t.true(Math.abs((found?.exit?.at ?? 0) - startedAt) < 60_000, 'its last sign of life');
   await next.terminate(INSTANCE, 0);
   t.true(await lives(pid as number));
