@@ -37,6 +37,8 @@ export interface InstanceContext {
   /** Failures in a row; decides the wait. */
   failures: number;
   restarts: number;
+  /** Of adopting, stopping or removing it, that have failed in a row. */
+  tries: number;
   /** Gets traffic. */
   ready: boolean;
   /** Why it is restarted although it runs: what a probe found. */
@@ -67,6 +69,9 @@ export type InstanceEvent =
   /** One of its probes. */
   | ProbedEvent;
 
+/** Between two tries of adopting, stopping or removing: what hinders them (a disk, an engine) passes, and nothing else waits for them. */
+const retryMs = 1_000;
+
 function describeExit({ exit, planned }: InstanceContext): string {
   if (exit === undefined) return 'it ended';
   const memory = planned.spec.resources?.memory;
@@ -78,6 +83,9 @@ function describeExit({ exit, planned }: InstanceContext): string {
 
 /** Nothing helps but another spec, or another daemon with another policy. */
 const isHopeless = (error: unknown): boolean => (error as { needsChange?: unknown } | undefined)?.needsChange === true;
+
+/** What an effect was rejected with. */
+const errorOf = (event: object): unknown => ('error' in event ? event.error : undefined);
 
 function whyStopping({ deleted, illness }: InstanceContext): string {
   if (deleted) return 'being removed';
@@ -113,6 +121,7 @@ export const instanceMachine = setup({
       const { initialDelayMs = 0, failureThreshold = 0, periodMs = 0 } = context.planned.spec.startup ?? {};
       return initialDelayMs + failureThreshold * periodMs;
     },
+    retry: retryMs,
     healthy: ({ context }) => context.planned.spec.healthyAfterMs ?? healthyAfterMs,
   },
   guards: {
@@ -130,6 +139,7 @@ export const instanceMachine = setup({
     found: ({ event }, { kind, judgement }: { kind: ProbeKind; judgement: Judgement }) =>
       event.type === 'PROBED' && event.kind === kind && event.judgement === judgement,
     about: ({ event }, kind: ProbeKind) => event.type === 'PROBED' && event.kind === kind,
+    hopeless: ({ event }) => isHopeless(errorOf(event)),
     ill: ({ context }) => context.illness !== undefined,
     changed: ({ context, event }) => event.type === 'UPDATE' && event.planned.specHash !== context.planned.specHash,
     completes: ({ context }) => {
@@ -148,6 +158,20 @@ export const instanceMachine = setup({
     tellProgress: assign({
       reason: ({ context, event }) => (event.type === 'PROGRESS' ? event.progress : context.reason),
     }),
+    tellError: assign({ reason: ({ event }) => messageOf(errorOf(event)) }),
+    tellFailure: assign({ reason: ({ event }, what: string) => `${what}: ${messageOf(errorOf(event))}` }),
+    /** Another try of what must succeed in the end, in a state of its own. */
+    tryLater: assign(({ context, event }, what: string) => {
+      const tries = context.tries + 1;
+      const times = tries === 1 ? '' : `, tried ${tries} times`;
+      return {
+        tries,
+        reason: `${what}${times}: ${messageOf(errorOf(event))}`,
+        nextTryAt: context.now() + retryMs,
+      };
+    }),
+    tryNow: assign({ nextTryAt: undefined }),
+    noTries: assign({ tries: 0 }),
     unready: assign({
       ready: false,
       reason: ({ event }) =>
@@ -191,6 +215,7 @@ export const instanceMachine = setup({
     exit: input.found?.exit,
     failures: input.before?.failures ?? 0,
     restarts: input.before?.restarts ?? 0,
+    tries: 0,
     ready: false,
     illness: undefined,
     probes: {},
@@ -219,7 +244,11 @@ export const instanceMachine = setup({
       ],
     },
     waiting: {
-      entry: ['since', assign({ reason: 'waiting for its certificate and for what it depends on' })],
+      entry: [
+        'since',
+        'noTries',
+        assign({ reason: 'waiting for its certificate and for what it depends on', nextTryAt: undefined }),
+      ],
       on: {
         HELD: { actions: assign({ reason: ({ event }) => event.reason }) },
         ADMITTED: [{ guard: 'hasImage', target: 'staging' }, { target: 'creating' }],
@@ -227,16 +256,16 @@ export const instanceMachine = setup({
       },
     },
     adopting: {
-      entry: 'since',
+      entry: ['since', 'tryNow'],
       invoke: {
         src: 'adopt',
         input: ({ context }) => ({ planned: context.planned, found: context.found as EngineInstance }),
         onDone: 'running',
         // The workload is untouched and runs; only what the node does for it is missing, and is tried again.
-        onError: { target: 'adoptingLater', actions: assign({ reason: ({ event }) => messageOf(event.error) }) },
+        onError: { target: 'adoptingLater', actions: { type: 'tryLater', params: 'it runs, and cannot be taken on' } },
       },
     },
-    adoptingLater: { after: { 1000: 'adopting' } },
+    adoptingLater: { after: { retry: 'adopting' } },
     staging: {
       entry: ['since', assign({ reason: 'looking for its image', nextTryAt: undefined })],
       initial: 'looking',
@@ -245,17 +274,10 @@ export const instanceMachine = setup({
         input: ({ context }) => context.planned,
         onDone: 'creating',
         onError: [
-          {
-            guard: ({ event }) => isHopeless(event.error),
-            target: '#instance.failed',
-            actions: assign({ reason: ({ event }) => messageOf(event.error) }),
-          },
+          { guard: 'hopeless', target: '#instance.failed', actions: 'tellError' },
           {
             target: 'backingOff',
-            actions: [
-              assign({ reason: ({ event }) => `its image is not there: ${messageOf(event.error)}` }),
-              'countFailure',
-            ],
+            actions: [{ type: 'tellFailure', params: 'its image is not there' }, 'countFailure'],
           },
         ],
       },
@@ -265,29 +287,19 @@ export const instanceMachine = setup({
       },
     },
     creating: {
-      entry: ['since', 'clearReason', assign({ nextTryAt: undefined })],
+      entry: ['since', assign({ reason: 'getting its certificate, addresses and files', nextTryAt: undefined })],
       invoke: {
         src: 'prepare',
         input: ({ context }) => context.planned,
         onDone: { target: 'starting', actions: assign({ launch: ({ event }) => event.output }) },
         onError: [
-          {
-            guard: ({ event }) => isHopeless(event.error),
-            target: '#instance.failed',
-            actions: assign({ reason: ({ event }) => messageOf(event.error) }),
-          },
-          {
-            target: 'backingOff',
-            actions: [
-              assign({ reason: ({ event }) => `cannot be prepared: ${messageOf(event.error)}` }),
-              'countFailure',
-            ],
-          },
+          { guard: 'hopeless', target: '#instance.failed', actions: 'tellError' },
+          { target: 'backingOff', actions: [{ type: 'tellFailure', params: 'cannot be prepared' }, 'countFailure'] },
         ],
       },
     },
     starting: {
-      entry: 'since',
+      entry: ['since', assign({ reason: 'being started by its engine' })],
       invoke: {
         src: 'launch',
         input: ({ context }) => context.launch as Launch,
@@ -296,23 +308,13 @@ export const instanceMachine = setup({
           actions: assign({ pid: ({ event }) => event.output.pid, exit: undefined }),
         },
         onError: [
-          {
-            guard: ({ event }) => isHopeless(event.error),
-            target: '#instance.failed',
-            actions: assign({ reason: ({ event }) => messageOf(event.error) }),
-          },
-          {
-            target: 'backingOff',
-            actions: [
-              assign({ reason: ({ event }) => `cannot be started: ${messageOf(event.error)}` }),
-              'countFailure',
-            ],
-          },
+          { guard: 'hopeless', target: '#instance.failed', actions: 'tellError' },
+          { target: 'backingOff', actions: [{ type: 'tellFailure', params: 'cannot be started' }, 'countFailure'] },
         ],
       },
     },
     running: {
-      entry: ['since', 'clearReason', assign({ probes: {} })],
+      entry: ['since', 'noTries', 'clearReason', assign({ probes: {} })],
       exit: assign({ ready: false }),
       initial: 'judging',
       invoke: {
@@ -433,7 +435,7 @@ export const instanceMachine = setup({
       },
     },
     ended: {
-      entry: ['gone', assign({ reason: ({ context }) => context.illness ?? describeExit(context) })],
+      entry: ['gone', 'noTries', assign({ reason: ({ context }) => context.illness ?? describeExit(context) })],
       exit: 'recover',
       always: [
         { guard: 'completes', target: 'completed' },
@@ -453,7 +455,7 @@ export const instanceMachine = setup({
       },
     },
     stopping: {
-      entry: ['since', assign({ reason: ({ context }) => whyStopping(context) })],
+      entry: ['since', 'tryNow', assign({ reason: ({ context }) => whyStopping(context) })],
       on: {
         DELETE: { actions: 'markDeleted' },
         // What was ill is gone with its spec.
@@ -463,34 +465,31 @@ export const instanceMachine = setup({
         src: 'terminate',
         input: ({ context }) => context.planned,
         onDone: [
-          { guard: 'deleted', target: 'removing', actions: assign({ exit: ({ event }) => event.output }) },
+          { guard: 'deleted', target: 'removing', actions: ['noTries', assign({ exit: ({ event }) => event.output })] },
           { guard: 'ill', target: 'ended', actions: assign({ exit: ({ event }) => event.output }) },
           { target: 'waiting', actions: ['gone', 'forgiveFailures', assign({ exit: ({ event }) => event.output })] },
         ],
-        onError: {
-          target: 'stoppingLater',
-          actions: assign({ reason: ({ event }) => `cannot be stopped: ${messageOf(event.error)}` }),
-        },
+        onError: { target: 'stoppingLater', actions: { type: 'tryLater', params: 'cannot be stopped' } },
       },
     },
     stoppingLater: {
-      after: { 1000: 'stopping' },
+      after: { retry: 'stopping' },
       on: {
         DELETE: { actions: 'markDeleted' },
         UPDATE: [{ guard: 'changed', actions: ['take', 'recover'] }, { actions: 'take' }],
       },
     },
     removing: {
-      entry: 'gone',
+      entry: ['gone', 'tryNow'],
       on: { DELETE: {}, UPDATE: {} },
       invoke: {
         src: 'cleanUp',
         input: ({ context }) => context.planned,
         onDone: 'stopped',
-        onError: { target: 'removingLater', actions: assign({ reason: ({ event }) => messageOf(event.error) }) },
+        onError: { target: 'removingLater', actions: { type: 'tryLater', params: 'cannot be removed' } },
       },
     },
-    removingLater: { on: { DELETE: {}, UPDATE: {} }, after: { 1000: 'removing' } },
+    removingLater: { on: { DELETE: {}, UPDATE: {} }, after: { retry: 'removing' } },
     completed: {
       entry: 'since',
       on: {
@@ -507,7 +506,7 @@ export const instanceMachine = setup({
         UPDATE: [{ guard: 'changed', target: 'waiting', actions: ['take', 'forgiveFailures'] }, { actions: 'take' }],
       },
     },
-    stopped: { entry: 'since', type: 'final' },
+    stopped: { entry: ['since', 'tryNow'], type: 'final' },
   },
 });
 
