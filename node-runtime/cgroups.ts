@@ -136,6 +136,7 @@ export async function makeGroups(cgroups: Cgroups, launchId: string, resources: 
       const folder = join(parent.folder, launchId);
       // Gone when the box has started anew, or somebody tidied up.
       await mkdir(folder, { recursive: true });
+      await refuseWhenUsed(folder);
       if (!folders.includes(folder)) folders.push(folder);
       for (const [file, value] of writesOf(controller, parent.version, resources)) {
         await writeFile(join(folder, file), value, { flag: 'r+' }).catch((error: NodeJS.ErrnoException) => {
@@ -148,6 +149,12 @@ export async function makeGroups(cgroups: Cgroups, launchId: string, resources: 
     await removeGroups(folders);
     throw error;
   }
+}
+
+/** Ours is empty until its launch: one with processes is a stranger's that has the name, and stays as it is. */
+async function refuseWhenUsed(folder: string): Promise<void> {
+  const inside = await readFile(join(folder, 'cgroup.procs'), 'utf8').catch(() => '');
+  if (inside.trim() !== '') throw new Error(`the control group ${folder} has processes of somebody else`);
 }
 
 /** One that still holds a process stays, and costs a few kilobytes of the kernel until the box starts anew. */

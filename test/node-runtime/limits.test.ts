@@ -1,6 +1,8 @@
 // What an instance may use: real processes in real control groups, their end at the memory limit, and a box that has no groups.
 
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, readdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
@@ -79,6 +81,24 @@ test('processor time and processes are limited, and its groups go with it', asyn
   await world.engine.terminate(instance, 0);
   await world.engine.remove(instance);
   for (const folder of record.groups) await t.throwsAsync(readdir(folder));
+});
+
+test('a group of the same name with a stranger’s processes is left as it is', async (t) => {
+  const { folder = '' } = probed.parents.get('pids') ?? {};
+  if (withoutGroups !== undefined) return skip(t, withoutGroups);
+  const taken = join(folder, 'taken');
+  await mkdir(taken, { recursive: true });
+  const stranger = spawn('sleep', ['1000'], { stdio: 'ignore' });
+  const ended = once(stranger, 'exit');
+  t.teardown(async () => {
+    stranger.kill('SIGKILL');
+    await ended;
+    await eventually(() => rmdir(taken).then(() => true), { what: 'an empty group' });
+  });
+  await writeFile(join(taken, 'cgroup.procs'), String(stranger.pid));
+  await t.throwsAsync(makeGroups(probed, 'taken', { pids: 5 }), { message: /processes of somebody else/ });
+  t.is((await readFile(join(taken, 'pids.max'), 'utf8')).trim(), 'max');
+  t.is((await readFile(join(taken, 'cgroup.procs'), 'utf8')).trim(), String(stranger.pid));
 });
 
 test('without control groups memory is held for each process, and it is said what is not held', async (t) => {
