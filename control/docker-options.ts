@@ -44,7 +44,7 @@ export const dockerFields = {
     .string()
     .max(128)
     .regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?$/)
-    .describe("user or user:group, names of the image or numbers, as a string: '1000:1000'")
+    .describe("user or user:group, names of the image or the node, or numbers, as a string: '1000:1000'")
     .optional(),
   readOnlyRoot: z.boolean().describe('true or false').optional(),
   capabilities: z

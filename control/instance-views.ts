@@ -53,7 +53,11 @@ function reasonFor(facts: InstanceFacts): string {
       : `last heard: ${observed.state}${observed.ready ? ', ready' : ''}`;
   if (!heard) return `${node} is unreachable; ${lastHeard}`;
   if (missing !== undefined) return missing;
-  if (planned === undefined) return observed === undefined ? 'its plan is being written' : '';
+  if (planned === undefined) {
+    if (observed === undefined) return 'its plan is being written';
+    // Why it is not gone yet.
+    return observed.state === 'stopping' ? observed.reason : '';
+  }
   if (!isPlanned(facts)) return 'its new plan is being written';
   if (observed === undefined) return `${node} has not taken its plan yet`;
   if (observed.specHash !== planned.specHash) return `${node} has not replaced the older one yet (${observed.state})`;

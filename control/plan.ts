@@ -87,6 +87,8 @@ export type EngineSpec = ProcessSpec | DockerSpec | WasmSpec;
 export interface ProcessSpec {
   engine: 'process';
   command: string[];
+  /** `user` or `user:group` of the node, by name or number; left out: the node's default. */
+  user?: string;
   /** Absolute; undefined is the instance's own folder. */
   workingDirectory?: string;
 }

@@ -28,7 +28,10 @@ function engineSpec(microservice: MicroserviceSpec): EngineSpec {
   }
   const { workingDirectory } = microservice;
   const folder = workingDirectory === undefined ? {} : { workingDirectory };
-  if (microservice.engine === 'process') return { engine: 'process', command: microservice.command, ...folder };
+  if (microservice.engine === 'process') {
+    const { command, user } = microservice;
+    return { engine: 'process', command, ...(user !== undefined && { user }), ...folder };
+  }
   const { image, command, args } = microservice;
   return {
     engine: 'docker',

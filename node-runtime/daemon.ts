@@ -105,6 +105,8 @@ async function realPorts({
         createProcessEngine({
           folder: join(dataFolder, 'instances'),
           volumesFolder: join(dataFolder, 'volumes'),
+          hiddenFolder: dataFolder,
+          standardUser: policy?.processUser,
           clock,
         }),
         createDockerEngine({

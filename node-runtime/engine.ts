@@ -50,6 +50,8 @@ export interface Exit {
   signal: string | undefined;
   /** The kernel ended it, or a part of it, at its memory limit. */
   outOfMemory?: true;
+  /** The box went down under it: it did not fail. */
+  boxRestarted?: true;
   /** Milliseconds since 1970, of the end as far as known. */
   at: number;
 }

@@ -167,7 +167,7 @@ export class PolicyRefusedError extends Error {
   readonly retryable = false;
   readonly needsChange = true;
   readonly action =
-    'change the microservice, place it on a node that allows it, or start the node’s daemon with `--allow` or `--allow-image` (an installed one: install it again)';
+    'change the microservice, place it on a node that allows it, or start the node’s daemon with the `--allow` or `--allow-image` that the reason names (an installed one: install it again)';
 }
 
 /** The working directory of a launch is not there, or not a folder that can be entered. */
@@ -181,6 +181,22 @@ export class WorkingDirectoryError extends Error {
     const { code } = cause as NodeJS.ErrnoException;
     const reason = code === 'ENOENT' ? 'does not exist' : code === 'EACCES' ? 'may not be entered' : 'is no folder';
     super(`instance ${instance}: the working directory ${folder} ${reason}`, { cause });
+  }
+}
+
+/** A program cannot run as the user that it is to run as. */
+export class ProcessUserError extends Error {
+  override readonly name = 'ProcessUserError';
+  readonly id = 'process-user';
+  readonly retryable: boolean;
+  readonly needsChange: boolean;
+  readonly action =
+    'make the user on that node (useradd --system NAME), run selvedge there as root, or change `user` of the microservice; the reason says which';
+
+  constructor(instance: string, user: string, reason: string, needsChange: boolean) {
+    super(`instance ${instance} cannot run as ${user}: ${reason}`);
+    this.retryable = !needsChange;
+    this.needsChange = needsChange;
   }
 }
 

@@ -35,7 +35,7 @@ const probe = z.intersection(
 
 /** Of an engine that this version does not have the instance says so; the others of the plan run. */
 const engine = z.discriminatedUnion('engine', [
-  z.looseObject({ engine: z.literal('process'), command }),
+  z.looseObject({ engine: z.literal('process'), command, user: dockerFields.user }),
   z.looseObject({
     engine: z.literal('docker'),
     image: name,

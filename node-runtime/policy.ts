@@ -1,17 +1,20 @@
-// What a node lets workloads have of its box: nothing that reaches past a container unless the one who runs the box said so. Pure;
+// What a node lets workloads have of its box: nothing that reaches past a container, and for programs no other user than the one that was
+// chosen for them, unless the one who runs the box said so. Pure;
 // called by engines.ts before anything is fetched or started. A plan cannot change it: it comes with `selvedge up`.
 
 import { describeNeed } from '../control/devices.ts';
 import type { WorkloadSpec } from '../control/plan.ts';
 import { spellingsOf } from './image-names.ts';
 
-export const allowances = ['privileged', 'capabilities', 'devices', 'host-paths'] as const;
+export const allowances = ['privileged', 'capabilities', 'devices', 'host-paths', 'users'] as const;
 export type Allowance = (typeof allowances)[number];
 
 export interface NodePolicy {
   allow: readonly Allowance[];
   /** Patterns, in which `*` stands for any characters, of names however they are written; undefined: every image. */
   images?: readonly string[];
+  /** Whom programs run as that name nobody; with it, those that name another one need leave. */
+  processUser?: string;
 }
 
 export const nothingAllowed: NodePolicy = { allow: [] };
@@ -29,6 +32,13 @@ function matches(pattern: string, image: string): boolean {
     at = found + part.length;
   }
   return at <= image.length - last.length;
+}
+
+/** Where nobody was chosen, programs run as the daemon does: naming a user only takes rights away. */
+function wantsUser(spec: WorkloadSpec, { allow, processUser }: NodePolicy): string | undefined {
+  if (spec.engine !== 'process' || spec.user === undefined || processUser === undefined) return undefined;
+  if (spec.user === processUser || allow.includes('users')) return undefined;
+  return `this node runs programs as ${processUser}, and does not allow ${spec.user}; \`selvedge up --allow users\` on it would`;
 }
 
 function wants(spec: WorkloadSpec): [Allowance, string][] {
@@ -54,7 +64,10 @@ function wants(spec: WorkloadSpec): [Allowance, string][] {
 }
 
 /** Why the node does not run it, and what would change that; undefined when it does. */
-export function policyRefusal(spec: WorkloadSpec, { allow, images }: NodePolicy): string | undefined {
+export function policyRefusal(spec: WorkloadSpec, policy: NodePolicy): string | undefined {
+  const { allow, images } = policy;
+  const user = wantsUser(spec, policy);
+  if (user !== undefined) return user;
   for (const [allowance, what] of wants(spec)) {
     if (!allow.includes(allowance))
       return `this node does not allow ${what}; \`selvedge up --allow ${allowance}\` on it would`;

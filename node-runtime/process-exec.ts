@@ -20,6 +20,7 @@ import { coverDescriptors } from './process-spawn.ts';
 import { LAUNCH_VARIABLE, type Standing } from './process-standing.ts';
 import { type ProcessTable, sendSignal } from './process-table.ts';
 import { atTerminal, findTerminalTools, followSizes } from './process-terminal.ts';
+import type { ProcessUsers } from './process-user.ts';
 
 export interface ProcessExec {
   clock: Clock;
@@ -28,30 +29,33 @@ export interface ProcessExec {
   standing: Standing & { kind: 'running' };
   folder: InstanceFolder;
   names: Names;
+  users: ProcessUsers;
   nodeExecutableFolder: string;
   /** The workload's variables that are secret. */
   secretEnv: Record<string, string>;
 }
 
 export async function execBeside(beside: ProcessExec, command: string[], options: ExecOptions): Promise<Execution> {
-  const { clock, table, tools, standing, folder, names } = beside;
+  const { clock, table, tools, standing, folder, names, users } = beside;
   const { signal, session } = options;
   const terminal = session?.terminal;
   signal.throwIfAborted();
-  const { launchId, env: given, instance } = standing.launch;
+  const { launchId, env: given, instance, runAs } = standing.launch;
   const mark = makeExecMark({ clock, table });
   const environment = {
     ...workloadEnvironment({ ...beside.secretEnv, ...given }, process.env, beside.nodeExecutableFolder),
     ...{ [LAUNCH_VARIABLE]: launchId, ...mark.env },
   };
-  const found = [tools.shell, `${tools.scripts}/exec.sh`, ...command];
+  const cwd = await folderOf(standing, folder);
+  // The scripts are in what its user does not see.
+  const own = runAs === undefined ? command : users.wrap(runAs, cwd, undefined, command);
+  const found = [tools.shell, `${tools.scripts}/exec.sh`, ...own];
   const named = (await folder.hasHosts()) ? names.wrap(folder.hosts, found) : found;
   const terminalTools = terminal && (await findTerminalTools());
   const line =
     terminal === undefined || terminalTools === undefined
       ? { command: named, env: environment }
       : atTerminal(terminalTools, tools, terminal, named, environment);
-  const cwd = await folderOf(standing, folder);
   const cover = await coverDescriptors();
   let child: ChildProcess;
   try {

@@ -35,7 +35,7 @@ export async function checkLimits(): Promise<Finding> {
   }
   return warn(
     id,
-    `resources of programs are not held, but for memory of each process: ${missing.join(', ')}: ${cgroups.reason}`,
+    `resources of programs are not held by control groups (${missing.join(', ')}: ${cgroups.reason}): memory of each process is, and pids of a program with a user of its own`,
     'Run selvedge as root, or use engine: docker for what has resources.',
   );
 }

@@ -669,6 +669,9 @@ test('each engine takes its own fields and no other', (t) => {
     [at('args'), 'is not a field of engine process'],
   ]);
   t.is(paths({ engine: 'docker', image: 'two words' })[0]?.[0], at('image'));
+  t.deepEqual(paths({ engine: 'process', command: ['a'], user: 'app:dialout' }), []);
+  for (const user of ['-app', 'a b', 'app:', ':app', '', 7])
+    t.is(paths({ engine: 'process', command: ['a'], user })[0]?.[0], at('user'), String(user));
   const digest = `registry.example:5000/shop/web@sha256:${'0'.repeat(64)}`;
   for (const image of ['web', 'shop/web:1.2', digest]) t.deepEqual(paths({ engine: 'docker', image }), []);
 });

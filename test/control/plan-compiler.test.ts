@@ -69,6 +69,7 @@ test('what is not said leaves the hash of a spec alone, over versions of the pro
     });
   t.like(compiled({}), { specHash: 'e2cda20c775bad027f420cca64957230f8f13a4f5bf363807bd59b46a6622f1c' });
   t.like(compiled({ resources: { memory: '64Mi' } }), { spec: { resources: { memory: '64Mi' } } });
+  t.like(compiled({ user: 'app' }), { spec: { user: 'app' } });
 });
 
 test('a ticket is taken over while it says the same, and signed again when it does not', (t) => {

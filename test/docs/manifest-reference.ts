@@ -70,7 +70,8 @@ export const meanings: Record<'Application' | 'Config' | 'Secret', Record<string
     'spec.microservices[].requestTimeoutMs': 'A request that takes longer in the module is ended; 10 s without it',
     'spec.microservices[].concurrency': 'So many requests are in an instance of the module at a time; 4 without it',
     'spec.microservices[].args': "Arguments: in place of the image's CMD, or the module's",
-    'spec.microservices[].user': 'Who it runs as in its container, in place of the image’s user',
+    'spec.microservices[].user':
+      'Who it runs as. A container: in place of the image’s user. A program: [a user of the node](#who-a-program-runs-as), which takes a daemon that is root',
     'spec.microservices[].readOnlyRoot': 'The container cannot write to its own file system',
     'spec.microservices[].capabilities.add':
       'More rights of root. [The node must allow it](docker.md#what-a-node-allows)',

@@ -25,8 +25,8 @@ export interface FabricNode {
   status(): Promise<StatusView>;
   /** One of its own instances by the microservice's name; throws when it has none. */
   instance(microservice: string): Promise<InstanceView>;
-  /** Starts a daemon again on the same folder, with no token; resolves when it answers. */
-  start(): Promise<void>;
+  /** Starts a daemon again on the same folder, with no token; resolves when it answers. A network namespace needs root. */
+  start(place?: { namespace: string }): Promise<void>;
 }
 
 export interface Fabric {
@@ -116,9 +116,9 @@ function createNode(
     },
     first: (options, token) =>
       void daemons.push(startDaemon({ name, dataFolder, options: [...options, ...own], token, env })),
-    async start() {
+    async start(place) {
       if (daemon().end === undefined) throw new Error(`${name} runs already`);
-      daemons.push(startDaemon({ name, dataFolder, options: own, env }));
+      daemons.push(startDaemon({ name, dataFolder, options: own, env, ...place }));
       await daemon().answers();
     },
   };

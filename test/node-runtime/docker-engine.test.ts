@@ -225,6 +225,46 @@ else {
     },
   );
 
+  test.serial(
+    'a stranger’s container that has the name of an instance is neither found, ended nor replaced',
+    async (t) => {
+      const world = await createWorld(dockerd.host);
+      const { engine, owner } = world;
+      const launch = launchOf(['/bin/sh', '/workload.sh', 'run']);
+      const name = `selvedge-${owner.fabricId.slice(0, 12)}-${owner.node}-${launch.instance}`;
+      // Another node's labels do not make it ours either.
+      const labels = ['--label', 'io.selvedge.node=another', '--label', `io.selvedge.instance=${launch.instance}`];
+      await dockerd.docker(
+        'run',
+        '--detach',
+        '--name',
+        name,
+        '--network',
+        'none',
+        ...labels,
+        busyboxImage,
+        'sleep',
+        '1000',
+      );
+      t.teardown(async () => {
+        await dockerd.docker('rm', '--force', name);
+        await world.close();
+      });
+      const identity = () => dockerd.docker('inspect', '--format', '{{.Id}} {{.State.Pid}} {{.State.StartedAt}}', name);
+      const before = await identity();
+      t.deepEqual(await engine.list(), []);
+      await t.throwsAsync(engine.launch(launch), { name: 'ContainerNameTakenError' });
+      await t.throwsAsync(engine.terminate(launch.instance, 0), { name: 'ContainerNameTakenError' });
+      await t.throwsAsync(engine.remove(launch.instance), { name: 'ContainerNameTakenError' });
+      const options = { signal: AbortSignal.timeout(10_000), outputBytesMax: 10 };
+      await t.throwsAsync(engine.exec(launch.instance, ['id'], options), { name: 'ContainerNameTakenError' });
+      const next = await world.adopt();
+      t.deepEqual(await next.list(), []);
+      t.is(await identity(), before);
+      t.regex(before, / [1-9]\d* /, 'it runs');
+    },
+  );
+
   test.serial('limits of processes, labels and hosts are those of the specification, logs stay bounded', async (t) => {
     const world = await createWorld(dockerd.host);
     t.teardown(world.close);
