@@ -58,6 +58,11 @@ const refused: [string, object, RegExp][] = [
     { module: byUrl, probes: { liveness: { exec: { command: ['x'] } } } },
     /liveness\.exec: is not/,
   ],
+  [
+    'devices',
+    { module: byUrl, placement: { devices: [{ name: 'meter', kind: 'serial' }] } },
+    /placement\.devices: is not for engine wasm/,
+  ],
   ['processes', { module: byUrl, resources: { pids: 3 } }, /\.resources\.pids: is not for engine wasm/],
   ['a volume without a path', { module: byUrl, volumes: [{ name: 'data' }] }, /\.volumes\[0\]\.path: is missing/],
   [
