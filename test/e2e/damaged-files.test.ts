@@ -60,13 +60,13 @@ const mended: readonly RegExp[] = [
   // The fact is in the bulletin, too.
   /^revocations\//,
   // Everything of an instance is made again at its next launch.
-  /^instances\//,
+  /^(wasm\/)?instances\//,
   // Of a worker: its mailbox comes again from a controller.
   /^store\/\d+\.log$/,
 ];
 
-/** Files that nobody reads back: a lock, and logs. */
-const indifferent = /^(selvedge\.sock|selvedge\.log|store\/(LOCK|LOG|LOG\.old))$/;
+/** Files that nobody reads back: a lock, and logs. The scripts of modules are those of programs, made by the same code. */
+const indifferent = /^(selvedge\.sock|selvedge\.log|store\/(LOCK|LOG|LOG\.old)|wasm\/instances\/\.scripts\/.*)$/;
 
 /** Relative paths of all files, sorted. */
 async function filesOf(folder: string): Promise<string[]> {
