@@ -19,6 +19,13 @@ while [ "$1" != -- ]; do
   shift
 done
 shift
+case $1 in
+*/*) [ -e "$1" ] ;;
+*) command -v "$1" > /dev/null ;;
+esac || {
+  printf 'selvedge: %s: not found\\n' "$1" >&2
+  exit 127
+}
 exec "$@"
 `;
 

@@ -176,6 +176,12 @@ test('what its manifest puts into the environment reaches nothing that is root',
     root.filter((one) => !/^(selvedge_env_\w+|SELVEDGE_LAUNCH)=/.test(one)),
     [],
   );
+  // Whoever may not enter a folder of PATH is told the same as everybody.
+  const absent = await world.engine.exec(instance, ['nothing-of-this-name'], {
+    ...{ signal: AbortSignal.timeout(10_000), outputBytesMax: 10_000 },
+  });
+  t.is(absent.status, 127);
+  t.regex(absent.output, /^selvedge: nothing-of-this-name: not found$/m);
   await world.engine.terminate(instance, 0);
 });
 
