@@ -5,6 +5,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { access, readlink } from 'node:fs/promises';
 import type { Readable, Writable } from 'node:stream';
+import { carryEnvironment } from './carried-environment.ts';
 import type { Clock, TimerId } from './clock.ts';
 import type { ExecOptions, Execution } from './engine.ts';
 import { ExecFailedError, ExecLeftError } from './errors.ts';
@@ -42,13 +43,19 @@ export async function execBeside(beside: ProcessExec, command: string[], options
   signal.throwIfAborted();
   const { launchId, env: given, instance, runAs } = standing.launch;
   const mark = makeExecMark({ clock, table });
-  const environment = {
-    ...workloadEnvironment({ ...beside.secretEnv, ...given }, process.env, beside.nodeExecutableFolder),
-    ...{ [LAUNCH_VARIABLE]: launchId, ...mark.env },
-  };
+  const { TERM, ...workload } = workloadEnvironment(
+    { ...beside.secretEnv, ...given },
+    process.env,
+    beside.nodeExecutableFolder,
+  );
+  // At a terminal it is the terminal's.
+  const variables = { ...workload, ...(TERM !== undefined && terminal === undefined && { TERM }) };
+  const marks = { [LAUNCH_VARIABLE]: launchId, ...mark.env };
+  const carried = carryEnvironment(tools.shell, variables, marks);
+  const environment = runAs === undefined ? { ...variables, ...marks } : carried.env;
   const cwd = await folderOf(standing, folder);
   // The scripts are in what its user does not see.
-  const own = runAs === undefined ? command : users.wrap(runAs, cwd, undefined, command);
+  const own = runAs === undefined ? command : users.wrap(runAs, cwd, undefined, carried.unpack(command));
   const found = [tools.shell, `${tools.scripts}/exec.sh`, ...own];
   const named = (await folder.hasHosts()) ? names.wrap(folder.hosts, found) : found;
   const terminalTools = terminal && (await findTerminalTools());

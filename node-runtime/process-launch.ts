@@ -5,6 +5,7 @@ import type { ChildProcess } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access, chown, mkdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { carryEnvironment } from './carried-environment.ts';
 import { type Cgroups, dataBytes, makeGroups, removeGroups, withoutGroup } from './cgroups.ts';
 import type { Clock } from './clock.ts';
 import type { EngineInstance, Exit, Launch } from './engine.ts';
@@ -130,8 +131,11 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
     const workingDirectory = spec.workingDirectory ?? folder.folder;
     const processesMax = withoutGroup(cgroups, spec.resources).includes('pids') ? spec.resources?.pids : undefined;
     const command = spec.command ?? [];
-    const own = runAs === undefined ? command : users.wrap(runAs, workingDirectory, processesMax, command);
     const environment = workloadEnvironment({ ...launch.secretEnv, ...record.env }, process.env, nodeExecutableFolder);
+    const mark = { [LAUNCH_VARIABLE]: record.launchId };
+    const carried = carryEnvironment(tools.shell, environment, mark);
+    const own =
+      runAs === undefined ? command : users.wrap(runAs, workingDirectory, processesMax, carried.unpack(command));
     const never = new AbortController().signal;
     const watch = watchFolder(folder.run, clock);
     let child: ChildProcess | undefined;
@@ -145,7 +149,7 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
       child = await spawnShim({
         command: shimCommand(tools, folder.run, wrap, own),
         workingDirectory,
-        env: { ...environment, [LAUNCH_VARIABLE]: record.launchId },
+        env: runAs === undefined ? { ...environment, ...mark } : carried.env,
         stdout: folder.stdout,
         stderr: folder.stderr,
         onEnd: () => {

@@ -23,9 +23,14 @@ export function registryOf(reference: string): string {
   return !named || first === 'index.docker.io' || first === 'registry-1.docker.io' ? hub : first.toLowerCase();
 }
 
-/** The registry of an entry's name: `docker login` writes URLs for some. */
-const registryOfEntry = (name: string): string =>
-  registryOf(`${name.replace(/^https?:\/\//, '').split('/')[0] ?? ''}/`);
+/**
+ * The registry of an entry's name: `docker login` writes URLs for some. A name without a dot or a port is that of no image's registry, and
+ * its login nobody's.
+ */
+function registryOfEntry(name: string): string | undefined {
+  const host = name.replace(/^https?:\/\//, '').split('/')[0] ?? '';
+  return /[.:]/.test(host) || host === 'localhost' ? registryOf(`${host}/`) : undefined;
+}
 
 type Text = Record<string, unknown>;
 const isText = (value: unknown): value is Text => typeof value === 'object' && value !== null && !Array.isArray(value);

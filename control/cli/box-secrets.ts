@@ -1,8 +1,9 @@
 // The secrets that a data folder holds, so that they can be taken out of what leaves the box: private keys, what workloads have in their
-// environment, the contents of Configs. Called by support-bundle.ts. They are held in memory for that, and never written.
+// environment, the contents of Configs and Secrets. Called by support-bundle.ts. They are held in memory for that, and never written.
 
 import { readdir, readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
+import { unsaltContent } from '../salted-content.ts';
 import { bundleSecretBytesMax } from './limits.ts';
 
 /** Of one file of a Config: its lines and words. Shorter ones are in logs anyway. */
@@ -13,19 +14,29 @@ async function filesUnder(folder: string): Promise<string[]> {
   return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
 }
 
-async function read(path: string): Promise<string> {
+async function readBytes(path: string): Promise<Buffer> {
   try {
-    return (await stat(path)).size > bundleSecretBytesMax ? '' : await readFile(path, 'utf8');
+    return (await stat(path)).size > bundleSecretBytesMax ? Buffer.alloc(0) : await readFile(path);
   } catch {
-    return '';
+    return Buffer.alloc(0);
   }
 }
+
+const read = async (path: string): Promise<string> => (await readBytes(path)).toString('utf8');
 
 /** Every text under a member called `env`: what manifests give, without what the node adds. */
 function environmentValues(value: unknown, inside = false): string[] {
   if (typeof value === 'string') return inside ? [value] : [];
   if (typeof value !== 'object' || value === null) return [];
   return Object.entries(value).flatMap(([name, member]) => environmentValues(member, inside || name === 'env'));
+}
+
+/** Every text under a member called `secrets`, or beside one called `secret`: among them the SHA-256 of each file of a Secret. */
+function secretReferences(value: unknown, inside = false): string[] {
+  if (typeof value === 'string') return inside ? [value] : [];
+  if (typeof value !== 'object' || value === null) return [];
+  const beside = inside || 'secret' in value;
+  return Object.entries(value).flatMap(([name, member]) => secretReferences(member, beside || name === 'secrets'));
 }
 
 function parsed(text: string): unknown {
@@ -46,15 +57,21 @@ export async function secretsOfBox(dataFolder: string): Promise<string[]> {
     const text = await read(path);
     if (text.includes('PRIVATE KEY')) found.push(...lines(text).filter((line) => !line.startsWith('-----')));
   }
-  for (const path of await filesUnder(join(dataFolder, 'obeyed'))) {
-    const text = await read(path);
-    if (path.endsWith('.jws')) {
-      const plan = parsed(Buffer.from(text.split('.')[1] ?? '', 'base64url').toString('utf8'));
-      found.push(...environmentValues(plan));
-    } else if (path.includes('/files/')) {
-      const pieces = [...lines(text), ...text.split(/[\s"'`=,;<>(){}[\]]+/)];
-      found.push(text, ...pieces.filter((piece) => piece.length >= piecesCharactersMin));
-    }
+  const obeyed = await filesUnder(join(dataFolder, 'obeyed'));
+  const ofSecrets = new Set<string>();
+  for (const path of obeyed.filter((one) => one.endsWith('.jws'))) {
+    const plan = parsed(Buffer.from((await read(path)).split('.')[1] ?? '', 'base64url').toString('utf8'));
+    found.push(...environmentValues(plan));
+    for (const reference of secretReferences(plan)) ofSecrets.add(reference);
+  }
+  for (const path of obeyed.filter((one) => one.includes('/files/'))) {
+    const bytes = await readBytes(path);
+    const isSecret = ofSecrets.has(basename(path));
+    const text = (isSecret ? Buffer.from(unsaltContent(bytes)) : bytes).toString('utf8');
+    const words = [...lines(text), ...text.split(/[\s"'`=,;<>(){}[\]]+/)];
+    // What is secret is so line by line; its short words are those of any text.
+    const pieces = isSecret ? [text.trim(), ...lines(text)] : [];
+    found.push(text, ...pieces, ...words.filter((piece) => piece.length >= piecesCharactersMin));
   }
   return found.filter((secret) => secret.trim() !== '');
 }

@@ -20,8 +20,8 @@ import { subcommand } from './subcommand.ts';
 const run = promisify(execFile);
 
 const readme = `A support bundle of Selvedge. Taken out: private keys, tokens, approval codes, values of environment variables, contents of
-Configs, and everywhere each of these values that this box knows, where it has 6 characters or more (lines and words of Configs: 12). What workloads
-print is in it only with --logs, and may hold secrets that the box does not know to be any: read it before you give it away.
+Configs and Secrets, and everywhere each of these values that runs on this box, where it has 6 characters or more (lines and words of Configs, and
+words of Secrets: 12). What workloads of this box print is in it only with --logs, and may hold secrets that the box does not know to be any: read it before you give it away.
 `;
 
 interface Bundled {

@@ -133,7 +133,7 @@ export function addUp(program: Command, host: Host): void {
     subcommand(
       program,
       'up',
-      'Run the daemon of this box. Without options it goes on as before, or shows a code by which a fabric on the LAN can approve it.',
+      'Run the daemon of this box. Without options it goes on as before, or shows a code by which a fabric on the LAN can approve it. --allow, --allow-image, --process-user, --registry-auth and --location count for this start alone.',
       '$ selvedge up --found                              # the first box\n' +
         '$ selvedge up --name press-4                       # the others: `selvedge nodes approve CODE` on the first\n' +
         '$ selvedge up --token-file token --name press-4    # … or with a token\n' +

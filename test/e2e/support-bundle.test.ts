@@ -37,11 +37,17 @@ test('a bundle has what helps and none of the secrets, with the daemon up and do
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   const secret = (name: string): string => `${name}-${randomBytes(12).toString('hex')}`;
   const planted = { env: secret('environment'), config: secret('config-line'), unknown: secret('never-seen') };
+  const secrets = { alone: secret('value'), first: secret('first line'), second: `x${randomBytes(3).toString('hex')}` };
   await apply(`
 apiVersion: selvedge/v1
 kind: Config
 metadata: { name: words }
 spec: { files: { a.txt: { text: "first\\nkey = ${planted.config}\\nlast" } } }
+---
+apiVersion: selvedge/v1
+kind: Secret
+metadata: { name: keys }
+spec: { data: { alone: { text: "${secrets.alone}" }, both: { text: "${secrets.first}\\n${secrets.second}" } } }
 ---
 apiVersion: selvedge/v1
 kind: Application
@@ -50,8 +56,9 @@ spec:
   microservices:
     - name: loud
       engine: process
-      command: [sh, -c, 'echo says "$DATABASE_WORD" ${planted.unknown}; exec sleep 1000']
-      env: { DATABASE_WORD: '${planted.env}' }
+      command: [sh, -c, 'echo says "$DATABASE_WORD" ${planted.unknown} "$ALONE" and; cat secrets/keys/both; exec sleep 1000']
+      env: { DATABASE_WORD: '${planted.env}', ALONE: { secret: keys, key: alone } }
+      secrets: [keys]
       configs: [words]
       placement: { node: edge-1 }
 `);
@@ -65,7 +72,7 @@ spec:
     `the daemon said ${planted.env}, ${planted.config}, ${token}, ${keyLines.join(' ')}, password=${planted.unknown}\n`,
   );
 
-  const hidden = [planted.env, planted.config, token, ...keyLines];
+  const hidden = [planted.env, planted.config, ...Object.values(secrets), token, ...keyLines];
   const check = async (name: string, options: string[], expected: string[]): Promise<Map<string, string>> => {
     const out = join(folder, `${name}.tgz`);
     const made = await selvedgeJson<Bundled>(edge.dataFolder, 'support-bundle', '--out', out, ...options);
@@ -102,7 +109,10 @@ spec:
   t.true((JSON.parse(up.get('doctor.json') ?? '') as { id: string }[]).some(({ id }) => id === 'disk-speed'));
 
   const logs = await check('logs', ['--logs'], ['logs/default.loud.loud.0.log']);
-  t.regex(logs.get('logs/default.loud.loud.0.log') ?? '', new RegExp(`says \\[removed\\] ${planted.unknown}`));
+  t.regex(
+    logs.get('logs/default.loud.loud.0.log') ?? '',
+    new RegExp(`says \\[removed\\] ${planted.unknown} \\[removed\\] and\\n.*\\[removed\\]\\n.*\\[removed\\]`),
+  );
 
   const again = await selvedge(edge.dataFolder, 'support-bundle', '--out', join(folder, 'up.tgz'));
   t.is(again.status, 1);
@@ -118,7 +128,7 @@ spec:
   t.regex(down.get('status.json') ?? '', /notThere/);
 
   const controller = join(folder, 'control.tgz');
-  const text = await selvedge(control.dataFolder, 'support-bundle', '--out', controller);
+  const text = await selvedge(control.dataFolder, 'support-bundle', '--logs', '--out', controller);
   t.is(text.status, 0, text.error);
   t.regex(text.out, /control\.tgz \(\d+ kB\): README\.txt, box\.json/);
   const root = readFileSync(join(control.dataFolder, 'root.pem'), 'utf8').split('\n')[1] ?? '';

@@ -148,6 +148,43 @@ test('the node’s default is for those that name nobody', async (t) => {
   t.is(await world.run('id -un', 'daemon'), 'daemon\n');
 });
 
+test('what its manifest puts into the environment reaches nothing that is root', async (t) => {
+  if (!isRoot) return skip(t, onlyRoot);
+  const world = await createWorld(t);
+  const own = ['LD_PRELOAD', 'LD_LIBRARY_PATH', 'PATH', 'ENV', 'HOME', 'LOCPATH', 'LIBMOUNT_DEBUG'];
+  const values = Object.fromEntries(own.map((name) => [name, `/nonexistent/${name}:'"$(id) \n`]));
+  const changes = { env: { ...values, UID: '0', SELVEDGE_LAUNCH: 'forged' }, secretEnv: { WORD: 'open sesame' } };
+  const script = '/usr/bin/tr "\\0" "|" < /proc/self/environ';
+  await world.engine.launch(asUser(['/bin/sh', '-c', `${script}; exec /bin/sleep 1000`], 'games', changes));
+  const said = async () => (await world.read('instances', instance, 'stdout.log')).split('|');
+  await eventually(async () => (await said()).includes('WORD=open sesame'), { what: 'its environment' });
+  const beside = await world.engine.exec(instance, ['/bin/sh', '-c', script], {
+    ...{ signal: AbortSignal.timeout(10_000), outputBytesMax: 10_000 },
+  });
+  for (const seen of [await said(), beside.output.split('|')]) {
+    for (const [name, value] of Object.entries(values).filter(([name]) => name !== 'PATH'))
+      t.true(seen.includes(`${name}=${value}`), name);
+    t.true(seen.some((one) => one.startsWith('PATH=/nonexistent/')));
+    t.is(seen.filter((one) => /^SELVEDGE_LAUNCH=/m.test(one)).length, 1);
+    t.false(seen.some((one) => one.startsWith('selvedge_env_') || one === 'SELVEDGE_LAUNCH=forged'));
+  }
+  // The loader complains in the name of whoever is asked to load it: the user's programs alone are.
+  const pid = (await world.engine.list())[0]?.pid;
+  const shim = /^PPid:\t(\d+)$/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1];
+  const root = (await readFile(`/proc/${shim}/environ`, 'utf8')).split('\0').filter((one) => one !== '');
+  t.deepEqual(
+    root.filter((one) => !/^(selvedge_env_\w+|SELVEDGE_LAUNCH)=/.test(one)),
+    [],
+  );
+  // Whoever may not enter a folder of PATH is told the same as everybody.
+  const absent = await world.engine.exec(instance, ['nothing-of-this-name'], {
+    ...{ signal: AbortSignal.timeout(10_000), outputBytesMax: 10_000 },
+  });
+  t.is(absent.status, 127);
+  t.regex(absent.output, /^selvedge: nothing-of-this-name: not found$/m);
+  await world.engine.terminate(instance, 0);
+});
+
 test('who cannot be is refused, with the reason: unknown users, closed folders, a daemon that is not root', async (t) => {
   const world = await createWorld(t, { trial: { self: { user: 1_000, group: 1_000 } } });
   const refused = async (engine: typeof world.engine, user: string) =>

@@ -33,6 +33,14 @@ test('the registry of an image is what Docker takes for it', (t) => {
   for (const [image, registry] of Object.entries(images)) t.is(registryOf(image), registry, image);
 });
 
+test('the login of a short name is not sent to Docker Hub', async (t) => {
+  const path = await file(t, {
+    auths: { harbor: { auth: auth('inside:i') }, 'https://harbor/v2/': { auth: auth('inside:i') } },
+  });
+  for (const image of ['alpine', 'stranger/image', 'docker.io/stranger/image', 'harbor/image'])
+    t.is(await readRegistryAuth(path, image), undefined, image);
+});
+
 test('only the entry of the image’s own registry is taken', async (t) => {
   const path = await file(t, {
     auths: {
