@@ -190,6 +190,8 @@ export function createApply({
           applied.push(dryRun ? nextDocument(item, await fabric.get(item.id), clock.now()).view : await writeOne(item));
         }
         if (!dryRun) await record(applied);
+        // What runs from now on fetches for itself.
+        if (!dryRun) for (const { project, name } of applications) await fabric.remove(`stage/${project}/${name}`);
         return { applied, durability: dryRun ? 'local' : await durability() };
       });
     },
@@ -200,6 +202,7 @@ export function createApply({
           throw new NotFoundError('application', `${project}/${name}`, '`selvedge apps` lists those that there are.');
         }
         await fabric.remove(id);
+        await fabric.remove(`stage/${project}/${name}`);
         await ledger.append({ type: 'application-deleted', subject: `${project}/${name}`, message: 'deleted' });
       });
     },

@@ -4,7 +4,7 @@
 import { z } from 'zod';
 import { deviceNeeds } from './devices.ts';
 import { dockerFields, volume } from './docker-options.ts';
-import type { ApplicationRecord, ConfigRecord, NodeRecord, PlacementRecord } from './fabric.ts';
+import type { ApplicationRecord, ConfigRecord, NodeRecord, PlacementRecord, StageRecord } from './fabric.ts';
 import { microservicesMax, replicasMax } from './limits.ts';
 import { dnsLabelPattern, isConfigPath } from './names.ts';
 import { memoryBytes } from './quantity.ts';
@@ -93,6 +93,14 @@ const application = z.looseObject({
   appliedAt: z.number(),
 });
 
+const stage = z.looseObject({
+  project: label,
+  name: label,
+  microservices: z.array(microservice).max(microservicesMax),
+  askedAt: z.number(),
+  expiresAt: z.number(),
+});
+
 const config = z.looseObject({
   project: label,
   name: label,
@@ -110,10 +118,11 @@ export interface FabricRecords {
   application: ApplicationRecord;
   config: ConfigRecord;
   placement: PlacementRecord;
+  stage: StageRecord;
 }
 export type FabricKind = keyof FabricRecords;
 
-const schemas: Record<FabricKind, z.ZodType> = { node, application, config, placement };
+const schemas: Record<FabricKind, z.ZodType> = { node, application, config, placement, stage };
 export const fabricKinds = Object.keys(schemas) as FabricKind[];
 
 /** `application/shop/web` → `application`; undefined for other documents. */

@@ -26,6 +26,7 @@ export function createFabricMirror({
     application: new Map(),
     config: new Map(),
     placement: new Map(),
+    stage: new Map(),
   };
   const changed = new Set<string>();
   let loaded = false;

@@ -189,6 +189,7 @@ export function createNodePlanner({
     const compiled = compilePlan({
       ...{ node, applications, placements, version, fabricId, previous, specs },
       configs: [...configs.values()],
+      stage: inputs.stage,
       signTicket: (ticket) => sign(ticketType, ticket),
     });
     for (const problem of compiled.problems) note('plan-incomplete', node.name, problem, true);

@@ -9,6 +9,7 @@ import type {
   Plan,
   PlannedInstance,
   PlanVersion,
+  StageItem,
   Ticket,
 } from './plan.ts';
 import { asTicket, decodePayload } from './plan-version.ts';
@@ -26,6 +27,7 @@ export interface CompileInput {
   /** The plan that is there now: tickets that still say the same are taken over. */
   previous?: Plan | undefined;
   specs?: SpecCompiler;
+  stage?: StageItem[] | undefined;
 }
 
 export interface CompiledPlan {
@@ -148,5 +150,6 @@ export function compilePlan(input: CompileInput): CompiledPlan {
     .sort(([left], [right]) => compareText(left, right))
     .map(([slot, hash]) => ({ slot, sha256: hash }));
   const plan: Plan = { ...version, fabricId, node: node.name, peerId: node.peerId, instances, files: listed };
+  if (input.stage !== undefined && input.stage.length > 0) plan.stage = input.stage;
   return { plan, files, covers: coveredBy(instances), problems };
 }

@@ -3,6 +3,7 @@
 
 import { canonicalJson, sha256 } from './canonical-json.ts';
 import type { ApplicationRecord, ConfigRecord, NodeRecord, PlacementRecord } from './fabric.ts';
+import type { StageItem } from './plan.ts';
 
 export interface NodeInputs {
   node: NodeRecord;
@@ -11,15 +12,17 @@ export interface NodeInputs {
   /** By id: those that these applications name. */
   configs: Map<string, ConfigRecord>;
   placements: PlacementRecord[];
+  /** What it fetches ahead. */
+  stage?: StageItem[];
 }
 
 /** Equal keys, equal plans (version and tickets aside). */
-export function inputsKey({ node, applications, configs, placements }: NodeInputs): string {
+export function inputsKey({ node, applications, configs, placements, stage = [] }: NodeInputs): string {
   const revisions = [...applications, ...configs.values()].map(({ _id, _rev }) => `${_id}@${_rev}`);
   const here = placements.flatMap(({ instances }) =>
     Object.entries(instances).flatMap(([name, { node: place }]) => (place === node.name ? [name] : [])),
   );
-  return sha256(canonicalJson([node.peerId, node.authorityPublicKey, revisions, here]));
+  return sha256(canonicalJson([node.peerId, node.authorityPublicKey, revisions, here, stage]));
 }
 
 export function inputsByNode({

@@ -12,6 +12,7 @@ import { createObservedBounds, type ObservedBounds } from '../control/observed-b
 import type { MicroserviceName, Plan, PlanVersion } from '../control/plan.ts';
 import { asPlan, compareVersions, decodePayload } from '../control/plan-version.ts';
 import { createPlanner } from '../control/planner.ts';
+import { createStage, type Stage } from '../control/stage.ts';
 import { createStatusReader, type StatusReader } from '../control/status-reader.ts';
 import type { Database, Store } from '../control/store.ts';
 import type { TokenView } from '../control/views.ts';
@@ -41,6 +42,7 @@ export interface Controller {
   /** Boxes that wait for an operator, and the open window. */
   readonly admissions: Admissions;
   readonly apply: Apply;
+  readonly stage: Stage;
   readonly status: StatusReader;
   readonly ledger: Ledger;
   createToken(request: {
@@ -240,6 +242,7 @@ export async function createController(dependencies: {
     admission: { tokens, admit, pending: admissions.requests },
     admissions,
     apply: createApply({ fabric, clock, ledger }),
+    stage: createStage({ fabric, clock, ledger }),
     status: createStatusReader({
       fabric,
       mailbox,

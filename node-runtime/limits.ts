@@ -249,3 +249,12 @@ export const transitionReasonCharactersMax = 120;
 
 /** Between two announcements of this node: far below the second in which callers must hear of a change. */
 export const announceIntervalMs = 50;
+
+/** Things that are fetched ahead at a time: instances that start have most of the line. */
+export const stageAtOnceMax = 2;
+/** What the plan does not name any more is fetched on for so long: an instance that needs it takes the pull over. */
+export const stageLingerMs = 5_000;
+/** Of why it failed: what a node says of all of them fits into one document. */
+export const stageReasonCharactersMax = 300;
+/** Things to fetch ahead in one plan: twice what a controller of this version asks for. */
+export const planStageItemsMax = 128;

@@ -36,6 +36,7 @@ import { createPeerProblems } from './peer-problems.ts';
 import { createPlanFollower } from './plan-follower.ts';
 import { serveProtocols } from './protocols.ts';
 import { createReplicas, type Replicated } from './replicas.ts';
+import { createStaging } from './staging.ts';
 import { createTrust } from './trust.ts';
 import { windowNotices } from './window-facts.ts';
 import { createWorkloadCertificates } from './workload-certificates.ts';
@@ -116,6 +117,8 @@ async function compose(
     observeNode();
   }
 
+  const staging = createStaging({ clock, actors, jitter, engines, onChanged: () => observeNode() });
+
   const peerProblem = createPeerProblems({ clock, problem });
 
   const controllerReachable = (): boolean =>
@@ -134,6 +137,7 @@ async function compose(
       controllerReachable: controllerReachable(),
       mesh,
       links: links.linked(),
+      staged: staging.observed(),
       problems,
     });
   const observeNode = (): void => observer.observe(observation());
@@ -167,6 +171,7 @@ async function compose(
           delivered: createDeliveredPlans({ ...owner, mailbox, verifySigned, onIgnored: () => undefined }),
         });
   obeyed = obeyedAtStart?.plan;
+  staging.obey(obeyed?.stage ?? []);
   const bootCounter = await nextBootCounter({
     ...{ disk, peerId: mesh.peerId, nowMs: clock.now(), onRebuilt: onMended },
     expected: obeyedAtStart !== undefined,
@@ -348,6 +353,8 @@ async function compose(
     obeyed: obeyedAtStart,
     issueNumber: authority.identity().issueNumber,
     onPlan(next) {
+      // Before the plan counts as obeyed: what the node says of both belongs together.
+      staging.obey(next.plan.stage ?? []);
       obeyed = next.plan;
       const { epoch, term, generation } = obeyed;
       const count = `${obeyed.instances.length} instances`;
@@ -413,7 +420,11 @@ async function compose(
   );
   // The obeyed plan first: a box without any network runs what it should before anything else.
   if (obeyedAtStart !== undefined) instances.obey(obeyedAtStart);
-  stops.push(async () => announcer.stop());
+  staging.start();
+  stops.push(
+    () => staging.stop(),
+    async () => announcer.stop(),
+  );
   await instances.start();
   stops.push(() => instances.stop());
   await follower.start();

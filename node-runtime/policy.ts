@@ -2,7 +2,7 @@
 // called by engines.ts before anything is fetched or started. A plan cannot change it: it comes with `selvedge up`.
 
 import { describeNeed } from '../control/devices.ts';
-import type { WorkloadSpec } from '../control/plan.ts';
+import type { StageSpec } from '../control/plan.ts';
 
 export const allowances = ['privileged', 'capabilities', 'devices', 'host-paths'] as const;
 export type Allowance = (typeof allowances)[number];
@@ -30,7 +30,7 @@ function matches(pattern: string, image: string): boolean {
   return at <= image.length - last.length;
 }
 
-function wants(spec: WorkloadSpec): [Allowance, string][] {
+function wants(spec: StageSpec): [Allowance, string][] {
   if (spec.engine !== 'docker') return [];
   const { privileged, capabilities, devices = [], deviceNeeds = [] } = spec;
   const added = capabilities?.add ?? [];
@@ -45,7 +45,7 @@ function wants(spec: WorkloadSpec): [Allowance, string][] {
 }
 
 /** Why the node does not run it, and what would change that; undefined when it does. */
-export function policyRefusal(spec: WorkloadSpec, { allow, images }: NodePolicy): string | undefined {
+export function policyRefusal(spec: StageSpec, { allow, images }: NodePolicy): string | undefined {
   for (const [allowance, what] of wants(spec)) {
     if (!allow.includes(allowance))
       return `this node does not allow ${what}; \`selvedge up --allow ${allowance}\` on it would`;

@@ -7,6 +7,7 @@ import type { LogLine, LogQuery } from '../../node-runtime/engine.ts';
 import type { ExecBegin, ExecChannel } from '../exec-frames.ts';
 import type { RouterMode } from '../fabric.ts';
 import { createSocketChannel } from '../socket-channel.ts';
+import type { StageRequest } from '../stage.ts';
 import type {
   ApplicationView,
   ApplyView,
@@ -19,6 +20,7 @@ import type {
   PendingView,
   Problem,
   RevokedView,
+  StageView,
   StatusView,
   TokenView,
   WindowView,
@@ -64,6 +66,9 @@ export interface Client {
   applications(): Promise<ApplicationView[]>;
   application(project: string, name: string): Promise<ApplicationView>;
   deleteApplication(project: string, name: string): Promise<void>;
+  /** By manifests, or by the name of an application that is applied. */
+  stage(request: StageRequest): Promise<StageView[]>;
+  staged(project: string, name: string): Promise<StageView>;
   /** `source` says where each document came from, for refusals. */
   apply(documents: unknown[], source: string[]): Promise<ApplyView>;
   createToken(token: TokenRequest): Promise<TokenView>;
@@ -114,6 +119,8 @@ export function createClient({ socketPath }: { socketPath: string }): Client {
     application: (project, name) => get(`/v1/applications/${segment(project)}/${segment(name)}`),
     deleteApplication: async (project, name) =>
       void (await ask({ method: 'DELETE', path: `/v1/applications/${segment(project)}/${segment(name)}` })),
+    stage: (body) => ask({ method: 'POST', path: '/v1/stage', body }),
+    staged: (project, name) => get(`/v1/stage/${segment(project)}/${segment(name)}`),
     apply: (documents, source) => ask({ method: 'POST', path: '/v1/apply', body: { documents, source } }),
     createToken: (token) => ask({ method: 'POST', path: '/v1/tokens', body: token }),
     pending: () => get('/v1/pending'),

@@ -17,6 +17,7 @@ import type { Host } from './host.ts';
 import { addInstall } from './install.ts';
 import { addLogs } from './logs.ts';
 import { addNodes } from './nodes.ts';
+import { addStage } from './stage.ts';
 import { addStatus } from './status.ts';
 import { addToken } from './token.ts';
 import { addUninstall } from './uninstall.ts';
@@ -69,6 +70,7 @@ export function createProgram(host: Host): Command {
     addEnroll,
     addNodes,
     addApply,
+    addStage,
     addDelete,
     addApplications,
   ];

@@ -108,6 +108,11 @@ async function options(
     application: reader.application,
     deleteApplication,
     apply: (documents, { dryRun, source }) => apply(documents, { dryRun, ...(source !== undefined && { source }) }),
+    stage: async (request) => {
+      calls.push({ stage: request });
+      return [];
+    },
+    staged: reader.stage,
     createToken: async ({ uses, ttlMs, labels, router }) => {
       if (labels.fault === 'plain') throw new Error('the secret is hunter2');
       if (labels.fault === 'described') throw new NameTakenError('x');

@@ -26,7 +26,7 @@ export interface FabricNode {
   /** One of its own instances by the microservice's name; throws when it has none. */
   instance(microservice: string): Promise<InstanceView>;
   /** Starts a daemon again on the same folder, with no token; resolves when it answers. */
-  start(): Promise<void>;
+  start(options?: readonly string[]): Promise<void>;
 }
 
 export interface Fabric {
@@ -110,9 +110,9 @@ function createNode(name: string, dataFolder: string, env: Record<string, string
       return found;
     },
     first: (options, token) => void daemons.push(startDaemon({ name, dataFolder, options, token, env })),
-    async start() {
+    async start(options) {
       if (daemon().end === undefined) throw new Error(`${name} runs already`);
-      daemons.push(startDaemon({ name, dataFolder, env }));
+      daemons.push(startDaemon({ name, dataFolder, env, ...(options && { options }) }));
       await daemon().answers();
     },
   };
