@@ -37,6 +37,8 @@ export interface InstanceContext {
   /** Failures in a row; decides the wait. */
   failures: number;
   restarts: number;
+  /** Of adopting, stopping or removing it, that have failed in a row. */
+  tries: number;
   /** Gets traffic. */
   ready: boolean;
   /** Why it is restarted although it runs: what a probe found. */
@@ -71,16 +73,29 @@ export type InstanceEvent =
   /** One of its probes. */
   | ProbedEvent;
 
+/** Between two tries of adopting, stopping or removing: what hinders them (a disk, an engine) passes, and nothing else waits for them. */
+const retryMs = 1_000;
+
 function describeExit({ exit, planned }: InstanceContext): string {
   if (exit === undefined) return 'it ended';
   const memory = planned.spec.resources?.memory;
   if (exit.outOfMemory && memory !== undefined) return `it ran out of its memory limit of ${memory}`;
+  if (exit.boxRestarted) return 'the box went down under it';
   if (exit.signal !== undefined) return `it was ended by ${exit.signal}`;
   return exit.status === undefined ? 'it ended, nobody saw how' : `it exited with status ${exit.status}`;
 }
 
 /** Nothing helps but another spec, or another daemon with another policy. */
 const isHopeless = (error: unknown): boolean => (error as { needsChange?: unknown } | undefined)?.needsChange === true;
+
+/** What the engine fetches before it can start one. */
+function fetchedOf({ planned: { spec } }: InstanceContext): 'image' | 'module' | undefined {
+  if (spec.engine === 'process') return undefined;
+  return spec.engine === 'docker' ? 'image' : 'module';
+}
+
+/** What an effect was rejected with. */
+const errorOf = (event: object): unknown => ('error' in event ? event.error : undefined);
 
 function whyStopping({ deleted, illness, withdrawn }: InstanceContext): string {
   if (deleted) return 'being removed';
@@ -98,7 +113,7 @@ export const instanceMachine = setup({
     events: {} as InstanceEvent,
   },
   actors: {
-    /** Fetches the image, where it is not there; tells `PROGRESS`. Cancelling ends it; what was fetched stays. */
+    /** Fetches the image or module, where it is not there; tells `PROGRESS`. Cancelling ends it; what was fetched stays. */
     stage: effect<void, PlannedInstance>('stage'),
     /** Certificate, service addresses, files. May run again after a failure; cancelling leaves nothing that counts. */
     prepare: effect<Launch, PlannedInstance>('prepare'),
@@ -120,6 +135,7 @@ export const instanceMachine = setup({
       const { initialDelayMs = 0, failureThreshold = 0, periodMs = 0 } = context.planned.spec.startup ?? {};
       return initialDelayMs + failureThreshold * periodMs;
     },
+    retry: retryMs,
     healthy: ({ context }) => context.planned.spec.healthyAfterMs ?? healthyAfterMs,
   },
   guards: {
@@ -129,11 +145,15 @@ export const instanceMachine = setup({
       context.found.specHash === context.planned.specHash,
     foundOutdated: ({ context }) => context.found !== undefined && context.found.specHash !== context.planned.specHash,
     foundEnded: ({ context }) => context.found?.exit !== undefined,
-    hasImage: ({ context }) => 'image' in context.planned.spec,
+    needsFetching: ({ context }) => fetchedOf(context) !== undefined,
+    /** No failure, so nothing to wait for; what runs once had its turn. */
+    foundCutOff: ({ context: { found, planned } }) =>
+      found?.exit?.boxRestarted === true && planned.spec.restart !== 'never',
     has: ({ context }, kind: ProbeKind) => context.planned.spec[kind] !== undefined,
     found: ({ event }, { kind, judgement }: { kind: ProbeKind; judgement: Judgement }) =>
       event.type === 'PROBED' && event.kind === kind && event.judgement === judgement,
     about: ({ event }, kind: ProbeKind) => event.type === 'PROBED' && event.kind === kind,
+    hopeless: ({ event }) => isHopeless(errorOf(event)),
     ill: ({ context }) => context.illness !== undefined,
     changed: ({ context, event }) => event.type === 'UPDATE' && event.planned.specHash !== context.planned.specHash,
     completes: ({ context }) => {
@@ -142,9 +162,9 @@ export const instanceMachine = setup({
       return restart === 'never' || (restart === 'on-failure' && well);
     },
     deleted: ({ context }) => context.deleted,
-    /** The end that an earlier daemon saw and counted. */
+    /** The end that an earlier daemon saw and counted; it may have died in the middle of the next try. */
     countedBefore: ({ context: { before, exit } }) =>
-      before?.nextTryAt !== undefined && exit !== undefined && before.exitAt === exit.at,
+      before !== undefined && before.failures > 0 && exit !== undefined && before.exitAt === exit.at,
   },
   actions: {
     since: assign({ since: ({ context }) => context.now() }),
@@ -152,6 +172,20 @@ export const instanceMachine = setup({
     tellProgress: assign({
       reason: ({ context, event }) => (event.type === 'PROGRESS' ? event.progress : context.reason),
     }),
+    tellError: assign({ reason: ({ event }) => messageOf(errorOf(event)) }),
+    tellFailure: assign({ reason: ({ event }, what: string) => `${what}: ${messageOf(errorOf(event))}` }),
+    /** Another try of what must succeed in the end, in a state of its own. */
+    tryLater: assign(({ context, event }, what: string) => {
+      const tries = context.tries + 1;
+      const times = tries === 1 ? '' : `, tried ${tries} times`;
+      return {
+        tries,
+        reason: `${what}${times}: ${messageOf(errorOf(event))}`,
+        nextTryAt: context.now() + retryMs,
+      };
+    }),
+    tryNow: assign({ nextTryAt: undefined }),
+    noTries: assign({ tries: 0 }),
     unready: assign({
       ready: false,
       reason: ({ event }) =>
@@ -182,6 +216,7 @@ export const instanceMachine = setup({
         nextTryAt: context.now() + backOffMs(workloadBackOff, failures, context.jitter()),
       };
     }),
+    countRestart: assign({ restarts: ({ context }) => context.restarts + 1 }),
     resumeBackOff: assign(({ context }) => ({ nextTryAt: context.before?.nextTryAt, before: undefined })),
     forgiveFailures: assign({ failures: 0, nextTryAt: undefined }),
   },
@@ -195,6 +230,7 @@ export const instanceMachine = setup({
     exit: input.found?.exit,
     failures: input.before?.failures ?? 0,
     restarts: input.before?.restarts ?? 0,
+    tries: 0,
     ready: false,
     illness: undefined,
     withdrawn: undefined,
@@ -218,6 +254,7 @@ export const instanceMachine = setup({
       always: [
         { guard: 'foundOutdated', target: 'stopping' },
         { guard: 'foundRunning', target: 'adopting' },
+        { guard: 'foundCutOff', target: 'waiting', actions: 'countRestart' },
         { guard: 'foundEnded', target: 'ended' },
         { target: 'waiting' },
       ],
@@ -225,28 +262,36 @@ export const instanceMachine = setup({
     waiting: {
       entry: [
         'since',
-        assign({ reason: 'waiting for its certificate and for what it depends on', withdrawn: undefined }),
+        'noTries',
+        assign({
+          reason: 'waiting for its certificate and for what it depends on',
+          nextTryAt: undefined,
+          withdrawn: undefined,
+        }),
       ],
       on: {
         HELD: { actions: assign({ reason: ({ event }) => event.reason }) },
-        ADMITTED: [{ guard: 'hasImage', target: 'staging' }, { target: 'creating' }],
+        ADMITTED: [{ guard: 'needsFetching', target: 'staging' }, { target: 'creating' }],
         FOUND: { target: 'finding', actions: 'takeFound' },
       },
     },
     adopting: {
-      entry: 'since',
+      entry: ['since', 'tryNow'],
       on: { WITHDRAWN: withdrawal },
       invoke: {
         src: 'adopt',
         input: ({ context }) => ({ planned: context.planned, found: context.found as EngineInstance }),
         onDone: 'running',
         // The workload is untouched and runs; only what the node does for it is missing, and is tried again.
-        onError: { target: 'adoptingLater', actions: assign({ reason: ({ event }) => messageOf(event.error) }) },
+        onError: { target: 'adoptingLater', actions: { type: 'tryLater', params: 'it runs, and cannot be taken on' } },
       },
     },
-    adoptingLater: { on: { WITHDRAWN: withdrawal }, after: { 1000: 'adopting' } },
+    adoptingLater: { on: { WITHDRAWN: withdrawal }, after: { retry: 'adopting' } },
     staging: {
-      entry: ['since', assign({ reason: 'looking for its image', nextTryAt: undefined })],
+      entry: [
+        'since',
+        assign({ reason: ({ context }) => `looking for its ${fetchedOf(context)}`, nextTryAt: undefined }),
+      ],
       initial: 'looking',
       on: { WITHDRAWN: 'waiting' },
       invoke: {
@@ -254,15 +299,11 @@ export const instanceMachine = setup({
         input: ({ context }) => context.planned,
         onDone: 'creating',
         onError: [
-          {
-            guard: ({ event }) => isHopeless(event.error),
-            target: '#instance.failed',
-            actions: assign({ reason: ({ event }) => messageOf(event.error) }),
-          },
+          { guard: 'hopeless', target: '#instance.failed', actions: 'tellError' },
           {
             target: 'backingOff',
             actions: [
-              assign({ reason: ({ event }) => `its image is not there: ${messageOf(event.error)}` }),
+              { type: 'tellFailure', params: ({ context }) => `its ${fetchedOf(context)} is not there` },
               'countFailure',
             ],
           },
@@ -274,30 +315,20 @@ export const instanceMachine = setup({
       },
     },
     creating: {
-      entry: ['since', 'clearReason', assign({ nextTryAt: undefined })],
+      entry: ['since', assign({ reason: 'getting its certificate, addresses and files', nextTryAt: undefined })],
       on: { WITHDRAWN: withdrawal },
       invoke: {
         src: 'prepare',
         input: ({ context }) => context.planned,
         onDone: { target: 'starting', actions: assign({ launch: ({ event }) => event.output }) },
         onError: [
-          {
-            guard: ({ event }) => isHopeless(event.error),
-            target: '#instance.failed',
-            actions: assign({ reason: ({ event }) => messageOf(event.error) }),
-          },
-          {
-            target: 'backingOff',
-            actions: [
-              assign({ reason: ({ event }) => `cannot be prepared: ${messageOf(event.error)}` }),
-              'countFailure',
-            ],
-          },
+          { guard: 'hopeless', target: '#instance.failed', actions: 'tellError' },
+          { target: 'backingOff', actions: [{ type: 'tellFailure', params: 'cannot be prepared' }, 'countFailure'] },
         ],
       },
     },
     starting: {
-      entry: 'since',
+      entry: ['since', assign({ reason: 'being started by its engine' })],
       on: { WITHDRAWN: withdrawal },
       invoke: {
         src: 'launch',
@@ -307,23 +338,13 @@ export const instanceMachine = setup({
           actions: assign({ pid: ({ event }) => event.output.pid, exit: undefined }),
         },
         onError: [
-          {
-            guard: ({ event }) => isHopeless(event.error),
-            target: '#instance.failed',
-            actions: assign({ reason: ({ event }) => messageOf(event.error) }),
-          },
-          {
-            target: 'backingOff',
-            actions: [
-              assign({ reason: ({ event }) => `cannot be started: ${messageOf(event.error)}` }),
-              'countFailure',
-            ],
-          },
+          { guard: 'hopeless', target: '#instance.failed', actions: 'tellError' },
+          { target: 'backingOff', actions: [{ type: 'tellFailure', params: 'cannot be started' }, 'countFailure'] },
         ],
       },
     },
     running: {
-      entry: ['since', 'clearReason', assign({ probes: {} })],
+      entry: ['since', 'noTries', 'clearReason', assign({ probes: {} })],
       exit: assign({ ready: false }),
       initial: 'judging',
       on: { WITHDRAWN: withdrawal },
@@ -445,7 +466,7 @@ export const instanceMachine = setup({
       },
     },
     ended: {
-      entry: ['gone', assign({ reason: ({ context }) => context.illness ?? describeExit(context) })],
+      entry: ['gone', 'noTries', assign({ reason: ({ context }) => context.illness ?? describeExit(context) })],
       exit: 'recover',
       always: [
         { guard: 'completes', target: 'completed' },
@@ -467,7 +488,7 @@ export const instanceMachine = setup({
       },
     },
     stopping: {
-      entry: ['since', assign({ reason: ({ context }) => whyStopping(context) })],
+      entry: ['since', 'tryNow', assign({ reason: ({ context }) => whyStopping(context) })],
       on: {
         DELETE: { actions: 'markDeleted' },
         // What was ill is gone with its spec.
@@ -477,34 +498,31 @@ export const instanceMachine = setup({
         src: 'terminate',
         input: ({ context }) => context.planned,
         onDone: [
-          { guard: 'deleted', target: 'removing', actions: assign({ exit: ({ event }) => event.output }) },
+          { guard: 'deleted', target: 'removing', actions: ['noTries', assign({ exit: ({ event }) => event.output })] },
           { guard: 'ill', target: 'ended', actions: assign({ exit: ({ event }) => event.output }) },
           { target: 'waiting', actions: ['gone', 'forgiveFailures', assign({ exit: ({ event }) => event.output })] },
         ],
-        onError: {
-          target: 'stoppingLater',
-          actions: assign({ reason: ({ event }) => `cannot be stopped: ${messageOf(event.error)}` }),
-        },
+        onError: { target: 'stoppingLater', actions: { type: 'tryLater', params: 'cannot be stopped' } },
       },
     },
     stoppingLater: {
-      after: { 1000: 'stopping' },
+      after: { retry: 'stopping' },
       on: {
         DELETE: { actions: 'markDeleted' },
         UPDATE: [{ guard: 'changed', actions: ['take', 'recover'] }, { actions: 'take' }],
       },
     },
     removing: {
-      entry: 'gone',
+      entry: ['gone', 'tryNow'],
       on: { DELETE: {}, UPDATE: {} },
       invoke: {
         src: 'cleanUp',
         input: ({ context }) => context.planned,
         onDone: 'stopped',
-        onError: { target: 'removingLater', actions: assign({ reason: ({ event }) => messageOf(event.error) }) },
+        onError: { target: 'removingLater', actions: { type: 'tryLater', params: 'cannot be removed' } },
       },
     },
-    removingLater: { on: { DELETE: {}, UPDATE: {} }, after: { 1000: 'removing' } },
+    removingLater: { on: { DELETE: {}, UPDATE: {} }, after: { retry: 'removing' } },
     completed: {
       entry: 'since',
       on: {
@@ -521,7 +539,7 @@ export const instanceMachine = setup({
         UPDATE: [{ guard: 'changed', target: 'waiting', actions: ['take', 'forgiveFailures'] }, { actions: 'take' }],
       },
     },
-    stopped: { entry: 'since', type: 'final' },
+    stopped: { entry: ['since', 'tryNow'], type: 'final' },
   },
 });
 

@@ -11,6 +11,7 @@ import {
   logTailMax,
   manifestDocumentsMax,
   revocationReasonCharactersMax,
+  secretKeysMax,
   tokenTtlMsMax,
   tokenTtlMsMin,
   tokenUsesMax,
@@ -79,6 +80,17 @@ export const windowSchema = z
     router,
   })
   .describe('{forMs, cidrs, max, labels, router}');
+
+/** What may be said of a key and a value is in manifest-schema.ts. */
+export const secretChangeSchema = z
+  .strictObject({
+    set: z
+      .record(z.string(), z.string().describe('base64 with padding (RFC 4648, section 4)'))
+      .default({})
+      .describe('an object: key to base64'),
+    remove: z.array(z.string()).max(secretKeysMax).default([]).describe('a list of keys'),
+  })
+  .describe('{set: {…}, remove: […]}');
 
 export type ApproveRequest = z.infer<typeof approveSchema>;
 export type WindowRequest = z.infer<typeof windowSchema>;

@@ -3,6 +3,7 @@
 
 import { type Context, Hono } from 'hono';
 import type { LogLine, LogQuery } from '../node-runtime/engine.ts';
+import { addContentRoutes, type ContentFunctions } from './api-contents.ts';
 import {
   type ApproveRequest,
   applySchema,
@@ -73,7 +74,7 @@ export interface NodeFunctions {
 }
 
 /** What only a controller answers. */
-export interface FabricFunctions {
+export interface FabricFunctions extends ContentFunctions {
   nodes(): Promise<NodeView[]>;
   nodeNamed(name: string): Promise<NodeView | undefined>;
   /** Gives a node labels and takes some away. */
@@ -149,6 +150,8 @@ const fabricPaths = [
   '/v1/applications',
   '/v1/apply',
   '/v1/stage',
+  '/v1/configs',
+  '/v1/secrets',
   '/v1/tokens',
   '/v1/pending',
   '/v1/window',
@@ -235,6 +238,7 @@ function addFabricRoutes(app: Hono, options: FabricFunctions): void {
     await options.deleteApplication(project, name);
     return context.json({ deleted: { project, name } });
   });
+  addContentRoutes(app, options, readJson);
   app.post('/v1/apply', async (context) => {
     const query = context.req.query();
     refuseUnknownQueries(query, ['dryRun']);

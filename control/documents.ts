@@ -4,11 +4,20 @@
 import { z } from 'zod';
 import { deviceNeeds } from './devices.ts';
 import { dockerFields, volume } from './docker-options.ts';
-import type { ApplicationRecord, ConfigRecord, NodeRecord, PlacementRecord, StageRecord } from './fabric.ts';
+import type {
+  ApplicationRecord,
+  ConfigRecord,
+  NodeRecord,
+  PlacementRecord,
+  SecretRecord,
+  StageRecord,
+} from './fabric.ts';
 import { microservicesMax, replicasMax } from './limits.ts';
-import { dnsLabelPattern, isConfigPath } from './names.ts';
+import { dnsLabelPattern, isConfigPath, isSecretKey } from './names.ts';
 import { memoryBytes } from './quantity.ts';
+import { isSalted } from './salted-content.ts';
 import type { Database, StoredDocument } from './store.ts';
+import { wasmFields, wholeModule } from './wasm-options.ts';
 
 const label = z.string().regex(dnsLabelPattern);
 const count = z.int().min(0);
@@ -41,7 +50,7 @@ const port = z.looseObject({ name: label, port: z.int().min(1).max(65_535) });
 const command = z.array(z.string()).min(1);
 const workingDirectory = z.string().optional();
 const engine = z.discriminatedUnion('engine', [
-  z.looseObject({ engine: z.literal('process'), command, workingDirectory }),
+  z.looseObject({ engine: z.literal('process'), command, user: dockerFields.user, workingDirectory }),
   z.looseObject({
     engine: z.literal('docker'),
     image: z.string().min(1),
@@ -50,13 +59,24 @@ const engine = z.discriminatedUnion('engine', [
     ...dockerFields,
     workingDirectory,
   }),
+  z.looseObject({
+    engine: z.literal('wasm'),
+    module: wholeModule,
+    args: z.array(z.string()).optional(),
+    ...wasmFields,
+  }),
 ]);
+const onChange = z.literal('restart').optional();
+const mounts = z.array(z.union([label, z.looseObject({ name: label, onChange })]));
+const source = z.union([z.looseObject({ config: label }), z.looseObject({ secret: label })]);
 const probe = z.looseObject({ periodMs: z.number() });
 const common = z.looseObject({
   name: label,
   env: texts,
   ports: z.array(port),
-  configs: z.array(label),
+  configs: mounts,
+  secrets: mounts.optional(),
+  envFrom: z.record(z.string(), z.intersection(z.looseObject({ key: z.string(), onChange }), source)).optional(),
   resources: z
     .looseObject({
       memory: z
@@ -108,6 +128,13 @@ const config = z.looseObject({
   files: z.record(z.string().refine(isConfigPath), z.string()),
 });
 
+const secret = z.looseObject({
+  project: label,
+  name: label,
+  generation: count,
+  data: z.record(z.string().refine(isSecretKey), z.string().refine(isSalted)),
+});
+
 const placement = z.looseObject({
   instances: z.record(z.string(), z.looseObject({ node: z.string() })),
   unplaced: z.record(z.string(), texts),
@@ -117,12 +144,13 @@ export interface FabricRecords {
   node: NodeRecord;
   application: ApplicationRecord;
   config: ConfigRecord;
+  secret: SecretRecord;
   placement: PlacementRecord;
   stage: StageRecord;
 }
 export type FabricKind = keyof FabricRecords;
 
-const schemas: Record<FabricKind, z.ZodType> = { node, application, config, placement, stage };
+const schemas: Record<FabricKind, z.ZodType> = { node, application, config, secret, placement, stage };
 export const fabricKinds = Object.keys(schemas) as FabricKind[];
 
 /** `application/shop/web` → `application`; undefined for other documents. */

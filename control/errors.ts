@@ -31,6 +31,22 @@ export class ManifestError extends ControlError {
   }
 }
 
+/** The store failed in the middle of several documents: part of them is in the fabric. */
+export class ApplyInterruptedError extends ControlError {
+  override readonly name = 'ApplyInterruptedError';
+  readonly id = 'apply-interrupted';
+  constructor(stored: readonly string[], left: number, cause: unknown) {
+    const { message, action } = cause as { message?: string; action?: string };
+    const rest = left === 0 ? 'their events were not written' : `${left} more ${left === 1 ? 'was' : 'were'} not`;
+    const named = stored.length > 3 ? `${stored.slice(0, 3).join(', ')}, …` : stored.join(', ');
+    super(`${stored.length} of the documents (${named}) were stored, ${rest}: ${message ?? String(cause)}`, {
+      action: `${action ?? 'See the daemon log.'} Then apply the same again: what was stored stays as it is.`,
+      retryable: true,
+      cause,
+    });
+  }
+}
+
 /** A request's body, path or query was refused; nothing was changed. */
 export class RequestRefusedError extends ControlError {
   override readonly name = 'RequestRefusedError';
@@ -59,6 +75,18 @@ export class NotFoundError extends ControlError {
   readonly id = 'not-found';
   constructor(what: string, name: string, action: string) {
     super(`there is no ${what} ${JSON.stringify(name)}`, { action });
+  }
+}
+
+/** A Config or Secret that is named by an application is not removed. */
+export class ContentInUseError extends ControlError {
+  override readonly name = 'ContentInUseError';
+  readonly id = 'content-in-use';
+  constructor(what: string, name: string, users: readonly string[], shownMax: number) {
+    const more = users.length > shownMax ? `, and ${users.length - shownMax} more` : '';
+    super(`${what} ${JSON.stringify(name)} is used by ${users.slice(0, shownMax).join(', ')}${more}`, {
+      action: 'Take it out of those microservices, or delete their applications, and delete it then.',
+    });
   }
 }
 
@@ -249,6 +277,24 @@ export class StoreUnavailableError extends ControlError {
   constructor(folder: string, reason: string, cause?: unknown) {
     super(`the store in ${folder} cannot be opened: ${reason}`, {
       action: 'Check that the folder can be written by this user and that the disk has space.',
+      retryable: true,
+      cause,
+    });
+  }
+}
+
+/** The box refuses to write, or read, the open store for now: no space, a read-only volume, a failing disk, no descriptors. */
+export class StorageRefusedError extends ControlError {
+  override readonly name = 'StorageRefusedError';
+  readonly id = 'storage-refused';
+  constructor(
+    folder: string,
+    cause: unknown,
+    known: { words: string; action: (folder: string) => string } | undefined,
+  ) {
+    const reason = known?.words ?? (cause instanceof Error ? cause.message : String(cause));
+    super(`the store in ${folder} cannot be used for now: ${reason}`, {
+      action: `${known?.action(folder) ?? `Look at the volume of ${folder}.`} What was acknowledged is kept and workloads run on; repeat this then.`,
       retryable: true,
       cause,
     });

@@ -39,13 +39,20 @@ export interface PlacementHardware {
   /** Containers may have devices there. */
   devicesAllowed: boolean;
 }
+/** A Config or Secret that is mounted: its name alone where nothing more is said of it. */
+export type MountReference = string | { name: string; onChange: 'restart' };
+
+export type EnvironmentReference = { key: string; onChange?: 'restart' } & ({ config: string } | { secret: string });
 
 export type MicroserviceSpec = EngineSpec &
   Probes & {
     name: string;
     env: Record<string, string>;
     ports: PortSpec[];
-    configs: string[];
+    configs: MountReference[];
+    /** Left out where there is none, as is `envFrom`. */
+    secrets?: MountReference[];
+    envFrom?: Record<string, EnvironmentReference>;
     resources?: Resources;
     volumes?: VolumeSpec[];
     replicas: number;
@@ -77,6 +84,17 @@ export interface ConfigRecord {
   generation: number;
   /** Path inside the config's folder to base64 content. */
   files: Record<string, string>;
+}
+
+/** `secret/<project>/<name>` */
+export interface SecretRecord {
+  _id: `secret/${string}/${string}`;
+  _rev?: string;
+  project: string;
+  name: string;
+  generation: number;
+  /** Key to salted content in base64 (salted-content.ts). */
+  data: Record<string, string>;
 }
 
 /** `placement/<project>/<application>`: where the lease holder has put instances; index by instance name. */
@@ -169,6 +187,8 @@ export interface ObservedInstance {
   /** Which of its limits the node cannot hold, and why. */
   limits?: string;
   specHash: string;
+  /** The content of configs and secrets that it has: `contentKey` of workload-spec.ts; absent where it has none. */
+  content?: string;
   /** The plan that this answers. */
   version: PlanVersion;
 }

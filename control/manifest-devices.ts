@@ -4,11 +4,20 @@ import type { FieldIssue } from './manifest-issues.ts';
 import type { ParsedMicroservice } from './manifest-schema.ts';
 
 /** Names become `DEVICE_<NAME>`; two that ask for one path, or two instances on one node, would wait for each other for ever. */
-export function checkDevices({ placement, replicas }: ParsedMicroservice, at: (string | number)[]): FieldIssue[] {
+export function checkDevices(
+  { engine, placement, replicas }: ParsedMicroservice,
+  at: (string | number)[],
+): FieldIssue[] {
   const { devices = [], node } = placement;
   const issues: FieldIssue[] = [];
   const add = (index: number, field: string, reason: string, accepted: string): void =>
     void issues.push({ path: [...at, index, field], reason, accepted });
+  if (engine === 'wasm' && devices.length > 0)
+    issues.push({
+      path: at,
+      reason: 'is not for engine wasm: a module opens no devices',
+      accepted: 'engine: process or docker',
+    });
   for (const [index, need] of devices.entries()) {
     const before = devices.slice(0, index);
     if (before.some(({ name }) => name === need.name))

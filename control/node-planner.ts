@@ -178,7 +178,7 @@ export function createNodePlanner({
   ): Promise<void> => {
     const held = lease.current();
     if (held === undefined || !holdsLease()) return;
-    const { node, applications, placements, configs } = inputs;
+    const { node, applications, placements, configs, secrets } = inputs;
     const previous = desk.plan();
     generation = Math.max(generation, previous?.generation ?? 0);
     const version = { ...held, generation: Math.max(number, generation + 1) };
@@ -190,6 +190,7 @@ export function createNodePlanner({
       ...{ node, applications, placements, version, fabricId, previous, specs },
       configs: [...configs.values()],
       stage: inputs.stage,
+      secrets: [...secrets.values()],
       signTicket: (ticket) => sign(ticketType, ticket),
     });
     for (const problem of compiled.problems) note('plan-incomplete', node.name, problem, true);

@@ -91,7 +91,7 @@ export function createPlanner(dependencies: PlannerDependencies): Planner {
     await mirror.refresh();
     const nodes = mirror.all('node');
     const applications = mirror.all('application');
-    const configs = mirror.all('config');
+    const contents = { configs: mirror.all('config'), secrets: mirror.all('secret') };
     const stored = mirror.all('placement');
     const heard = reachable?.();
     const places = place({ applications, nodes, previous: stored, ...(heard !== undefined && { reachable: heard }) });
@@ -102,7 +102,7 @@ export function createPlanner(dependencies: PlannerDependencies): Planner {
     nodePlanner.keepOnly(new Set(members.map(({ name }) => name)));
     const number = nodePlanner.generation() + 1;
     const stages = await stageDesk.current(mirror.all('stage'));
-    const queue = inputsByNode({ nodes: members, applications, configs, placements: places });
+    const queue = inputsByNode({ nodes: members, applications, ...contents, placements: places });
     const staged = stageByNode(placeStages({ applications, stages, nodes, previous: places }));
     for (const inputs of queue) inputs.stage = staged.get(inputs.node.name) ?? [];
     let good = true;

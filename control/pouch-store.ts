@@ -2,19 +2,22 @@
 // kill -9, not against a power cut: PouchDB syncs almost never (facts), so what must survive one is written elsewhere.
 
 import { mkdir, stat } from 'node:fs/promises';
-import type { AbstractLevelDOWN } from 'abstract-leveldown';
 import leveldown from 'leveldown';
 import leveldbAdapter from 'pouchdb-adapter-leveldb';
 import PouchDB from 'pouchdb-core';
+import type { Clock } from '../node-runtime/clock.ts';
 import { createDatabase } from './document-database.ts';
 import {
   DocumentRefusedError,
+  StorageRefusedError,
   StoreClosedError,
   StoreDamagedError,
   StoreLockedError,
   StoreUnavailableError,
 } from './errors.ts';
-import { levelFilesMax, revisionsMax } from './limits.ts';
+import { faultOf } from './level-faults.ts';
+import { createLevelGate, type LevelGate, openLevel } from './level-gate.ts';
+import { revisionsMax } from './limits.ts';
 import { createPouchBackend, type PouchDatabase } from './pouch-backend.ts';
 import { createPrefixedLevel } from './prefixed-leveldown.ts';
 import type { Database, Store } from './store.ts';
@@ -25,29 +28,34 @@ PouchDB.plugin(leveldbAdapter);
 let storesOpened = 0;
 
 /**
- * Opens, or makes, the store in `folder` (absolute). Throws StoreLockedError when it is open already, here or in another
+ * Opens, or makes, the store in `folder` (absolute). What the box refuses for a while rejects with StorageRefusedError; it mends itself
+ * when there is room again. Throws StoreLockedError when it is open already, here or in another
  * process, StoreDamagedError when LevelDB cannot read it, StoreUnavailableError when the folder cannot be used.
  */
-export async function createPouchStore({ folder }: { folder: string }): Promise<Store> {
-  const level = await openLevel(folder);
+export async function createPouchStore({
+  folder,
+  clock,
+}: {
+  folder: string;
+  clock: Pick<Clock, 'sleep'>;
+}): Promise<Store> {
+  const gate = await openGate(folder, clock);
   let closing: Promise<void> | undefined;
-  let damage: Error | undefined;
   const storeName = `selvedge-${++storesOpened}`;
-  const factory = createPrefixedLevel(level, storeName, (error) => {
-    damage ??= error;
-  });
+  const factory = createPrefixedLevel(gate, storeName);
   const databases = new Map<string, Promise<{ pouch: PouchDatabase; database: Database }>>();
 
   function assertUsable(): void {
     if (closing !== undefined) throw new StoreClosedError(`the store in ${folder}`);
-    if (damage !== undefined) throw new StoreDamagedError(folder, damage);
+    const damage = gate.damage();
+    if (damage !== undefined) throw damage;
   }
 
   /** PouchDB takes a failed read for an absent document, so nothing that was read while a read failed is believed. */
   async function use<T>(operation: () => Promise<T>): Promise<T> {
     assertUsable();
     try {
-      return await operation();
+      return await gate.during(operation);
     } catch (error) {
       if (error instanceof Error && /^database is (closed|destroyed)$/.test(error.message))
         throw new StoreClosedError('the database');
@@ -102,7 +110,7 @@ export async function createPouchStore({ folder }: { folder: string }): Promise<
           await pouch?.close();
         }
         databases.clear();
-        await callLevel((callback) => level.close(callback));
+        await gate.close();
       })();
       return closing;
     },
@@ -114,25 +122,21 @@ function assertDatabaseName(name: string): void {
     throw new DocumentRefusedError(name, 'that is no name of a database');
 }
 
-async function openLevel(folder: string): Promise<AbstractLevelDOWN> {
+async function openGate(folder: string, clock: Pick<Clock, 'sleep'>): Promise<LevelGate> {
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     if (!(await stat(folder)).isDirectory()) throw new Error('it is no folder');
     const level = leveldown(folder);
-    await callLevel((callback) => level.open({ maxOpenFiles: levelFilesMax }, callback));
-    return level;
+    await openLevel(level);
+    return createLevelGate({ level, folder, clock });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     if (/\/LOCK: (already held|Resource temporarily unavailable)/i.test(reason))
       throw new StoreLockedError(folder, error);
     if (/corruption|does not exist|no meta-|checksum|not a valid|missing files/i.test(reason))
       throw new StoreDamagedError(folder, error);
+    const fault = faultOf(error);
+    if (fault !== undefined) throw new StorageRefusedError(folder, error, fault);
     throw new StoreUnavailableError(folder, reason, error);
   }
-}
-
-function callLevel(run: (callback: (error?: Error | null) => void) => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    run((error) => (error ? reject(error) : resolve()));
-  });
 }

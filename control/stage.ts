@@ -2,6 +2,7 @@
 // wish alone: the planner places it, nodes fetch it.
 
 import type { Clock } from '../node-runtime/clock.ts';
+import { createTurns, type Serialized } from './apply.ts';
 import { getRecord } from './documents.ts';
 import { NotFoundError, RequestRefusedError } from './errors.ts';
 import type { MicroserviceSpec, StageRecord } from './fabric.ts';
@@ -26,7 +27,18 @@ interface Wanted {
   microservices: MicroserviceSpec[];
 }
 
-export function createStage({ fabric, clock, ledger }: { fabric: Database; clock: Clock; ledger: Ledger }): Stage {
+export function createStage({
+  fabric,
+  clock,
+  ledger,
+  serialized = createTurns(),
+}: {
+  fabric: Database;
+  clock: Clock;
+  ledger: Ledger;
+  /** The turns of `apply`: what is applied ends what was asked for before. */
+  serialized?: Serialized;
+}): Stage {
   async function wantedBy(request: StageRequest): Promise<Wanted[]> {
     if ('documents' in request) {
       const { documents, source } = request;
@@ -50,22 +62,23 @@ export function createStage({ fabric, clock, ledger }: { fabric: Database; clock
   }
 
   return {
-    async ask(request) {
-      const wanted = await wantedBy(request);
-      for (const { project, name, microservices } of wanted) {
-        await fabric.update(`stage/${project}/${name}`, (current) => {
-          // Later than the one before, whatever the clock says: nodes try again what is asked later.
-          const askedAt = Math.max(clock.now(), ((current as StageRecord | undefined)?.askedAt ?? 0) + 1);
-          return {
-            ...(current?._rev !== undefined && { _rev: current._rev }),
-            _id: `stage/${project}/${name}`,
-            ...{ project, name, microservices, askedAt, expiresAt: clock.now() + stageLifetimeMs },
-          };
-        });
-        const message = 'what it needs is fetched ahead';
-        await ledger.append({ type: 'application-staged', subject: `${project}/${name}`, message });
-      }
-      return wanted.map(({ project, name }) => ({ project, name }));
-    },
+    ask: (request) =>
+      serialized(async () => {
+        const wanted = await wantedBy(request);
+        for (const { project, name, microservices } of wanted) {
+          await fabric.update(`stage/${project}/${name}`, (current) => {
+            // Later than the one before, whatever the clock says: nodes try again what is asked later.
+            const askedAt = Math.max(clock.now(), ((current as StageRecord | undefined)?.askedAt ?? 0) + 1);
+            return {
+              ...(current?._rev !== undefined && { _rev: current._rev }),
+              _id: `stage/${project}/${name}`,
+              ...{ project, name, microservices, askedAt, expiresAt: clock.now() + stageLifetimeMs },
+            };
+          });
+          const message = 'what it needs is fetched ahead';
+          await ledger.append({ type: 'application-staged', subject: `${project}/${name}`, message });
+        }
+        return wanted.map(({ project, name }) => ({ project, name }));
+      }),
   };
 }

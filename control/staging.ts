@@ -11,10 +11,16 @@ import type { Database } from './store.ts';
 
 /** What the microservice needs that a box may lack; undefined when that is nothing. Only what is fetched, and what a policy judges. */
 export function stageSpec(microservice: MicroserviceSpec): StageSpec | undefined {
-  if (microservice.engine === 'process') return undefined;
-  const { image, platform, pullPolicy, privileged, capabilities, devices } = microservice;
-  const { devices: deviceNeeds = [] } = microservice.placement;
   const volumes = microservice.volumes?.filter(({ hostPath }) => hostPath !== undefined) ?? [];
+  const reached = { ...(volumes.length > 0 && { volumes }) };
+  if (microservice.engine === 'process') return undefined;
+  if (microservice.engine === 'wasm') {
+    const { module } = microservice;
+    // That of a Config comes with its instance.
+    return 'config' in module ? undefined : { engine: 'wasm', module, ...reached };
+  }
+  const { image, platform, pullPolicy, privileged, capabilities, devices, gpus } = microservice;
+  const { devices: deviceNeeds = [] } = microservice.placement;
   return {
     engine: 'docker',
     image,
@@ -23,14 +29,18 @@ export function stageSpec(microservice: MicroserviceSpec): StageSpec | undefined
     ...(privileged !== undefined && { privileged }),
     ...(capabilities !== undefined && { capabilities }),
     ...(devices !== undefined && { devices }),
-    ...(volumes.length > 0 && { volumes }),
+    ...(gpus !== undefined && { gpus }),
     ...(deviceNeeds.length > 0 && { deviceNeeds }),
+    ...reached,
   };
 }
 
 /** An image or module in the operator's words. */
 export function stagedThing(spec: StageSpec): string {
-  return spec.engine === 'docker' ? spec.image : spec.engine;
+  if (spec.engine === 'docker') return spec.image;
+  if (spec.engine === 'process') return 'a program';
+  const { module } = spec;
+  return 'url' in module ? module.url : 'hostPath' in module ? module.hostPath : module.file;
 }
 
 /** One thing on one node, or that has no node. */

@@ -24,6 +24,7 @@ const observedInstance = z.looseObject({
   since: time.optional(),
   restarts: z.number(),
   specHash: text,
+  content: text.optional(),
   pid: z.number().optional(),
   nextTryAt: time.optional(),
   failures: z.number().optional(),
@@ -74,6 +75,7 @@ export function createStatusReader({
   identity,
   self,
   linked,
+  conditionsOf,
   lastSeenAt,
 }: {
   fabric: Database;
@@ -83,15 +85,18 @@ export function createStatusReader({
   self: string;
   /** Whether the mesh is linked to a peer now. */
   linked: (peerId: string) => boolean;
+  /** What stands in the way of a node on its box now. */
+  conditionsOf?: (peerId: string) => string[];
   lastSeenAt?: (peerId: string) => number | undefined;
 }): StatusReader {
   const specs = createSpecCompiler();
 
   const read = async (): Promise<FabricFacts> => {
-    const [nodes, applications, configs, placements, stages] = await Promise.all([
+    const [nodes, applications, configs, secrets, placements, stages] = await Promise.all([
       listRecords(fabric, 'node'),
       listRecords(fabric, 'application'),
       listRecords(fabric, 'config'),
+      listRecords(fabric, 'secret'),
       listRecords(fabric, 'placement'),
       listRecords(fabric, 'stage'),
     ]);
@@ -110,19 +115,8 @@ export function createStatusReader({
       }
     };
     await Promise.all(Array.from({ length: plannerWritersMax }, worker));
-    return {
-      fabric: identity,
-      self,
-      nodes,
-      applications,
-      configs,
-      placements,
-      stages,
-      mailboxes,
-      linked,
-      lastSeenAt,
-      specs,
-    };
+    const records = { nodes, applications, configs, secrets, placements, stages, mailboxes };
+    return { fabric: identity, self, ...records, linked, conditionsOf, lastSeenAt, specs };
   };
   const views = async () => fabricViews(await read());
 

@@ -8,6 +8,7 @@ import type {
   ObservedInstance,
   ObservedNode,
   PlacementRecord,
+  SecretRecord,
   StageRecord,
 } from './fabric.ts';
 import { readHardware } from './hardware.ts';
@@ -19,7 +20,7 @@ import { compareVersions, isVersion } from './plan-version.ts';
 import { stageNotices, stageViews } from './stage-views.ts';
 import { placeStages } from './staging.ts';
 import type { ApplicationView, InstanceView, NodeView, StageView, StatusView } from './views.ts';
-import type { SpecCompiler } from './workload-spec.ts';
+import { recordsByName, type SpecCompiler } from './workload-spec.ts';
 
 /** What one mailbox says. */
 export interface MailboxFacts {
@@ -35,12 +36,14 @@ export interface FabricFacts {
   nodes: readonly NodeRecord[];
   applications: readonly ApplicationRecord[];
   configs: readonly ConfigRecord[];
+  secrets: readonly SecretRecord[];
   placements: readonly PlacementRecord[];
   /** What is fetched ahead. */
   stages?: readonly StageRecord[];
   /** By node name. */
   mailboxes: ReadonlyMap<string, MailboxFacts>;
   linked: (peerId: string) => boolean;
+  conditionsOf?: ((peerId: string) => string[]) | undefined;
   lastSeenAt?: ((peerId: string) => number | undefined) | undefined;
   specs: SpecCompiler;
 }
@@ -80,11 +83,11 @@ function planLead(mailbox: MailboxFacts | undefined): number | undefined {
 function applicationView(application: ApplicationRecord, facts: FabricFacts, index: Index): ApplicationView {
   const { project, name, generation, appliedAt } = application;
   const placement = facts.placements.find(({ _id }) => _id === `placement/${project}/${name}`);
-  const configs = new Map(facts.configs.map((config) => [`${config.project}/${config.name}`, config]));
+  const records = recordsByName(facts);
   const instances: InstanceView[] = [];
   const microservices: ApplicationView['microservices'] = [];
   for (const microservice of application.microservices) {
-    const compiled = facts.specs.compile(microservice, project, configs);
+    const compiled = facts.specs.compile(microservice, project, records);
     const views = Array.from({ length: microservice.replicas }, (_, number) => {
       const instance = instanceName(project, name, microservice.name, number);
       const node = placement?.instances[instance]?.node;
@@ -92,7 +95,9 @@ function applicationView(application: ApplicationRecord, facts: FabricFacts, ind
         ...{ name: instance, project, application: name, microservice: microservice.name, engine: microservice.engine },
         node,
         unplaced: placement?.unplaced[instance],
-        wantedHash: 'specHash' in compiled ? compiled.specHash : `no Config ${compiled.missingConfig}`,
+        ...('missing' in compiled
+          ? { missing: `there is no ${compiled.missing} in project ${project}` }
+          : { wanted: compiled }),
         planned: index.planned.get(`${node} ${instance}`)?.instance,
         observed: index.observed.get(`${node} ${instance}`),
         heard: node !== undefined && (index.heard.get(node) ?? false),
@@ -165,6 +170,7 @@ function nodeView(record: NodeRecord, wanted: readonly InstanceView[], facts: Fa
   const heard = index.heard.get(record.name) ?? false;
   const lastSeenAt = facts.lastSeenAt?.(record.peerId);
   const { name, peerId, router, controller, labels, engines, admittedAt } = record;
+  const conditions = heard ? (facts.conditionsOf?.(peerId) ?? []) : [];
   const rest = leftovers(name, new Set(wanted.map((view) => view.name)), facts, heard);
   return {
     ...{ name, peerId, router, controller, labels, engines, admittedAt },
@@ -179,6 +185,7 @@ function nodeView(record: NodeRecord, wanted: readonly InstanceView[], facts: Fa
     links: mailbox?.node?.links ?? [],
     addresses: mailbox?.node?.addresses ?? [],
     problems: mailbox?.node?.problems ?? [],
+    ...(conditions.length > 0 && { conditions }),
     instances: [...wanted, ...rest],
   };
 }
@@ -232,6 +239,7 @@ export function fabricStatus(facts: FabricFacts): StatusView {
         `node ${node.name} obeys a newer plan than this controller has: was the controller restored from a backup? See docs/operations.md`,
       );
     } else if (!node.upToDate) problems.push(`node ${node.name} does not obey its newest plan yet`);
+    for (const condition of node.conditions ?? []) problems.push(`node ${node.name}: ${condition}`);
     for (const [engine, reason] of Object.entries(node.unavailableEngines ?? {})) {
       const used = node.instances.some((instance) => instance.engine === engine);
       if (used) problems.push(`node ${node.name}: the engine ${engine} cannot be used: ${reason}`);
@@ -272,6 +280,7 @@ export interface NodeFacts {
     | 'links'
     | 'addresses'
     | 'problems'
+    | 'conditions'
   >;
   /** The plan that is obeyed (its own copy, not the mailbox's). */
   obeyed: Plan | undefined;
@@ -292,7 +301,7 @@ export function nodeStatus({ fabric, node, obeyed, mailbox, controllerReachable 
   });
   const newest = mailbox.plan;
   const upToDate = obeyed !== undefined && (newest === undefined || compareVersions(obeyed, newest) >= 0);
-  const problems: string[] = [];
+  const problems: string[] = [...(node.conditions ?? [])];
   const generation =
     obeyed === undefined ? 'it has no plan yet' : `it goes on with its plan (generation ${obeyed.generation})`;
   if (!controllerReachable) problems.push(`no controller is reachable from ${node.name}; ${generation}`);

@@ -66,6 +66,8 @@ export interface NodeView {
   links: ObservedLink[];
   addresses: string[];
   problems: { at: number; message: string }[];
+  /** What stands in its way on its box now: a full disk, no descriptors. */
+  conditions?: string[];
   instances: InstanceView[];
 }
 
@@ -197,11 +199,21 @@ export interface WindowView {
 }
 
 export interface AppliedView {
-  kind: 'Application' | 'Config';
+  kind: 'Application' | 'Config' | 'Secret';
   project: string;
   name: string;
   generation: number;
   change: 'created' | 'changed' | 'unchanged';
+}
+
+/** A Config or a Secret, without what it holds. */
+export interface ContentView {
+  project: string;
+  name: string;
+  generation: number;
+  keys: { key: string; bytes: number }[];
+  /** `<application>/<microservice>` */
+  usedBy: string[];
 }
 
 export interface ApplyView {

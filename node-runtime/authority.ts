@@ -23,6 +23,8 @@ export interface NodeAuthority {
   replace(chain: readonly string[]): void;
   /** Its time has come and is not over. */
   isUsable(): boolean;
+  /** When it is valid: milliseconds since 1970. */
+  span(): { beginMs: number; endMs: number };
   covers(name: MicroserviceName): boolean;
   /** A key and certificate for one workload. */
   issue(name: MicroserviceName): IssuedCredential;
@@ -96,6 +98,7 @@ export function createNodeAuthority(dependencies: {
       const next = decode(base64);
       take(next, verifyChain(next));
     },
+    span,
     isUsable() {
       const { beginMs, endMs } = span();
       return clock.now() >= beginMs && clock.now() <= endMs;

@@ -6,6 +6,7 @@ import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Resources } from '../control/plan.ts';
 import { memoryBytes } from '../control/quantity.ts';
+import { NODE_RESERVED_BYTES } from './limits.ts';
 
 export const controllers = ['memory', 'cpu', 'pids'] as const;
 export type Controller = (typeof controllers)[number];
@@ -135,6 +136,7 @@ export async function makeGroups(cgroups: Cgroups, launchId: string, resources: 
       const folder = join(parent.folder, launchId);
       // Gone when the box has started anew, or somebody tidied up.
       await mkdir(folder, { recursive: true });
+      await refuseWhenUsed(folder);
       if (!folders.includes(folder)) folders.push(folder);
       for (const [file, value] of writesOf(controller, parent.version, resources)) {
         await writeFile(join(folder, file), value, { flag: 'r+' }).catch((error: NodeJS.ErrnoException) => {
@@ -147,6 +149,12 @@ export async function makeGroups(cgroups: Cgroups, launchId: string, resources: 
     await removeGroups(folders);
     throw error;
   }
+}
+
+/** Ours is empty until its launch: one with processes is a stranger's that has the name, and stays as it is. */
+async function refuseWhenUsed(folder: string): Promise<void> {
+  const inside = await readFile(join(folder, 'cgroup.procs'), 'utf8').catch(() => '');
+  if (inside.trim() !== '') throw new Error(`the control group ${folder} has processes of somebody else`);
 }
 
 /** One that still holds a process stays, and costs a few kilobytes of the kernel until the box starts anew. */
@@ -165,17 +173,31 @@ export async function ranOutOfMemory(folders: readonly string[]): Promise<boolea
   return false;
 }
 
-/** Where no group holds memory, the kernel can at least bound what each process writes to (RLIMIT_DATA): the bytes. */
-export function dataBytes(cgroups: Cgroups, resources: Resources = {}): number | undefined {
-  return withoutGroup(cgroups, resources).includes('memory') ? memoryBytes(resources.memory ?? '') : undefined;
+/**
+ * Where no group holds memory, the kernel can at least bound what each process may write to (RLIMIT_DATA): the bytes. Of Node.js that
+ * counts what V8 only reserves, without which it does not start.
+ */
+export function dataBytes(cgroups: Cgroups, { resources = {}, command = [] }: Limited): number | undefined {
+  const bytes = withoutGroup(cgroups, resources).includes('memory') ? memoryBytes(resources.memory ?? '') : undefined;
+  return bytes === undefined || !command.some(namesNode) ? bytes : bytes + NODE_RESERVED_BYTES;
 }
 
-/** What is not held, for an operator to read. */
-export function describeNotHeld(cgroups: Cgroups, resources: Resources | undefined): string | undefined {
+/** A word of a command, or of a script in it. */
+const namesNode = (word: string): boolean => /(^|[\s;&|/])node($|[\s;])/.test(word);
+
+/** As much of a specification as limits depend on. */
+export type Limited = { resources?: Resources | undefined; command?: readonly string[] | undefined };
+
+/** What is not held, for an operator to read. `ownUser`: it does not run as the daemon does. */
+export function describeNotHeld(cgroups: Cgroups, limited: Limited, ownUser: boolean): string | undefined {
+  const { resources = {}, command = [] } = limited;
   const missing = withoutGroup(cgroups, resources);
   if (missing.length === 0) return undefined;
-  const said = missing.map((one) =>
-    one === 'memory' ? 'memory is held for each process alone' : `${limitOf[one]} is not held`,
-  );
+  const said = missing.map((one) => {
+    if (one === 'memory' && command.some(namesNode))
+      return `memory is held for each process alone, ${NODE_RESERVED_BYTES / 1024 ** 2}Mi above the limit (Node.js reserves as much)`;
+    if (one === 'memory') return 'memory is held for each process alone';
+    return one === 'pids' && ownUser ? 'pids is held for all processes of its user' : `${limitOf[one]} is not held`;
+  });
   return `${said.join(', ')}: ${cgroups.reason}`;
 }

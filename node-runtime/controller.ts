@@ -1,7 +1,8 @@
 // What a controller has beside a node: the fabric's documents, every node's mailbox, the lease, the planner, tokens and the
 // ledger, composed. Called by member.ts. It never reaches an actor of a node: it reads and writes documents.
 
-import { type Apply, createApply } from '../control/apply.ts';
+import { type Apply, createApply, createTurns } from '../control/apply.ts';
+import { type Contents, createContents } from '../control/contents.ts';
 import { getRecord, listRecords } from '../control/documents.ts';
 import type { NodeRecord } from '../control/fabric.ts';
 import { createLease } from '../control/lease.ts';
@@ -21,7 +22,7 @@ import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import { issueNodeAuthority } from '../pki/certificates.ts';
 import type { AdmissionAnswer, AdmissionRequest, EnrollmentServerDependencies } from '../pki/enrollment-server.ts';
 import type { VerifyChain, VerifySigned } from '../pki/identity.ts';
-import { renewAt, validityOf } from '../pki/rotation.ts';
+import { isIssuedAhead, renewAt, validityOf } from '../pki/rotation.ts';
 import { createSigner } from '../pki/signature.ts';
 import { createTokenBook } from '../pki/token-book.ts';
 import { type Admissions, createAdmissions } from './admissions.ts';
@@ -43,6 +44,7 @@ export interface Controller {
   readonly admissions: Admissions;
   readonly apply: Apply;
   readonly stage: Stage;
+  readonly contents: Contents;
   readonly status: StatusReader;
   readonly ledger: Ledger;
   createToken(request: {
@@ -80,10 +82,23 @@ export async function createController(dependencies: {
   verifyChain: VerifyChain;
   verifySigned: VerifySigned;
   isLinked(peerId: PeerId): boolean;
+  /** What stands in the way of a linked node on its box, as it says. */
+  conditionsOf(peerId: PeerId): string[];
   problem(message: string): void;
 }): Promise<Controller> {
-  const { ports, store, bulletin, mesh, membership, issuing, verifyChain, verifySigned, isLinked, problem } =
-    dependencies;
+  const {
+    ports,
+    store,
+    bulletin,
+    mesh,
+    membership,
+    issuing,
+    verifyChain,
+    verifySigned,
+    isLinked,
+    conditionsOf,
+    problem,
+  } = dependencies;
   const { clock, random, disk } = ports;
   const { fabricId, fabricName, node: self } = membership;
   const [issuingCertificate = '', root = ''] = issuing.chain;
@@ -226,7 +241,9 @@ export async function createController(dependencies: {
       const document = await (await mailbox(name)).get('desired/authority');
       const [certificate] = Array.isArray(document?.chain) ? (document.chain as string[]) : [];
       if (certificate === undefined) continue;
-      if (renewAt(validityOf(fromBase64(certificate)), 0) <= clock.now()) await planner.renewAuthority(name);
+      const validity = validityOf(fromBase64(certificate));
+      const due = renewAt(validity, 0) <= clock.now() || isIssuedAhead(validity, clock.now());
+      if (due) await planner.renewAuthority(name);
     }
   }
 
@@ -238,17 +255,22 @@ export async function createController(dependencies: {
     }, authorityCheckPeriodMs);
   }
 
+  const serialized = createTurns();
+  const apply = createApply({ fabric, clock, random, ledger, serialized });
+
   return {
     admission: { tokens, admit, pending: admissions.requests },
     admissions,
-    apply: createApply({ fabric, clock, ledger }),
-    stage: createStage({ fabric, clock, ledger }),
+    apply,
+    contents: createContents({ fabric, ledger, serialized, applyNow: apply.applyNow }),
+    stage: createStage({ fabric, clock, ledger, serialized }),
     status: createStatusReader({
       fabric,
       mailbox,
       identity: { id: fabricId, name: fabricName },
       self,
       linked: isLinked,
+      conditionsOf,
     }),
     ledger,
     labels: createNodeLabels({ fabric, ledger }),

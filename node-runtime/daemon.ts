@@ -19,6 +19,7 @@ import type { LogQuery } from './engine.ts';
 import { createEngines } from './engines.ts';
 import { createExecRouting } from './exec-routing.ts';
 import { createFileDisk } from './file-disk.ts';
+import { closeNewFiles, closeOldFiles } from './file-modes.ts';
 import { pickFreePort, portIfFree } from './free-port.ts';
 import { createSystemHardware } from './hardware/system-hardware.ts';
 import { createInstanceLogs } from './instance-logs.ts';
@@ -29,8 +30,10 @@ import type { NodeEvent, NodePorts, NodeSettings, Report } from './node-ports.ts
 import type { NodePolicy } from './policy.ts';
 import { runProbe } from './probe.ts';
 import { createProcessEngine } from './process-engine.ts';
+import { createSystemBox } from './system-box.ts';
 import { createSystemClock } from './system-clock.ts';
 import { createSystemRandom } from './system-random.ts';
+import { createWasmEngine } from './wasm-engine.ts';
 
 export type DaemonEvent = NodeEvent;
 
@@ -96,11 +99,14 @@ async function realPorts({
     keys: createNodeKeys(),
     deriveKey: deriveApprovalKey,
     disk,
+    box: createSystemBox(dataFolder),
     engines: createEngines(
       [
         createProcessEngine({
           folder: join(dataFolder, 'instances'),
           volumesFolder: join(dataFolder, 'volumes'),
+          hiddenFolder: dataFolder,
+          standardUser: policy?.processUser,
           clock,
         }),
         createDockerEngine({
@@ -110,6 +116,7 @@ async function realPorts({
           ...(containerRange !== undefined && { range: containerRange }),
           ...(registryAuth !== undefined && { registryAuth }),
         }),
+        createWasmEngine({ folder: join(dataFolder, 'wasm'), volumesFolder: join(dataFolder, 'volumes'), clock }),
       ],
       { policy, kept: createKeptLogs({ disk, clock, onProblem }) },
     ),
@@ -117,7 +124,11 @@ async function realPorts({
     probe: runProbe,
     freePort: (taken) => pickFreePort('127.0.0.1', taken),
     replicate,
-    openStore: () => createPouchStore({ folder: join(dataFolder, 'store') }),
+    async openStore() {
+      const folder = join(dataFolder, 'store');
+      await closeOldFiles(folder);
+      return createPouchStore({ clock, folder });
+    },
     async createMesh(identity) {
       const mesh = await createLibp2pMesh({
         identityPem: identity.toPem(),
@@ -207,6 +218,10 @@ function apiOptions(input: {
       return views.filter((view) => view !== undefined);
     },
     staged: (project, name) => controller().status.stage(project, name),
+    contents: (kind) => controller().contents.list(kind),
+    content: (kind, project, name) => controller().contents.describe(kind, project, name),
+    deleteContent: (kind, project, name) => controller().contents.remove(kind, project, name),
+    setSecret: (project, name, change) => controller().contents.setSecret(project, name, change),
     createToken: (request) => controller().createToken(request),
     pending: async () => controller().admissions.pending(),
     approve: (request) => controller().admissions.approve(request),
@@ -220,6 +235,7 @@ function apiOptions(input: {
 
 /** Resolves once the node is on the network and its socket answers; `closed` tells how it ends. */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  closeNewFiles();
   const ports = await realPorts(options);
   const { clock } = ports;
   const report: Report = (type, message, detail = {}) =>

@@ -7,6 +7,7 @@ import type Dockerode from 'dockerode';
 import type { TerminalSize } from '../control/exec-frames.ts';
 import type { Clock } from './clock.ts';
 import { asBuffer, isFor, untilAborted } from './docker-answers.ts';
+import { isPodman, podmanNetwork, podmanNetworksPath } from './docker-podman.ts';
 import { DockerRefusedError, DockerUnavailableError } from './errors.ts';
 import { jsonLines } from './json-lines.ts';
 import { DOCKER_ANSWER_MS, DOCKER_PING_MS, DOCKER_PULL_MS } from './limits.ts';
@@ -67,6 +68,8 @@ export interface DockerClient {
   containers(labels: Record<string, string>): Promise<string[]>;
   /** By id or name; undefined when there is none. */
   inspect(container: string): Promise<ContainerFacts | undefined>;
+  /** A small file of a container, whether it runs or not, as a tar archive; undefined when there is none. */
+  archive(id: string, path: string, bytesMax: number): Promise<Buffer | undefined>;
   create(options: ContainerOptions): Promise<string>;
   start(id: string): Promise<void>;
   /** No error when it has ended already. */
@@ -166,6 +169,24 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
   }
 
   await ping();
+  const podman = isPodman(await ask('tell its version', docker.version()));
+
+  /** A path of the engine's that dockerode has no method for. */
+  function post(path: string, body: object): Promise<unknown> {
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const statusCodes = {
+      200: true,
+      201: true,
+      400: 'refused',
+      404: 'not found',
+      409: 'conflict',
+      500: 'server error',
+    };
+    const asked = { path, method: 'POST', options: body, statusCodes };
+    docker.modem.dial(asked, (error: unknown, answer: unknown) => (error ? reject(error) : resolve(answer)));
+    return promise;
+  }
+
   return {
     ping,
     async limits() {
@@ -184,6 +205,20 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
       return found.map(({ Id }) => Id);
     },
     inspect: (container) => unless([404], ask('describe a container', docker.getContainer(container).inspect())),
+    async archive(id, path, bytesMax) {
+      const read = async (): Promise<Buffer> => {
+        const stream = (await docker.getContainer(id).getArchive({ path })) as Readable;
+        const chunks: Buffer[] = [];
+        let bytes = 0;
+        for await (const chunk of stream as AsyncIterable<Buffer>) {
+          bytes += chunk.length;
+          if (bytes > bytesMax) break;
+          chunks.push(chunk);
+        }
+        return Buffer.concat(chunks);
+      };
+      return unless([404], ask('read a file', read()));
+    },
     create: async (options) => (await ask('create the container', docker.createContainer(options))).id,
     async start(id) {
       await unless([304], ask('start the container', docker.getContainer(id).start()));
@@ -220,7 +255,8 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
     network: (name) =>
       unless([404], ask('describe a network', docker.getNetwork(name).inspect() as Promise<NetworkFacts>)),
     async createNetwork(options) {
-      await ask('create the network', docker.createNetwork(options));
+      const made = podman ? post(podmanNetworksPath, podmanNetwork(options)) : docker.createNetwork(options);
+      await ask('create the network', made);
     },
     async removeNetwork(name) {
       await unless([404], ask('remove the network', docker.getNetwork(name).remove()));

@@ -1,7 +1,7 @@
 // The engine of containers, on the box's own Docker Engine. Called by engines.ts. Docker and the containers' labels are the record:
 // what is in memory only wakes waiters. It restarts nothing, and touches nothing that does not carry this node's labels.
 
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Clock } from './clock.ts';
 import { createContainerNames } from './container-names.ts';
@@ -26,10 +26,11 @@ import { createDockerWatch, type DockerWatch } from './docker-watch.ts';
 import type { Engine, EngineInstance, EngineOwner, Launch } from './engine.ts';
 import { DockerUnavailableError, EngineStoppedError, InstanceRunningError, InstanceUnknownError } from './errors.ts';
 import { createKeyedQueue } from './keyed-queue.ts';
-import { checkCommand, checkFiles, checkLaunch, isInstanceName } from './launch-check.ts';
+import { checkCommand, checkFiles, checkLaunch, checkMounts, isInstanceName } from './launch-check.ts';
 import { createNameForwarder } from './name-forwarder.ts';
 import { createNameServer } from './name-server.ts';
 import { readRegistryAuth } from './registry-auth.ts';
+import { createSecretFolders } from './secret-folders.ts';
 
 export interface DockerEngineDependencies {
   /** Where the instances' folders are; Docker mounts from there. */
@@ -76,7 +77,8 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       network ??= await makeDockerNetwork(connected(), owner(), range);
       return network;
     });
-  const containers = createDockerContainers({ root, owner, docker: connected });
+  const secretFolders = createSecretFolders({ root });
+  const containers = createDockerContainers({ root, owner, docker: connected, secretFolders });
   const waits = createDockerWaits({
     clock,
     stopping: () => running().stopping.signal,
@@ -100,13 +102,15 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
   });
 
   /** What the container asks is answered from now on; one that calls nothing does without where nobody can listen. */
-  async function tellNames(instance: string, hosts: Launch['hosts']): Promise<void> {
+  async function tellNames(instance: string, hosts: Launch['hosts'], runs = true): Promise<void> {
     const { gateway, of } = await bridge();
     names.tell(of(instance).address, hosts);
     try {
       await nameServer.listen(gateway);
     } catch (error) {
-      if (hosts.length > 0) throw error;
+      // Podman makes the bridge, and its address, with the first container that runs.
+      const early = !runs && ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'EADDRNOTAVAIL';
+      if (hosts.length > 0 && !early) throw error;
     }
   }
 
@@ -136,6 +140,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     async start(owner) {
       if (started !== undefined) return;
       await mkdir(root, { recursive: true, mode: 0o700 });
+      await secretFolders.keepOnly(new Set(await readdir(root)));
       const socket = dockerSocket(dockerHost);
       const watch = createDockerWatch({
         clock,
@@ -217,6 +222,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
           waits.tell(instance, await containers.exitOf(instance, facts));
         if (facts !== undefined) await docker.remove(facts.Id);
         names.forget(network?.release(instance) ?? '');
+        await containers.mounts(instance).removeSecrets();
         await containers.folder(instance).remove();
         waits.wake(instance);
       });
@@ -228,6 +234,16 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       await queue.run(instance, async () => {
         if ((await containers.find(instance)) === undefined) throw new InstanceUnknownError(instance);
         await containers.folder(instance).layFiles(files);
+      });
+    },
+
+    async writeMounts(instance, mounts) {
+      running();
+      checkMounts(instance, mounts);
+      await queue.run(instance, async () => {
+        const facts = await containers.find(instance);
+        if (facts === undefined) throw new InstanceUnknownError(instance);
+        await containers.lay(instance, facts, mounts);
       });
     },
 

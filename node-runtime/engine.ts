@@ -18,6 +18,13 @@ export interface InstanceNetwork {
   serviceRange: string;
 }
 
+/** A Config or a Secret as files: `<kind>/<name>/<path>` in the instance's folder. All files of one switch together. */
+export interface FileMount {
+  kind: 'configs' | 'secrets';
+  name: string;
+  files: { path: string; content: Uint8Array }[];
+}
+
 export interface Launch {
   /** The instance's name. */
   instance: string;
@@ -31,6 +38,10 @@ export interface Launch {
   files: { path: string; content: Uint8Array; mode: number }[];
   /** Devices that it was given: where they are on this box, and in a container. */
   devices?: { host: string; path: string }[];
+  /** Configs and secrets; secrets for whom the workload runs as alone, and in memory where the box allows. None by default. */
+  mounts?: FileMount[];
+  /** Variables that are secret, on top of `env`: no record of the engine holds them, and `EngineInstance.env` has none of them. */
+  secretEnv?: Record<string, string>;
 }
 
 export interface Exit {
@@ -39,6 +50,8 @@ export interface Exit {
   signal: string | undefined;
   /** The kernel ended it, or a part of it, at its memory limit. */
   outOfMemory?: true;
+  /** The box went down under it: it did not fail. */
+  boxRestarted?: true;
   /** Milliseconds since 1970, of the end as far as known. */
   at: number;
 }
@@ -134,6 +147,8 @@ export interface Engine {
   remove(instance: string): Promise<void>;
   /** Writes or replaces files of a running or ended instance, each by atomic rename. */
   writeFiles(instance: string, files: Launch['files']): Promise<void>;
+  /** Brings the configs and secrets of a running or ended instance to these; a reader sees all of one as before, or all as now. */
+  writeMounts(instance: string, mounts: readonly FileMount[]): Promise<void>;
   /**
    * Replaces the names that a known instance resolves, in place: a running one sees them at once. Nothing happens where it was
    * launched without names, or the kernel gave it none.

@@ -132,6 +132,34 @@ export class LaunchRefusedError extends Error {
   }
 }
 
+/** A module could not be fetched, or is not what its manifest says. */
+export class ModuleFetchError extends Error {
+  override readonly name = 'ModuleFetchError';
+  readonly id = 'module-not-fetched';
+  readonly retryable = true;
+  readonly action =
+    'see that the node reaches the address (or has the file), and that sha256 is what `sha256sum` says of the module; it is tried again by itself';
+
+  constructor(what: string, reason: string, options?: ErrorOptions) {
+    super(`cannot fetch ${what.slice(0, 300)}: ${reason}`, options);
+  }
+}
+
+/** The module is there, and is none that can be run. */
+export class ModuleRefusedError extends Error {
+  override readonly name = 'ModuleRefusedError';
+  readonly id = 'module-refused';
+  readonly retryable = false;
+  /** The same bytes stay what they are. */
+  readonly needsChange = true;
+  readonly action =
+    'build the module as a command for WASI preview 1 (wasm32-wasip1), and apply it with its new sha256';
+
+  constructor(reason: string) {
+    super(`the module cannot be run: ${reason}`);
+  }
+}
+
 /** What the one who runs the box does not let workloads have. */
 export class PolicyRefusedError extends Error {
   override readonly name = 'PolicyRefusedError';
@@ -139,7 +167,7 @@ export class PolicyRefusedError extends Error {
   readonly retryable = false;
   readonly needsChange = true;
   readonly action =
-    'change the microservice, place it on a node that allows it, or start the node’s daemon with `--allow` or `--allow-image` (an installed one: install it again)';
+    'change the microservice, place it on a node that allows it, or start the node’s daemon with the `--allow` or `--allow-image` that the reason names (an installed one: install it again)';
 }
 
 /** The working directory of a launch is not there, or not a folder that can be entered. */
@@ -153,6 +181,22 @@ export class WorkingDirectoryError extends Error {
     const { code } = cause as NodeJS.ErrnoException;
     const reason = code === 'ENOENT' ? 'does not exist' : code === 'EACCES' ? 'may not be entered' : 'is no folder';
     super(`instance ${instance}: the working directory ${folder} ${reason}`, { cause });
+  }
+}
+
+/** A program cannot run as the user that it is to run as. */
+export class ProcessUserError extends Error {
+  override readonly name = 'ProcessUserError';
+  readonly id = 'process-user';
+  readonly retryable: boolean;
+  readonly needsChange: boolean;
+  readonly action =
+    'make the user on that node (useradd --system NAME), run selvedge there as root, or change `user` of the microservice; the reason says which';
+
+  constructor(instance: string, user: string, reason: string, needsChange: boolean) {
+    super(`instance ${instance} cannot run as ${user}: ${reason}`);
+    this.retryable = !needsChange;
+    this.needsChange = needsChange;
   }
 }
 
@@ -179,6 +223,14 @@ export class InstanceRunningError extends Error {
   constructor(instance: string) {
     super(`instance ${instance} is running`);
   }
+}
+
+/** What an instance names of a Config or a Secret is not in the plan, or cannot be used as it is. */
+export class ContentUnusableError extends Error {
+  override readonly name = 'ContentUnusableError';
+  readonly id = 'content-unusable';
+  readonly retryable = true;
+  readonly action = 'set the Config or Secret again; it is tried again by itself';
 }
 
 /** An instance that the engine has never heard of, or has forgotten. */

@@ -155,7 +155,12 @@ async function endsWithNewline(file: Awaited<ReturnType<typeof open>>, size: num
 
 /** Makes the folder and its missing parents, and syncs the parents of what was made: a new name is in its parent. */
 async function makeFolder(folder: string): Promise<void> {
-  const first = await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
+  const first = await mkdir(folder, { recursive: true, mode: FOLDER_MODE }).catch(async (error: unknown) => {
+    // Node says ENOENT where nothing can be made, on a read-only volume: one folder alone is told the reason.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    await mkdir(folder, { mode: FOLDER_MODE });
+    return folder;
+  });
   if (first === undefined) return;
   for (let made = folder; made.length >= first.length; made = dirname(made)) await syncFolder(dirname(made));
 }

@@ -3,12 +3,13 @@
 // Called by node.ts. It decides nothing about a life: actors/instance.ts does.
 
 import type { Actor, SnapshotFrom } from 'xstate';
-import type { instanceMachine } from '../actors/instance.ts';
+import { type instanceMachine, instanceState } from '../actors/instance.ts';
 import type { InstanceTransition, ObservedInstance } from '../control/fabric.ts';
 import type { MicroserviceName, PlannedInstance, PlanVersion } from '../control/plan.ts';
 import type { ServiceNetwork, WorkloadCredential } from '../mesh/service-network.ts';
 import type { ActorSystem } from './actor-system.ts';
 import type { Clock } from './clock.ts';
+import { createContentUpdates } from './content-updates.ts';
 import type { EngineInstance } from './engine.ts';
 import type { Engines } from './engines.ts';
 import type { DeviceClaims } from './hardware/device-claims.ts';
@@ -76,9 +77,13 @@ interface Supervised extends InstancePlace {
   /** As last told. */
   observed: ObservedInstance | undefined;
   history: InstanceTransition[];
+  /** Which engine has it, or will: the one that is asked to end it until that is done. */
+  engine: string;
+  /** The engine that may have it from before this daemon, until that engine has said what it runs. */
+  formerEngine: string | undefined;
 }
 
-const unknown = { network: undefined, ready: false, credential: undefined, observed: undefined };
+const unknown = { network: undefined, ready: false, credential: undefined, observed: undefined, content: undefined };
 
 export function createInstances(dependencies: InstancesDependencies): Instances {
   const { node, clock, jitter, actors, engines, serviceNetwork, certificates, observer } = dependencies;
@@ -97,13 +102,33 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     return { epoch, term, generation };
   };
 
-  const { machine, rename, terminate } = createInstanceEffects({
+  const { machine, rename, terminate, layContent } = createInstanceEffects({
     ...dependencies,
     files: () => obeyed?.files ?? new Map(),
+    plannedNow(planned) {
+      const newest = supervised.get(planned.name)?.actor.getSnapshot().context.planned;
+      return newest?.specHash === planned.specHash ? newest : planned;
+    },
     placeOf: (instance) => supervised.get(instance),
     places: () => supervised.values(),
     onProgress: (instance, progress) => supervised.get(instance)?.actor.send({ type: 'PROGRESS', progress }),
     onRunningAlready: (engine) => void findAgain(engine),
+  });
+
+  const contents = createContentUpdates({
+    clock,
+    running(instance) {
+      const { actor, content } = supervised.get(instance) ?? {};
+      const snapshot = actor?.getSnapshot();
+      if (snapshot === undefined || content === undefined || stopped || !snapshot.matches('running')) return undefined;
+      return { planned: snapshot.context.planned, content };
+    },
+    lay: layContent,
+    onLaid(instance) {
+      const entry = supervised.get(instance);
+      if (entry !== undefined) follow(instance, entry.actor.getSnapshot());
+    },
+    onProblem: (message) => dependencies.onProblem(message),
   });
 
   function spawn(planned: PlannedInstance, left: EngineInstance | undefined): void {
@@ -122,7 +147,10 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       },
     });
     const hostPorts = left === undefined ? {} : hostPortsOf(planned, left.env);
-    supervised.set(planned.name, { actor, hostPorts, ...unknown, history: earlier?.history ?? [] });
+    const { engine } = planned.spec;
+    const formerEngine = left === undefined ? earlier?.engine : undefined;
+    const history = earlier?.history ?? [];
+    supervised.set(planned.name, { actor, hostPorts, ...unknown, history, engine, formerEngine });
     actor.subscribe((snapshot) => follow(planned.name, snapshot));
     follow(planned.name, actor.getSnapshot());
   }
@@ -140,13 +168,26 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       return;
     }
     const { context } = snapshot;
+    contents.look(instance);
     if (snapshot.matches('waiting')) admitOrHold(entry, context.planned, context.reason);
     if (snapshot.matches('completed') || snapshot.matches('failed')) dependencies.devices.release(instance);
+    const state = instanceState(snapshot.value);
+    // An end that it was asked for while that engine was away is none there.
+    if (state !== 'waiting' && state !== 'stopping') entry.formerEngine = undefined;
+    if (state !== 'stopping') entry.engine = context.planned.spec.engine;
     const away = engineAway(context.planned.spec.engine);
     const { history } = entry;
     const notHeld = engines.notHeld(context.planned.spec);
     const place = entry;
-    const observed = observationOf(snapshot, { node, version: version(), place, away, notHeld, history });
+    const observed = observationOf(snapshot, {
+      node,
+      version: version(),
+      place,
+      away,
+      notHeld,
+      history,
+      engine: entry.formerEngine ?? entry.engine,
+    });
     entry.history = observed.history ?? [];
     // A probe that went well again is no news.
     if (JSON.stringify(observed) !== JSON.stringify(entry.observed)) {
@@ -160,9 +201,10 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     }
   }
 
-  function admitOrHold({ actor }: Supervised, planned: PlannedInstance, reason: string): void {
+  function admitOrHold({ actor, formerEngine }: Supervised, planned: PlannedInstance, reason: string): void {
     const held =
       engineAway(planned.spec.engine) ??
+      formerAway(formerEngine) ??
       dependencies.heldBy(planned) ??
       dependencies.devices.claim(planned.name, planned.spec.deviceNeeds);
     // Sent later: an actor that is just telling its snapshot must not be sent to from inside it.
@@ -180,11 +222,20 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     return listed.has(engine) ? undefined : `finding out what the engine ${engine} runs`;
   }
 
+  /** It may still run where it ran before: it is not started elsewhere until that can be ended. */
+  function formerAway(engine: string | undefined): string | undefined {
+    if (engine === undefined || !engines.states().some(({ name }) => name === engine)) return undefined;
+    const away = engineAway(engine);
+    return away && `it may still run where it ran before: ${away}`;
+  }
+
   /** What an engine runs, once it can be used: what ran on while it was away is found as at a start. */
   async function findAgain(engine: string): Promise<void> {
     if (found === undefined || stopped) return;
     try {
-      for (const left of await engines.list(engine)) {
+      const lefts = await engines.list(engine);
+      for (const entry of supervised.values()) if (entry.formerEngine === engine) entry.formerEngine = undefined;
+      for (const left of lefts) {
         const entry = supervised.get(left.instance);
         if (entry === undefined) found.set(left.instance, left);
         else {

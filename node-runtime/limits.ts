@@ -11,9 +11,11 @@ export const observationBurstWrites = 6;
 export const observationPassingMs = 150;
 /** Afterwards one write a period: a crash loop must not fill the mailbox. */
 export const observationPeriodMs = 1_000;
+/** What could not be written (a full disk) is written after this, or what is true by then. */
+export const observationRetryMs = 5_000;
 
-/** One signed announcement: 256 instances with their tickets. */
-export const linkAnnouncementBytesMax = 1_000_000;
+/** One part of a signed announcement: 64 instances with their tickets. */
+export const linkAnnouncementBytesMax = 400_000;
 /** Neighbours in one message of a link. */
 export const neighboursMax = 1_024;
 /** Who connects must prove membership, or be asking to be admitted, within this time. */
@@ -54,6 +56,9 @@ export const LAUNCH_FILE_BYTES_MAX = 32 * 1024 * 1024;
 /** launch.json: a command and an environment, with JSON's escapes. */
 export const LAUNCH_RECORD_BYTES_MAX = 4 * 1024 * 1024;
 
+/** Of a process of Node.js 24 that idles, measured: 512 MiB for V8's code and 50 for stacks count as data (RLIMIT_DATA), at 42 MiB in memory. */
+export const NODE_RESERVED_BYTES = 576 * 1024 * 1024;
+
 /** From spawn to the workload's own record; a box that swaps takes seconds, one that never answers is broken. */
 export const LAUNCH_RECORD_WAIT_MS = 10_000;
 /** Look again this often while waiting for it; the watch on the folder answers first. */
@@ -62,6 +67,8 @@ export const LAUNCH_RECORD_POLL_MS = 25;
 export const LAUNCH_GRACE_MS = 2_000;
 /** Look again for an end this often: the watch on the folder answers first, this is for watches that the kernel drops. */
 export const EXIT_POLL_MS = 2_000;
+/** So many of these looks may be at the shim alone before the records are read again: half a minute. */
+export const EXIT_QUIET_LOOKS_MAX = 15;
 /** The same for a workload whose shim was killed: nothing in its folder changes when it ends. */
 export const ORPHAN_POLL_MS = 250;
 /** Between two rounds of SIGKILL: a process that forks can slip through one. */
@@ -197,6 +204,27 @@ export const issuingAuthorityWarnMs = 90 * 86_400_000;
 /** What the mailbox delivered and could not be stored (a full disk) is looked at again after this. */
 export const planRetryMs = 5_000;
 
+// --- Conditions of the box (box-health.ts) ---
+/** Between two looks while all is well: three system calls. */
+export const boxLookMs = 10_000;
+/** While something is not: what is mended is noticed within this. */
+export const boxWatchMs = 2_000;
+/** The fsync of a small file takes 5 ms on a disk and up to 1 s on a bad card. */
+export const slowDiskMs = 3_000;
+/** Less free than this and LevelDB cannot tidy up (tables of 2 MiB), while single small writes still pass. */
+export const diskBytesFreeFull = 8 * 1024 * 1024;
+/** Part of the descriptors in use from which something is wrong: 200 are usual, a router of a large fabric has thousands. */
+export const descriptorsPartMax = 0.9;
+/** Let go when none is left: a few questions on the socket, each with a file or two. */
+export const descriptorsHeldBack = 16;
+/** A node with 500 links and 500 instances has some 3,000. */
+export const descriptorsFewWarn = 4_096;
+/** A node syncs some ten files when it starts and some five for each change. */
+export const fsyncWarnMs = 250;
+/** Conditions that a node tells its neighbours, and the text of each. */
+export const conditionsMax = 8;
+export const conditionCharactersMax = 400;
+
 // --- Problems that peers bring about (peer-problems.ts) ---
 /** Of one peer in a window: as many as a peer of another version may bring at once; then a summary is enough. */
 export const peerProblemsMax = 150;
@@ -258,3 +286,33 @@ export const stageLingerMs = 5_000;
 export const stageReasonCharactersMax = 300;
 /** Things to fetch ahead in one plan: twice what a controller of this version asks for. */
 export const planStageItemsMax = 128;
+/** What a node says of itself rests longer after more bytes: a full part is a quarter of a second, and hundreds of crash loops cost each
+ * neighbour no more than this. */
+export const announcedBytesPerSecond = 1_000_000;
+
+// --- Modules (wasm-modules.ts, wasm-launch.ts; those of a runner are in wasm/limits.ts) ---
+/** A module is compiled and held in memory by each of its instances; the largest language runtimes have 30 MB. */
+export const MODULE_BYTES_MAX = 64 * 1024 * 1024;
+/** Modules that no instance uses any more are kept up to this: a rollback needs no network. */
+export const MODULE_CACHE_BYTES_MAX = 256 * 1024 * 1024;
+/** One fetch: the largest module over a slow uplink (40 kB/s); it is tried again from its beginning. */
+export const MODULE_FETCH_MS = 30 * 60_000;
+/** Nothing came for this long: the other side is gone. */
+export const MODULE_SILENCE_MS = 30_000;
+/** Between two words about a fetch: each is a document on its way to the controller. */
+export const MODULE_TELL_MS = 2_000;
+/** One request in a module, and how many at a time, where the manifest says nothing. */
+export const REQUEST_TIMEOUT_MS = 10_000;
+export const REQUEST_CONCURRENCY = 4;
+/** What a runner needs beside the module's memory, in its control group: Node's heap and code (measured: 20 MB), the compiled module. */
+export const RUNNER_BYTES = 128 * 1024 * 1024;
+/** Beside that for requests: bodies that wait (64 MiB), and for each that runs a thread (10 MB) with its answer twice. */
+export const RUNNER_REQUESTS_BYTES = 64 * 1024 * 1024;
+export const RUNNER_THREAD_BYTES = 24 * 1024 * 1024;
+/** Memory of a module grows in pages of this. */
+export const WASM_PAGE_BYTES = 65_536;
+/** Code that V8 makes of a module, in MB: the largest modules take a third of it. */
+export const WASM_CODE_MB = 512;
+
+/** A container's /etc/passwd, to find out whose its secrets are: a few kilobytes, also where hundreds may log in. */
+export const DOCKER_PASSWD_BYTES_MAX = 1024 * 1024;

@@ -3,7 +3,13 @@
 
 import { z } from 'zod';
 import type { FrameStream } from '../mesh/mesh.ts';
-import { linkAnnouncementBytesMax, linkMessagesWaitingMax, neighboursMax } from './limits.ts';
+import {
+  conditionCharactersMax,
+  conditionsMax,
+  linkAnnouncementBytesMax,
+  linkMessagesWaitingMax,
+  neighboursMax,
+} from './limits.ts';
 
 export const linkProtocol = '/selvedge/link/1';
 
@@ -17,6 +23,8 @@ const nodeMessage = z.object({
   router: z.enum(['interior', 'edge']),
   controller: z.boolean(),
   addresses: z.array(address).max(32),
+  /** What stands in its way on its box; absent where nothing does, and from older nodes. */
+  conditions: z.array(z.string().max(conditionCharactersMax)).max(conditionsMax).optional(),
   offer: z.object({ addresses: z.array(address).max(32), authorityKeySha256: z.string().max(64) }).optional(),
 });
 

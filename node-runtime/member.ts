@@ -18,6 +18,8 @@ import type { ActorSystem } from './actor-system.ts';
 import { createAnnouncer } from './announcer.ts';
 import { createNodeAuthority } from './authority.ts';
 import { nextBootCounter } from './boot-counter.ts';
+import { boundedConditions } from './box-conditions.ts';
+import { createBoxHealth } from './box-health.ts';
 import { type Controller, createController } from './controller.ts';
 import { createDeliveredPlans } from './delivered-plan.ts';
 import { execText } from './exec-sessions.ts';
@@ -87,13 +89,26 @@ async function compose(
   stopAll: () => Promise<void>,
 ): Promise<Member> {
   const { ports, authorityKey, controllerAuthority, mesh, actors, jitter, report } = dependencies;
-  const { clock, random, keys, disk, engines, hardware } = ports;
+  const { clock, random, keys, engines, hardware } = ports;
   const startedAt = clock.now();
   let membership = dependencies.membership;
   const { fabricId, fabricName, node, router } = membership;
   const root = decodeChain(membership.chain).at(-1) ?? new Uint8Array();
   const bundlePem = certificateToPem(root);
   const owner = { fabricId, node, peerId: mesh.peerId };
+  const health = createBoxHealth({
+    ...{ clock, disk: ports.disk, box: ports.box },
+    // Looked at once everything has started.
+    span: () => authority.span(),
+    onChanged(id, now, before) {
+      if (now !== undefined) problem(now);
+      else report('mended', `over: ${before}`);
+      // What was issued meanwhile is of the wrong time.
+      if (id === 'clock' && now === undefined) certificates.renewAll();
+      links.refresh();
+    },
+  });
+  const { disk } = health;
   /** What was mended before there is anybody to tell. */
   const mended: string[] = [];
   const onMended = (message: string): void => void mended.push(message);
@@ -108,7 +123,14 @@ async function compose(
   const mailbox = await store.open(`mailbox/${node}`);
   const bulletinDatabase = await store.open('bulletin');
 
-  const observer = createObserver({ mailbox, clock, onFailed: (message) => report('problem', message) });
+  const observer = createObserver({
+    mailbox,
+    clock,
+    onFailed(message) {
+      report('problem', message);
+      health.suspect();
+    },
+  });
 
   function problem(message: string): void {
     problems.unshift({ at: clock.now(), message });
@@ -294,12 +316,14 @@ async function compose(
     describe: () => {
       const offer = serviceNetwork.offer();
       const { authorityKeySha256 } = authority.identity();
+      const conditions = boundedConditions(health.conditions());
       return {
         type: 'node',
         node,
         router,
         controller: controllerAuthority !== undefined,
         addresses: mesh.addresses().slice(0, 32),
+        ...(conditions.length > 0 && { conditions }),
         ...(offer && { offer: { ...offer, authorityKeySha256 } }),
       };
     },
@@ -383,7 +407,7 @@ async function compose(
   const controller =
     controllerAuthority &&
     (await createController({
-      ports,
+      ports: { ...ports, disk },
       store,
       bulletin,
       mesh,
@@ -394,6 +418,10 @@ async function compose(
       verifyChain,
       verifySigned,
       isLinked: (peerId) => peerId === mesh.peerId || links.linked().some((peer) => peer.peerId === peerId),
+      conditionsOf: (peerId) =>
+        peerId === mesh.peerId
+          ? health.conditions()
+          : (links.linked().find((peer) => peer.peerId === peerId)?.node?.conditions ?? []),
       problem,
     }));
 
@@ -445,6 +473,8 @@ async function compose(
     },
     problem: peerProblem,
   });
+  health.start();
+  stops.push(() => health.stop());
   links.start();
   stops.push(
     () => links.stop(),
@@ -483,6 +513,7 @@ async function compose(
           links: linked,
           addresses,
           problems: lately,
+          ...(health.conditions().length > 0 && { conditions: health.conditions() }),
         },
         obeyed,
         mailbox: await readMailbox(mailbox),

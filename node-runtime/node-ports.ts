@@ -8,6 +8,7 @@ import type { DeriveKey } from '../pki/approval-proof.ts';
 import type { VerifyChain } from '../pki/identity.ts';
 import type { Keys, PrivateKey } from '../pki/keys.ts';
 import type { Trace } from './actor-system.ts';
+import type { Box } from './box.ts';
 import type { Clock } from './clock.ts';
 import type { Disk } from './disk.ts';
 import type { Engines } from './engines.ts';
@@ -40,6 +41,8 @@ export interface NodePorts {
   /** scrypt, for approval codes. */
   deriveKey: DeriveKey;
   disk: Disk;
+  /** Absent where there is no real one. */
+  box?: Box;
   engines: Engines;
   hardware: BoxHardware;
   probe: Probe;
@@ -90,6 +93,7 @@ export type NodeEventType =
   | 'device'
   | 'exec'
   | 'problem'
+  | 'mended'
   | 'stopping'
   | 'stopped';
 

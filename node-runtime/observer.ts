@@ -5,7 +5,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Database, StoredDocument } from '../control/store.ts';
 import type { Clock, TimerId } from './clock.ts';
-import { observationBurstWrites, observationPassingMs, observationPeriodMs } from './limits.ts';
+import { observationBurstWrites, observationPassingMs, observationPeriodMs, observationRetryMs } from './limits.ts';
 
 export interface Observer {
   /**
@@ -44,13 +44,20 @@ export function createObserver(dependencies: {
   const slots = new Map<string, Slot>();
   const writes = new Set<Promise<void>>();
   let stopped = false;
+  let failing = false;
 
-  async function write(id: string, content: StoredDocument | 'remove'): Promise<void> {
+  /** False when it has to be tried again. */
+  async function write(id: string, content: StoredDocument | 'remove'): Promise<boolean> {
     try {
       if (content === 'remove') await mailbox.remove(id);
       else await mailbox.update(id, (current) => ({ ...content, ...(current?._rev && { _rev: current._rev }) }));
+      failing = false;
+      return true;
     } catch (error) {
-      onFailed(`${id} was not written: ${error instanceof Error ? error.message : String(error)}`);
+      // One word for all documents, until one can be written again.
+      if (!failing) onFailed(`${id} was not written: ${error instanceof Error ? error.message : String(error)}`);
+      failing = true;
+      return false;
     }
   }
 
@@ -112,8 +119,13 @@ export function createObserver(dependencies: {
     slot.allowance = Math.max(0, slot.allowance - 1);
     slot.said = content === 'remove' ? undefined : content;
     slot.expected = 1;
-    const written = write(id, content).then(() => {
-      if (content === 'remove' && slot.pending === undefined) slots.delete(id);
+    const written = write(id, content).then((done) => {
+      if (!done && !stopped) {
+        slot.pending ??= content;
+        // Its next write is due when the time of a retry has passed.
+        slot.allowance = 0;
+        slot.refilledAt = clock.now() + observationRetryMs - observationPeriodMs;
+      } else if (content === 'remove' && slot.pending === undefined) slots.delete(id);
     });
     run(id, slot, written);
   }

@@ -15,20 +15,23 @@ import {
   InstanceRunningError,
   InstanceUnknownError,
 } from './errors.ts';
+import { type InstanceMounts, openInstanceMounts } from './instance-mounts.ts';
 import { createKeyedQueue } from './keyed-queue.ts';
-import { checkCommand, checkFiles, checkLaunch, isInstanceName } from './launch-check.ts';
-import { LAUNCH_GRACE_MS, LAUNCH_RECORD_POLL_MS, LOG_CHECK_MS } from './limits.ts';
+import { checkCommand, checkFiles, checkLaunch, checkMounts, isInstanceName } from './launch-check.ts';
+import { LAUNCH_GRACE_MS, LAUNCH_RECORD_POLL_MS } from './limits.ts';
 import { askToEnd, killAll } from './process-end.ts';
 import { execBeside } from './process-exec.ts';
 import { type InstanceFolder, openInstanceFolder } from './process-folder.ts';
-import { createProcessLauncher, describeInstance, type ProcessLauncher } from './process-launch.ts';
-import { createProcessLog, type ProcessLog } from './process-log.ts';
+import { accessOf, createProcessLauncher, describeInstance, type ProcessLauncher } from './process-launch.ts';
+import { createProcessLogs } from './process-logs.ts';
 import { detectNames, hostsFile, type Names, type NamesKind } from './process-names.ts';
 import type { ShimTools } from './process-shim.ts';
 import { readStanding, type Standing } from './process-standing.ts';
 import { createProcessTable, type ProcessTable } from './process-table.ts';
 import { findCommand, findShimTools } from './process-tools.ts';
+import { createProcessUsers, type ProcessUsers } from './process-user.ts';
 import { createProcessWaits, type ProcessWaits } from './process-wait.ts';
+import { createSecretFolders, type MemoryCandidate } from './secret-folders.ts';
 
 export interface ProcessEngineDependencies {
   /** Where the instances' folders are; made with mode 0700. */
@@ -36,12 +39,23 @@ export interface ProcessEngineDependencies {
   /** Where volumes are, which outlive their instances; beside the instances' folders by default. */
   volumesFolder?: string;
   clock: Clock;
+  /** Holds the folders above; hidden from workloads that run as another user than the daemon. The engine's own by default. */
+  hiddenFolder?: string;
+  /** Whom programs run as that name nobody: `user` or `user:group`. By default the daemon's user. */
+  standardUser?: string | undefined;
   /** Appended to every workload's PATH; the folder of the running Node by default. */
   nodeExecutableFolder?: string;
   /** For what nobody waits for: a log that could not be rotated. */
   logger?: { warn(fields: Record<string, unknown>, message: string): void };
-  /** Tests only: another shell than the box's sh, another boot id, what /proc/self says of control groups, a smaller bound for logs. */
-  trial?: { shell?: string; boot?: string; proc?: string; logBytesMax?: number };
+  /** Tests only: another shell than the box's sh, another boot id, what /proc/self says of control groups, a smaller bound for logs, where memory is. */
+  trial?: {
+    shell?: string;
+    boot?: string;
+    proc?: string;
+    logBytesMax?: number;
+    memory?: MemoryCandidate[];
+    self?: { user: number; group: number };
+  };
 }
 
 export interface ProcessEngine extends Engine {
@@ -58,6 +72,7 @@ interface Started {
   tools: ShimTools;
   names: Names;
   cgroups: Cgroups;
+  users: ProcessUsers;
   launcher: ProcessLauncher;
   waits: ProcessWaits;
   stopping: AbortController;
@@ -69,7 +84,6 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
   const root = resolve(dependencies.folder);
   const volumesFolder = resolve(dependencies.volumesFolder ?? join(root, '.volumes'));
   const queue = createKeyedQueue();
-  const logs = new Map<string, ProcessLog>();
   let starting: Promise<Started> | undefined;
   let started: Started | undefined;
 
@@ -78,20 +92,21 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     return started;
   };
   const open = (instance: string): InstanceFolder => openInstanceFolder(root, instance);
+  const folders = createSecretFolders({ root, candidates: trial.memory });
+  const mountsOf = (instance: string): InstanceMounts => {
+    const { folder } = open(instance);
+    return openInstanceMounts({
+      instance,
+      configs: join(folder, 'configs'),
+      secretsLink: join(folder, 'secrets'),
+      folders,
+    });
+  };
+  const logs = createProcessLogs({ clock, open, logger, bytesMax: trial.logBytesMax });
   const standingOf = async (instance: string): Promise<Standing> => {
     const { table } = running();
     return isInstanceName(instance) ? readStanding(open(instance), table, clock) : { kind: 'absent' };
   };
-
-  function logOf(instance: string): ProcessLog {
-    const known = logs.get(instance);
-    if (known !== undefined) return known;
-    const { stdout, stderr } = open(instance);
-    const bounds = trial.logBytesMax === undefined ? {} : { bytesMax: trial.logBytesMax };
-    const log = createProcessLog({ clock, stdout, stderr, ...bounds });
-    logs.set(instance, log);
-    return log;
-  }
 
   async function begin(): Promise<Started> {
     const table = await createProcessTable(trial.boot).catch((error: unknown) => {
@@ -106,35 +121,26 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     const tools = await findShimTools(root, trial.shell);
     const names = await detectNames(root, tools, findCommand);
     const cgroups = await detectCgroups(root, trial.proc);
+    const users = await createProcessUsers({
+      ...{ tools, find: findCommand, folder: root, standard: dependencies.standardUser },
+      hidden: resolve(dependencies.hiddenFolder ?? root),
+      self: trial.self ?? { user: process.geteuid?.() ?? 0, group: process.getegid?.() ?? 0 },
+    });
     const stopping = new AbortController();
-    for (const instance of await instancesOnDisk()) await logOf(instance).check();
+    const known = await instancesOnDisk();
+    for (const instance of known) await logs.of(instance).check();
+    await folders.keepOnly(new Set(known));
     const waits = createProcessWaits({ clock, table, open, stopping: stopping.signal });
     const launcher = createProcessLauncher({
-      ...{ clock, table, tools, names, cgroups, volumesFolder, nodeExecutableFolder, open, logOf, waits },
+      ...{ clock, table, tools, names, cgroups, users, volumesFolder, nodeExecutableFolder, open, waits, mountsOf },
+      logOf: logs.of,
     });
-    return { table, tools, names, cgroups, launcher, waits, stopping, maintenance: maintain(stopping.signal) };
+    const maintenance = logs.maintain(stopping.signal);
+    return { table, tools, names, cgroups, users, launcher, waits, stopping, maintenance };
   }
 
   async function instancesOnDisk(): Promise<string[]> {
     return (await readdir(root)).filter(isInstanceName).sort();
-  }
-
-  /** Keeps logs bounded until the engine stops. */
-  async function maintain(signal: AbortSignal): Promise<void> {
-    const failed = new Set<string>();
-    for (;;) {
-      await clock.sleep(LOG_CHECK_MS, signal).catch(() => undefined);
-      if (signal.aborted) return;
-      for (const [instance, log] of logs) {
-        try {
-          await log.check();
-          failed.delete(instance);
-        } catch (error) {
-          if (!failed.has(instance)) logger?.warn({ instance, error }, 'the log of an instance could not be rotated');
-          failed.add(instance);
-        }
-      }
-    }
   }
 
   return {
@@ -171,7 +177,11 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     subscribe: () => () => undefined,
     network: async () => undefined,
     stage: async () => undefined,
-    notHeld: ({ resources }) => started && describeNotHeld(started.cgroups, resources),
+    notHeld: (spec) => {
+      if (started === undefined) return undefined;
+      const ownUser = started.users.hasOwn(spec.engine === 'process' ? spec.user : undefined);
+      return describeNotHeld(started.cgroups, spec, ownUser);
+    },
 
     async list() {
       running();
@@ -225,8 +235,9 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
         if (standing.kind === 'running') throw new InstanceRunningError(instance);
         await killAll({ clock, table, folder, instance });
         if (standing.kind === 'ended') await removeGroups(standing.launch.groups ?? []);
-        logs.delete(instance);
+        logs.forget(instance);
         try {
+          await mountsOf(instance).removeSecrets();
           await rm(folder.folder, { recursive: true, force: true });
         } catch (error) {
           throw new DiskError('remove', folder.folder, error);
@@ -243,11 +254,25 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
         if (standing.kind === 'absent') throw new InstanceUnknownError(instance);
         const folder = open(instance);
         try {
-          await folder.layFiles(files);
+          await folder.layFiles(files, standing.launch.runAs);
           const all = [...new Set([...standing.launch.files, ...files.map(({ path }) => path)])];
           if (all.length > standing.launch.files.length) await folder.writeLaunch({ ...standing.launch, files: all });
         } catch (error) {
           throw new DiskError('write files of', folder.folder, error);
+        }
+      });
+    },
+
+    async writeMounts(instance, mounts) {
+      running();
+      checkMounts(instance, mounts);
+      await queue.run(instance, async () => {
+        const standing = await standingOf(instance);
+        if (standing.kind === 'absent') throw new InstanceUnknownError(instance);
+        try {
+          await mountsOf(instance).lay(mounts, accessOf(standing.launch.runAs));
+        } catch (error) {
+          throw new DiskError('write configs and secrets of', open(instance).folder, error);
         }
       });
     },
@@ -267,11 +292,13 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     },
 
     async exec(instance, command, options) {
-      const { table, tools, names } = running();
+      const { table, tools, names, users } = running();
       checkCommand(instance, command);
       const standing = await standingOf(instance);
       if (standing.kind !== 'running') throw new InstanceUnknownError(instance);
-      const beside = { clock, table, tools, standing, folder: open(instance), names, nodeExecutableFolder };
+      const secretEnv = await mountsOf(instance).readVariables();
+      const place = { standing, folder: open(instance), names, users, nodeExecutableFolder, secretEnv };
+      const beside = { clock, table, tools, ...place };
       return execBeside(beside, command, options);
     },
 
@@ -286,7 +313,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
         if (standing.kind === 'absent') removed.abort();
         return standing.kind !== 'running';
       };
-      yield* logOf(instance).read(options, ended, AbortSignal.any(signals));
+      yield* logs.of(instance).read(options, ended, AbortSignal.any(signals));
     },
   };
 }

@@ -10,6 +10,7 @@ import type { ExecOptions, Execution } from './engine.ts';
 import { ExecFailedError, ExecLeftError } from './errors.ts';
 import { makeExecMark } from './exec-mark.ts';
 import { createExecOutput, feedInput, readOutput } from './exec-streams.ts';
+import { withInheritedMask } from './file-modes.ts';
 import { workloadEnvironment } from './launch-check.ts';
 import { EXEC_OUTPUT_LOOKS_MAX, EXEC_OUTPUT_WAIT_MS } from './limits.ts';
 import type { InstanceFolder } from './process-folder.ts';
@@ -19,6 +20,7 @@ import { coverDescriptors } from './process-spawn.ts';
 import { LAUNCH_VARIABLE, type Standing } from './process-standing.ts';
 import { type ProcessTable, sendSignal } from './process-table.ts';
 import { atTerminal, findTerminalTools, followSizes } from './process-terminal.ts';
+import type { ProcessUsers } from './process-user.ts';
 
 export interface ProcessExec {
   clock: Clock;
@@ -27,44 +29,51 @@ export interface ProcessExec {
   standing: Standing & { kind: 'running' };
   folder: InstanceFolder;
   names: Names;
+  users: ProcessUsers;
   nodeExecutableFolder: string;
+  /** The workload's variables that are secret. */
+  secretEnv: Record<string, string>;
 }
 
 export async function execBeside(beside: ProcessExec, command: string[], options: ExecOptions): Promise<Execution> {
-  const { clock, table, tools, standing, folder, names } = beside;
+  const { clock, table, tools, standing, folder, names, users } = beside;
   const { signal, session } = options;
   const terminal = session?.terminal;
   signal.throwIfAborted();
-  const { launchId, env, instance } = standing.launch;
+  const { launchId, env: given, instance, runAs } = standing.launch;
   const mark = makeExecMark({ clock, table });
   const environment = {
-    ...workloadEnvironment(env, process.env, beside.nodeExecutableFolder),
+    ...workloadEnvironment({ ...beside.secretEnv, ...given }, process.env, beside.nodeExecutableFolder),
     ...{ [LAUNCH_VARIABLE]: launchId, ...mark.env },
   };
-  const found = [tools.shell, `${tools.scripts}/exec.sh`, ...command];
+  const cwd = await folderOf(standing, folder);
+  // The scripts are in what its user does not see.
+  const own = runAs === undefined ? command : users.wrap(runAs, cwd, undefined, command);
+  const found = [tools.shell, `${tools.scripts}/exec.sh`, ...own];
   const named = (await folder.hasHosts()) ? names.wrap(folder.hosts, found) : found;
   const terminalTools = terminal && (await findTerminalTools());
   const line =
     terminal === undefined || terminalTools === undefined
       ? { command: named, env: environment }
       : atTerminal(terminalTools, tools, terminal, named, environment);
-  const cwd = await folderOf(standing, folder);
   const cover = await coverDescriptors();
   let child: ChildProcess;
   try {
     signal.throwIfAborted();
     const [file, ...rest] = line.command as [string, ...string[]];
     const covered = cover.stdio();
-    child = spawn(file, rest, {
-      cwd,
-      env: line.env,
-      // A group of its own: what the command started is ended with it.
-      detached: true,
-      stdio: [
-        ...([session === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'] as const),
-        ...(terminal === undefined ? covered : ['pipe' as const, ...covered.slice(1)]),
-      ],
-    });
+    child = withInheritedMask(() =>
+      spawn(file, rest, {
+        cwd,
+        env: line.env,
+        // A group of its own: what the command started is ended with it.
+        detached: true,
+        stdio: [
+          ...([session === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'] as const),
+          ...(terminal === undefined ? covered : ['pipe' as const, ...covered.slice(1)]),
+        ],
+      }),
+    );
   } finally {
     // The child has its own. Nobody waits: what comes before somebody reads is lost.
     cover.close().catch(() => undefined);

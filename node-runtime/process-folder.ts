@@ -3,7 +3,9 @@
 //
 //   <folder>/<instance>/            mode 0700; the workload's working directory unless its spec names another
 //     stdout.log stderr.log         what it printed, with .1 for what was rotated away
-//     configs/… and the like        files of the launch
+//     configs/<name>/…              see file-mounts.ts
+//     secrets                       link to a folder in memory, or a folder: see secret-folders.ts
+//     identity/… and the like       files of the launch
 //     run/launch.json               what was launched; written before the start
 //     run/shim run/workload         who they are; written by the shim
 //     run/exit                      how it ended; renamed into place by the shim
@@ -18,6 +20,7 @@ import { DiskError } from './errors.ts';
 import { LAUNCH_RECORD_BYTES_MAX } from './limits.ts';
 import { readEnd } from './process-shim.ts';
 import { type ProcessIdentity, parseIdentity } from './process-table.ts';
+import type { RunAs } from './process-user.ts';
 
 /** launch.json */
 export interface LaunchRecord {
@@ -32,10 +35,15 @@ export interface LaunchRecord {
   files: string[];
   /** Folders of its control groups; absent without limits. */
   groups?: string[];
+  /** Absent when it runs as the daemon does. */
+  runAs?: RunAs;
 }
 
 /** Files that are laid side by side: the four threads of Node.js's pool do not get more done at once. */
 const filesAtOnce = 8;
+
+/** Whom a workload's files belong to, when that is not the daemon's user. */
+export type Owner = Pick<RunAs, 'user' | 'group'>;
 
 export interface InstanceFolder {
   readonly folder: string;
@@ -53,14 +61,15 @@ export interface InstanceFolder {
   /** The first line of what the shim's shell complained about. */
   readNotice(): Promise<string>;
   /** Makes the folder, and run/ empty: what is known of an earlier launch is forgotten. */
-  reset(): Promise<void>;
+  reset(owner?: Owner): Promise<void>;
   /** Readable for all: the workload may become another user, and the folder around it is closed anyway. */
   writeHosts(text: string): Promise<void>;
   /** In the same file, for a workload that has it mounted; nothing when it was launched without one. */
   overwriteHosts(text: string): Promise<void>;
   /** Whether it was launched with names of its own. */
   hasHosts(): Promise<boolean>;
-  layFiles(files: Launch['files']): Promise<void>;
+  /** The files are their owner's; the folders that they are in stay root's, so that nobody can put a link in our way. */
+  layFiles(files: Launch['files'], owner?: Owner): Promise<void>;
   removeFiles(paths: string[]): Promise<void>;
 }
 
@@ -71,7 +80,7 @@ export function openInstanceFolder(root: string, instance: string): InstanceFold
   let temporaries = 0;
 
   /** Renamed into place, so that a reader never sees half of it. */
-  async function replace(path: string, content: Uint8Array | string, mode: number): Promise<void> {
+  async function replace(path: string, content: Uint8Array | string, mode: number, owner?: Owner): Promise<void> {
     const temporary = join(dirname(path), `.selvedge-${process.pid}-${temporaries++}.tmp`);
     try {
       const file = await open(temporary, 'wx', mode);
@@ -79,6 +88,7 @@ export function openInstanceFolder(root: string, instance: string): InstanceFold
         await file.writeFile(content);
         // The mode given to open is cut by the umask.
         await file.chmod(mode);
+        if (owner !== undefined) await file.chown(owner.user, owner.group);
       } finally {
         await file.close();
       }
@@ -87,6 +97,13 @@ export function openInstanceFolder(root: string, instance: string): InstanceFold
       await rm(temporary, { force: true });
       throw error;
     }
+  }
+
+  /** Each on the way, for a workload that is not their owner. */
+  async function openFolders(paths: Iterable<string>): Promise<void> {
+    const all = new Set<string>();
+    for (const path of paths) for (let one = path; one !== '.'; one = dirname(one)) all.add(one);
+    await Promise.all([...all].map((one) => chmod(join(folder, one), 0o755)));
   }
 
   return {
@@ -129,9 +146,10 @@ export function openInstanceFolder(root: string, instance: string): InstanceFold
       return ((await readText(inRun('notice'), 64 * 1024)) ?? '').split('\n')[0]?.slice(0, 200) ?? '';
     },
 
-    async reset() {
+    async reset(owner) {
       await mkdir(folder, { recursive: true, mode: 0o700 });
-      await chmod(folder, 0o700);
+      // The folder around it is closed to all, and shown to nobody but this instance.
+      await chmod(folder, owner === undefined ? 0o700 : 0o755);
       await rm(run, { recursive: true, force: true });
       await mkdir(run, { recursive: true, mode: 0o700 });
     },
@@ -147,12 +165,15 @@ export function openInstanceFolder(root: string, instance: string): InstanceFold
       await truncate(inRun('hosts'), Buffer.byteLength(text));
     },
 
-    async layFiles(files) {
-      const folders = new Set(files.map(({ path }) => dirname(join(folder, path))));
-      await Promise.all([...folders].map((one) => mkdir(one, { recursive: true, mode: 0o700 })));
+    async layFiles(files, owner) {
+      const folders = new Set(files.map(({ path }) => dirname(path)));
+      await Promise.all([...folders].map((one) => mkdir(join(folder, one), { recursive: true, mode: 0o700 })));
+      if (owner !== undefined) await openFolders(folders);
       for (let first = 0; first < files.length; first += filesAtOnce) {
         const some = files.slice(first, first + filesAtOnce);
-        await Promise.all(some.map(({ path, content, mode }) => replace(join(folder, path), content, mode & 0o777)));
+        await Promise.all(
+          some.map(({ path, content, mode }) => replace(join(folder, path), content, mode & 0o777, owner)),
+        );
       }
     },
 
@@ -204,11 +225,22 @@ function parseLaunch(text: string, instance: string): LaunchRecord | undefined {
       isTextRecord(value.env) &&
       Array.isArray(value.files) &&
       value.files.every((path) => typeof path === 'string') &&
-      (value.groups ?? []).every((path) => typeof path === 'string');
+      (value.groups ?? []).every((path) => typeof path === 'string') &&
+      (value.runAs === undefined || isRunAs(value.runAs));
     return whole ? (value as LaunchRecord) : undefined;
   } catch {
     return undefined;
   }
+}
+
+function isRunAs({ user, group, groups, home, folders, secrets }: Partial<RunAs>): boolean {
+  return (
+    [user, group].every(Number.isSafeInteger) &&
+    typeof home === 'string' &&
+    (groups?.every(Number.isSafeInteger) ?? false) &&
+    (folders?.every((path) => typeof path === 'string') ?? false) &&
+    (secrets === undefined || typeof secrets === 'string')
+  );
 }
 
 function isTextRecord(value: unknown): boolean {

@@ -3,12 +3,14 @@
 
 import type { ChildProcess } from 'node:child_process';
 import { constants } from 'node:fs';
-import { access, mkdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { type Cgroups, dataBytes, makeGroups, removeGroups } from './cgroups.ts';
+import { access, chown, mkdir, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { type Cgroups, dataBytes, makeGroups, removeGroups, withoutGroup } from './cgroups.ts';
 import type { Clock } from './clock.ts';
 import type { EngineInstance, Exit, Launch } from './engine.ts';
 import { DiskError, InstanceRunningError, LaunchFailedError, WorkingDirectoryError } from './errors.ts';
+import type { MountAccess } from './file-mounts.ts';
+import type { InstanceMounts } from './instance-mounts.ts';
 import { volumeVariable, workloadEnvironment } from './launch-check.ts';
 import { LAUNCH_RECORD_POLL_MS, LAUNCH_RECORD_WAIT_MS } from './limits.ts';
 import { killAll } from './process-end.ts';
@@ -19,8 +21,18 @@ import { limitedCommand, type ShimTools, shimCommand } from './process-shim.ts';
 import { spawnShim } from './process-spawn.ts';
 import { LAUNCH_VARIABLE, readStanding, withMemory } from './process-standing.ts';
 import { type ProcessTable, sendSignal } from './process-table.ts';
+import type { ProcessUsers, RunAs } from './process-user.ts';
 import type { ProcessWaits } from './process-wait.ts';
 import { watchFolder } from './process-watch.ts';
+
+/** Files of a workload are for whom it runs as; the folders that they are in stay the daemon's, and are shown to it alone. */
+export function accessOf(runAs: RunAs | undefined): { configs: MountAccess; secrets: MountAccess } {
+  const access: MountAccess =
+    runAs === undefined
+      ? { folderMode: 0o700, fileMode: 0o400 }
+      : { folderMode: 0o755, fileMode: 0o400, owner: runAs.user };
+  return { configs: access, secrets: access };
+}
 
 export interface ProcessLauncher {
   launch(launch: Launch): Promise<EngineInstance>;
@@ -32,29 +44,50 @@ export interface ProcessLauncherDependencies {
   tools: ShimTools;
   names: Names;
   cgroups: Cgroups;
+  users: ProcessUsers;
   /** Absolute. */
   volumesFolder: string;
   nodeExecutableFolder: string;
   open(instance: string): InstanceFolder;
   logOf(instance: string): ProcessLog;
+  mountsOf(instance: string): InstanceMounts;
   waits: ProcessWaits;
 }
 
 export function createProcessLauncher(dependencies: ProcessLauncherDependencies): ProcessLauncher {
-  const { clock, table, tools, names, cgroups, volumesFolder, nodeExecutableFolder, open, logOf, waits } = dependencies;
+  const {
+    clock,
+    table,
+    tools,
+    names,
+    cgroups,
+    users,
+    volumesFolder,
+    nodeExecutableFolder,
+    open,
+    logOf,
+    mountsOf,
+    waits,
+  } = dependencies;
   let launches = 0;
 
-  /** Its volumes, made where they are not there yet; nobody but a person removes one. */
-  async function volumes({ instance, spec }: Launch): Promise<Record<string, string>> {
-    const told: Record<string, string> = {};
-    for (const { name } of spec.volumes ?? []) {
-      const path = join(volumesFolder, instance, name);
-      await mkdir(path, { recursive: true, mode: 0o700 }).catch((error: unknown) => {
+  /** Where its volumes are, by the variables that tell it. */
+  const volumesOf = ({ instance, spec }: Launch): Record<string, string> =>
+    Object.fromEntries(
+      (spec.volumes ?? []).map(({ name }) => [volumeVariable(name), join(volumesFolder, instance, name)]),
+    );
+
+  /** Made where they are not there yet; nobody but a person removes one. */
+  async function makeVolumes(paths: Record<string, string>, runAs: RunAs | undefined): Promise<void> {
+    for (const path of Object.values(paths)) {
+      try {
+        await mkdir(path, { recursive: true, mode: 0o700 });
+        // The folder alone: what is in it may be linked from elsewhere.
+        if (runAs !== undefined) await chown(path, runAs.user, runAs.group);
+      } catch (error) {
         throw new DiskError('make the volume', path, error);
-      });
-      told[volumeVariable(name)] = path;
+      }
     }
-    return told;
   }
 
   async function prepare(
@@ -64,10 +97,20 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
     oldFiles: string[],
   ): Promise<void> {
     try {
-      await folder.reset();
+      await folder.reset(record.runAs);
+      const mounts = mountsOf(launch.instance);
+      if (record.runAs !== undefined && launch.mounts?.some(({ kind }) => kind === 'secrets')) {
+        const secrets = await mounts.secretsFolder();
+        if (dirname(secrets) !== folder.folder) record.runAs = { ...record.runAs, secrets };
+      }
       await folder.removeFiles(oldFiles.filter((path) => !record.files.includes(path)));
       const hosts = launch.hosts.length > 0 ? hostsFile(launch.hosts).then(folder.writeHosts) : undefined;
-      await Promise.all([folder.layFiles(launch.files), hosts]);
+      await Promise.all([
+        folder.layFiles(launch.files, record.runAs),
+        hosts,
+        mounts.lay(launch.mounts ?? [], accessOf(record.runAs)),
+      ]);
+      await mounts.writeVariables(launch.secretEnv ?? {});
       // Last: it says that all of it is there.
       await folder.writeLaunch(record);
       // The first mark: what comes now came after it.
@@ -81,9 +124,14 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
     const { instance, spec } = launch;
     const wrap = (command: string[]) => {
       const named = launch.hosts.length > 0 ? names.wrap(folder.hosts, command) : command;
-      return limitedCommand(tools, record.groups ?? [], dataBytes(cgroups, spec.resources), named);
+      return limitedCommand(tools, record.groups ?? [], dataBytes(cgroups, spec), named);
     };
-    const environment = workloadEnvironment(record.env, process.env, nodeExecutableFolder);
+    const { runAs } = record;
+    const workingDirectory = spec.workingDirectory ?? folder.folder;
+    const processesMax = withoutGroup(cgroups, spec.resources).includes('pids') ? spec.resources?.pids : undefined;
+    const command = spec.command ?? [];
+    const own = runAs === undefined ? command : users.wrap(runAs, workingDirectory, processesMax, command);
+    const environment = workloadEnvironment({ ...launch.secretEnv, ...record.env }, process.env, nodeExecutableFolder);
     const never = new AbortController().signal;
     const watch = watchFolder(folder.run, clock);
     let child: ChildProcess | undefined;
@@ -95,8 +143,8 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
     }, LAUNCH_RECORD_WAIT_MS);
     try {
       child = await spawnShim({
-        command: shimCommand(tools, folder.run, wrap, spec.command ?? []),
-        workingDirectory: spec.workingDirectory ?? folder.folder,
+        command: shimCommand(tools, folder.run, wrap, own),
+        workingDirectory,
         env: { ...environment, [LAUNCH_VARIABLE]: record.launchId },
         stdout: folder.stdout,
         stderr: folder.stderr,
@@ -136,6 +184,9 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
       const before = await readStanding(folder, table, clock);
       if (before.kind === 'running') throw new InstanceRunningError(instance);
       await checkWorkingDirectory(instance, spec.workingDirectory);
+      const volumes = volumesOf(launch);
+      const named = spec.engine === 'process' ? spec.user : undefined;
+      const runAs = await users.find(instance, named, [folder.folder, ...Object.values(volumes)]);
       // Of an earlier launch something may be left whose shim was killed.
       await killAll({ clock, table, folder, instance });
       if (before.kind === 'ended') {
@@ -156,11 +207,13 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
         specHash: launch.specHash,
         startedAt,
         boot: table.boot,
-        env: { ...(await volumes(launch)), ...spec.env, ...launch.env },
+        env: { ...(runAs && { HOME: runAs.home }), ...volumes, ...spec.env, ...launch.env },
         files: launch.files.map(({ path }) => path),
         ...(groups.length > 0 && { groups }),
+        ...(runAs && { runAs }),
       };
       try {
+        await makeVolumes(volumes, runAs);
         await prepare(folder, launch, record, before.kind === 'ended' ? before.launch.files : []);
         return await begin(folder, launch, record);
       } catch (error) {

@@ -3,7 +3,7 @@
 // anything that a workload printed, and knows nothing but its folder.
 //
 // Chain of one launch; every arrow but the first keeps the pid:
-//   shim → (fork) → [limits] → [unshare → names → unshare] → recorder → workload
+//   shim → (fork) → [limits] → [unshare → names → unshare] → recorder → [unshare → room → setpriv] → workload
 //
 // Names of shell variables start with `selvedge_` because a variable of the environment that a shell assigns is exported
 // with its new value: launch-check.ts refuses that prefix in the environment.
@@ -170,6 +170,28 @@ shift 5
 exec "$@"
 `;
 
+/**
+ * Arguments: paths of mount and mkdir, an empty folder, the folder that is hidden, the working directory, folders in the hidden one that
+ * stay, '--', then the command. In a mount namespace of its own, as root: where the hidden folder was is then a folder with the way to
+ * those that stay, and nothing else. Their paths are the same as outside.
+ */
+const ROOM = `
+selvedge_mount=$1 selvedge_mkdir=$2 selvedge_room=$3 selvedge_hidden=$4 selvedge_folder=$5
+shift 5
+selvedge_fail() { echo "selvedge: its folder cannot be shown to its user: $1" >&2; exit 125; }
+"$selvedge_mount" -t tmpfs -o mode=0755,size=1m,nosuid,nodev selvedge "$selvedge_room" || selvedge_fail 'no tmpfs'
+umask 022
+while [ "$1" != -- ]; do
+  selvedge_place=$selvedge_room\${1#"$selvedge_hidden"}
+  "$selvedge_mkdir" -p "$selvedge_place" && "$selvedge_mount" --bind "$1" "$selvedge_place" || selvedge_fail "$1"
+  shift
+done
+shift
+"$selvedge_mount" --rbind "$selvedge_room" "$selvedge_hidden" || selvedge_fail "$selvedge_hidden"
+cd "$selvedge_folder" || selvedge_fail "$selvedge_folder"
+exec "$@"
+`;
+
 /** The scripts by the names of their files: from files, so that `ps` shows one readable line for each shim. */
 export const SCRIPTS = {
   'shim.sh': SHIM,
@@ -179,6 +201,7 @@ export const SCRIPTS = {
   'names.sh': NAMES,
   'exec.sh': EXEC,
   'terminal.sh': TERMINAL,
+  'room.sh': ROOM,
 };
 
 /** What the command line of a launch is made of; absolute paths, so that an instance's PATH has no say in them. */

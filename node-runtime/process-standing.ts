@@ -27,7 +27,7 @@ export async function readStanding(folder: InstanceFolder, table: ProcessTable, 
   const launch = await folder.readLaunch();
   if (launch === undefined) return { kind: 'absent' };
   const exit = await folder.readExit();
-  if (exit !== undefined) return endedWith(launch, exit);
+  if (exit !== undefined) return endedWith(launch, exit, table.boot);
 
   const [shimIdentity, workloadIdentity] = await Promise.all([
     folder.readIdentity('shim'),
@@ -46,17 +46,21 @@ export async function readStanding(folder: InstanceFolder, table: ProcessTable, 
 
   // Once more: it may have ended between the first look and this one.
   const late = await folder.readExit();
-  if (late !== undefined) return endedWith(launch, late);
+  if (late !== undefined) return endedWith(launch, late, table.boot);
   if ((await folder.readLaunch())?.launchId !== launch.launchId) return readStanding(folder, table, clock);
   await folder.writeLost();
   const unknown = { status: undefined, signal: undefined, at: clock.now(), lost: true };
-  return endedWith(launch, (await folder.readExit()) ?? unknown);
+  return endedWith(launch, (await folder.readExit()) ?? unknown, table.boot);
 }
 
 async function endedWith(
   launch: LaunchRecord,
   { status, signal, at, lost }: Exit & { lost: boolean },
+  boot: string,
 ): Promise<Standing> {
+  // Nobody saw it end, and it began before this start of the box.
+  if (lost && launch.boot !== boot)
+    return { kind: 'ended', launch, exit: { status, signal, at, boxRestarted: true }, lost };
   return { kind: 'ended', launch, exit: await withMemory(launch, { status, signal, at }), lost };
 }
 

@@ -36,3 +36,7 @@ export function renewAt({ kind, issuedAtMs, notAfterMs }: Omit<Validity, 'notBef
   const earlier = (kind === 'authority' ? authorityJitter : workloadJitter) * Math.min(1, Math.max(0, jitter0to1));
   return issuedAtMs + Math.floor(leftMs * (0.5 - earlier));
 }
+
+/** Issued by a clock that was far ahead: its own time of renewal would never come. */
+export const isIssuedAhead = ({ notBeforeMs }: Pick<Validity, 'notBeforeMs'>, nowMs: number): boolean =>
+  notBeforeMs > nowMs;

@@ -4,14 +4,17 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import type { LogLine, LogQuery } from '../../node-runtime/engine.ts';
+import type { ContentKind, SecretChange } from '../contents.ts';
 import type { ExecBegin, ExecChannel } from '../exec-frames.ts';
 import type { RouterMode } from '../fabric.ts';
 import { createSocketChannel } from '../socket-channel.ts';
 import type { StageRequest } from '../stage.ts';
 import type {
   ApplicationView,
+  AppliedView,
   ApplyView,
   ApprovedView,
+  ContentView,
   EventView,
   GoneInstanceView,
   InstanceView,
@@ -71,6 +74,10 @@ export interface Client {
   staged(project: string, name: string): Promise<StageView>;
   /** `source` says where each document came from, for refusals. */
   apply(documents: unknown[], source: string[]): Promise<ApplyView>;
+  contents(kind: ContentKind): Promise<ContentView[]>;
+  content(kind: ContentKind, project: string, name: string): Promise<ContentView>;
+  deleteContent(kind: ContentKind, project: string, name: string): Promise<void>;
+  setSecret(project: string, name: string, change: SecretChange): Promise<AppliedView>;
   createToken(token: TokenRequest): Promise<TokenView>;
   /** Boxes that wait for approval. */
   pending(): Promise<PendingView[]>;
@@ -122,6 +129,12 @@ export function createClient({ socketPath }: { socketPath: string }): Client {
     stage: (body) => ask({ method: 'POST', path: '/v1/stage', body }),
     staged: (project, name) => get(`/v1/stage/${segment(project)}/${segment(name)}`),
     apply: (documents, source) => ask({ method: 'POST', path: '/v1/apply', body: { documents, source } }),
+    contents: (kind) => get(`/v1/${kind}s`),
+    content: (kind, project, name) => get(`/v1/${kind}s/${segment(project)}/${segment(name)}`),
+    deleteContent: async (kind, project, name) =>
+      void (await ask({ method: 'DELETE', path: `/v1/${kind}s/${segment(project)}/${segment(name)}` })),
+    setSecret: (project, name, body) =>
+      ask({ method: 'POST', path: `/v1/secrets/${segment(project)}/${segment(name)}`, body }),
     createToken: (token) => ask({ method: 'POST', path: '/v1/tokens', body: token }),
     pending: () => get('/v1/pending'),
     approve: (body) => ask({ method: 'POST', path: '/v1/pending/approve', body }),

@@ -13,6 +13,7 @@ import {
   collect,
   labelOption,
   locationOption,
+  processUserOption,
   routerOption,
   wholeNumber,
 } from './options.ts';
@@ -33,6 +34,7 @@ export interface DaemonSettings {
   allow?: Allowance[];
   allowImage?: string[];
   registryAuth?: string;
+  processUser?: string;
 }
 
 export const defaultPort = 7433;
@@ -92,5 +94,6 @@ export function withDaemonOptions(command: Command): Command {
       '--registry-auth <file>',
       'logins for registries of images, as in Docker’s config.json; absolute path, mode 600',
       absolutePath,
-    );
+    )
+    .addOption(processUserOption());
 }

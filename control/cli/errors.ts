@@ -28,6 +28,12 @@ export class UsageError extends CliError {
   override readonly exitStatus = 2;
 }
 
+/** A file, or stdin, that a command was given cannot be used. */
+export class InputFileError extends CliError {
+  override readonly name = 'InputFileError';
+  readonly id = 'input-file';
+}
+
 /** A command beside an instance has ended, and not with 0: its status is this command's. */
 export class CommandEndedError extends Error {
   override readonly name = 'CommandEndedError';
@@ -39,6 +45,18 @@ export class CommandEndedError extends Error {
   constructor(status: number) {
     super('');
     this.exitStatus = status;
+  }
+}
+
+/** The file of a support bundle cannot be made, or is there already. */
+export class BundleRefusedError extends CliError {
+  override readonly name = 'BundleRefusedError';
+  readonly id = 'bundle-refused';
+  constructor(path: string, cause: NodeJS.ErrnoException) {
+    super(`${path} cannot be made: ${cause.code === 'EEXIST' ? 'it is there already' : cause.message}`, {
+      action: 'Name another file with --out.',
+      cause,
+    });
   }
 }
 

@@ -12,6 +12,8 @@ export const yamlDepthMax = 64;
 export const configFileBytesMax = 1024 * 1024;
 /** Bytes of all files of one `apply`: with base64 (4/3) they fit one request of 8 MiB. */
 export const configBytesMax = 5 * 1024 * 1024;
+/** Bytes of one value of a Secret: the API takes no larger one. */
+export const secretFileBytesMax = 256 * 1024;
 /** Bytes of a token in a file: tokens have some hundred. */
 export const tokenBytesMax = 4096;
 
@@ -91,3 +93,17 @@ export const demoLogLinesShown = 15;
 export const demoTokenTtlMs = 10 * 60_000;
 /** A step's deadline beyond that of the wait inside it, which knows why it was in vain. */
 export const demoStepMarginMs = 2_000;
+
+/** Of a support bundle before it is packed: what a mail takes when it is. */
+export const bundleBytesMax = 32 * 1024 * 1024;
+/** Of each of its parts: days of a daemon's log. */
+export const bundlePartBytesMax = 2 * 1024 * 1024;
+/** Files of the data folder that it lists: hundreds of instances have some ten each. */
+export const bundleFilesMax = 10_000;
+/** Lines of the daemon's log; of each workload's a quarter of that. */
+export const bundleLogLines = 2_000;
+export const bundleEvents = 1_000;
+/** One command of the box. */
+export const bundleCommandMs = 10_000;
+/** Of one file that is read for the secrets in it: larger ones are no text. */
+export const bundleSecretBytesMax = 4 * 1024 * 1024;

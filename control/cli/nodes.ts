@@ -45,6 +45,7 @@ export function nodeText(host: Host, node: NodeView): string {
     ]);
     parts.push(table(host, ['LINK TO', 'KIND', 'ROUND TRIP', 'PEER ID'], rows));
   }
+  for (const condition of node.conditions ?? []) parts.push(host.style('red', printable(condition)));
   if (node.problems.length > 0) {
     parts.push(
       table(

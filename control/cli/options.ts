@@ -74,13 +74,13 @@ export function durationOption(
   return new Option(flags, description).argParser(parse).default(parse(standard), standard);
 }
 
-const allowances: readonly Allowance[] = ['privileged', 'capabilities', 'devices', 'host-paths'];
+const allowances: readonly Allowance[] = ['privileged', 'capabilities', 'devices', 'host-paths', 'users'];
 
-/** What containers may have of this box. */
+/** What workloads may have of this box. */
 export function allowOption(): Option {
   return new Option(
     '--allow <right>',
-    `let containers have it: ${allowances.join(', ')}; may be given several times`,
+    `let workloads have it: ${allowances.join(', ')}; may be given several times`,
   ).argParser((text: string, before: Allowance[] = []) => {
     const found = allowances.find((one) => one === text);
     if (found === undefined) throw new InvalidArgumentError(`Allowed choices are ${allowances.join(', ')}.`);
@@ -98,6 +98,17 @@ export function locationOption(): Option {
       return plain;
     },
   );
+}
+
+export function processUserOption(): Option {
+  return new Option(
+    '--process-user <user>',
+    'run programs as this user (or user:group) unless they name one themselves, which then takes --allow users',
+  ).argParser((text: string) => {
+    if (!/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?$/.test(text))
+      throw new InvalidArgumentError('Write a user, or user:group, by name or number.');
+    return text;
+  });
 }
 
 export function allowImageOption(): Option {

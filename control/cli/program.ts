@@ -5,6 +5,7 @@ import { Command, Option } from 'commander';
 import { addApplications } from './applications.ts';
 import { addApply } from './apply.ts';
 import { addCompletion } from './completion.ts';
+import { addConfigs, addSecrets } from './contents.ts';
 import { addDelete } from './delete.ts';
 import { addDemo } from './demo.ts';
 import { addDescribe } from './describe.ts';
@@ -19,6 +20,7 @@ import { addLogs } from './logs.ts';
 import { addNodes } from './nodes.ts';
 import { addStage } from './stage.ts';
 import { addStatus } from './status.ts';
+import { addSupportBundle } from './support-bundle.ts';
 import { addToken } from './token.ts';
 import { addUninstall } from './uninstall.ts';
 import { addUp } from './up.ts';
@@ -73,8 +75,20 @@ export function createProgram(host: Host): Command {
     addStage,
     addDelete,
     addApplications,
+    addConfigs,
+    addSecrets,
   ];
-  for (const addCommand of [...add, addDescribe, addWait, addLogs, addExec, addEvents, addDoctor, addCompletion])
+  for (const addCommand of [
+    ...add,
+    addDescribe,
+    addWait,
+    addLogs,
+    addExec,
+    addEvents,
+    addDoctor,
+    addSupportBundle,
+    addCompletion,
+  ])
     addCommand(program, host);
   return program;
 }

@@ -98,6 +98,8 @@ TimeoutStopSec=30
 OOMPolicy=continue
 # Workloads count here too; theirs is the box's own limit.
 TasksMax=infinity
+# Files and connections: the daemon raises itself to the second, and older systemd gives it 4096. The first is what a program may expect.
+LimitNOFILE=1024:524288
 # No UMask: workloads would inherit it. The daemon gives each of its files its mode.
 
 # --- Confinement ---

@@ -39,6 +39,7 @@ export function upArguments(options: DaemonSettings, dataFolder: string): string
     ...(options.allow ?? []).map((right): [string, string] => ['--allow', right]),
     ...(options.allowImage ?? []).map((pattern): [string, string] => ['--allow-image', pattern]),
     ['--registry-auth', options.registryAuth],
+    ['--process-user', options.processUser],
     ['--data', dataFolder],
   ];
   const values = given.flatMap(([option, value]) => (value === undefined ? [] : [`${option}=${value}`]));

@@ -105,7 +105,11 @@ async function up(options: UpOptions, context: Context): Promise<void> {
     port: options.port,
     ...(options.containerRange !== undefined && { containerRange: options.containerRange }),
     ...(options.registryAuth !== undefined && { registryAuth: options.registryAuth }),
-    policy: { allow: options.allow ?? [], ...(options.allowImage && { images: options.allowImage }) },
+    policy: {
+      allow: options.allow ?? [],
+      ...(options.allowImage && { images: options.allowImage }),
+      ...(options.processUser !== undefined && { processUser: options.processUser }),
+    },
     ...(options.location !== undefined && { location: options.location }),
     ...(options.name !== undefined && { name: options.name }),
     ...(options.router !== undefined && { router: options.router }),

@@ -1,5 +1,5 @@
 // Runs every check and answers all findings, in order. Called by `selvedge doctor` (control/cli/doctor.ts), with the daemon up or
-// down. It changes nothing of the data folder, and no check stops the others.
+// down. It changes nothing of the data folder (disk-speed.ts writes a file of its own and removes it), and no check stops the others.
 
 import { createNodeKeys } from '../../pki/node-keys.ts';
 import type { Clock } from '../clock.ts';
@@ -10,14 +10,17 @@ import { checkAuthority, checkIssuingAuthority } from './certificates.ts';
 import { checkClock } from './clock-check.ts';
 import { checkDataFolder, checkFiles } from './data-folder.ts';
 import { checkDefaultRoute } from './default-route.ts';
+import { checkDescriptors } from './descriptors.ts';
 import { checkDiskSpace } from './disk-space.ts';
-import { checkDockerEngine, checkLimits, checkProcessEngine } from './engines.ts';
+import { checkDiskSpeed } from './disk-speed.ts';
+import { checkDockerEngine, checkLimits, checkProcessEngine, checkWasmEngine } from './engines.ts';
 import { type Check, type DaemonState, type DoctorInput, type Finding, fail } from './finding.ts';
 import { checkMulticast } from './multicast.ts';
 import { checkNames } from './names.ts';
 import { checkControllers, checkDaemon, checkLinks } from './neighbours.ts';
 import { checkNodeVersion } from './node-version.ts';
 import { checkMdnsPort, checkMeshPort, checkTunnelPort } from './ports.ts';
+import { checkSecrets } from './secrets.ts';
 import { checkStore } from './store-check.ts';
 
 export type { DaemonState, Finding };
@@ -63,13 +66,17 @@ export async function examine(facts: { dataFolder: string; clock: Clock; daemon:
     ['files', () => checkFiles(input, disk, problem)],
     ['store', checkStore],
     ['disk-space', checkDiskSpace],
+    ['disk-speed', checkDiskSpeed],
+    ['descriptors', checkDescriptors],
     ['clock', checkClock],
     ['certificate-node', checkAuthority],
     ['certificate-issuing', checkIssuingAuthority],
     ['engine-process', checkProcessEngine],
     ['limits', checkLimits],
     ['engine-docker', checkDockerEngine],
+    ['engine-wasm', checkWasmEngine],
     ['names', checkNames],
+    ['secrets', checkSecrets],
     ['mesh-port', checkMeshPort],
     ['tunnel-port', checkTunnelPort],
     ['mdns-port', checkMdnsPort],

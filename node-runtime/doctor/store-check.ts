@@ -5,6 +5,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink } from 'node:fs/pr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createPouchStore } from '../../control/pouch-store.ts';
+import type { Clock } from '../clock.ts';
 import { type DoctorInput, type Finding, fail, ok, warn } from './finding.ts';
 
 const id = 'store';
@@ -21,7 +22,7 @@ export function lockHolder(locks: string, inode: number): number | undefined {
   return undefined;
 }
 
-async function holderOf(folder: string): Promise<number | undefined> {
+export async function holderOf(folder: string): Promise<number | undefined> {
   try {
     const { ino } = await stat(join(folder, 'LOCK'));
     return lockHolder(await readFile('/proc/locks', 'utf8'), ino);
@@ -30,13 +31,13 @@ async function holderOf(folder: string): Promise<number | undefined> {
   }
 }
 
-async function openCopy(folder: string, names: readonly string[]): Promise<void> {
+async function openCopy(folder: string, names: readonly string[], clock: Clock): Promise<void> {
   const copy = await mkdtemp(join(tmpdir(), 'selvedge-doctor-'));
   try {
     const store = join(copy, 'store');
     await mkdir(store);
     for (const name of names) if (linked.test(name)) await symlink(join(folder, name), join(store, name));
-    const opened = await createPouchStore({ folder: store });
+    const opened = await createPouchStore({ folder: store, clock });
     try {
       await (await opened.open('bulletin')).list('');
     } finally {
@@ -47,7 +48,7 @@ async function openCopy(folder: string, names: readonly string[]): Promise<void>
   }
 }
 
-export async function checkStore({ dataFolder, daemon }: DoctorInput): Promise<Finding> {
+export async function checkStore({ dataFolder, daemon, clock }: DoctorInput): Promise<Finding> {
   const folder = join(dataFolder, 'store');
   if (daemon.kind === 'answers') return ok(id, 'the running daemon has it open');
   const holder = await holderOf(folder);
@@ -57,7 +58,7 @@ export async function checkStore({ dataFolder, daemon }: DoctorInput): Promise<F
   }
   try {
     const names = await readdir(folder);
-    await openCopy(folder, names);
+    await openCopy(folder, names, clock);
     return ok(id, 'can be opened');
   } catch (error) {
     const { code, message, action } = error as NodeJS.ErrnoException & { action?: string };

@@ -591,6 +591,28 @@ test('the next daemon goes on with the wait that an earlier one began, and count
   t.is(instanceState(actor.getSnapshot().value), 'waiting');
 });
 
+test('an end that was counted is not counted again when the daemon died in the middle of the next try', async (t) => {
+  const exit: Exit = { status: 3, signal: undefined, at: 500 };
+  const found = { instance: 'default.app.web.0', specHash: 'first', pid: undefined, startedAt: 0, env: {}, exit };
+  const before = { restarts: 7, failures: 3, nextTryAt: undefined, exitAt: 500 };
+  const { actor, clock } = stage({ planned: planned(), found, before });
+  await clock.advance(1);
+  t.is(instanceState(actor.getSnapshot().value), 'waiting', 'it had waited');
+  t.like(actor.getSnapshot().context, { restarts: 7, failures: 3 });
+});
+
+test('what the box went down under starts again at once, and did not fail', async (t) => {
+  const exit: Exit = { status: undefined, signal: undefined, at: 900, boxRestarted: true };
+  const found = { instance: 'default.app.web.0', specHash: 'first', pid: undefined, startedAt: 0, env: {}, exit };
+  const before = { restarts: 7, failures: 3, nextTryAt: undefined, exitAt: undefined };
+  const { actor } = stage({ planned: planned(), found, before });
+  t.is(instanceState(actor.getSnapshot().value), 'waiting');
+  t.like(actor.getSnapshot().context, { restarts: 8, failures: 3 });
+  const once = stage({ planned: planned({ restart: 'never' }), found }).actor.getSnapshot();
+  t.is(instanceState(once.value), 'completed');
+  t.is(once.context.reason, 'the box went down under it');
+});
+
 test('an end that no daemon saw is one failure more', async (t) => {
   const exit: Exit = { status: 3, signal: undefined, at: 900 };
   const found = { instance: 'default.app.web.0', specHash: 'first', pid: undefined, startedAt: 0, env: {}, exit };

@@ -1,4 +1,4 @@
-// What the deploy bench compares with: a program started by hand, until it accepts a connection. Called by deploy.ts.
+// What the deploy bench compares with: a program started by hand, until it accepts a connection. Called by deploy.ts and cold-start.ts.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -8,7 +8,8 @@ import { pickFreePort } from '../../node-runtime/free-port.ts';
 const host = '127.0.0.1';
 const deadlineMs = 30_000;
 
-function accepts(port: number): Promise<boolean> {
+/** Whether a connection to it is accepted now. */
+export function accepts(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host, port });
     const settle = (result: boolean): void => {

@@ -43,6 +43,9 @@ function figure(
   };
 }
 
+/** The design has no budget for it. */
+export const unbudgeted = (measured: Measured): Figure => figure(measured, undefined);
+
 /** Must not be above its budget. */
 export const atMost = (budget: number, measured: Measured): Figure =>
   figure(measured, { budget, holds: measured.value <= budget });

@@ -9,12 +9,14 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { type ApiOptions, createApi } from '../../control/api.ts';
 import { createApiServer } from '../../control/api-server.ts';
-import { createApply } from '../../control/apply.ts';
+import { createApply, createTurns } from '../../control/apply.ts';
+import { createContents } from '../../control/contents.ts';
 import { NameTakenError } from '../../control/errors.ts';
 import { createLedger } from '../../control/ledger.ts';
 import { createStatusReader } from '../../control/status-reader.ts';
 import type { InstanceView, Problem } from '../../control/views.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
+import { createSystemRandom } from '../../node-runtime/system-random.ts';
 import { createSimStore } from '../../simulations/sim-store.ts';
 import { eventually } from '../eventually.ts';
 import { skip } from '../skip.ts';
@@ -52,7 +54,10 @@ async function options(
     self: 'box1',
     linked: () => true,
   });
-  const { apply, deleteApplication } = createApply({ fabric, clock, ledger });
+  const serialized = createTurns();
+  const applying = createApply({ fabric, clock, ledger, random: createSystemRandom(), serialized });
+  const { apply, applyNow, deleteApplication } = applying;
+  const contents = createContents({ fabric, ledger, serialized, applyNow });
   const calls: unknown[] = [];
   const faults: unknown[] = [];
   const live = { count: 0 };
@@ -113,6 +118,10 @@ async function options(
       return [];
     },
     staged: reader.stage,
+    contents: contents.list,
+    content: contents.describe,
+    deleteContent: contents.remove,
+    setSecret: contents.setSecret,
     createToken: async ({ uses, ttlMs, labels, router }) => {
       if (labels.fault === 'plain') throw new Error('the secret is hunter2');
       if (labels.fault === 'described') throw new NameTakenError('x');

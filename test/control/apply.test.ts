@@ -2,8 +2,10 @@
 
 import test from 'ava';
 import { createApply } from '../../control/apply.ts';
-import { ManifestError } from '../../control/errors.ts';
+import { ApplyInterruptedError, ManifestError, StorageRefusedError } from '../../control/errors.ts';
 import { createLedger } from '../../control/ledger.ts';
+import { faultOf } from '../../control/level-faults.ts';
+import { createSystemRandom } from '../../node-runtime/system-random.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
 import { createSimStore } from '../../simulations/sim-store.ts';
 
@@ -11,7 +13,7 @@ async function fixture() {
   const fabric = await createSimStore().open('fabric');
   const clock = createSimClock();
   const ledger = createLedger({ fabric, controller: 'box1', clock });
-  return { fabric, ledger, ...createApply({ fabric, clock, ledger }) };
+  return { fabric, clock, ledger, ...createApply({ fabric, clock, ledger, random: createSystemRandom() }) };
 }
 
 const config = (text: string, name = 'program') => ({
@@ -54,6 +56,32 @@ test('one bad document of several changes nothing', async (t) => {
   const { apply, fabric } = await fixture();
   await t.throwsAsync(apply([config('x'), { ...application({}), kind: 'Nothing' }]), { instanceOf: ManifestError });
   t.deepEqual(await fabric.list(''), []);
+});
+
+test('an apply that the store ends in the middle says what was stored, and is finished by the same again', async (t) => {
+  const { fabric, clock, ledger } = await fixture();
+  let left = 1;
+  const failing = {
+    ...fabric,
+    update: async (...[id, change]: Parameters<typeof fabric.update>) => {
+      if (left === 0) throw new StorageRefusedError('/data/store', new Error('x'), faultOf({ code: 'ENOSPC' }));
+      left -= 1;
+      await fabric.update(id, change);
+    },
+  };
+  const { apply } = createApply({ random: createSystemRandom(), fabric: failing, clock, ledger });
+  const error = await t.throwsAsync(apply([config('x'), application({ A: '1' })]), {
+    instanceOf: ApplyInterruptedError,
+    message: /^1 of the documents \(Config default\/program\) were stored, 1 more was not: .*no space is left/,
+  });
+  t.regex(error.action, /Make room on the volume of \/data\/store .*apply the same again/);
+  await t.throwsAsync(apply([config('y')]), { instanceOf: StorageRefusedError }, 'nothing of this one was stored');
+  left = 2;
+  const again = await apply([config('x'), application({ A: '1' })]);
+  t.deepEqual(
+    again.applied.map(({ change }) => change),
+    ['unchanged', 'created'],
+  );
 });
 
 test('a Config that is nowhere is refused with a guess, one of the same batch or the fabric is accepted', async (t) => {

@@ -132,6 +132,7 @@ test('a detached daemon gets every option again, but no token among its argument
     allow: ['devices' as const, 'privileged' as const],
     allowImage: ['registry.example/*'],
     registryAuth: '/etc/selvedge/registries.json',
+    processUser: 'app:dialout',
   };
   t.deepEqual(upArguments(options, '/data'), [
     'up',
@@ -147,6 +148,7 @@ test('a detached daemon gets every option again, but no token among its argument
     '--allow=privileged',
     '--allow-image=registry.example/*',
     '--registry-auth=/etc/selvedge/registries.json',
+    '--process-user=app:dialout',
     '--data=/data',
   ]);
 });

@@ -141,12 +141,11 @@ const manifest = (placement: object, more: object = {}) => ({
 test('a manifest’s devices become the spec’s needs; without any its hash is what it was', (t) => {
   const compile = (placement: object) => {
     const [application] = validateManifests([manifest(placement)]).applications;
-    const compiled = createSpecCompiler().compile(
-      application?.microservices[0] as MicroserviceSpec,
-      'default',
-      new Map(),
-    );
-    if ('missingConfig' in compiled) throw new Error(compiled.missingConfig);
+    const compiled = createSpecCompiler().compile(application?.microservices[0] as MicroserviceSpec, 'default', {
+      configs: new Map(),
+      secrets: new Map(),
+    });
+    if ('missing' in compiled) throw new Error(compiled.missing);
     return compiled;
   };
   // Of the version before devices: what runs must not be replaced by an upgrade.

@@ -8,6 +8,7 @@ import { StoreDamagedError, StoreLockedError, StoreUnavailableError } from '../.
 import { createPouchStore } from '../../control/pouch-store.ts';
 import { replicate } from '../../control/replicate.ts';
 import type { Store } from '../../control/store.ts';
+import { createSystemClock } from '../../node-runtime/system-clock.ts';
 import { createSimStore } from '../../simulations/sim-store.ts';
 import { randomHistory, storeConformance } from '../conformance/store.ts';
 
@@ -19,7 +20,7 @@ async function temporaryFolder(t: ExecutionContext): Promise<string> {
 
 async function makeStore(t: ExecutionContext): Promise<Store> {
   const folder = await temporaryFolder(t);
-  const store = await createPouchStore({ folder });
+  const store = await createPouchStore({ folder, clock: createSystemClock() });
   t.teardown(() => store.close());
   return store;
 }
@@ -62,12 +63,12 @@ test('pouch store: long histories are cut alike in both stores', async (t) => {
 
 test('pouch store: documents survive closing, and one LevelDB holds all databases', async (t) => {
   const folder = await temporaryFolder(t);
-  const first = await createPouchStore({ folder });
+  const first = await createPouchStore({ folder, clock: createSystemClock() });
   const identity = await (await first.open('mailbox/a')).peer.id();
   await (await first.open('mailbox/a')).put({ _id: 'x', n: 1 });
   await (await first.open('bulletin')).put({ _id: 'x', n: 2 });
   await first.close();
-  const second = await createPouchStore({ folder });
+  const second = await createPouchStore({ folder, clock: createSystemClock() });
   t.teardown(() => second.close());
   t.like(await (await second.open('mailbox/a')).get('x'), { n: 1 });
   t.like(await (await second.open('bulletin')).get('x'), { n: 2 });
@@ -77,22 +78,26 @@ test('pouch store: documents survive closing, and one LevelDB holds all database
 
 test('pouch store: a folder that is open already is refused with what to do', async (t) => {
   const folder = await temporaryFolder(t);
-  const first = await createPouchStore({ folder });
-  const error = await t.throwsAsync(createPouchStore({ folder }), { instanceOf: StoreLockedError });
+  const first = await createPouchStore({ folder, clock: createSystemClock() });
+  const error = await t.throwsAsync(createPouchStore({ folder, clock: createSystemClock() }), {
+    instanceOf: StoreLockedError,
+  });
   t.true(error.message.includes(folder));
   await first.close();
-  await (await createPouchStore({ folder })).close();
+  await (await createPouchStore({ folder, clock: createSystemClock() })).close();
 });
 
 test('pouch store: a damaged folder is refused with its name and what to do', async (t) => {
   for (const file of ['CURRENT', 'MANIFEST']) {
     const folder = await temporaryFolder(t);
-    const store = await createPouchStore({ folder });
+    const store = await createPouchStore({ folder, clock: createSystemClock() });
     await (await store.open('a')).put({ _id: 'x' });
     await store.close();
     for (const name of await readdir(folder))
       if (name.startsWith(file)) await writeFile(join(folder, name), 'not what it was');
-    const error = await t.throwsAsync(createPouchStore({ folder }), { instanceOf: StoreDamagedError });
+    const error = await t.throwsAsync(createPouchStore({ folder, clock: createSystemClock() }), {
+      instanceOf: StoreDamagedError,
+    });
     t.true(error.message.includes(folder) && error.action.includes(folder));
     t.false(error.retryable);
   }
@@ -101,5 +106,5 @@ test('pouch store: a damaged folder is refused with its name and what to do', as
 test('pouch store: a folder that cannot be made is refused with the reason', async (t) => {
   const folder = await temporaryFolder(t);
   await writeFile(folder, 'a file');
-  await t.throwsAsync(createPouchStore({ folder }), { instanceOf: StoreUnavailableError });
+  await t.throwsAsync(createPouchStore({ folder, clock: createSystemClock() }), { instanceOf: StoreUnavailableError });
 });

@@ -22,6 +22,7 @@ import {
   type WriteGuard,
 } from '../../control/write-guard.ts';
 import type { FrameStream } from '../../mesh/mesh.ts';
+import { createSystemClock } from '../../node-runtime/system-clock.ts';
 import { createSimStore } from '../../simulations/sim-store.ts';
 import { eventually } from '../eventually.ts';
 import { createFramePair } from '../frame-pair.ts';
@@ -77,7 +78,7 @@ const ignored = (peer: ReplicationPeer): ReplicationPeer => guardedPeer(peer, co
 
 async function pouchStore(t: ExecutionContext): Promise<Store> {
   const folder = await mkdtemp(join(tmpdir(), 'selvedge-replication-'));
-  const store = await createPouchStore({ folder });
+  const store = await createPouchStore({ folder, clock: createSystemClock() });
   t.teardown(async () => {
     await store.close();
     await rm(folder, { recursive: true, force: true });

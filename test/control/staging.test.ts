@@ -6,8 +6,9 @@ import type { MicroserviceSpec, ObservedStage } from '../../control/fabric.ts';
 import { createLedger } from '../../control/ledger.ts';
 import { nodeStageItemsMax, stageLifetimeMs } from '../../control/limits.ts';
 import { createStage } from '../../control/stage.ts';
-import { placeStages, stageByNode } from '../../control/staging.ts';
+import { placeStages, stageByNode, stagedThing, stageSpec } from '../../control/staging.ts';
 import { createStatusReader } from '../../control/status-reader.ts';
+import { createSimRandom } from '../../simulations/sim-random.ts';
 import { createPlannerFixture } from './planner-fixture.ts';
 import { applicationRecord, microservice, nodeRecord } from './records.ts';
 
@@ -45,7 +46,16 @@ async function fixture() {
   };
   const things = async () => (await reader.stage('default', 'app'))?.things;
   const stage = createStage({ fabric, clock, ledger });
-  return { ...planned, ledger, reader, say, things, stage, apply: createApply({ fabric, clock, ledger }), unheard };
+  return {
+    ...planned,
+    ledger,
+    reader,
+    say,
+    things,
+    stage,
+    apply: createApply({ fabric, clock, ledger, random: createSimRandom('staging') }),
+    unheard,
+  };
 }
 
 test('what is applied is fetched where it is, what is new where it would be placed, and without a place it says why', (t) => {
@@ -175,6 +185,17 @@ test('the view says each step, and never takes the answer to an earlier asking f
   t.deepEqual(await one(), ['box2 web:1 waiting box2 is unreachable']);
   t.is((await planOf('box1'))?.stage, undefined);
   await planner.stop();
+});
+
+test('a module is fetched from where it is, and that of a Config comes with its instance', (t) => {
+  const spec = (module: object) => {
+    const { command: _command, engine: _engine, ...rest } = microservice('m');
+    return stageSpec({ ...rest, engine: 'wasm', module } as object as MicroserviceSpec);
+  };
+  const module = { url: 'https://example.test/m.wasm', sha256: 'a'.repeat(64) };
+  t.deepEqual(spec(module), { engine: 'wasm', module });
+  t.is(stagedThing({ engine: 'wasm', module }), module.url);
+  t.is(spec({ config: 'code', file: 'm.wasm' }), undefined);
 });
 
 test('what cannot be staged is refused, and nothing is written', async (t) => {

@@ -68,7 +68,7 @@ export const stories: readonly Story[] = [
   },
   {
     page: 'docs/operations.md',
-    sections: ['Look', 'Back up', 'Restore a controller'],
+    sections: ['Look', 'Disk, descriptors, and a file for who helps', 'Back up', 'Restore a controller'],
     boxes: { ...three, box4: '192.0.2.4' },
     before: {
       Look: plant('box2', 'box3'),
@@ -99,6 +99,18 @@ export const stories: readonly Story[] = [
     page: 'docs/hardware.md',
     boxes: { box1: '192.0.2.1', box2: '192.0.2.2' },
     before: { 'See it': [['box1', 'selvedge up --found --detach']] },
+  },
+  {
+    page: 'docs/wasm.md',
+    boxes: { box1: '192.0.2.1', box2: '192.0.2.2' },
+    before: {
+      Functions: [
+        ['box1', 'selvedge up --found --detach'],
+        ['box1', 'selvedge token create > token'],
+        ['box1', 'scp token box2:'],
+        ['box2', 'selvedge up --token-file token --detach'],
+      ],
+    },
   },
   {
     page: 'docs/manifest.md',

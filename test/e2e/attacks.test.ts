@@ -103,7 +103,7 @@ const planInMailbox = async ({ ask }: BareReplication): Promise<StoredDocument |
 
 /** Everything that the controller holds, but for what it says of itself and writes down of what happens. */
 async function dump(dataFolder: string): Promise<Record<string, StoredDocument[]>> {
-  const store = await createPouchStore({ folder: join(dataFolder, 'store') });
+  const store = await createPouchStore({ folder: join(dataFolder, 'store'), clock: createSystemClock() });
   const content: Record<string, StoredDocument[]> = {};
   try {
     for (const name of ['fabric', 'bulletin', 'mailbox/box1', 'mailbox/honest', 'mailbox/bare']) {

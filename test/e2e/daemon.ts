@@ -40,6 +40,10 @@ export interface DaemonStart {
   env?: Record<string, string>;
   /** A network namespace to run in; needs root. */
   namespace?: string;
+  /** The data folder as this process sees it, where that is another path. */
+  socketFolder?: string;
+  /** What comes before the command: another namespace, limits. */
+  enter?: readonly string[];
 }
 
 function asEvent(line: string): DaemonEvent | undefined {
@@ -54,17 +58,27 @@ function asEvent(line: string): DaemonEvent | undefined {
 /** A test that does not say so has nothing to do with this box's Docker. */
 const noDocker = { DOCKER_HOST: 'unix:///nonexistent/docker.sock' };
 
-export function startDaemon({ name, dataFolder, options = [], token, env: more = {}, namespace }: DaemonStart): Daemon {
+export function startDaemon({
+  name,
+  dataFolder,
+  options = [],
+  token,
+  env: more = {},
+  namespace,
+  enter = [],
+  socketFolder,
+}: DaemonStart): Daemon {
   const { SELVEDGE_TOKEN: _, ...env } = process.env;
   const fixed = ['--name', name, '--data', dataFolder, '--port', '0', '--output', 'json', '--exit-with-parent'];
   const words = [process.execPath, program, 'up', ...fixed, ...options];
-  const [file = '', ...rest] = namespace === undefined ? words : ['ip', 'netns', 'exec', namespace, ...words];
+  const first = namespace === undefined ? enter : ['ip', 'netns', 'exec', namespace, ...enter];
+  const [file = '', ...rest] = [...first, ...words];
   const child = spawn(file, rest, {
     stdio: 'pipe',
     cwd: '/',
     env: { ...env, ...noDocker, ...more, ...(token !== undefined && { SELVEDGE_TOKEN: token }) },
   });
-  const client = createClient({ socketPath: join(dataFolder, 'selvedge.sock') });
+  const client = createClient({ socketPath: join(socketFolder ?? dataFolder, 'selvedge.sock') });
   const events: DaemonEvent[] = [];
   const lines: string[] = [];
   const hear = (line: string): void => {

@@ -19,14 +19,18 @@ interface Report {
 const ofTheBox = new Set([
   'clock',
   'disk-space',
+  'disk-speed',
+  'descriptors',
   'limits',
   'engine-docker',
+  'engine-wasm',
   'mesh-port',
   'tunnel-port',
   'mdns-port',
   'multicast',
   'default-route',
   'names',
+  'secrets',
   'node-version',
 ]);
 

@@ -25,8 +25,8 @@ export interface FabricNode {
   status(): Promise<StatusView>;
   /** One of its own instances by the microservice's name; throws when it has none. */
   instance(microservice: string): Promise<InstanceView>;
-  /** Starts a daemon again on the same folder, with no token; resolves when it answers. */
-  start(options?: readonly string[]): Promise<void>;
+  /** Starts a daemon again on the same folder, with no token; resolves when it answers. A network namespace needs root. */
+  start(place?: { namespace: string }): Promise<void>;
 }
 
 export interface Fabric {
@@ -87,7 +87,12 @@ interface Starting extends FabricNode {
   first(options: readonly string[], token?: string): void;
 }
 
-function createNode(name: string, dataFolder: string, env: Record<string, string>): Starting {
+function createNode(
+  name: string,
+  dataFolder: string,
+  env: Record<string, string>,
+  own: readonly string[] = [],
+): Starting {
   const daemons: Daemon[] = [];
   const daemon = (): Daemon => {
     const last = daemons.at(-1);
@@ -109,10 +114,11 @@ function createNode(name: string, dataFolder: string, env: Record<string, string
       if (found === undefined) throw new Error(`${name} has no instance of ${microservice}`);
       return found;
     },
-    first: (options, token) => void daemons.push(startDaemon({ name, dataFolder, options, token, env })),
-    async start(options) {
+    first: (options, token) =>
+      void daemons.push(startDaemon({ name, dataFolder, options: [...options, ...own], token, env })),
+    async start(place) {
       if (daemon().end === undefined) throw new Error(`${name} runs already`);
-      daemons.push(startDaemon({ name, dataFolder, env, ...(options && { options }) }));
+      daemons.push(startDaemon({ name, dataFolder, options: own, env, ...place }));
       await daemon().answers();
     },
   };
@@ -147,17 +153,20 @@ export async function createFabric(
     edges: count,
     envOf = () => ({}),
     edgeOptions = [],
+    options,
   }: {
     edges: number;
     envOf?: (node: string) => Record<string, string>;
-    /** Further arguments of `up` on the edge nodes. */
+    /** Further arguments of `up` on the edge nodes, at their first start. */
     edgeOptions?: readonly string[];
+    /** Of `selvedge up` on every node, at each start. */
+    options?: readonly string[];
   },
 ): Promise<Fabric> {
   const folder = await mkdtemp(join(tmpdir(), 'selvedge-e2e-'));
-  const control = createNode('control', join(folder, 'control'), envOf('control'));
+  const control = createNode('control', join(folder, 'control'), envOf('control'), options);
   const edges = Array.from({ length: count }, (_, index) =>
-    createNode(`edge-${index + 1}`, join(folder, `edge-${index + 1}`), envOf(`edge-${index + 1}`)),
+    createNode(`edge-${index + 1}`, join(folder, `edge-${index + 1}`), envOf(`edge-${index + 1}`), options),
   );
   const started: FabricNode[] = [];
   t.teardown(async () => {
@@ -179,7 +188,10 @@ export async function createFabric(
   await Promise.all(edges.map((edge) => edge.daemon.event('joined')));
   await waitFor('every node to be linked', async () => {
     const { nodes } = await client.status();
-    return nodes.length === count + 1 && nodes.every(({ state, links }) => state === 'connected' && links.length > 0);
+    return (
+      nodes.length === count + 1 &&
+      nodes.every(({ state, links }) => state === 'connected' && (count === 0 || links.length > 0))
+    );
   });
 
   const application: Fabric['application'] = (name, holds, what) =>

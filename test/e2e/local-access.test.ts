@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { createPouchStore } from '../../control/pouch-store.ts';
 import type { Problem, StatusView } from '../../control/views.ts';
+import { createSystemClock } from '../../node-runtime/system-clock.ts';
 import { skip } from '../skip.ts';
 import { program } from './daemon.ts';
 import { createFabric, type FabricNode } from './fabric.ts';
@@ -116,7 +117,7 @@ function holds(text: string, secret: Buffer): boolean {
 
 /** Everything that a stopped node has in its store, as one text. */
 async function documentsOf(node: FabricNode, databases: readonly string[]): Promise<string> {
-  const store = await createPouchStore({ folder: join(node.dataFolder, 'store') });
+  const store = await createPouchStore({ folder: join(node.dataFolder, 'store'), clock: createSystemClock() });
   try {
     const lists = await Promise.all(databases.map(async (name) => (await store.open(name)).list('')));
     return JSON.stringify(lists);

@@ -50,7 +50,7 @@ export async function startOffline(
       probe: runProbe,
       freePort: (taken) => pickFreePort('127.0.0.1', taken),
       replicate,
-      openStore: () => createPouchStore({ folder: join(dataFolder, 'store') }),
+      openStore: () => createPouchStore({ clock, folder: join(dataFolder, 'store') }),
       createMesh: async (identity) => network.createMesh({ peerId: peerIdOf(identity.publicKey), name: 'offline' }),
       createServiceNetwork: ({ localPeerId }) => createSimServiceNetwork({ node: localPeerId }),
       platform: { arch: process.arch, os: process.platform },

@@ -54,6 +54,7 @@ test('an image is pulled when it is needed, told meanwhile, beside everything el
     createFabric(t, {
       edges: 1,
       edgeOptions: ['--registry-auth', logins],
+      options: ['--container-range', '10.216.0.0/16'],
       envOf: (node): Record<string, string> => (node === 'control' ? {} : { DOCKER_HOST: dockerd.host }),
     }),
   );

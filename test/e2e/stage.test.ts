@@ -58,7 +58,7 @@ test('images are fetched ahead, told meanwhile, and start at once when it is app
     () =>
       createFabric(t, {
         edges: 1,
-        edgeOptions: policy,
+        options: policy,
         envOf: (node): Record<string, string> => (node === 'control' ? {} : { DOCKER_HOST: dockerd.host }),
       }),
   );
@@ -100,7 +100,7 @@ test('images are fetched ahead, told meanwhile, and start at once when it is app
 
   await step('a daemon that is killed goes on with it', async () => {
     await edge.daemon.kill('SIGKILL');
-    await edge.start(policy);
+    await edge.start();
     await stagedAs('pulling', / % of 1\d MB/);
   });
 

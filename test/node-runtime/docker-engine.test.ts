@@ -1,23 +1,22 @@
 // The docker engine against the conformance body, with real containers, and what only containers have.
 
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate } from 'node:fs/promises';
+import { mkdir, readdir, readFile, realpath, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import type { DockerOptions, VolumeSpec } from '../../control/plan.ts';
-import { createDockerEngine } from '../../node-runtime/docker-engine.ts';
-import type { Engine, Launch } from '../../node-runtime/engine.ts';
+import type { FileMount, Launch } from '../../node-runtime/engine.ts';
 import { DockerUnavailableError, ExecFailedError, NameServerError } from '../../node-runtime/errors.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
 import { launchOf, testEngine } from '../conformance/engine.ts';
 import { eventually } from '../eventually.ts';
 import { skip } from '../skip.ts';
+import { containersUnderTest, createContainerWorld } from './container-world.ts';
 import { busyboxImage, type Dockerd, dockerMissing, startDockerd } from './dockerd.ts';
 import { assertNothingLeft, assertTerminals, type Exec } from './exec-terminals.ts';
 import { createHardwareTree } from './hardware-tree.ts';
-import { gone, pidsWith } from './process-world.ts';
+import { pidsWith } from './process-world.ts';
 import { startRegistry } from './registry.ts';
 
 const clock = createSystemClock();
@@ -27,62 +26,12 @@ test.after.always(() => dockerd?.close());
 
 /** This file's own: an engine beside it, of another test, knows nothing of the networks that are being made here. */
 const range = '10.211.0.0/16';
-let worlds = 0;
-
-/** An engine of a node of its own on the dockerd of this file. */
-async function createWorld(host: string) {
-  const folder = await mkdtemp(join(tmpdir(), 'selvedge-containers-'));
-  const owner = { fabricId: 'f'.repeat(52), node: `box-${process.pid}-${worlds++}` };
-  const engines: Engine[] = [];
-  async function open(): Promise<Engine> {
-    const engine = createDockerEngine({ folder, clock, dockerHost: host, range });
-    engines.push(engine);
-    await engine.start(owner);
-    return engine;
-  }
-  /** The conformance body launches processes: the same command in a container. */
-  const asContainers = (engine: Engine): Engine => ({
-    ...engine,
-    start: () => engine.start(owner),
-    launch: ({ spec, ...launch }) => {
-      const { command = [], ...rest } = spec;
-      return engine.launch({ ...launch, spec: { ...rest, engine: 'docker', image: busyboxImage, command } });
-    },
-  });
-  return {
-    folder,
-    owner,
-    engine: asContainers(await open()),
-    adopt: async () => asContainers(await open()),
-    async close() {
-      const last = await open();
-      for (const { instance } of await last.list()) {
-        await last.terminate(instance, 0);
-        await last.remove(instance);
-      }
-      for (const engine of engines) await engine.stop();
-      await rm(folder, { recursive: true, force: true });
-    },
-  };
-}
+const createWorld = (host: string) => createContainerWorld(host, range);
 
 if (dockerd === undefined) test('the docker engine', (t) => skip(t, missing ?? ''));
 else {
   // One after the other: Docker makes a network for each, which takes it most of a second.
-  testEngine(test.serial, 'docker engine', async () => {
-    const world = await createWorld(dockerd.host);
-    return {
-      engine: world.engine,
-      adopt: world.adopt,
-      signalsAreStatuses: true,
-      command: (...behaviour) => ['/bin/sh', '/workload.sh', ...behaviour],
-      run: (promise) => promise,
-      untilGone: (pid) => gone(pid as number),
-      file: (instance, path) => readFile(join(world.folder, instance, 'files', path), 'utf8').catch(() => undefined),
-      now: () => clock.now(),
-      close: world.close,
-    };
-  });
+  testEngine(test.serial, 'docker engine', () => containersUnderTest(dockerd.host, range));
 
   test.serial(
     'every file of a container’s folder, damaged: the next daemon’s engine knows the instance and runs it again',
@@ -276,6 +225,46 @@ else {
     },
   );
 
+  test.serial(
+    'a stranger’s container that has the name of an instance is neither found, ended nor replaced',
+    async (t) => {
+      const world = await createWorld(dockerd.host);
+      const { engine, owner } = world;
+      const launch = launchOf(['/bin/sh', '/workload.sh', 'run']);
+      const name = `selvedge-${owner.fabricId.slice(0, 12)}-${owner.node}-${launch.instance}`;
+      // Another node's labels do not make it ours either.
+      const labels = ['--label', 'io.selvedge.node=another', '--label', `io.selvedge.instance=${launch.instance}`];
+      await dockerd.docker(
+        'run',
+        '--detach',
+        '--name',
+        name,
+        '--network',
+        'none',
+        ...labels,
+        busyboxImage,
+        'sleep',
+        '1000',
+      );
+      t.teardown(async () => {
+        await dockerd.docker('rm', '--force', name);
+        await world.close();
+      });
+      const identity = () => dockerd.docker('inspect', '--format', '{{.Id}} {{.State.Pid}} {{.State.StartedAt}}', name);
+      const before = await identity();
+      t.deepEqual(await engine.list(), []);
+      await t.throwsAsync(engine.launch(launch), { name: 'ContainerNameTakenError' });
+      await t.throwsAsync(engine.terminate(launch.instance, 0), { name: 'ContainerNameTakenError' });
+      await t.throwsAsync(engine.remove(launch.instance), { name: 'ContainerNameTakenError' });
+      const options = { signal: AbortSignal.timeout(10_000), outputBytesMax: 10 };
+      await t.throwsAsync(engine.exec(launch.instance, ['id'], options), { name: 'ContainerNameTakenError' });
+      const next = await world.adopt();
+      t.deepEqual(await next.list(), []);
+      t.is(await identity(), before);
+      t.regex(before, / [1-9]\d* /, 'it runs');
+    },
+  );
+
   test.serial('limits of processes, labels and hosts are those of the specification, logs stay bounded', async (t) => {
     const world = await createWorld(dockerd.host);
     t.teardown(world.close);
@@ -295,6 +284,36 @@ else {
     const name = `selvedge-${world.owner.fabricId.slice(0, 12)}-${world.owner.node}-${instance}`;
     const format = '{{index .Config.Labels "org.example.team"}} {{index .HostConfig.LogConfig.Config "max-file"}}';
     t.is(await dockerd.docker('inspect', '--format', format, name), 'cooling 2');
+  });
+
+  test.serial('graphics processors are asked of Docker, whose answer is told; logs are as large as said', async (t) => {
+    const world = await createWorld(dockerd.host);
+    t.teardown(world.close);
+    const launch = (instance: string, options: DockerOptions) => {
+      const made = launchOf(['/bin/true'], { instance });
+      return world.engine.launch({ ...made, spec: { ...made.spec, ...options } });
+    };
+    const inspect = (instance: string, format: string) =>
+      dockerd.docker(
+        ...['inspect', '--format', format],
+        `selvedge-${world.owner.fabricId.slice(0, 12)}-${world.owner.node}-${instance}`,
+      );
+    // No box that runs tests has one: the container is made, and not started.
+    for (const [instance, gpus, wanted] of [
+      ['default.app.all.0', 'all', '-1 []'],
+      ['default.app.two.0', 2, '2 []'],
+      ['default.app.one.0', ['GPU-1'], '0 [GPU-1]'],
+    ] as const) {
+      const asked = launch(instance, { gpus: typeof gpus === 'object' ? [...gpus] : gpus });
+      await t.throwsAsync(asked, { message: /could not select device driver .* with capabilities: \[\[gpu\]\]/ });
+      const format = '{{range .HostConfig.DeviceRequests}}{{.Count}} {{.DeviceIDs}}{{end}}';
+      t.is(await inspect(instance, format), wanted);
+    }
+    await launch('default.app.log.0', { logging: { maxSize: '1Mi', maxFiles: 3 } });
+    t.is(
+      await inspect('default.app.log.0', '{{.HostConfig.LogConfig}}'),
+      '{json-file map[max-file:3 max-size:1048576]}',
+    );
   });
 
   test.serial('an image is asked for as its pull policy says, and for the platform that is wanted', async (t) => {
@@ -333,6 +352,62 @@ else {
     await t.throwsAsync(stage(busyboxImage, { pullPolicy: 'never', platform: 'linux/s390x' }), {
       message: /not on this node/,
     });
+  });
+
+  test.serial('a container has its configs and secrets, as whom it runs, and changed ones while it runs', async (t) => {
+    const world = await createWorld(dockerd.host);
+    t.teardown(world.close);
+    const { engine } = world;
+    const mounts = (text: string): FileMount[] => [
+      { kind: 'configs', name: 'site', files: [{ path: 'deep/site.json', content: Buffer.from(text) }] },
+      { kind: 'secrets', name: 'db', files: [{ path: 'password', content: Buffer.from(text) }] },
+    ];
+    const both = 'cat /selvedge/configs/site/deep/site.json /selvedge/secrets/db/password';
+    const plain = launchOf(['/bin/sleep', '1000']);
+    const launch = { ...plain, spec: { ...plain.spec, user: '1234:1234' } as Launch['spec'] };
+    const secretEnv = { PASSWORD: 'hidden' };
+    const { instance, pid } = await engine.launch({ ...launch, mounts: mounts('one '), secretEnv });
+    const run = async (command: string) =>
+      (
+        await engine.exec(instance, ['/bin/sh', '-c', command], {
+          signal: AbortSignal.timeout(30_000),
+          outputBytesMax: 999,
+        })
+      ).output;
+    t.is(await run(both), 'one one ');
+    t.is(await run('echo "$PASSWORD"; stat -L -c "%u %a" /selvedge/secrets/db/password'), 'hidden\n1234 400\n');
+    t.regex(await run('touch /selvedge/secrets/db/mine 2>&1'), /Read-only file system/);
+    const begun = performance.now();
+    await engine.writeMounts(instance, mounts('two '));
+    t.is(await run(both), 'two two ');
+    t.log(`${(performance.now() - begun).toFixed(0)} ms, with the command that looks`);
+    t.deepEqual(
+      (await engine.list()).map((one) => one.pid),
+      [pid],
+    );
+    const secrets = await realpath(join(world.folder, instance, 'secrets'));
+    await engine.terminate(instance, 0);
+    // The same container again, and then another one, for a user of its image.
+    await engine.launch({ ...launch, mounts: mounts('three '), secretEnv });
+    t.is(await run(both), 'three three ');
+    await engine.terminate(instance, 0);
+    await mkdir(join(world.folder, 'image/etc'), { recursive: true });
+    await writeFile(join(world.folder, 'image/etc/passwd'), 'root:x:0:0::/:/bin/sh\nweb:x:4321:4321::/:/bin/sh\n');
+    const id = await dockerd.docker('create', '--network', 'none', busyboxImage, 'true');
+    await dockerd.docker('cp', join(world.folder, 'image/etc'), `${id}:/`);
+    await dockerd.docker('commit', id, 'selvedge-named-user');
+    await dockerd.docker('rm', id);
+    const { command: _, ...common } = plain.spec;
+    await world.launchAsIs({
+      ...launch,
+      spec: { ...common, engine: 'docker', image: 'selvedge-named-user', command: ['/bin/sleep', '1000'], user: 'web' },
+      mounts: mounts('three '),
+    });
+    t.is(await run('cat /selvedge/secrets/db/password'), 'three ');
+    t.is(await run('stat -L -c "%u %a" /selvedge/secrets/db/password'), '4321 400\n');
+    await engine.terminate(instance, 0);
+    await engine.remove(instance);
+    await t.throwsAsync(stat(secrets), { code: 'ENOENT' });
   });
 
   test.serial('a command that hangs in a container is ended, and others can be run after it', async (t) => {

@@ -4,11 +4,14 @@ import test from 'ava';
 import { judgeCertificate } from '../../node-runtime/doctor/certificates.ts';
 import { judgeClock } from '../../node-runtime/doctor/clock-check.ts';
 import { defaultRoutes } from '../../node-runtime/doctor/default-route.ts';
+import { judgeFileLimit } from '../../node-runtime/doctor/descriptors.ts';
 import { judgeSpace } from '../../node-runtime/doctor/disk-space.ts';
+import { judgeFsync } from '../../node-runtime/doctor/disk-speed.ts';
 import type { DoctorInput, Finding } from '../../node-runtime/doctor/finding.ts';
 import { judgeNames } from '../../node-runtime/doctor/names.ts';
 import { checkControllers, checkDaemon, checkLinks } from '../../node-runtime/doctor/neighbours.ts';
 import { judgeNodeVersion } from '../../node-runtime/doctor/node-version.ts';
+import { judgeSecrets } from '../../node-runtime/doctor/secrets.ts';
 import { lockHolder } from '../../node-runtime/doctor/store-check.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
 import { nodeView, statusView } from '../control/cli-harness.ts';
@@ -47,6 +50,21 @@ test('certificates are judged by what is left of them', (t) => {
   t.is(judge(1, 31), 'fail: it is valid from 2027-04-02 on, by this clock');
 });
 
+test('open files are judged by their limit', (t) => {
+  const judge = (open: number | undefined, soft: number, hard: number): string =>
+    said(judgeFileLimit({ open, soft, hard }));
+  t.is(judge(undefined, 1024, 524_288), 'ok: 524288 may be open');
+  t.regex(judge(undefined, 1024, 1024), /^warn: 1024 may be open: too few/);
+  t.is(judge(60, 524_288, 524_288), 'ok: 60 of 524288 are in use by the daemon');
+  t.regex(judge(9_500, 10_000, 10_000), /^warn: 9500 of 10000 are in use/);
+});
+
+test('the disk is judged by the middle of its fsyncs', (t) => {
+  t.is(said(judgeFsync([900, 4.04, 5])), 'ok: fsync of a small file takes 5.0 ms');
+  t.regex(said(judgeFsync([300, 400, 1])), /^warn: fsync of a small file takes 300 ms: starts/);
+  t.regex(said(judgeFsync([9_000, 8_000, 1])), /^fail: fsync of a small file takes 8000 ms/);
+});
+
 test('space is judged in bytes and in inodes', (t) => {
   t.is(judgeSpace({ bytesFree: 50 * GB, inodesFree: 900, inodes: 1000 }).outcome, 'ok');
   t.is(judgeSpace({ bytesFree: 0.5 * GB, inodesFree: 900, inodes: 1000 }).outcome, 'warn');
@@ -66,6 +84,11 @@ test('default routes are read from both of the kernel’s tables', (t) => {
   t.deepEqual(defaultRoutes(head + lan + out, unreachable), ['eth1']);
   t.deepEqual(defaultRoutes(head + lan, six + unreachable), ['wlan0']);
   t.deepEqual(defaultRoutes('', ''), []);
+});
+
+test('secrets in memory are well, secrets on the disk are said to be there', (t) => {
+  t.regex(said(judgeSecrets('/run/selvedge')), /^ok: .*in memory, below \/run\/selvedge/);
+  t.regex(said(judgeSecrets(undefined)), /^warn: .*on the disk/);
 });
 
 test('the three ways to names are told apart', (t) => {

@@ -1,6 +1,8 @@
 // What an instance may use: real processes in real control groups, their end at the memory limit, and a box that has no groups.
 
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, readdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
@@ -81,6 +83,24 @@ test('processor time and processes are limited, and its groups go with it', asyn
   for (const folder of record.groups) await t.throwsAsync(readdir(folder));
 });
 
+test('a group of the same name with a stranger’s processes is left as it is', async (t) => {
+  const { folder = '' } = probed.parents.get('pids') ?? {};
+  if (withoutGroups !== undefined) return skip(t, withoutGroups);
+  const taken = join(folder, 'taken');
+  await mkdir(taken, { recursive: true });
+  const stranger = spawn('sleep', ['1000'], { stdio: 'ignore' });
+  const ended = once(stranger, 'exit');
+  t.teardown(async () => {
+    stranger.kill('SIGKILL');
+    await ended;
+    await eventually(() => rmdir(taken).then(() => true), { what: 'an empty group' });
+  });
+  await writeFile(join(taken, 'cgroup.procs'), String(stranger.pid));
+  await t.throwsAsync(makeGroups(probed, 'taken', { pids: 5 }), { message: /processes of somebody else/ });
+  t.is((await readFile(join(taken, 'pids.max'), 'utf8')).trim(), 'max');
+  t.is((await readFile(join(taken, 'cgroup.procs'), 'utf8')).trim(), String(stranger.pid));
+});
+
 test('without control groups memory is held for each process, and it is said what is not held', async (t) => {
   const none = await withFakeCgroups({ mounts: 'proc /proc proc rw 0 0\n', cgroup: '0::/\n' });
   t.teardown(none.close);
@@ -96,6 +116,20 @@ test('without control groups memory is held for each process, and it is said wha
   const exit = await world.engine.waitForExit(instance);
   t.not(exit.status, 0);
   t.is(exit.outOfMemory, undefined);
+});
+
+test('without control groups Node.js starts with little memory, and has not much more', async (t) => {
+  const none = await withFakeCgroups({ mounts: '', cgroup: '0::/\n' });
+  t.teardown(none.close);
+  const world = await createProcessWorld({ trial: { proc: none.proc } });
+  t.teardown(world.close);
+  const hog = `const all = []; try { for (;;) all.push(Buffer.alloc(8 << 20, 1)); } catch { console.log(all.length * 8); }`;
+  const launch = limited(['/bin/sh', '-c', `exec "$0" -e '${hog}'; # node`, process.execPath], { memory: '64Mi' });
+  t.regex(world.engine.notHeld(launch.spec) ?? '', /^memory is held for each process alone, 576Mi above the limit/);
+  await world.engine.launch(launch);
+  t.is((await world.engine.waitForExit(instance)).status, 0);
+  const megabytes = Number(await world.text(instance, 'stdout.log'));
+  t.true(megabytes >= 32 && megabytes <= 128, `${megabytes} MiB`);
 });
 
 test('version 2: controllers are passed on, limits are written as the kernel wants them, swap is none', async (t) => {

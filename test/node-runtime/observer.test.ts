@@ -47,3 +47,30 @@ test('what is passing is written when the observer stops', async (t) => {
   await Promise.resolve();
   t.deepEqual(written, ['starting']);
 });
+
+test('what a full disk refused is written once there is room, and told once', async (t) => {
+  const clock = createSimClock();
+  const mailbox = await createSimStore().open('mailbox/box1');
+  let full = true;
+  const told: string[] = [];
+  const observer = createObserver({
+    mailbox: {
+      ...mailbox,
+      update: (...given) => (full ? Promise.reject(new Error('no space')) : mailbox.update(...given)),
+    },
+    clock,
+    onFailed: (message) => told.push(message),
+  });
+  observer.observe({ _id: id, state: 'starting' });
+  await clock.advance(20_000);
+  observer.observe({ _id: id, state: 'running' });
+  await clock.advance(20_000);
+  t.deepEqual(told, [`${id} was not written: no space`]);
+  full = false;
+  await clock.advance(6_000);
+  t.like(await mailbox.get(id), { state: 'running' });
+  full = true;
+  observer.observe({ _id: id, state: 'failed' });
+  await observer.stop();
+  t.is(told.length, 2, 'stopping gives up instead of trying for ever');
+});

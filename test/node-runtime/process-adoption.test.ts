@@ -1,11 +1,14 @@
 // What the next daemon makes of what an earlier one left: killed daemons, killed shims, other boots, pids used again.
 
-import { spawn } from 'node:child_process';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { execFile, spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import test from 'ava';
 import { launchOf } from '../conformance/engine.ts';
 import { eventually } from '../eventually.ts';
+import { skip } from '../skip.ts';
 import { createProcessWorld, gone, lives, type ProcessWorld } from './process-world.ts';
 
 const INSTANCE = 'default.app.web.0';
@@ -72,6 +75,64 @@ test('a stranger with a pid that was ours is neither adopted nor signalled', asy
   t.true(await lives(other.pid));
 });
 
+test('a pid that the kernel really gave again, in a pid namespace: the stranger is left alone, twice', async (t) => {
+  if (process.geteuid?.() !== 0) return skip(t, 'a pid namespace takes root');
+  const folder = await mkdtemp(join(tmpdir(), 'selvedge-reuse-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const source = (path: string) => JSON.stringify(join(import.meta.dirname, '../..', path));
+  const code = `
+    import { spawn } from 'node:child_process';
+    import { readFile, writeFile } from 'node:fs/promises';
+    import { setTimeout as sleep } from 'node:timers/promises';
+    import { createProcessEngine } from ${source('node-runtime/process-engine.ts')};
+    import { createSystemClock } from ${source('node-runtime/system-clock.ts')};
+    const folder = ${JSON.stringify(folder)};
+    const open = async () => {
+      const engine = createProcessEngine({ folder, clock: createSystemClock() });
+      await engine.start();
+      return engine;
+    };
+    const engine = await open();
+    const launch = ${JSON.stringify(launchOf(['sleep', '1000']))};
+    const { pid } = await engine.launch(launch);
+    const shim = Number(/^pid=(\\d+)/.exec(await readFile(folder + '/${INSTANCE}/run/shim', 'utf8'))[1]);
+    const comm = (one) => readFile('/proc/' + one + '/comm', 'utf8').then((text) => text.trim(), () => '');
+    const takenOver = [];
+    for (const one of [shim, pid]) {
+      process.kill(one, 'SIGKILL');
+      while ((await comm(one)) !== '') await sleep(10);
+    }
+    for (const one of [shim, pid]) {
+      for (let tries = 0; tries < 200 && (await comm(one)) !== 'tail'; tries++) {
+        await writeFile('/proc/sys/kernel/ns_last_pid', String(one - 1));
+        const stranger = spawn('tail', ['-f', '/dev/null'], { stdio: 'ignore', detached: true });
+        await new Promise((resolve) => stranger.once('spawn', resolve));
+        while ((await comm(stranger.pid)) === 'node') await sleep(5);
+        if (stranger.pid !== one) stranger.kill('SIGKILL');
+      }
+      takenOver.push(await comm(one));
+    }
+    const next = await open();
+    const [found] = await next.list();
+    await next.terminate(launch.instance, 500);
+    const again = await next.launch(launch);
+    await next.terminate(launch.instance, 500);
+    await next.remove(launch.instance);
+    console.log(JSON.stringify({ takenOver, pid: found.pid ?? null, ended: found.exit !== undefined, other: again.pid !== pid, left: [await comm(shim), await comm(pid)] }));
+    process.exit(0);`;
+  // The shell is the first process there, which waits for what loses its parent.
+  const words = ['--pid', '--fork', '--mount-proc', '--kill-child', 'sh', '-c', '"$0" "$@"; exit $?'];
+  const node = [process.execPath, '--input-type=module', '-e', code];
+  const { stdout } = await promisify(execFile)('unshare', [...words, ...node], { timeout: 60_000 });
+  t.deepEqual(JSON.parse(stdout), {
+    takenOver: ['tail', 'tail'],
+    pid: null,
+    ended: true,
+    other: true,
+    left: ['tail', 'tail'],
+  });
+});
+
 test('after another boot nothing counts as running, even with the same pid and start time', async (t) => {
   const world = await createProcessWorld();
   const next = await world.open({ trial: { boot: '00000000-0000-4000-8000-000000000000' } });
@@ -85,6 +146,7 @@ test('after another boot nothing counts as running, even with the same pid and s
   const [found] = await next.list();
   t.truthy(found?.exit);
   t.is(found?.exit?.status, undefined);
+  t.true(found?.exit?.boxRestarted);
   t.true(Math.abs((found?.exit?.at ?? 0) - startedAt) < 60_000, 'its last sign of life');
   await next.terminate(INSTANCE, 0);
   t.true(await lives(pid as number));

@@ -11,7 +11,7 @@ import { issueNodeAuthority, issueWorkload } from '../../pki/certificates.ts';
 import { createSigningRequest, readSigningRequest } from '../../pki/csr.ts';
 import { dnsNameOf, workloadDnsName, workloadUri } from '../../pki/names.ts';
 import { certificateToPem, chainFromPem, chainToPem } from '../../pki/pem.ts';
-import { renewAt, validityOf } from '../../pki/rotation.ts';
+import { isIssuedAhead, renewAt, validityOf } from '../../pki/rotation.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
 import { createSimKeys } from '../../simulations/sim-keys.ts';
 import { createSimRandom } from '../../simulations/sim-random.ts';
@@ -224,4 +224,9 @@ test('authorities are renewed at half life, workloads at half of what was left a
   t.is(renewAt(workload, 0), nowMs + 12 * hourMs);
   t.is(renewAt(workload, 0.5), nowMs + 0.45 * 24 * hourMs);
   t.is(renewAt({ kind: 'workload', issuedAtMs: 10, notAfterMs: 5 }, 0.5), 10);
+});
+
+test('a certificate that a clock far ahead issued is known by its beginning', (t) => {
+  t.true(isIssuedAhead({ notBeforeMs: 1_001 }, 1_000));
+  t.false(isIssuedAhead({ notBeforeMs: 1_000 }, 1_000));
 });

@@ -1,0 +1,92 @@
+// A real daemon that runs out of file descriptors because somebody opens connections and does not close them: it goes on, says so, does
+// not spin, runs its workloads, and is well again when they are gone.
+
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import test from 'ava';
+import { eventually } from '../eventually.ts';
+import { skip } from '../skip.ts';
+import { startDaemon } from './daemon.ts';
+import { waitFor } from './fabric.ts';
+import { isAlive } from './processes.ts';
+
+/** Seconds of processor time that the process has taken. */
+function processorSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+  // utime and stime, in ticks of 10 ms.
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+test('a daemon without file descriptors goes on, says so, and recovers', async (t) => {
+  if (process.getuid?.() !== 0) return skip(t, 'the limits of another process take root');
+  const folder = await mkdtemp(join(tmpdir(), 'selvedge-descriptors-'));
+  const daemon = startDaemon({ name: 'control', dataFolder: join(folder, 'data'), options: ['--found'] });
+  const sockets: Socket[] = [];
+  t.teardown(async () => {
+    if (!t.passed) t.log(daemon.output().slice(-3_000).replaceAll('"at"', '"t"'));
+    for (const socket of sockets) socket.destroy();
+    execFileSync('prlimit', ['--pid', String(daemon.pid), '--nofile=4096:4096']);
+    await daemon.client.down(true).catch(() => daemon.kill('SIGKILL'));
+    await daemon.ended;
+    await rm(folder, { recursive: true, force: true });
+  });
+  await daemon.answers();
+  const { client } = daemon;
+  const manifest = {
+    apiVersion: 'selvedge/v1',
+    kind: 'Application',
+    metadata: { name: 'work' },
+    spec: { microservices: [{ name: 'sleeper', engine: 'process', command: ['sleep', '1000'] }] },
+  };
+  await client.apply([manifest], ['test.yaml']);
+  const running = await waitFor('the application', async () => {
+    const { ready, instances } = await client.application('default', 'work');
+    return ready ? instances[0] : undefined;
+  });
+  const pid = running.pid ?? 0;
+
+  const open = readdirSync(`/proc/${daemon.pid}/fd`).length;
+  execFileSync('prlimit', ['--pid', String(daemon.pid), `--nofile=${open + 30}:4096`]);
+  const before = { seconds: processorSeconds(daemon.pid), at: process.hrtime.bigint() };
+  const hold = (): void => {
+    while (sockets.filter((socket) => !socket.destroyed).length < 60) {
+      const socket = connect({ path: join(folder, 'data', 'selvedge.sock') });
+      socket.on('error', () => undefined);
+      socket.on('close', () => socket.destroy());
+      sockets.push(socket);
+    }
+  };
+  const holding = setInterval(hold, 200);
+  t.teardown(() => clearInterval(holding));
+  const problems = await eventually(
+    async () => {
+      const found = (await client.status()).problems.filter((problem) => problem.includes('file descriptor'));
+      return found.length > 0 ? found : undefined;
+    },
+    { deadlineMs: 60_000, what: 'the status to say so' },
+  );
+  t.regex(problems[0] ?? '', /^node control: .*Raise the limit on open files/);
+  const seconds = Number(process.hrtime.bigint() - before.at) / 1e9;
+  const used = processorSeconds(daemon.pid) - before.seconds;
+  t.log(`${used.toFixed(1)} s of processor time in ${seconds.toFixed(1)} s: ${problems[0]}`);
+  t.true(used < seconds * 0.6, 'it does not spin');
+  t.is(daemon.end, undefined);
+  t.true(await isAlive(pid));
+
+  clearInterval(holding);
+  for (const socket of sockets) socket.destroy();
+  await waitFor('all to be well', async () => (await client.status()).ok);
+  // As the message says. With the old limit a launch would have to cover descriptors up to the very last number.
+  execFileSync('prlimit', ['--pid', String(daemon.pid), '--nofile=4096:4096']);
+  await client.apply([{ ...manifest, metadata: { name: 'more' } }], ['test.yaml']);
+  await waitFor('another application', async () => {
+    const { ready, reason } = await client.application('default', 'more');
+    if (!ready) throw new Error(reason);
+    return true;
+  });
+  t.is((await client.application('default', 'work')).instances[0]?.pid, pid);
+});
