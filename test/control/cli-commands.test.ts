@@ -102,15 +102,15 @@ test('a refusal shows the field, the accepted form and what to do, and exits wit
     type: 'urn:selvedge:error:request-refused',
     title: 'Request refused',
     status: 400,
-    detail: 'ttlMs is too large',
-    field: 'ttlMs',
-    accepted: 'at most a week',
-    action: 'Give at most a week.',
+    detail: 'there is no such label',
+    field: 'labels',
+    accepted: 'labels of this fabric',
+    action: 'Give another label.',
   };
   await fakeDaemon(t, folder, { 'POST /v1/tokens': problem });
-  const { status, error } = await cli(['token', 'create', '--ttl', '30d', '--data', folder]);
+  const { status, error } = await cli(['token', 'create', '--label', 'a=b', '--data', folder]);
   t.is(status, 1);
-  t.is(error, 'error: ttlMs: ttlMs is too large; accepted: at most a week\nGive at most a week.');
+  t.is(error, 'error: labels: there is no such label; accepted: labels of this fabric\nGive another label.');
 });
 
 test('token create sends what was asked and prints the token alone on stdout', async (t) => {
