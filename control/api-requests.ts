@@ -21,6 +21,7 @@ import {
   windowRangesMax,
 } from './limits.ts';
 import { describeIssues, pathText } from './manifest-issues.ts';
+import type { StageRequest } from './stage.ts';
 
 export interface TokenRequest {
   uses: number;
@@ -103,6 +104,26 @@ export const applySchema = z
     source: z.array(z.string().max(4096)).max(manifestDocumentsMax).describe('a list of strings').optional(),
   })
   .describe('{documents: […]}');
+
+export const stageSchema = z
+  .strictObject({
+    documents: applySchema.shape.documents.optional(),
+    source: applySchema.shape.source,
+    project: z.string().max(63).describe('the name of a project').default('default'),
+    application: z.string().min(1).max(63).describe('the name of an application').optional(),
+  })
+  .describe('{documents: […]} or {project, application}');
+
+/** One of its two forms. */
+export function stageRequestOf({ documents, source, project, application }: z.infer<typeof stageSchema>): StageRequest {
+  if (documents !== undefined && application === undefined)
+    return { documents, ...(source !== undefined && { source }) };
+  if (application !== undefined && documents === undefined) return { project, application };
+  throw new RequestRefusedError('is not accepted', {
+    field: 'application',
+    accepted: '{documents: […]} or {project, application}',
+  });
+}
 
 export const downSchema = z
   .strictObject({ workloads: z.boolean().default(false).describe('true or false') })

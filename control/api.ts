@@ -17,6 +17,8 @@ import {
   readLogQuery,
   refuseUnknownQueries,
   revokeSchema,
+  stageRequestOf,
+  stageSchema,
   type TokenRequest,
   tokenSchema,
   type WindowRequest,
@@ -33,6 +35,7 @@ import { logFollowersMax, requestBytesMax } from './limits.ts';
 import { logStream } from './log-stream.ts';
 import type { LabelChange } from './node-labels.ts';
 import { internalProblem, makeProblem, problemOf, problemType } from './problems.ts';
+import type { StageRequest } from './stage.ts';
 import type {
   ApplicationView,
   ApplyView,
@@ -45,6 +48,7 @@ import type {
   PendingView,
   Problem,
   RevokedView,
+  StageView,
   StatusView,
   TokenView,
   WindowView,
@@ -83,6 +87,9 @@ export interface FabricFunctions extends ContentFunctions {
   application(project: string, name: string): Promise<ApplicationView | undefined>;
   deleteApplication(project: string, name: string): Promise<void>;
   apply(documents: readonly unknown[], options: { dryRun: boolean; source?: readonly string[] }): Promise<ApplyView>;
+  /** Fetches ahead what applications need; what is asked for, as it is then. */
+  stage(request: StageRequest): Promise<StageView[]>;
+  staged(project: string, name: string): Promise<StageView | undefined>;
   createToken(request: TokenRequest): Promise<TokenView>;
   /** Boxes that wait for approval. */
   pending(): Promise<PendingView[]>;
@@ -133,6 +140,7 @@ function found<T>(value: T | undefined, what: string, name: string, action: stri
 const actions = {
   node: '`selvedge nodes list` lists those that there are.',
   application: '`selvedge apps` lists those that there are.',
+  staged: 'It was applied or deleted meanwhile, or its day is over: `selvedge stage` asks again.',
   instance: '`selvedge status` lists those that there are.',
 };
 
@@ -141,6 +149,7 @@ const fabricPaths = [
   '/v1/nodes',
   '/v1/applications',
   '/v1/apply',
+  '/v1/stage',
   '/v1/configs',
   '/v1/secrets',
   '/v1/tokens',
@@ -236,6 +245,14 @@ function addFabricRoutes(app: Hono, options: FabricFunctions): void {
     const dryRun = readFlag('dryRun', query.dryRun);
     const { documents, source } = readBody(applySchema, await readJson(context));
     return context.json(await options.apply(documents, { dryRun, ...(source !== undefined && { source }) }));
+  });
+  app.post('/v1/stage', async (context) =>
+    context.json(await options.stage(stageRequestOf(readBody(stageSchema, await readJson(context))))),
+  );
+  app.get('/v1/stage/:project/:name', async (context) => {
+    const { project, name } = context.req.param();
+    const staged = await options.staged(project, name);
+    return context.json(found(staged, 'staged application', `${project}/${name}`, actions.staged));
   });
   app.post('/v1/tokens', async (context) => {
     const request = readBody(tokenSchema, await readJson(context));

@@ -157,6 +157,8 @@ export function createApply({
         applied.push(dryRun ? nextDocument(item, await fabric.get(item.id), clock.now()).view : await writeOne(item));
       }
       if (!dryRun) await record(applied);
+      // What runs from now on fetches for itself.
+      if (!dryRun) for (const { project, name } of applications) await fabric.remove(`stage/${project}/${name}`);
     } catch (error) {
       const stored = applied.filter(({ change }) => change !== 'unchanged');
       if (dryRun || stored.length === 0) throw error;
@@ -179,6 +181,7 @@ export function createApply({
           throw new NotFoundError('application', `${project}/${name}`, '`selvedge apps` lists those that there are.');
         }
         await fabric.remove(id);
+        await fabric.remove(`stage/${project}/${name}`);
         await ledger.append({ type: 'application-deleted', subject: `${project}/${name}`, message: 'deleted' });
       });
     },

@@ -4,7 +4,14 @@
 import { z } from 'zod';
 import { deviceNeeds } from './devices.ts';
 import { dockerFields, volume } from './docker-options.ts';
-import type { ApplicationRecord, ConfigRecord, NodeRecord, PlacementRecord, SecretRecord } from './fabric.ts';
+import type {
+  ApplicationRecord,
+  ConfigRecord,
+  NodeRecord,
+  PlacementRecord,
+  SecretRecord,
+  StageRecord,
+} from './fabric.ts';
 import { microservicesMax, replicasMax } from './limits.ts';
 import { dnsLabelPattern, isConfigPath, isSecretKey } from './names.ts';
 import { memoryBytes } from './quantity.ts';
@@ -106,6 +113,14 @@ const application = z.looseObject({
   appliedAt: z.number(),
 });
 
+const stage = z.looseObject({
+  project: label,
+  name: label,
+  microservices: z.array(microservice).max(microservicesMax),
+  askedAt: z.number(),
+  expiresAt: z.number(),
+});
+
 const config = z.looseObject({
   project: label,
   name: label,
@@ -131,10 +146,11 @@ export interface FabricRecords {
   config: ConfigRecord;
   secret: SecretRecord;
   placement: PlacementRecord;
+  stage: StageRecord;
 }
 export type FabricKind = keyof FabricRecords;
 
-const schemas: Record<FabricKind, z.ZodType> = { node, application, config, secret, placement };
+const schemas: Record<FabricKind, z.ZodType> = { node, application, config, secret, placement, stage };
 export const fabricKinds = Object.keys(schemas) as FabricKind[];
 
 /** `application/shop/web` → `application`; undefined for other documents. */

@@ -27,6 +27,7 @@ export function createFabricMirror({
     config: new Map(),
     secret: new Map(),
     placement: new Map(),
+    stage: new Map(),
   };
   const changed = new Set<string>();
   let loaded = false;

@@ -106,6 +106,17 @@ export interface PlacementRecord {
   unplaced: Record<string, Record<string, string>>;
 }
 
+/** `stage/<project>/<application>`: what is fetched ahead of an apply. Goes when the application is applied or deleted, or expires. */
+export interface StageRecord {
+  _id: `stage/${string}/${string}`;
+  _rev?: string;
+  project: string;
+  name: string;
+  microservices: MicroserviceSpec[];
+  askedAt: number;
+  expiresAt: number;
+}
+
 /** `event/<controller>/<sequence>`: hash-chained per controller. */
 export interface LedgerEvent {
   _id: `event/${string}/${string}`;
@@ -189,6 +200,16 @@ export interface ObservedEngine {
   unavailable?: string;
 }
 
+/** Something that the plan says to fetch ahead. */
+export interface ObservedStage {
+  /** Id of the plan's item, and which of its tries this answers. */
+  id: string;
+  askedAt: number;
+  state: 'waiting' | 'pulling' | 'staged' | 'failed';
+  /** How far it is, or why it failed. */
+  reason: string;
+}
+
 export interface ObservedLink {
   peerId: string;
   node: string;
@@ -218,6 +239,8 @@ export interface ObservedNode {
   controllerReachable: boolean;
   links: ObservedLink[];
   addresses: string[];
+  /** What it fetches ahead; absent when its plan says nothing of that, and in what older nodes write. */
+  staged?: ObservedStage[];
   /** What was refused or failed lately, newest first, bounded. */
   problems: { at: number; message: string }[];
 }

@@ -278,3 +278,10 @@ export const deviceIdCharactersMax = 300;
 export const deviceNeedsMax = 16;
 /** Of the text that says where a node is. */
 export const locationCharactersMax = 120;
+
+/** What is fetched ahead stays wanted for so long: a roll-out is prepared in the evening and done the day after. */
+export const stageLifetimeMs = 24 * 3_600_000;
+/** Images and modules that one node fetches ahead: what it says of them fits into what it says of itself. */
+export const nodeStageItemsMax = 64;
+/** Of what a node says of one of them. */
+export const stageReasonCharactersMax = 300;

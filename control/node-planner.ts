@@ -189,6 +189,7 @@ export function createNodePlanner({
     const compiled = compilePlan({
       ...{ node, applications, placements, version, fabricId, previous, specs },
       configs: [...configs.values()],
+      stage: inputs.stage,
       secrets: [...secrets.values()],
       signTicket: (ticket) => sign(ticketType, ticket),
     });

@@ -16,6 +16,7 @@ import type {
   Plan,
   PlannedInstance,
   PlanVersion,
+  StageItem,
   Ticket,
   WorkloadSpec,
 } from './plan.ts';
@@ -35,6 +36,7 @@ export interface CompileInput {
   /** The plan that is there now: tickets that still say the same are taken over. */
   previous?: Plan | undefined;
   specs?: SpecCompiler;
+  stage?: StageItem[] | undefined;
 }
 
 export interface CompiledPlan {
@@ -155,5 +157,6 @@ export function compilePlan(input: CompileInput): CompiledPlan {
     .sort(([left], [right]) => compareText(left, right))
     .map(([slot, hash]) => ({ slot, sha256: hash }));
   const plan: Plan = { ...version, fabricId, node: node.name, peerId: node.peerId, instances, files: listed };
+  if (input.stage !== undefined && input.stage.length > 0) plan.stage = input.stage;
   return { plan, files, covers: coveredBy(instances), problems };
 }

@@ -4,6 +4,7 @@
 import { canonicalJson, sha256 } from './canonical-json.ts';
 import { namedContent } from './content-references.ts';
 import type { ApplicationRecord, ConfigRecord, NodeRecord, PlacementRecord, SecretRecord } from './fabric.ts';
+import type { StageItem } from './plan.ts';
 
 export interface NodeInputs {
   node: NodeRecord;
@@ -13,17 +14,19 @@ export interface NodeInputs {
   configs: Map<string, ConfigRecord>;
   secrets: Map<string, SecretRecord>;
   placements: PlacementRecord[];
+  /** What it fetches ahead. */
+  stage?: StageItem[];
 }
 
 /** Equal keys, equal plans (version and tickets aside). */
-export function inputsKey({ node, applications, configs, secrets, placements }: NodeInputs): string {
+export function inputsKey({ node, applications, configs, secrets, placements, stage = [] }: NodeInputs): string {
   const revisions = [...applications, ...configs.values(), ...secrets.values()].map(
     ({ _id, _rev }) => `${_id}@${_rev}`,
   );
   const here = placements.flatMap(({ instances }) =>
     Object.entries(instances).flatMap(([name, { node: place }]) => (place === node.name ? [name] : [])),
   );
-  return sha256(canonicalJson([node.peerId, node.authorityPublicKey, revisions, here]));
+  return sha256(canonicalJson([node.peerId, node.authorityPublicKey, revisions, here, stage]));
 }
 
 export function inputsByNode({

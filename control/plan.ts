@@ -177,6 +177,18 @@ export type WorkloadSpec = EngineSpec &
     stopTimeoutMs: number;
   };
 
+/** What an engine fetches ahead of a start, and what the node's policy judges before: the rest of a workload is left out. */
+export type StageSpec = EngineSpec & Pick<WorkloadSpec, 'volumes' | 'deviceNeeds'>;
+
+/** Something that a node fetches and does not start. */
+export interface StageItem {
+  /** SHA-256 (hex) of the spec. */
+  id: string;
+  /** Milliseconds since 1970, by the controller: later than what was tried means try again. */
+  askedAt: number;
+  spec: StageSpec;
+}
+
 /** A service port that an instance may call by name. */
 export interface CallableService extends MicroserviceName {
   port: number;
@@ -209,6 +221,8 @@ export interface Plan extends PlanVersion {
   peerId: string;
   instances: PlannedInstance[];
   files: { slot: string; sha256: string }[];
+  /** Left out when there is nothing to fetch ahead; versions that do not know it let it be. */
+  stage?: StageItem[];
 }
 
 /** The document `desired/plan`: one JWS of type `selvedge-plan+jws`. */

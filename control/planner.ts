@@ -13,6 +13,7 @@ import { createNodePlanner } from './node-planner.ts';
 import { place } from './placement.ts';
 import type { MicroserviceName } from './plan.ts';
 import { inputsByNode } from './plan-inputs.ts';
+import { createStageDesk, placeStages, stageByNode } from './staging.ts';
 import type { Database, StoredDocument } from './store.ts';
 
 export interface PlannerDependencies {
@@ -66,6 +67,7 @@ export function createPlanner(dependencies: PlannerDependencies): Planner {
     ledger.append({ type, subject, message }).catch(() => undefined);
   };
   const holdsLease = (): boolean => mirror !== undefined && lease.current() !== undefined;
+  const stageDesk = createStageDesk({ fabric, clock, holdsLease, schedule });
   const nodePlanner = createNodePlanner({ dependencies, holdsLease, schedule, note });
 
   const writePlacements = async (
@@ -99,7 +101,10 @@ export function createPlanner(dependencies: PlannerDependencies): Planner {
     const members = nodes.filter(({ revoked }) => revoked === undefined);
     nodePlanner.keepOnly(new Set(members.map(({ name }) => name)));
     const number = nodePlanner.generation() + 1;
+    const stages = await stageDesk.current(mirror.all('stage'));
     const queue = inputsByNode({ nodes: members, applications, ...contents, placements: places });
+    const staged = stageByNode(placeStages({ applications, stages, nodes, previous: places }));
+    for (const inputs of queue) inputs.stage = staged.get(inputs.node.name) ?? [];
     let good = true;
     const worker = async (): Promise<void> => {
       for (let inputs = queue.shift(); inputs !== undefined && holdsLease(); inputs = queue.shift()) {
@@ -170,6 +175,7 @@ export function createPlanner(dependencies: PlannerDependencies): Planner {
       retry = undefined;
       again = false;
       await idle();
+      stageDesk.close();
       nodePlanner.keepOnly(new Set());
     },
     async renewAuthority(node) {

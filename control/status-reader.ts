@@ -9,7 +9,7 @@ import { probeKinds } from './plan.ts';
 import { asPlan, decodePayload, isVersion } from './plan-version.ts';
 import { type FabricFacts, fabricStatus, fabricViews, type MailboxFacts } from './status.ts';
 import type { Database, StoredDocument } from './store.ts';
-import type { ApplicationView, InstanceView, NodeView, StatusView } from './views.ts';
+import type { ApplicationView, InstanceView, NodeView, StageView, StatusView } from './views.ts';
 import { createSpecCompiler } from './workload-spec.ts';
 
 const text = z.string();
@@ -65,6 +65,8 @@ export interface StatusReader {
   applications(): Promise<ApplicationView[]>;
   application(project: string, name: string): Promise<ApplicationView | undefined>;
   instance(name: string): Promise<InstanceView | undefined>;
+  /** What is fetched ahead of an application. */
+  stage(project: string, name: string): Promise<StageView | undefined>;
 }
 
 export function createStatusReader({
@@ -90,12 +92,13 @@ export function createStatusReader({
   const specs = createSpecCompiler();
 
   const read = async (): Promise<FabricFacts> => {
-    const [nodes, applications, configs, secrets, placements] = await Promise.all([
+    const [nodes, applications, configs, secrets, placements, stages] = await Promise.all([
       listRecords(fabric, 'node'),
       listRecords(fabric, 'application'),
       listRecords(fabric, 'config'),
       listRecords(fabric, 'secret'),
       listRecords(fabric, 'placement'),
+      listRecords(fabric, 'stage'),
     ]);
     const mailboxes = new Map<string, MailboxFacts>();
     // A revoked node has none, and reading it would make one.
@@ -112,7 +115,7 @@ export function createStatusReader({
       }
     };
     await Promise.all(Array.from({ length: plannerWritersMax }, worker));
-    const records = { nodes, applications, configs, secrets, placements, mailboxes };
+    const records = { nodes, applications, configs, secrets, placements, stages, mailboxes };
     return { fabric: identity, self, ...records, linked, conditionsOf, lastSeenAt, specs };
   };
   const views = async () => fabricViews(await read());
@@ -124,6 +127,7 @@ export function createStatusReader({
     applications: async () => (await views()).applications,
     application: async (project, name) =>
       (await views()).applications.find((application) => application.project === project && application.name === name),
+    stage: async (project, name) => (await views()).stages.get(`${project}/${name}`),
     async instance(name) {
       const { nodes, applications } = await views();
       const wanted = applications.flatMap(({ instances }) => instances);

@@ -9,6 +9,7 @@ import type {
   ObservedNode,
   PlacementRecord,
   SecretRecord,
+  StageRecord,
 } from './fabric.ts';
 import { readHardware } from './hardware.ts';
 import { instanceView, isSettled } from './instance-views.ts';
@@ -16,7 +17,9 @@ import { locationCharactersMax, policyItemsMax, statusProblemsMax } from './limi
 import { instanceName } from './placement.ts';
 import type { Plan, PlannedInstance, PlanVersion } from './plan.ts';
 import { compareVersions, isVersion } from './plan-version.ts';
-import type { ApplicationView, InstanceView, NodeView, StatusView } from './views.ts';
+import { stageNotices, stageViews } from './stage-views.ts';
+import { placeStages } from './staging.ts';
+import type { ApplicationView, InstanceView, NodeView, StageView, StatusView } from './views.ts';
 import { recordsByName, type SpecCompiler } from './workload-spec.ts';
 
 /** What one mailbox says. */
@@ -35,6 +38,8 @@ export interface FabricFacts {
   configs: readonly ConfigRecord[];
   secrets: readonly SecretRecord[];
   placements: readonly PlacementRecord[];
+  /** What is fetched ahead. */
+  stages?: readonly StageRecord[];
   /** By node name. */
   mailboxes: ReadonlyMap<string, MailboxFacts>;
   linked: (peerId: string) => boolean;
@@ -190,9 +195,25 @@ function bounded(lines: readonly string[]): string[] {
   return [...lines.slice(0, statusProblemsMax), `and ${lines.length - statusProblemsMax} more`];
 }
 
-export function fabricViews(facts: FabricFacts): { nodes: NodeView[]; applications: ApplicationView[] } {
+/** By `<project>/<application>`. */
+function stagesOf(facts: FabricFacts, index: Index): Map<string, StageView> {
+  const { applications, stages = [], nodes, placements, mailboxes } = facts;
+  const places = placeStages({ applications, stages, nodes, previous: placements });
+  const heard = (node: string): boolean => index.heard.get(node) ?? false;
+  return stageViews(places, stages, { mailbox: (node) => mailboxes.get(node), heard });
+}
+
+export function fabricViews(facts: FabricFacts): {
+  nodes: NodeView[];
+  applications: ApplicationView[];
+  stages: Map<string, StageView>;
+} {
   const index = indexOf(facts);
-  const applications = facts.applications.map((application) => applicationView(application, facts, index));
+  const stages = stagesOf(facts, index);
+  const applications = facts.applications.map((application) => {
+    const staged = stages.get(`${application.project}/${application.name}`)?.things;
+    return { ...applicationView(application, facts, index), ...(staged && { staged }) };
+  });
   const byNode = new Map<string, InstanceView[]>();
   for (const view of applications.flatMap(({ instances }) => instances)) {
     if (view.node !== undefined) byNode.set(view.node, [...(byNode.get(view.node) ?? []), view]);
@@ -200,12 +221,14 @@ export function fabricViews(facts: FabricFacts): { nodes: NodeView[]; applicatio
   return {
     nodes: facts.nodes.map((record) => nodeView(record, byNode.get(record.name) ?? [], facts, index)),
     applications,
+    stages,
   };
 }
 
 /** The whole fabric. `ok` exactly when `problems` is empty. */
 export function fabricStatus(facts: FabricFacts): StatusView {
-  const { nodes, applications } = fabricViews(facts);
+  const { nodes, applications, stages } = fabricViews(facts);
+  const notices = stageNotices(stages.values());
   const problems: string[] = [];
   for (const node of nodes) {
     // What an operator took out is as it should be.
@@ -236,6 +259,7 @@ export function fabricStatus(facts: FabricFacts): StatusView {
     ok: problems.length === 0,
     problems: bounded(problems),
     controllerReachable: true,
+    ...(notices.length > 0 && { notices: bounded(notices) }),
     nodes,
     applications,
   };

@@ -78,6 +78,29 @@ export interface GoneInstanceView {
   goneAt: number;
 }
 
+/** Something that is fetched ahead on one node. */
+export interface StagedView {
+  microservice: string;
+  engine: string;
+  /** The image or module. */
+  thing: string;
+  /** Undefined where its instances have no place. */
+  node?: string;
+  state: 'waiting' | 'pulling' | 'staged' | 'failed';
+  /** How far it is, whether it was there already, or why it failed. */
+  reason: string;
+}
+
+/** What an application needs, fetched ahead without starting it. */
+export interface StageView {
+  project: string;
+  application: string;
+  askedAt: number;
+  expiresAt: number;
+  /** Empty when it needs nothing that a box may lack. */
+  things: StagedView[];
+}
+
 export interface ApplicationView {
   project: string;
   name: string;
@@ -88,6 +111,8 @@ export interface ApplicationView {
   appliedAt: number;
   microservices: { name: string; engine: string; replicas: number; ports: PortSpec[]; ready: number }[];
   instances: InstanceView[];
+  /** What is fetched ahead for it, or for its next version. */
+  staged?: StagedView[];
 }
 
 /** `GET /v1/status`: on a controller the fabric, on a worker that node alone. */

@@ -13,6 +13,7 @@ import { createObservedBounds, type ObservedBounds } from '../control/observed-b
 import type { MicroserviceName, Plan, PlanVersion } from '../control/plan.ts';
 import { asPlan, compareVersions, decodePayload } from '../control/plan-version.ts';
 import { createPlanner } from '../control/planner.ts';
+import { createStage, type Stage } from '../control/stage.ts';
 import { createStatusReader, type StatusReader } from '../control/status-reader.ts';
 import type { Database, Store } from '../control/store.ts';
 import type { TokenView } from '../control/views.ts';
@@ -42,6 +43,7 @@ export interface Controller {
   /** Boxes that wait for an operator, and the open window. */
   readonly admissions: Admissions;
   readonly apply: Apply;
+  readonly stage: Stage;
   readonly contents: Contents;
   readonly status: StatusReader;
   readonly ledger: Ledger;
@@ -261,6 +263,7 @@ export async function createController(dependencies: {
     admissions,
     apply,
     contents: createContents({ fabric, ledger, serialized, applyNow: apply.applyNow }),
+    stage: createStage({ fabric, clock, ledger, serialized }),
     status: createStatusReader({
       fabric,
       mailbox,

@@ -211,6 +211,13 @@ function apiOptions(input: {
     application: (project, name) => controller().status.application(project, name),
     deleteApplication: (project, name) => controller().apply.deleteApplication(project, name),
     apply: (documents, options) => controller().apply.apply(documents, options),
+    async stage(request) {
+      const { stage, status } = controller();
+      const asked = await stage.ask(request);
+      const views = await Promise.all(asked.map(({ project, name }) => status.stage(project, name)));
+      return views.filter((view) => view !== undefined);
+    },
+    staged: (project, name) => controller().status.stage(project, name),
     contents: (kind) => controller().contents.list(kind),
     content: (kind, project, name) => controller().contents.describe(kind, project, name),
     deleteContent: (kind, project, name) => controller().contents.remove(kind, project, name),

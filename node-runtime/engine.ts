@@ -2,7 +2,7 @@
 // test/conformance/engine.ts runs against all. An engine never decides: restarts and order are the instance actor's.
 
 import type { Terminal, TerminalSize } from '../control/exec-frames.ts';
-import type { WorkloadSpec } from '../control/plan.ts';
+import type { StageSpec, WorkloadSpec } from '../control/plan.ts';
 
 /** Whose instances an engine runs: what others made is never touched. */
 export interface EngineOwner {
@@ -136,7 +136,7 @@ export interface Engine {
    * Fetches what the spec needs and this box lacks (an image), and says now and then how far it is. Resolves at once when nothing is
    * missing; ends and rejects when the signal aborts.
    */
-  stage(spec: WorkloadSpec, onProgress: (progress: string) => void, signal: AbortSignal): Promise<void>;
+  stage(spec: StageSpec, onProgress: (progress: string) => void, signal: AbortSignal): Promise<void>;
   /** Starts what was staged; resolves when the process exists. An ended one of the same name is replaced; a running one is an error. */
   launch(launch: Launch): Promise<EngineInstance>;
   /** Resolves when the instance has ended (at once when it has already). Rejects when there is none or the signal aborts. */

@@ -1,7 +1,7 @@
 // The engines of one node as one: a launch goes to the engine of its spec, everything else to the engine that has the instance.
 // Called by instances.ts and the composition. It runs nothing itself.
 
-import type { WorkloadSpec } from '../control/plan.ts';
+import type { StageSpec } from '../control/plan.ts';
 import type { Engine, EngineInstance, EngineOwner, InstanceNetwork } from './engine.ts';
 import { EngineMissingError, InstanceUnknownError, PolicyRefusedError } from './errors.ts';
 import type { GoneInstance, KeptLogs } from './kept-logs.ts';
@@ -52,7 +52,7 @@ export function createEngines(
     return owner;
   }
 
-  function heed(spec: WorkloadSpec): void {
+  function heed(spec: StageSpec): void {
     const refusal = policyRefusal(spec, policy);
     if (refusal !== undefined) throw new PolicyRefusedError(refusal);
   }

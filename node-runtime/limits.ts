@@ -78,10 +78,14 @@ export const KILL_WAIT_MS = 10_000;
 /** The helper commands of the start (does the kernel give names?) answer in milliseconds. */
 export const DETECTION_MS = 5_000;
 
-/** One log file of an instance; with its predecessor and both streams at most four times this, plus one check period of output. */
+/** One log file of an instance: moved aside when it is larger, and that file has at most twice this. What is written between two looks comes on top. */
 export const LOG_BYTES_MAX = 4 * 1024 * 1024;
-/** How often sizes are looked at: bounds the overshoot, and is how exactly history of both streams is put in order. */
+/** How often sizes are looked at: is how exactly history of both streams is put in order. */
 export const LOG_CHECK_MS = 1_000;
+/** The same while a log grows fast, and after the first write to a quiet one: a look takes a fifth of a millisecond, a rotation three. */
+export const LOG_FLOOD_CHECK_MS = 20;
+/** Of what a workload wrote faster than its log was moved aside, the end: what it said last is what is looked for. */
+export const LOG_CUT_BYTES_MAX = 256 * 1024;
 /** Sizes noted for that order: 17 minutes of steady output exactly, what is older ever less so. */
 export const LOG_MARKS_MAX = 1_024;
 /** A longer line is delivered in pieces. */
@@ -277,6 +281,15 @@ export const transitionReasonCharactersMax = 120;
 
 /** Between two announcements of this node: far below the second in which callers must hear of a change. */
 export const announceIntervalMs = 50;
+
+/** Things that are fetched ahead at a time: instances that start have most of the line. */
+export const stageAtOnceMax = 2;
+/** What the plan does not name any more is fetched on for so long: an instance that needs it takes the pull over. */
+export const stageLingerMs = 5_000;
+/** Of why it failed: what a node says of all of them fits into one document. */
+export const stageReasonCharactersMax = 300;
+/** Things to fetch ahead in one plan: twice what a controller of this version asks for. */
+export const planStageItemsMax = 128;
 /** What a node says of itself rests longer after more bytes: a full part is a quarter of a second, and hundreds of crash loops cost each
  * neighbour no more than this. */
 export const announcedBytesPerSecond = 1_000_000;

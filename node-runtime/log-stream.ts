@@ -1,10 +1,20 @@
 // One log file that somebody else appends to, and the one file that was rotated away from it, as a single stream of bytes
 // with positions that only grow. Called by process-log.ts.
 
-import { createReadStream, createWriteStream } from 'node:fs';
-import { open, rename, stat, truncate } from 'node:fs/promises';
+import {
+  appendFileSync,
+  closeSync,
+  createReadStream,
+  createWriteStream,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+} from 'node:fs';
+import { open, rename, stat } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { createKeyedQueue } from './keyed-queue.ts';
+import { LOG_CUT_BYTES_MAX, LOG_LINE_BYTES_MAX } from './limits.ts';
 
 export interface LogStream {
   /** The first position that can still be read. */
@@ -13,7 +23,7 @@ export interface LogStream {
   end(): Promise<{ position: number; modifiedMs: number }>;
   /** Bytes from `position`, or from the first one after it that is still there; empty at the end. */
   read(position: number, bytesMax: number): Promise<{ position: number; bytes: Buffer }>;
-  /** Moves the content to `<path>.1` when it is larger; see process-log.ts for what that may lose. */
+  /** Moves the end of the content to `<path>.1` when it is larger, which has twice as much at most; see process-log.ts for what that may lose. */
   rotate(bytesMax: number): Promise<void>;
 }
 
@@ -70,26 +80,59 @@ export function createLogStream(path: string): LogStream {
     rotate: (bytesMax) =>
       exclusive(async () => {
         const now = await look();
+        // An older version, or a daemon that was away, may have left any size.
+        if (previousSize > 2 * bytesMax) previousSize = (await keepEnd(previous, previousSize, bytesMax)).bytes;
         if (now.size <= bytesMax) return;
-        const copy = `${previous}.tmp`;
-        await pipeline(createReadStream(path, { end: now.size - 1 }), createWriteStream(copy, { mode: 0o600 }));
-        let copied = now.size;
-        for (;;) {
-          const more = await readAt(path, copied, 1024 * 1024);
-          if (more.byteLength === 0) break;
-          await appendTo(copy, more);
-          copied += more.byteLength;
-          // A writer that is faster than the copy would keep us here; what it is ahead by is lost.
-          if (copied > 2 * Math.max(bytesMax, now.size)) break;
-        }
-        // In this order a crash in between leaves lines twice instead of nowhere.
-        await rename(copy, previous);
-        await truncate(path, 0);
-        base = now.base + copied;
-        previousSize = copied;
+        // A writer that is faster than the copy would keep us there: of what it is ahead by then the end alone is kept.
+        const copied = await keepEnd(path, now.size, bytesMax);
+        const last = cut(path, copied.end);
+        appendFileSync(previous, last);
+        base = now.base + copied.end + last.byteLength;
+        previousSize = copied.bytes + last.byteLength;
         lastSize = 0;
       }),
   };
+
+  /**
+   * A file as `<path>.1`: all of it, or the last `bytesMax` bytes from the beginning of a line on where it has more than twice these; with
+   * what is appended meanwhile up to twice these. In this order a crash in between leaves lines twice instead of nowhere.
+   */
+  async function keepEnd(file: string, size: number, bytesMax: number): Promise<{ end: number; bytes: number }> {
+    const begin = size > 2 * bytesMax ? await lineAfter(file, size - bytesMax) : 0;
+    const endMax = begin + 2 * bytesMax;
+    const copy = `${previous}.tmp`;
+    await pipeline(createReadStream(file, { start: begin, end: size - 1 }), createWriteStream(copy, { mode: 0o600 }));
+    let end = size;
+    while (end < endMax) {
+      const more = await readAt(file, end, Math.min(1024 * 1024, endMax - end));
+      if (more.byteLength === 0) break;
+      await appendTo(copy, more);
+      end += more.byteLength;
+    }
+    await rename(copy, previous);
+    return { end, bytes: end - begin };
+  }
+}
+
+/** Empties the file and answers its end beyond `from`, from the beginning of a line on. At once, so that next to nothing is written in between. */
+function cut(path: string, from: number): Buffer {
+  const file = openSync(path, 'r+');
+  try {
+    const size = fstatSync(file).size;
+    const begin = Math.max(from, size - LOG_CUT_BYTES_MAX);
+    const buffer = Buffer.alloc(Math.max(0, size - begin));
+    const bytes = buffer.subarray(0, readSync(file, buffer, 0, buffer.byteLength, begin));
+    ftruncateSync(file, 0);
+    return begin === from ? bytes : bytes.subarray(bytes.indexOf(0x0a) + 1);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Where the first line begins that begins there or later; there, where a line is longer than one may be. */
+async function lineAfter(path: string, offset: number): Promise<number> {
+  const newline = (await readAt(path, offset - 1, LOG_LINE_BYTES_MAX)).indexOf(0x0a);
+  return newline < 0 ? offset : offset + newline;
 }
 
 async function sizeOf(path: string): Promise<{ size: number; modifiedMs: number }> {

@@ -38,6 +38,7 @@ import { createPeerProblems } from './peer-problems.ts';
 import { createPlanFollower } from './plan-follower.ts';
 import { serveProtocols } from './protocols.ts';
 import { createReplicas, type Replicated } from './replicas.ts';
+import { createStaging } from './staging.ts';
 import { createTrust } from './trust.ts';
 import { windowNotices } from './window-facts.ts';
 import { createWorkloadCertificates } from './workload-certificates.ts';
@@ -138,6 +139,8 @@ async function compose(
     observeNode();
   }
 
+  const staging = createStaging({ clock, actors, jitter, engines, onChanged: () => observeNode() });
+
   const peerProblem = createPeerProblems({ clock, problem });
 
   const controllerReachable = (): boolean =>
@@ -156,6 +159,7 @@ async function compose(
       controllerReachable: controllerReachable(),
       mesh,
       links: links.linked(),
+      staged: staging.observed(),
       problems,
     });
   const observeNode = (): void => observer.observe(observation());
@@ -189,6 +193,7 @@ async function compose(
           delivered: createDeliveredPlans({ ...owner, mailbox, verifySigned, onIgnored: () => undefined }),
         });
   obeyed = obeyedAtStart?.plan;
+  staging.obey(obeyed?.stage ?? []);
   const bootCounter = await nextBootCounter({
     ...{ disk, peerId: mesh.peerId, nowMs: clock.now(), onRebuilt: onMended },
     expected: obeyedAtStart !== undefined,
@@ -372,6 +377,8 @@ async function compose(
     obeyed: obeyedAtStart,
     issueNumber: authority.identity().issueNumber,
     onPlan(next) {
+      // Before the plan counts as obeyed: what the node says of both belongs together.
+      staging.obey(next.plan.stage ?? []);
       obeyed = next.plan;
       const { epoch, term, generation } = obeyed;
       const count = `${obeyed.instances.length} instances`;
@@ -441,7 +448,11 @@ async function compose(
   );
   // The obeyed plan first: a box without any network runs what it should before anything else.
   if (obeyedAtStart !== undefined) instances.obey(obeyedAtStart);
-  stops.push(async () => announcer.stop());
+  staging.start();
+  stops.push(
+    () => staging.stop(),
+    async () => announcer.stop(),
+  );
   await instances.start();
   stops.push(() => instances.stop());
   await follower.start();

@@ -1,6 +1,6 @@
 // What a node says of itself in `observed/node`: pure. Called by member.ts whenever something of it changed.
 
-import type { ObservedLink, ObservedNode } from '../control/fabric.ts';
+import type { ObservedLink, ObservedNode, ObservedStage } from '../control/fabric.ts';
 import type { Hardware } from '../control/hardware.ts';
 import type { PlanVersion } from '../control/plan.ts';
 import type { Mesh } from '../mesh/mesh.ts';
@@ -32,9 +32,10 @@ export function observedNode(facts: {
   controllerReachable: boolean;
   mesh: Mesh;
   links: readonly LinkedPeer[];
+  staged: ObservedStage[];
   problems: ObservedNode['problems'];
 }): Omit<ObservedNode, '_rev'> & Record<string, unknown> {
-  const { node, software, startedAt, version, policy, controllerReachable, mesh, links, problems } = facts;
+  const { node, software, startedAt, version, policy, controllerReachable, mesh, links, staged, problems } = facts;
   return {
     _id: 'observed/node',
     node,
@@ -54,6 +55,7 @@ export function observedNode(facts: {
     controllerReachable,
     links: links.slice(0, observedLinksMax).map((peer) => observedLink(peer, mesh)),
     addresses: mesh.addresses().slice(0, controllerAddressesMax),
+    ...(staged.length > 0 && { staged }),
     problems: [...problems],
   };
 }

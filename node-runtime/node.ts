@@ -166,8 +166,8 @@ export async function startNode(ports: NodePorts, settings: NodeSettings, report
     joined,
     async status() {
       if (member !== undefined) {
-        const notices = member.notices();
         const status = await (member.controller?.status ?? member).status();
+        const notices = [...member.notices(), ...(status.notices ?? [])];
         return { ...status, ...(notices.length > 0 && { notices }) };
       }
       const problem = stored === undefined ? 'this box belongs to no fabric yet' : 'this node is starting';

@@ -7,7 +7,7 @@ import { dockerFields, volume } from '../control/docker-options.ts';
 import type { Plan } from '../control/plan.ts';
 import { memoryBytes } from '../control/quantity.ts';
 import { wasmFields, wholeModule } from '../control/wasm-options.ts';
-import { planFilesMax, planInstancesMax } from './limits.ts';
+import { planFilesMax, planInstancesMax, planStageItemsMax } from './limits.ts';
 
 const count = z.number().int().nonnegative();
 const duration = z.number().nonnegative();
@@ -95,6 +95,13 @@ const instance = z.looseObject({
   ticket: text,
 });
 
+/** Fetched ahead: an engine that cannot fetch it says so. */
+const stageItem = z.looseObject({
+  id: name,
+  askedAt: z.number(),
+  spec: z.looseObject({ engine: name, volumes: z.array(volume).optional(), deviceNeeds: deviceNeeds.optional() }),
+});
+
 const plan = z.looseObject({
   epoch: count,
   term: count,
@@ -110,6 +117,7 @@ const plan = z.looseObject({
       'a name is there twice',
     ),
   files: z.array(z.looseObject({ slot: name, sha256 })).max(planFilesMax),
+  stage: z.array(stageItem).max(planStageItemsMax).optional(),
 });
 
 /** The payload as a plan, or where it has not the form of one. */

@@ -3,7 +3,7 @@
 // called by engines.ts before anything is fetched or started. A plan cannot change it: it comes with `selvedge up`.
 
 import { describeNeed } from '../control/devices.ts';
-import type { WorkloadSpec } from '../control/plan.ts';
+import type { StageSpec } from '../control/plan.ts';
 import { spellingsOf } from './image-names.ts';
 
 export const allowances = ['privileged', 'capabilities', 'devices', 'host-paths', 'users'] as const;
@@ -35,13 +35,13 @@ function matches(pattern: string, image: string): boolean {
 }
 
 /** Where nobody was chosen, programs run as the daemon does: naming a user only takes rights away. */
-function wantsUser(spec: WorkloadSpec, { allow, processUser }: NodePolicy): string | undefined {
+function wantsUser(spec: StageSpec, { allow, processUser }: NodePolicy): string | undefined {
   if (spec.engine !== 'process' || spec.user === undefined || processUser === undefined) return undefined;
   if (spec.user === processUser || allow.includes('users')) return undefined;
   return `this node runs programs as ${processUser}, and does not allow ${spec.user}; \`selvedge up --allow users\` on it would`;
 }
 
-function wants(spec: WorkloadSpec): [Allowance, string][] {
+function wants(spec: StageSpec): [Allowance, string][] {
   const paths = (spec.volumes ?? []).flatMap(({ hostPath }) => hostPath ?? []);
   const reached: [Allowance, string][] =
     paths.length > 0
@@ -64,7 +64,7 @@ function wants(spec: WorkloadSpec): [Allowance, string][] {
 }
 
 /** Why the node does not run it, and what would change that; undefined when it does. */
-export function policyRefusal(spec: WorkloadSpec, policy: NodePolicy): string | undefined {
+export function policyRefusal(spec: StageSpec, policy: NodePolicy): string | undefined {
   const { allow, images } = policy;
   const user = wantsUser(spec, policy);
   if (user !== undefined) return user;

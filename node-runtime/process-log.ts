@@ -2,7 +2,8 @@
 // followed. Called by process-engine.ts, which calls `check` now and then. It never writes into the files.
 //
 // Rotation is copy and truncate, because the workload holds the file open: what it writes between the end of the copy
-// and the truncation (microseconds, after the copy has caught up) is lost. While no daemon runs nothing is rotated.
+// and the truncation (microseconds, after the copy has caught up) is lost, and of a flood that the copy does not catch up
+// with all but its end. While no daemon runs nothing is rotated; the next one keeps the end at once.
 
 import type { Clock } from './clock.ts';
 import type { LogLine, LogQuery } from './engine.ts';
@@ -30,8 +31,8 @@ interface Mark {
 }
 
 export interface ProcessLog {
-  /** Notes the sizes, and rotates what is too large. */
-  check(): Promise<void>;
+  /** Notes the sizes, and rotates what is too large. Resolves with what was written since the last look, in bytes. */
+  check(): Promise<number>;
   /**
    * The last lines of both streams in order of arrival as far as marks tell, then new ones. `ended` says whether the
    * workload has ended: then a last line without a newline is delivered too. Ends when the signal aborts.
@@ -54,6 +55,8 @@ export function createProcessLog({
 }: ProcessLogDependencies): ProcessLog {
   const streams: Record<StreamName, LogStream> = { stdout: createLogStream(stdout), stderr: createLogStream(stderr) };
   const marks: Mark[] = [];
+  /** What the last look saw; readers note sizes too, and rotate nothing. */
+  let checked: Mark | undefined;
 
   /**
    * How far both streams are at one time, and which was written to last: of what arrived in between, that one comes second.
@@ -143,11 +146,12 @@ export function createProcessLog({
   return {
     async check() {
       // Most logs are quiet most of the time, and this is asked of each every second.
-      const last = marks.at(-1);
       const [stdout, stderr] = [await streams.stdout.end(), await streams.stderr.end()];
-      if (last !== undefined && last.stdout === stdout.position && last.stderr === stderr.position) return;
-      await mark();
+      const before = checked;
+      if (before !== undefined && before.stdout === stdout.position && before.stderr === stderr.position) return 0;
+      checked = await mark();
       for (const stream of STREAMS) await streams[stream].rotate(bytesMax);
+      return before === undefined ? 0 : checked.stdout + checked.stderr - before.stdout - before.stderr;
     },
 
     async *read(query, ended, signal) {

@@ -14,15 +14,21 @@ import { subcommand } from './subcommand.ts';
 import { printable } from './table.ts';
 
 /** Reads the manifests and sends them; the daemon checks them all before it changes anything. Throws ManifestFileError or the client's errors. */
-export async function applyFiles(
+export function applyFiles(paths: string[], { client, host }: { client: Client; host: Host }): Promise<ApplyView> {
+  return sendManifests(paths, host, client.apply);
+}
+
+/** Reads manifests and sends them somewhere; a refusal says the line and column of each field. */
+export async function sendManifests<T>(
   paths: string[],
-  { client, host }: { client: Client; host: Host },
-): Promise<ApplyView> {
+  host: Host,
+  send: (documents: unknown[], source: string[]) => Promise<T>,
+): Promise<T> {
   // The YAML parser is loaded when it is needed: every other command starts sooner.
   const { loadManifests } = await import('./manifest-files.ts');
   const documents = await loadManifests(paths, host);
   try {
-    return await client.apply(
+    return await send(
       documents.map(({ value }) => value),
       documents.map(({ source }) => source),
     );

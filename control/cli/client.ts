@@ -8,6 +8,7 @@ import type { ContentKind, SecretChange } from '../contents.ts';
 import type { ExecBegin, ExecChannel } from '../exec-frames.ts';
 import type { RouterMode } from '../fabric.ts';
 import { createSocketChannel } from '../socket-channel.ts';
+import type { StageRequest } from '../stage.ts';
 import type {
   ApplicationView,
   AppliedView,
@@ -22,6 +23,7 @@ import type {
   PendingView,
   Problem,
   RevokedView,
+  StageView,
   StatusView,
   TokenView,
   WindowView,
@@ -67,6 +69,9 @@ export interface Client {
   applications(): Promise<ApplicationView[]>;
   application(project: string, name: string): Promise<ApplicationView>;
   deleteApplication(project: string, name: string): Promise<void>;
+  /** By manifests, or by the name of an application that is applied. */
+  stage(request: StageRequest): Promise<StageView[]>;
+  staged(project: string, name: string): Promise<StageView>;
   /** `source` says where each document came from, for refusals. */
   apply(documents: unknown[], source: string[]): Promise<ApplyView>;
   contents(kind: ContentKind): Promise<ContentView[]>;
@@ -121,6 +126,8 @@ export function createClient({ socketPath }: { socketPath: string }): Client {
     application: (project, name) => get(`/v1/applications/${segment(project)}/${segment(name)}`),
     deleteApplication: async (project, name) =>
       void (await ask({ method: 'DELETE', path: `/v1/applications/${segment(project)}/${segment(name)}` })),
+    stage: (body) => ask({ method: 'POST', path: '/v1/stage', body }),
+    staged: (project, name) => get(`/v1/stage/${segment(project)}/${segment(name)}`),
     apply: (documents, source) => ask({ method: 'POST', path: '/v1/apply', body: { documents, source } }),
     contents: (kind) => get(`/v1/${kind}s`),
     content: (kind, project, name) => get(`/v1/${kind}s/${segment(project)}/${segment(name)}`),

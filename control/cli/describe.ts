@@ -10,6 +10,7 @@ import type { Host } from './host.ts';
 import { nodeText } from './nodes.ts';
 import { projectOption } from './options.ts';
 import { age, coloured, facts, instancesTable } from './render.ts';
+import { stagedTable } from './staged-table.ts';
 import { subcommand } from './subcommand.ts';
 import { printable, table } from './table.ts';
 
@@ -31,6 +32,7 @@ export function applicationText(host: Host, application: ApplicationView): strin
     ]),
     table(host, ['MICROSERVICE', 'ENGINE', 'READY', 'PORTS'], rows),
     instancesTable(host, application.instances),
+    ...(application.staged === undefined ? [] : [`fetched ahead:\n${stagedTable(host, application.staged)}`]),
   ].join('\n\n');
 }
 

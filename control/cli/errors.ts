@@ -130,6 +130,18 @@ export class WaitedInVainError extends CliError {
   readonly id = 'waited-in-vain';
 }
 
+/** Something could not be fetched ahead. */
+export class StageFailedError extends CliError {
+  override readonly name = 'StageFailedError';
+  readonly id = 'stage-failed';
+  constructor(failed: number, all: number) {
+    super(`${failed} of ${all} could not be fetched`, {
+      action: 'The table says why; the nodes try again for a day, and `selvedge stage` asks them to do it now.',
+      retryable: true,
+    });
+  }
+}
+
 /** A daemon could not be started, or did not stop. */
 export class DaemonFailedError extends CliError {
   override readonly name = 'DaemonFailedError';

@@ -18,6 +18,7 @@ import type { Host } from './host.ts';
 import { addInstall } from './install.ts';
 import { addLogs } from './logs.ts';
 import { addNodes } from './nodes.ts';
+import { addStage } from './stage.ts';
 import { addStatus } from './status.ts';
 import { addSupportBundle } from './support-bundle.ts';
 import { addToken } from './token.ts';
@@ -71,6 +72,7 @@ export function createProgram(host: Host): Command {
     addEnroll,
     addNodes,
     addApply,
+    addStage,
     addDelete,
     addApplications,
     addConfigs,

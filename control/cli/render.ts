@@ -5,7 +5,7 @@ import { formatDuration } from './durations.ts';
 import type { Host } from './host.ts';
 import { printable, table } from './table.ts';
 
-const good = new Set(['running', 'completed', 'connected', 'ready']);
+const good = new Set(['running', 'completed', 'connected', 'ready', 'staged']);
 const bad = new Set(['failed', 'backingOff', 'unreachable', 'unplaced', 'not ready']);
 
 export function coloured(host: Host, state: string): string {

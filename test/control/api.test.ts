@@ -113,6 +113,11 @@ async function options(
     application: reader.application,
     deleteApplication,
     apply: (documents, { dryRun, source }) => apply(documents, { dryRun, ...(source !== undefined && { source }) }),
+    stage: async (request) => {
+      calls.push({ stage: request });
+      return [];
+    },
+    staged: reader.stage,
     contents: contents.list,
     content: contents.describe,
     deleteContent: contents.remove,

@@ -96,6 +96,12 @@ export const notRunHere: readonly NotRunHere[] = [
     shows: 'docker/build.sh',
   },
   {
+    command: /^selvedge stage -f shop\.yaml$/,
+    why: 'it takes a Docker Engine and a registry',
+    provedBy: 'test/e2e/stage.test.ts',
+    shows: "selvedge('stage', '-f'",
+  },
+  {
     command: /^npm run simulate -- two-nodes-join /,
     why: 'it has no boxes',
     provedBy: 'test/simulations/simulate.test.ts',

@@ -2,8 +2,10 @@
 
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { behaveModule, sha256Of, wasmMissing } from '../node-runtime/wasm-world.ts';
@@ -72,6 +74,18 @@ else
     const edge = fabric.edges[0] as FabricNode;
     const selvedge = (...words: string[]) =>
       run(process.execPath, [program, ...words.slice(0, 1), '--data', fabric.control.dataFolder, ...words.slice(1)]);
+    await step('fetched ahead: the good module is there, the others say why not, and nothing runs', async () => {
+      const file = join(fabric.control.dataFolder, 'functions.yaml');
+      await writeFile(file, manifest(url, { good: sha256Of(module), wrong: sha256Of(wrong) }));
+      const refused = await t.throwsAsync(selvedge('stage', '-f', file));
+      const { code, stdout } = refused as Error & { code: number; stdout: string };
+      t.is(code, 1);
+      t.regex(stdout, /behave +edge-1 +\S+\/good +staged/);
+      t.regex(stdout, /other +edge-1 +\S+\/wrong +failed +.*its SHA-256 is/);
+      t.regex(stdout, /none +edge-1 +\S+\/wrong +failed/);
+      t.deepEqual((await fabric.control.status()).applications, []);
+    });
+
     /** From the caller, through the mesh: each status and its answer, one a line. */
     const call = async (...paths: string[]): Promise<string[]> => {
       const script = `Promise.all(${JSON.stringify(paths)}.map(async (path) => {
@@ -95,7 +109,7 @@ else
       const env = await call('env');
       t.is(env[0], '200 COLOUR=green');
       t.false(env.some((line) => line.startsWith('SELVEDGE_')));
-      const states = edge.daemon.events.filter(({ instance }) => instance === 'default.functions.behave.0');
+      const states = edge.daemon.events.filter(({ instance }) => instance === 'default.functions.other.0');
       t.true(states.some(({ state }) => state === 'pulling'));
     });
     await step('fifty calls at a time are answered', async () => {

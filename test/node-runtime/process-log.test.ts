@@ -1,16 +1,27 @@
 // Logs of process instances: bounded, in order, and followed across a rotation.
 
-import { appendFile, mkdtemp, readFile, rm, stat, utimes } from 'node:fs/promises';
+import { appendFile, mkdtemp, readdir, readFile, rm, stat, utimes } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import type { LogLine, LogQuery } from '../../node-runtime/engine.ts';
-import { LOG_LINE_BYTES_MAX, LOG_MARKS_MAX, LOG_TAIL_BYTES_MAX } from '../../node-runtime/limits.ts';
+import {
+  LOG_BYTES_MAX,
+  LOG_CHECK_MS,
+  LOG_FLOOD_CHECK_MS,
+  LOG_LINE_BYTES_MAX,
+  LOG_MARKS_MAX,
+  LOG_TAIL_BYTES_MAX,
+} from '../../node-runtime/limits.ts';
 import { createProcessLog } from '../../node-runtime/process-log.ts';
+import { nextLookMs } from '../../node-runtime/process-logs.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
 import { launchOf } from '../conformance/engine.ts';
 import { eventually } from '../eventually.ts';
 import { createProcessWorld } from './process-world.ts';
+
+/** What a tight loop writes between two looks of a box that is busy with other tests comes on top of the files. */
+const FLOOD_BYTES_MAX = 150_000_000;
 
 async function createLog(t: { teardown(run: () => Promise<void>): void }, bytesMax = 1_000) {
   const folder = await mkdtemp(join(tmpdir(), 'selvedge-log-'));
@@ -131,4 +142,64 @@ test('a real workload’s log is bounded while a follower loses no line', async 
   const size = async (name: string) => (await stat(world.path('default.app.web.0', name))).size;
   t.true((await size('stdout.log.1')) > 0, 'it was rotated');
   await eventually(async () => (await size('stdout.log')) <= bytesMax, { what: 'a bounded file' });
+});
+
+test('the faster a log grows the sooner it is looked at again, within bounds', (t) => {
+  const [second, soon, bytesMax] = [LOG_CHECK_MS, LOG_FLOOD_CHECK_MS, 4_000_000];
+  t.is(nextLookMs(0, second, second, bytesMax), second);
+  t.is(nextLookMs(1_000_000, second, second, bytesMax), second);
+  t.is(nextLookMs(20_000_000, second, second, bytesMax), 100);
+  t.is(nextLookMs(2_000_000_000, second, second, bytesMax), soon);
+  t.is(nextLookMs(0, soon, soon, bytesMax), 2 * soon, 'it comes to rest step by step');
+});
+
+test('only the end of a file that is far too large is kept, from the beginning of a line on, and what it was before goes', async (t) => {
+  const { stdout, log, read } = await createLog(t, 100);
+  const lines = Array.from({ length: 1_000 }, (_, index) => `line ${index}\n`).join('');
+  await appendFile(stdout, lines);
+  await appendFile(`${stdout}.1`, lines);
+  const reading = read(2_000);
+  await reading;
+  await log.check();
+  t.deepEqual(
+    texts(await read(2_000)),
+    Array.from({ length: 11 }, (_, index) => `line ${989 + index}`),
+  );
+  t.true((await stat(`${stdout}.1`)).size <= 100);
+  t.is((await stat(stdout)).size, 0);
+  // Also where nothing is written any more.
+  await appendFile(stdout, 'after\n');
+  await log.check();
+  t.deepEqual(texts(await read(2)), ['line 999', 'after']);
+});
+
+/** Bytes of the instance's logs, whatever they are called. */
+async function logBytes(folder: string): Promise<number> {
+  const names = (await readdir(folder)).filter((name) => name.startsWith('std'));
+  const sizes = names.map((name) => stat(join(folder, name)).catch(() => undefined));
+  return (await Promise.all(sizes)).reduce((sum, found) => sum + (found?.size ?? 0), 0);
+}
+
+test('a workload that writes in a tight loop fills no disk, from its start and after it was quiet', async (t) => {
+  const world = await createProcessWorld();
+  t.teardown(world.close);
+  // A second of it, twice, which may end within a line; in between the log is quiet long enough for the looks to be rare.
+  const flood = 'timeout 1 yes 0123456789012345678901234567890123456789';
+  const instance = 'default.app.web.0';
+  await world.engine.launch(
+    launchOf(['/bin/sh', '-c', `${flood}; sleep 3; ${flood}; echo; echo over; exec sleep 1000`]),
+  );
+  let most = 0;
+  await eventually(
+    async () => {
+      most = Math.max(most, await logBytes(world.path(instance)));
+      const lines: string[] = [];
+      for await (const { text } of world.engine.logs(instance, { tail: 1, follow: false })) lines.push(text);
+      return lines[0] === 'over';
+    },
+    { what: 'the end of the second flood', everyMs: 5, deadlineMs: 60_000 },
+  );
+  t.log(`at most ${Math.round(most / 1_000_000)} MB`);
+  t.true(most < FLOOD_BYTES_MAX, `${most} bytes`);
+  await eventually(async () => (await logBytes(world.path(instance))) <= 3 * LOG_BYTES_MAX, { what: 'a bounded log' });
 });
