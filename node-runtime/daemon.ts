@@ -17,6 +17,7 @@ import type { Trace } from './actor-system.ts';
 import { createDockerEngine } from './docker-engine.ts';
 import type { LogQuery } from './engine.ts';
 import { createEngines } from './engines.ts';
+import { NodeStartingError } from './errors.ts';
 import { createExecRouting } from './exec-routing.ts';
 import { createFileDisk } from './file-disk.ts';
 import { closeNewFiles, closeOldFiles } from './file-modes.ts';
@@ -169,6 +170,7 @@ function apiOptions(input: {
   const instance = async (name: string) => {
     const controller = node.member()?.controller;
     if (controller !== undefined) return controller.status.instance(name);
+    if (node.member() === undefined) throw new NodeStartingError();
     const { nodes } = await node.status();
     return nodes.flatMap(({ instances }) => instances).find((one) => one.name === name);
   };
@@ -196,7 +198,7 @@ function apiOptions(input: {
   if (!input.controller) return { kind: 'worker', ...functions };
   const controller = () => {
     const found = node.member()?.controller;
-    if (found === undefined) throw new Error('the controller has not started yet');
+    if (found === undefined) throw new NodeStartingError();
     return found;
   };
   return {

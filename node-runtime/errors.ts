@@ -282,6 +282,17 @@ export class NoTerminalError extends Error {
   }
 }
 
+/** The daemon answers, and its node is not there yet: it starts, or belongs to no fabric. */
+export class NodeStartingError extends Error {
+  override readonly name = 'NodeStartingError';
+  readonly id = 'node-starting';
+  readonly retryable = true;
+  readonly action = 'Try again in a moment; `selvedge status` says when it is there, and what it waits for.';
+  constructor() {
+    super('this node is starting, or belongs to no fabric yet');
+  }
+}
+
 /** A node runs as many commands beside its workloads as it may. */
 export class ExecBusyError extends Error {
   override readonly name = 'ExecBusyError';

@@ -188,6 +188,11 @@ test('instances crash, wait for readiness, are replaced and removed, and outlive
       later.history?.some(({ at, state }) => state === 'backingOff' && seen.has(at)),
       'nor is what happened',
     );
+    // The controller may tell it before the new daemon has started so far.
+    await waitFor(
+      'its node to know it',
+      async () => (await edge.instance('looper').catch(() => undefined)) !== undefined,
+    );
     const { stdout } = await run(process.execPath, [
       ...[program, 'describe', 'instance', 'looper', '--data', edge.dataFolder],
     ]);
