@@ -30,6 +30,7 @@ import type { NodeEvent, NodePorts, NodeSettings, Report } from './node-ports.ts
 import type { NodePolicy } from './policy.ts';
 import { runProbe } from './probe.ts';
 import { createProcessEngine } from './process-engine.ts';
+import { createPulledImages } from './pulled-images.ts';
 import { createSystemBox } from './system-box.ts';
 import { createSystemClock } from './system-clock.ts';
 import { createSystemRandom } from './system-random.ts';
@@ -101,6 +102,11 @@ async function realPorts({
           folder: join(dataFolder, 'containers'),
           clock,
           dockerHost: process.env['DOCKER_HOST'],
+          images: {
+            pulled: createPulledImages({ disk, clock, onProblem }),
+            onRemoved: (message) => onEvent?.({ at: clock.now(), type: 'removed', message }),
+            onProblem,
+          },
           ...(containerRange !== undefined && { range: containerRange }),
         }),
       ],

@@ -5,6 +5,7 @@ import { access } from 'node:fs/promises';
 import type { Duplex, Readable } from 'node:stream';
 import type Dockerode from 'dockerode';
 import type { Clock } from './clock.ts';
+import { createDockerImages, type DockerImages } from './docker-image-api.ts';
 import { DockerRefusedError, DockerUnavailableError } from './errors.ts';
 import { jsonLines } from './json-lines.ts';
 import { DOCKER_ANSWER_MS, DOCKER_PING_MS, DOCKER_PULL_MS } from './limits.ts';
@@ -42,7 +43,7 @@ export interface PullStep {
 }
 
 /** Rejects with DockerUnavailableError when the engine does not answer, and DockerRefusedError when it says no. */
-export interface DockerClient {
+export interface DockerClient extends DockerImages {
   /** A sign of life, soon or not at all. */
   ping(): Promise<void>;
   /** Which limits this engine's kernel holds for containers. */
@@ -151,6 +152,7 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
 
   await ping();
   return {
+    ...createDockerImages(docker, ask, unless),
     ping,
     async limits() {
       const info = (await ask('describe itself', docker.info())) as Partial<Record<string, boolean>>;

@@ -25,6 +25,7 @@ import { createDockerWaits } from './docker-waits.ts';
 import { createDockerWatch, type DockerWatch } from './docker-watch.ts';
 import type { Engine, EngineInstance, EngineOwner, Launch } from './engine.ts';
 import { DockerUnavailableError, EngineStoppedError, InstanceRunningError, InstanceUnknownError } from './errors.ts';
+import { createImageCollector, type ImageCollectorDependencies } from './image-collector.ts';
 import { createKeyedQueue } from './keyed-queue.ts';
 import { checkCommand, checkFiles, checkLaunch, isInstanceName } from './launch-check.ts';
 import { createNameForwarder } from './name-forwarder.ts';
@@ -38,6 +39,8 @@ export interface DockerEngineDependencies {
   dockerHost?: string | undefined;
   /** CIDR of which this node takes a part for containers and the services that they call. */
   range?: string;
+  /** Which images this node pulled, so that they can go again; without it they stay. */
+  images?: Omit<ImageCollectorDependencies, 'clock' | 'docker'> | undefined;
 }
 
 interface Started {
@@ -94,6 +97,10 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     ...{ clock, owner, docker: connected, bridge, containers, waits, tellNames },
   });
 
+  const collector =
+    dependencies.images &&
+    createImageCollector({ clock, docker: () => started?.watch.client(), ...dependencies.images });
+
   /** What the container asks is answered from now on; one that calls nothing does without where nobody can listen. */
   async function tellNames(instance: string, hosts: Launch['hosts']): Promise<void> {
     const { gateway, of } = await bridge();
@@ -143,17 +150,20 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
         onEvent: ({ Actor }) => waits.wake(Actor?.Attributes?.[labelsOf.instance]),
         onChange() {
           waits.wake();
+          collector?.soon();
           for (const listener of listeners) listener();
         },
       });
       started = { owner, watch, stopping: new AbortController() };
       await watch.start();
+      collector?.start();
     },
 
     async stop() {
       const ending = started;
       started = undefined;
       ending?.stopping.abort(new EngineStoppedError());
+      collector?.stop();
       await nameServer.close();
       if (ending !== undefined) await leaveNothing(ending).catch(() => undefined);
       await ending?.watch.stop();
@@ -183,7 +193,15 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     async stage(spec, onProgress, signal) {
       if (spec.engine !== 'docker') return;
       const either = AbortSignal.any([signal, running().stopping.signal]);
-      await pullWhereMissing({ docker: connected(), clock }, spec, onProgress, either);
+      const { pulled } = dependencies.images ?? {};
+      // A pull that came to an end, by a full disk too, may leave too little room.
+      await pullWhereMissing({ docker: connected(), clock, pulled }, spec, onProgress, either).finally(() =>
+        collector?.soon(),
+      );
+    },
+
+    want(specs) {
+      collector?.want(specs.flatMap((spec) => (spec.engine === 'docker' ? [spec.image] : [])));
     },
 
     async launch(launch) {

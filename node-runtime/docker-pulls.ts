@@ -6,10 +6,11 @@ import type { Clock, TimerId } from './clock.ts';
 import type { DockerClient, PullStep } from './docker-client.ts';
 import { DockerRefusedError } from './errors.ts';
 import { DOCKER_PULL_LAYERS_MAX, DOCKER_PULL_TELL_MS } from './limits.ts';
+import type { PulledImages } from './pulled-images.ts';
 
 /** Rejects with DockerRefusedError, DockerUnavailableError, or the signal's reason. */
 export async function pullWhereMissing(
-  { docker, clock }: { docker: DockerClient; clock: Clock },
+  { docker, clock, pulled }: { docker: DockerClient; clock: Clock; pulled?: PulledImages | undefined },
   { image: reference, platform, pullPolicy = 'ifNotPresent' }: Pick<DockerSpec, 'image' | 'platform' | 'pullPolicy'>,
   onProgress: (progress: string) => void,
   signal: AbortSignal,
@@ -19,6 +20,25 @@ export async function pullWhereMissing(
   if (pullPolicy === 'never')
     throw new DockerRefusedError(`run ${reference}`, 'it is not on this node, and its pullPolicy is never');
   signal.throwIfAborted();
+  const before = pulled && new Set((await docker.images()).map(({ id }) => id));
+  await pulled?.begin(reference);
+  let arrived: string | undefined;
+  try {
+    await pull({ docker, clock }, { reference, platform }, onProgress, signal);
+    arrived = await docker.image(reference, platform);
+  } finally {
+    await pulled?.end(reference, arrived === undefined || before?.has(arrived) ? undefined : arrived);
+  }
+  if (arrived === undefined) throw new DockerRefusedError(`pull ${reference}`, 'it is not there afterwards');
+}
+
+/** Pulls, and tells how far it is. */
+async function pull(
+  { docker, clock }: { docker: DockerClient; clock: Clock },
+  { reference, platform }: { reference: string; platform: string | undefined },
+  onProgress: (progress: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
   const meter = createPullMeter(reference);
   let told: string | undefined;
   let timer: TimerId | undefined;
@@ -39,8 +59,6 @@ export async function pullWhereMissing(
   } finally {
     clock.clearTimeout(timer);
   }
-  if ((await docker.image(reference, platform)) === undefined)
-    throw new DockerRefusedError(`pull ${reference}`, 'it is not there afterwards');
 }
 
 /** Adds up what Docker says of the layers. Sizes are known once a layer is being downloaded. */

@@ -119,6 +119,11 @@ export interface Engine {
    * missing; ends and rejects when the signal aborts.
    */
   stage(spec: WorkloadSpec, onProgress: (progress: string) => void, signal: AbortSignal): Promise<void>;
+  /**
+   * All that the plan wants. What was fetched for anything else may be removed from now on, when nothing has used it for long or room is
+   * needed; before it is called, nothing is.
+   */
+  want?(specs: readonly WorkloadSpec[]): void;
   /** Starts what was staged; resolves when the process exists. An ended one of the same name is replaced; a running one is an error. */
   launch(launch: Launch): Promise<EngineInstance>;
   /** Resolves when the instance has ended (at once when it has already). Rejects when there is none or the signal aborts. */

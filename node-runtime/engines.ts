@@ -14,7 +14,7 @@ export interface EngineState {
   unavailable: string | undefined;
 }
 
-export interface Engines extends Omit<Engine, 'name' | 'unavailable' | 'subscribe' | 'network' | 'list'> {
+export interface Engines extends Omit<Engine, 'name' | 'unavailable' | 'subscribe' | 'network' | 'list' | 'want'> {
   /** What workloads may have of this box; `stage` and `launch` reject with PolicyRefusedError for what they may not. */
   readonly policy: NodePolicy;
   /** Names of those that can be used now. */
@@ -28,6 +28,7 @@ export interface Engines extends Omit<Engine, 'name' | 'unavailable' | 'subscrib
   list(engine?: string): Promise<EngineInstance[]>;
   /** An instance that was removed, whose last lines `logs` still reads; by its name or a part of it. */
   gone(name: string): Promise<GoneInstance | undefined>;
+  want(specs: readonly WorkloadSpec[]): void;
   /** Ends and forgets what one engine has of an instance that another one runs by now, or that nobody wants. */
   clear(engine: string, instance: string, timeoutMs: number): Promise<void>;
 }
@@ -111,6 +112,9 @@ export function createEngines(
     async stage(spec, onProgress, signal) {
       heed(spec);
       await named(spec.engine).stage(spec, onProgress, signal);
+    },
+    want(specs) {
+      for (const engine of engines) engine.want?.(specs);
     },
     async launch(launch) {
       heed(launch.spec);

@@ -273,6 +273,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     },
     obey(next) {
       obeyed = next;
+      engines.want(next.plan.instances.map(({ spec }) => spec));
       reconcile();
     },
     recheck,

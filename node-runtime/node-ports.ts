@@ -89,6 +89,7 @@ export type NodeEventType =
   | 'exec'
   | 'problem'
   | 'mended'
+  | 'removed'
   | 'stopping'
   | 'stopped';
 
