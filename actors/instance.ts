@@ -41,6 +41,8 @@ export interface InstanceContext {
   ready: boolean;
   /** Why it is restarted although it runs: what a probe found. */
   illness: string | undefined;
+  /** Why it may not go on: what it was given is gone. */
+  withdrawn: string | undefined;
   /** Of this run, by probe: what it was found to be last, and since when. */
   probes: Partial<Record<ProbeKind, { judgement: Judgement; reason: string; since: number }>>;
   reason: string;
@@ -60,6 +62,8 @@ export type InstanceEvent =
   /** What it waits for is there: certificate cover, dependencies ready. */
   | { type: 'ADMITTED' }
   | { type: 'HELD'; reason: string }
+  /** What it was given is no longer there: it ends, and waits for it. No failure of its own. */
+  | { type: 'WITHDRAWN'; reason: string }
   /** How far the engine is with fetching what it needs. */
   | { type: 'PROGRESS'; progress: string }
   /** The engine has it after all: it could not say so before. */
@@ -78,10 +82,20 @@ function describeExit({ exit, planned }: InstanceContext): string {
 /** Nothing helps but another spec, or another daemon with another policy. */
 const isHopeless = (error: unknown): boolean => (error as { needsChange?: unknown } | undefined)?.needsChange === true;
 
-function whyStopping({ deleted, illness }: InstanceContext): string {
+/** What the engine fetches before it can start one. */
+function fetchedOf({ planned: { spec } }: InstanceContext): 'image' | 'module' | undefined {
+  if (spec.engine === 'process') return undefined;
+  return spec.engine === 'docker' ? 'image' : 'module';
+}
+
+function whyStopping({ deleted, illness, withdrawn }: InstanceContext): string {
   if (deleted) return 'being removed';
+  if (withdrawn !== undefined) return `being stopped: ${withdrawn}`;
   return illness === undefined ? 'being replaced' : `being restarted: ${illness}`;
 }
+
+/** The next start waits for what it lacks. */
+const withdrawal = { target: '#instance.stopping', actions: 'withdraw' } as const;
 
 export const instanceMachine = setup({
   types: {
@@ -90,7 +104,7 @@ export const instanceMachine = setup({
     events: {} as InstanceEvent,
   },
   actors: {
-    /** Fetches the image, where it is not there; tells `PROGRESS`. Cancelling ends it; what was fetched stays. */
+    /** Fetches the image or module, where it is not there; tells `PROGRESS`. Cancelling ends it; what was fetched stays. */
     stage: effect<void, PlannedInstance>('stage'),
     /** Certificate, service addresses, files. May run again after a failure; cancelling leaves nothing that counts. */
     prepare: effect<Launch, PlannedInstance>('prepare'),
@@ -121,7 +135,7 @@ export const instanceMachine = setup({
       context.found.specHash === context.planned.specHash,
     foundOutdated: ({ context }) => context.found !== undefined && context.found.specHash !== context.planned.specHash,
     foundEnded: ({ context }) => context.found?.exit !== undefined,
-    hasImage: ({ context }) => 'image' in context.planned.spec,
+    needsFetching: ({ context }) => fetchedOf(context) !== undefined,
     has: ({ context }, kind: ProbeKind) => context.planned.spec[kind] !== undefined,
     found: ({ event }, { kind, judgement }: { kind: ProbeKind; judgement: Judgement }) =>
       event.type === 'PROBED' && event.kind === kind && event.judgement === judgement,
@@ -163,6 +177,7 @@ export const instanceMachine = setup({
       event.type === 'FOUND' ? { found: event.found, pid: event.found.pid, exit: event.found.exit } : {},
     ),
     markDeleted: assign({ deleted: true }),
+    withdraw: assign({ withdrawn: ({ event }) => (event.type === 'WITHDRAWN' ? event.reason : undefined) }),
     gone: assign({ pid: undefined, found: undefined, launch: undefined }),
     recover: assign({ illness: undefined }),
     countFailure: assign(({ context }) => {
@@ -188,6 +203,7 @@ export const instanceMachine = setup({
     restarts: input.before?.restarts ?? 0,
     ready: false,
     illness: undefined,
+    withdrawn: undefined,
     probes: {},
     reason: '',
     since: input.now(),
@@ -213,15 +229,19 @@ export const instanceMachine = setup({
       ],
     },
     waiting: {
-      entry: ['since', assign({ reason: 'waiting for its certificate and for what it depends on' })],
+      entry: [
+        'since',
+        assign({ reason: 'waiting for its certificate and for what it depends on', withdrawn: undefined }),
+      ],
       on: {
         HELD: { actions: assign({ reason: ({ event }) => event.reason }) },
-        ADMITTED: [{ guard: 'hasImage', target: 'staging' }, { target: 'creating' }],
+        ADMITTED: [{ guard: 'needsFetching', target: 'staging' }, { target: 'creating' }],
         FOUND: { target: 'finding', actions: 'takeFound' },
       },
     },
     adopting: {
       entry: 'since',
+      on: { WITHDRAWN: withdrawal },
       invoke: {
         src: 'adopt',
         input: ({ context }) => ({ planned: context.planned, found: context.found as EngineInstance }),
@@ -230,10 +250,14 @@ export const instanceMachine = setup({
         onError: { target: 'adoptingLater', actions: assign({ reason: ({ event }) => messageOf(event.error) }) },
       },
     },
-    adoptingLater: { after: { 1000: 'adopting' } },
+    adoptingLater: { on: { WITHDRAWN: withdrawal }, after: { 1000: 'adopting' } },
     staging: {
-      entry: ['since', assign({ reason: 'looking for its image', nextTryAt: undefined })],
+      entry: [
+        'since',
+        assign({ reason: ({ context }) => `looking for its ${fetchedOf(context)}`, nextTryAt: undefined }),
+      ],
       initial: 'looking',
+      on: { WITHDRAWN: 'waiting' },
       invoke: {
         src: 'stage',
         input: ({ context }) => context.planned,
@@ -247,7 +271,9 @@ export const instanceMachine = setup({
           {
             target: 'backingOff',
             actions: [
-              assign({ reason: ({ event }) => `its image is not there: ${messageOf(event.error)}` }),
+              assign({
+                reason: ({ context, event }) => `its ${fetchedOf(context)} is not there: ${messageOf(event.error)}`,
+              }),
               'countFailure',
             ],
           },
@@ -260,6 +286,7 @@ export const instanceMachine = setup({
     },
     creating: {
       entry: ['since', 'clearReason', assign({ nextTryAt: undefined })],
+      on: { WITHDRAWN: withdrawal },
       invoke: {
         src: 'prepare',
         input: ({ context }) => context.planned,
@@ -282,6 +309,7 @@ export const instanceMachine = setup({
     },
     starting: {
       entry: 'since',
+      on: { WITHDRAWN: withdrawal },
       invoke: {
         src: 'launch',
         input: ({ context }) => context.launch as Launch,
@@ -309,6 +337,7 @@ export const instanceMachine = setup({
       entry: ['since', 'clearReason', assign({ probes: {} })],
       exit: assign({ ready: false }),
       initial: 'judging',
+      on: { WITHDRAWN: withdrawal },
       invoke: {
         src: 'watchExit',
         input: ({ context }) => ({ instance: context.planned.name }),
@@ -442,6 +471,8 @@ export const instanceMachine = setup({
         DELETE: { target: 'stopping', actions: 'markDeleted' },
         // One that ended is what it backs off from.
         FOUND: { guard: ({ event }) => event.found.exit === undefined, target: 'finding', actions: 'takeFound' },
+        // It ended for want of what is gone, before anybody had noticed.
+        WITHDRAWN: { target: 'waiting', actions: 'forgiveFailures' },
         // A changed spec deserves a try at once.
         UPDATE: [{ guard: 'changed', target: 'waiting', actions: ['take', 'forgiveFailures'] }, { actions: 'take' }],
       },

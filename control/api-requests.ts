@@ -6,10 +6,12 @@ import { RequestRefusedError } from './errors.ts';
 import type { RouterMode } from './fabric.ts';
 import {
   eventPageMax,
+  labelsMax,
   logGrepCharactersMax,
   logTailMax,
   manifestDocumentsMax,
   revocationReasonCharactersMax,
+  secretKeysMax,
   tokenTtlMsMax,
   tokenTtlMsMin,
   tokenUsesMax,
@@ -61,6 +63,13 @@ export const revokeSchema = z
   })
   .describe('{reason}');
 
+export const labelSchema = z
+  .strictObject({
+    set: z.record(z.string(), z.string()).default({}).describe('an object of strings'),
+    remove: z.array(z.string()).max(labelsMax).default([]).describe('a list of keys'),
+  })
+  .describe('{set, remove}');
+
 export const windowSchema = z
   .strictObject({
     forMs: whole(windowMsMin, windowMsMax).default(600_000),
@@ -70,6 +79,17 @@ export const windowSchema = z
     router,
   })
   .describe('{forMs, cidrs, max, labels, router}');
+
+/** What may be said of a key and a value is in manifest-schema.ts. */
+export const secretChangeSchema = z
+  .strictObject({
+    set: z
+      .record(z.string(), z.string().describe('base64 with padding (RFC 4648, section 4)'))
+      .default({})
+      .describe('an object: key to base64'),
+    remove: z.array(z.string()).max(secretKeysMax).default([]).describe('a list of keys'),
+  })
+  .describe('{set: {…}, remove: […]}');
 
 export type ApproveRequest = z.infer<typeof approveSchema>;
 export type WindowRequest = z.infer<typeof windowSchema>;

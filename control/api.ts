@@ -3,12 +3,14 @@
 
 import { type Context, Hono } from 'hono';
 import type { LogLine, LogQuery } from '../node-runtime/engine.ts';
+import { addContentRoutes, type ContentFunctions } from './api-contents.ts';
 import {
   type ApproveRequest,
   applySchema,
   approveSchema,
   denySchema,
   downSchema,
+  labelSchema,
   readBody,
   readFlag,
   readLimit,
@@ -29,6 +31,7 @@ import {
 } from './errors.ts';
 import { logFollowersMax, requestBytesMax } from './limits.ts';
 import { logStream } from './log-stream.ts';
+import type { LabelChange } from './node-labels.ts';
 import { internalProblem, makeProblem, problemOf, problemType } from './problems.ts';
 import type {
   ApplicationView,
@@ -37,6 +40,7 @@ import type {
   EventView,
   GoneInstanceView,
   InstanceView,
+  LabelledView,
   NodeView,
   PendingView,
   Problem,
@@ -66,9 +70,11 @@ export interface NodeFunctions {
 }
 
 /** What only a controller answers. */
-export interface FabricFunctions {
+export interface FabricFunctions extends ContentFunctions {
   nodes(): Promise<NodeView[]>;
   nodeNamed(name: string): Promise<NodeView | undefined>;
+  /** Gives a node labels and takes some away. */
+  labelNode(name: string, change: LabelChange): Promise<LabelledView>;
   /** Takes a node out of the fabric for good; again: nothing more happens. */
   revokeNode(name: string, reason: string): Promise<RevokedView>;
   /** The same, and forgets its record. */
@@ -135,6 +141,8 @@ const fabricPaths = [
   '/v1/nodes',
   '/v1/applications',
   '/v1/apply',
+  '/v1/configs',
+  '/v1/secrets',
   '/v1/tokens',
   '/v1/pending',
   '/v1/window',
@@ -197,6 +205,10 @@ function addFabricRoutes(app: Hono, options: FabricFunctions): void {
     const name = context.req.param('name');
     return context.json(found(await options.nodeNamed(name), 'node', name, actions.node));
   });
+  app.post('/v1/nodes/:name/labels', async (context) => {
+    const change = readBody(labelSchema, await readJson(context));
+    return context.json(await options.labelNode(context.req.param('name'), change));
+  });
   app.post('/v1/nodes/:name/revoke', async (context) => {
     const { reason } = readBody(revokeSchema, await readJson(context));
     return context.json(await options.revokeNode(context.req.param('name'), reason));
@@ -217,6 +229,7 @@ function addFabricRoutes(app: Hono, options: FabricFunctions): void {
     await options.deleteApplication(project, name);
     return context.json({ deleted: { project, name } });
   });
+  addContentRoutes(app, options, readJson);
   app.post('/v1/apply', async (context) => {
     const query = context.req.query();
     refuseUnknownQueries(query, ['dryRun']);

@@ -2,26 +2,29 @@
 // place work or write a mailbox (the planner sees the documents change).
 
 import type { Clock } from '../node-runtime/clock.ts';
+import type { Random } from '../node-runtime/random.ts';
+import { referenceIssues } from './apply-references.ts';
 import { canonicalJson } from './canonical-json.ts';
-import { listRecords } from './documents.ts';
 import { ApplyInterruptedError, NotFoundError } from './errors.ts';
-import type { ApplicationRecord, ConfigRecord } from './fabric.ts';
+import type { ApplicationRecord, ConfigRecord, SecretRecord } from './fabric.ts';
 import type { Ledger } from './ledger.ts';
-import { nodesShownMax } from './limits.ts';
+import { secretSaltBytes } from './limits.ts';
 import {
   type ManifestApplication,
   type ManifestConfig,
-  type ManifestIssue,
+  type ManifestSecret,
   refuseIssues,
   validateManifests,
 } from './manifest.ts';
+import { holdsValue, saltContent } from './salted-content.ts';
 import type { Database, StoredDocument } from './store.ts';
-import { didYouMean } from './suggestion.ts';
 import type { AppliedView, ApplyView } from './views.ts';
 
 export interface Apply {
   /** Parsed YAML or JSON documents. Throws ManifestError, and then nothing was changed. With `dryRun` nothing is written either way. */
   apply(documents: readonly unknown[], options?: { dryRun?: boolean; source?: readonly string[] }): Promise<ApplyView>;
+  /** The same for who has its turn already. */
+  applyNow: Apply['apply'];
   /** Throws NotFoundError. */
   deleteApplication(project: string, name: string): Promise<void>;
 }
@@ -31,16 +34,31 @@ interface Wanted {
   kind: AppliedView['kind'];
   project: string;
   name: string;
-  /** What makes it another generation. */
-  content: Record<string, unknown>;
+  /** What makes it another generation; given what is there. */
+  content(current: StoredDocument | undefined): Record<string, unknown>;
 }
 
 function wantedConfig({ project, name, files }: ManifestConfig): Wanted {
-  return { id: `config/${project}/${name}`, kind: 'Config', project, name, content: { files } };
+  return { id: `config/${project}/${name}`, kind: 'Config', project, name, content: () => ({ files }) };
 }
 
 function wantedApplication({ project, name, microservices }: ManifestApplication): Wanted {
-  return { id: `application/${project}/${name}`, kind: 'Application', project, name, content: { microservices } };
+  const content = (): Record<string, unknown> => ({ microservices });
+  return { id: `application/${project}/${name}`, kind: 'Application', project, name, content };
+}
+
+/** A value that stays keeps its salt, and with it its hash. */
+function wantedSecret({ project, name, data }: ManifestSecret, random: Pick<Random, 'bytes'>): Wanted {
+  const content = (current: StoredDocument | undefined): Record<string, unknown> => {
+    const held = ((current as SecretRecord | undefined)?.data ?? {}) as Record<string, string | undefined>;
+    const salted = Object.entries(data).map(([key, base64]) => {
+      const [value, before] = [Buffer.from(base64, 'base64'), held[key]];
+      const same = before !== undefined && holdsValue(before, value);
+      return [key, same ? before : saltContent(value, random.bytes(secretSaltBytes))];
+    });
+    return { data: Object.fromEntries(salted) };
+  };
+  return { id: `secret/${project}/${name}`, kind: 'Secret', project, name, content };
 }
 
 /** The document to write, or undefined when what is there says the same. */
@@ -49,8 +67,9 @@ function nextDocument(
   current: StoredDocument | undefined,
   at: number,
 ): { view: AppliedView; document?: StoredDocument } {
-  const { kind, project, name, content, id } = wanted;
-  const now = (current as ApplicationRecord | ConfigRecord | undefined)?.generation ?? 0;
+  const { kind, project, name, id } = wanted;
+  const content = wanted.content(current);
+  const now = (current as ApplicationRecord | ConfigRecord | SecretRecord | undefined)?.generation ?? 0;
   const fields = Object.keys(content);
   const same =
     current !== undefined && fields.every((field) => canonicalJson(current[field]) === canonicalJson(content[field]));
@@ -69,92 +88,36 @@ function nextDocument(
   return { view: { kind, project, name, generation, change }, document };
 }
 
-export function createApply({
-  fabric,
-  clock,
-  ledger,
-  durability = async () => 'local',
-}: {
-  fabric: Database;
-  clock: Clock;
-  ledger: Ledger;
-  /** Asked after the write; `local` while there is one controller. */
-  durability?: () => Promise<ApplyView['durability']>;
-}): Apply {
+/** One at a time, so that what was checked is still so when it is written. */
+export type Serialized = <T>(work: () => Promise<T>) => Promise<T>;
+
+export function createTurns(): Serialized {
   let tail: Promise<unknown> = Promise.resolve();
-  /** One at a time, so that what was checked is still so when it is written. */
-  const serialized = <T>(work: () => Promise<T>): Promise<T> => {
+  return (work) => {
     const done = tail.then(work);
     tail = done.catch(() => undefined);
     return done;
   };
+}
 
-  /** A misspelt name would wait for ever: a node must be known before work is pinned to it. */
-  const nodeIssues = async (
-    applications: readonly ManifestApplication[],
-    source: readonly string[] | undefined,
-  ): Promise<ManifestIssue[]> => {
-    const pins = applications.flatMap(({ document, microservices }) =>
-      microservices.flatMap(({ placement }, index) =>
-        placement.node === undefined ? [] : [{ document, index, node: placement.node }],
-      ),
-    );
-    if (pins.length === 0) return [];
-    const nodes = (await listRecords(fabric, 'node')).map(({ name }) => name).sort();
-    const shown = nodes.slice(0, nodesShownMax).join(', ') + (nodes.length > nodesShownMax ? ', …' : '');
-    return pins
-      .filter(({ node }) => !nodes.includes(node))
-      .map(({ document, index, node }) => {
-        const [guess, from] = [didYouMean(node, nodes), source?.[document]];
-        return {
-          document,
-          ...(from !== undefined && { source: from }),
-          path: `spec.microservices[${index}].placement.node`,
-          reason: `there is no node ${JSON.stringify(node)} in this fabric`,
-          accepted: nodes.length === 0 ? 'the name of a node' : `the name of a node: ${shown}`,
-          ...(guess !== undefined && { didYouMean: guess }),
-        };
-      });
-  };
-
-  const checkReferences = async (
-    applications: readonly ManifestApplication[],
-    configs: readonly ManifestConfig[],
-    source: readonly string[] | undefined,
-  ): Promise<void> => {
-    const issues = await nodeIssues(applications, source);
-    const needed = applications.some(({ microservices }) =>
-      microservices.some((microservice) => microservice.configs.length > 0),
-    );
-    if (!needed) return refuseIssues(issues);
-    const inBatch = configs.map(({ project, name }) => `${project}/${name}`);
-    const known = new Set([
-      ...inBatch,
-      ...(await listRecords(fabric, 'config')).map(({ project, name }) => `${project}/${name}`),
-    ]);
-    for (const { document, project, microservices } of applications) {
-      for (const [index, microservice] of microservices.entries()) {
-        for (const [place, config] of microservice.configs.entries()) {
-          if (known.has(`${project}/${config}`)) continue;
-          const names = [...known]
-            .filter((key) => key.startsWith(`${project}/`))
-            .map((key) => key.slice(project.length + 1));
-          const guess = didYouMean(config, names);
-          const from = source?.[document];
-          issues.push({
-            document,
-            ...(from !== undefined && { source: from }),
-            path: `spec.microservices[${index}].configs[${place}]`,
-            reason: `there is no Config ${JSON.stringify(config)} in project ${project}`,
-            accepted: 'a Config that is in the fabric or in the same apply',
-            ...(guess !== undefined && { didYouMean: guess }),
-          });
-        }
-      }
-    }
-    refuseIssues(issues);
-  };
-
+export function createApply({
+  fabric,
+  clock,
+  random,
+  ledger,
+  serialized = createTurns(),
+  durability = async () => 'local',
+}: {
+  fabric: Database;
+  clock: Clock;
+  /** Salts of secrets. */
+  random: Pick<Random, 'bytes'>;
+  ledger: Ledger;
+  /** Shared by everybody who writes what operators declare. */
+  serialized?: Serialized;
+  /** Asked after the write; `local` while there is one controller. */
+  durability?: () => Promise<ApplyView['durability']>;
+}): Apply {
   const writeOne = async (wanted: Wanted): Promise<AppliedView> => {
     let view: AppliedView | undefined;
     await fabric.update(wanted.id, (current) => {
@@ -170,7 +133,7 @@ export function createApply({
     await Promise.all(
       changed.map(({ kind, project, name, change, generation }) =>
         ledger.append({
-          type: kind === 'Application' ? 'application-applied' : 'config-applied',
+          type: `${kind.toLowerCase()}-applied`,
           subject: `${project}/${name}`,
           message: `${change}, generation ${generation}`,
         }),
@@ -178,33 +141,37 @@ export function createApply({
     );
   };
 
+  const applyNow: Apply['apply'] = async (documents, { dryRun = false, source } = {}) => {
+    const manifests = validateManifests(documents, source === undefined ? {} : { source });
+    const { applications, configs, secrets } = manifests;
+    refuseIssues(await referenceIssues(fabric, manifests, source));
+    // Contents first: an application that is seen has what it names.
+    const wanted = [
+      ...configs.map(wantedConfig),
+      ...secrets.map((secret) => wantedSecret(secret, random)),
+      ...applications.map(wantedApplication),
+    ];
+    const applied: AppliedView[] = [];
+    try {
+      for (const item of wanted) {
+        applied.push(dryRun ? nextDocument(item, await fabric.get(item.id), clock.now()).view : await writeOne(item));
+      }
+      if (!dryRun) await record(applied);
+    } catch (error) {
+      const stored = applied.filter(({ change }) => change !== 'unchanged');
+      if (dryRun || stored.length === 0) throw error;
+      throw new ApplyInterruptedError(
+        stored.map(({ kind, project, name }) => `${kind} ${project}/${name}`),
+        wanted.length - applied.length,
+        error,
+      );
+    }
+    return { applied, durability: dryRun ? 'local' : await durability() };
+  };
+
   return {
-    async apply(documents, { dryRun = false, source } = {}) {
-      const { applications, configs } = validateManifests(documents, source === undefined ? {} : { source });
-      return serialized(async () => {
-        await checkReferences(applications, configs, source);
-        // Configs first: an application that is seen has what it names.
-        const wanted = [...configs.map(wantedConfig), ...applications.map(wantedApplication)];
-        const applied: AppliedView[] = [];
-        try {
-          for (const item of wanted) {
-            applied.push(
-              dryRun ? nextDocument(item, await fabric.get(item.id), clock.now()).view : await writeOne(item),
-            );
-          }
-          if (!dryRun) await record(applied);
-        } catch (error) {
-          const stored = applied.filter(({ change }) => change !== 'unchanged');
-          if (dryRun || stored.length === 0) throw error;
-          throw new ApplyInterruptedError(
-            stored.map(({ kind, project, name }) => `${kind} ${project}/${name}`),
-            wanted.length - applied.length,
-            error,
-          );
-        }
-        return { applied, durability: dryRun ? 'local' : await durability() };
-      });
-    },
+    applyNow,
+    apply: (documents, options) => serialized(() => applyNow(documents, options)),
     deleteApplication(project, name) {
       return serialized(async () => {
         const id = `application/${project}/${name}`;

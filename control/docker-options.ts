@@ -3,9 +3,10 @@
 
 import { isIP } from 'node:net';
 import { z } from 'zod';
-import { capabilitiesMax, containerLabelsMax, devicesMax, extraHostsMax } from './limits.ts';
+import { capabilitiesMax, containerLabelsMax, devicesMax, extraHostsMax, gpusMax, logFilesMax } from './limits.ts';
 import { dnsLabelForm, dnsLabelPattern } from './names.ts';
 import type { DockerOptions } from './plan.ts';
+import { logFileBytes, logFileForm } from './quantity.ts';
 
 const capability = z
   .string()
@@ -35,6 +36,9 @@ const ulimitPattern =
 const ulimitForm = 'nofile, nproc, memlock, core or another limit of setrlimit(2), without RLIMIT_';
 const ulimit = z.int().min(0).describe('a whole number from 0 on');
 
+/** An index, a UUID, or one of a part of a processor, as NVIDIA names them. */
+const gpuPattern = /^[A-Za-z0-9][A-Za-z0-9:/_-]{0,127}$/;
+
 export const dockerFields = {
   user: z
     .string()
@@ -58,6 +62,21 @@ export const dockerFields = {
     )
     .max(devicesMax)
     .describe('a list of devices: [/dev/ttyUSB0]')
+    .optional(),
+  gpus: z
+    .union([z.literal('all'), z.int().min(1).max(gpusMax), z.array(z.string().regex(gpuPattern)).min(1).max(gpusMax)])
+    .describe(`all, how many (1 to ${gpusMax}), or a list of ids: [GPU-3a23c669]`)
+    .optional(),
+  logging: z
+    .strictObject({
+      maxSize: z
+        .string()
+        .refine((text) => logFileBytes(text) !== undefined)
+        .describe(logFileForm)
+        .optional(),
+      maxFiles: z.int().min(1).max(logFilesMax).describe(`a whole number from 1 to ${logFilesMax}`).optional(),
+    })
+    .describe('{maxSize: 10Mi, maxFiles: 3}, each as wanted')
     .optional(),
   pullPolicy: z.enum(['ifNotPresent', 'always', 'never']).describe("'ifNotPresent', 'always' or 'never'").optional(),
   platform: z

@@ -2,12 +2,15 @@
 // reason and never an exception in the middle of planning. Called by the planner and the views; it must never write.
 
 import { z } from 'zod';
+import { deviceNeeds } from './devices.ts';
 import { dockerFields, volume } from './docker-options.ts';
-import type { ApplicationRecord, ConfigRecord, NodeRecord, PlacementRecord } from './fabric.ts';
+import type { ApplicationRecord, ConfigRecord, NodeRecord, PlacementRecord, SecretRecord } from './fabric.ts';
 import { microservicesMax, replicasMax } from './limits.ts';
-import { dnsLabelPattern, isConfigPath } from './names.ts';
+import { dnsLabelPattern, isConfigPath, isSecretKey } from './names.ts';
 import { memoryBytes } from './quantity.ts';
+import { isSalted } from './salted-content.ts';
 import type { Database, StoredDocument } from './store.ts';
+import { wasmFields, wholeModule } from './wasm-options.ts';
 
 const label = z.string().regex(dnsLabelPattern);
 const count = z.int().min(0);
@@ -21,6 +24,14 @@ const node = z.looseObject({
   labels: texts,
   engines: z.array(z.string()),
   unavailableEngines: texts.optional(),
+  placementHardware: z
+    .looseObject({
+      arch: z.string(),
+      memoryBytes: count,
+      devices: z.array(z.looseObject({ id: z.string(), kind: z.string(), paths: z.array(z.string()) })),
+      devicesAllowed: z.boolean(),
+    })
+    .optional(),
   authorityPublicKey: z.string(),
   issueNumber: count,
   admittedAt: z.number(),
@@ -41,13 +52,24 @@ const engine = z.discriminatedUnion('engine', [
     ...dockerFields,
     workingDirectory,
   }),
+  z.looseObject({
+    engine: z.literal('wasm'),
+    module: wholeModule,
+    args: z.array(z.string()).optional(),
+    ...wasmFields,
+  }),
 ]);
+const onChange = z.literal('restart').optional();
+const mounts = z.array(z.union([label, z.looseObject({ name: label, onChange })]));
+const source = z.union([z.looseObject({ config: label }), z.looseObject({ secret: label })]);
 const probe = z.looseObject({ periodMs: z.number() });
 const common = z.looseObject({
   name: label,
   env: texts,
   ports: z.array(port),
-  configs: z.array(label),
+  configs: mounts,
+  secrets: mounts.optional(),
+  envFrom: z.record(z.string(), z.intersection(z.looseObject({ key: z.string(), onChange }), source)).optional(),
   resources: z
     .looseObject({
       memory: z
@@ -59,7 +81,12 @@ const common = z.looseObject({
     })
     .optional(),
   replicas: count.max(replicasMax),
-  placement: z.looseObject({ node: label.optional(), labels: texts.optional() }),
+  placement: z.looseObject({
+    node: label.optional(),
+    labels: texts.optional(),
+    arch: z.string().optional(),
+    devices: deviceNeeds.optional(),
+  }),
   volumes: z.array(volume).optional(),
   startup: probe.optional(),
   readiness: probe.optional(),
@@ -86,6 +113,13 @@ const config = z.looseObject({
   files: z.record(z.string().refine(isConfigPath), z.string()),
 });
 
+const secret = z.looseObject({
+  project: label,
+  name: label,
+  generation: count,
+  data: z.record(z.string().refine(isSecretKey), z.string().refine(isSalted)),
+});
+
 const placement = z.looseObject({
   instances: z.record(z.string(), z.looseObject({ node: z.string() })),
   unplaced: z.record(z.string(), texts),
@@ -95,11 +129,12 @@ export interface FabricRecords {
   node: NodeRecord;
   application: ApplicationRecord;
   config: ConfigRecord;
+  secret: SecretRecord;
   placement: PlacementRecord;
 }
 export type FabricKind = keyof FabricRecords;
 
-const schemas: Record<FabricKind, z.ZodType> = { node, application, config, placement };
+const schemas: Record<FabricKind, z.ZodType> = { node, application, config, secret, placement };
 export const fabricKinds = Object.keys(schemas) as FabricKind[];
 
 /** `application/shop/web` → `application`; undefined for other documents. */

@@ -78,6 +78,18 @@ export class NotFoundError extends ControlError {
   }
 }
 
+/** A Config or Secret that is named by an application is not removed. */
+export class ContentInUseError extends ControlError {
+  override readonly name = 'ContentInUseError';
+  readonly id = 'content-in-use';
+  constructor(what: string, name: string, users: readonly string[], shownMax: number) {
+    const more = users.length > shownMax ? `, and ${users.length - shownMax} more` : '';
+    super(`${what} ${JSON.stringify(name)} is used by ${users.slice(0, shownMax).join(', ')}${more}`, {
+      action: 'Take it out of those microservices, or delete their applications, and delete it then.',
+    });
+  }
+}
+
 /** A fabric question was put to a worker's socket. */
 export class NotAControllerError extends ControlError {
   override readonly name = 'NotAControllerError';

@@ -2,7 +2,7 @@
 // runs the command (node-runtime/exec-sessions.ts); who is between them passes frames on as they are.
 
 import { z } from 'zod';
-import { execArgumentsMax, execCommandBytesMax } from './limits.ts';
+import { execArgumentsMax, execCommandBytesMax, terminalCellsMax } from './limits.ts';
 import type { Problem } from './views.ts';
 
 /** What a request on the API's socket asks to go on with. */
@@ -27,9 +27,28 @@ export interface ExecEnd {
   signal?: string | undefined;
 }
 
+/** In characters. */
+export interface TerminalSize {
+  columns: number;
+  rows: number;
+}
+
+/** The terminal that somebody sits at; `type` is its TERM. */
+export interface Terminal extends TerminalSize {
+  type: string;
+}
+
+export interface ExecBegin {
+  instance: string;
+  command: string[];
+  /** With one the command gets a terminal of its own like it, and stdout brings all that it prints. */
+  terminal?: Terminal | undefined;
+}
+
 export type ExecMessage =
   /** The first frame of a session. */
-  | { begin: { instance: string; command: string[] } }
+  | { begin: ExecBegin }
+  | { resized: TerminalSize }
   | { inputEnded: true }
   /** Bytes of stdin that the command has taken: the typing end sends so many more. */
   | { taken: number }
@@ -37,6 +56,9 @@ export type ExecMessage =
   | { problem: Problem };
 
 export type ExecFrame = { stream: ExecStream; bytes: Uint8Array } | { message: ExecMessage };
+
+const cells = z.number().int().min(0).max(terminalCellsMax);
+const terminal = z.strictObject({ type: z.string().regex(/^[\w.+-]{1,64}$/), columns: cells, rows: cells });
 
 const message = z.union([
   z.strictObject({
@@ -47,8 +69,10 @@ const message = z.union([
         .min(1)
         .max(execArgumentsMax)
         .refine((words) => words.reduce((sum, word) => sum + word.length, 0) <= execCommandBytesMax),
+      terminal: terminal.optional(),
     }),
   }),
+  z.strictObject({ resized: z.strictObject({ columns: cells, rows: cells }) }),
   z.strictObject({ inputEnded: z.literal(true) }),
   z.strictObject({ taken: z.number().int().positive() }),
   z.strictObject({ ended: z.object({ status: z.number().int().optional(), signal: z.string().optional() }) }),

@@ -25,6 +25,7 @@ export function createFabricMirror({
     node: new Map(),
     application: new Map(),
     config: new Map(),
+    secret: new Map(),
     placement: new Map(),
   };
   const changed = new Set<string>();

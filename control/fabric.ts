@@ -1,5 +1,7 @@
 // Documents of the fabric database (controllers only) and the observed documents of mailboxes. Types only.
 
+import type { DeviceNeed } from './devices.ts';
+import type { Device, Hardware } from './hardware.ts';
 import type { EngineSpec, PlanVersion, PortSpec, ProbeKind, Probes, Resources, VolumeSpec } from './plan.ts';
 
 export type RouterMode = 'interior' | 'edge';
@@ -18,6 +20,8 @@ export interface NodeRecord {
   engines: string[];
   /** Those of them that cannot be used now, and why: nothing new is placed on them. */
   unavailableEngines?: Record<string, string>;
+  /** What of its box placement looks at, as it said last; undefined for nodes that never said. */
+  placementHardware?: PlacementHardware;
   /** SubjectPublicKeyInfo of the node's authority key, base64 DER. */
   authorityPublicKey: string;
   issueNumber: number;
@@ -27,16 +31,32 @@ export interface NodeRecord {
   revoked?: { at: number; reason: string };
 }
 
+/** Of a node's box. */
+export interface PlacementHardware {
+  arch: string;
+  memoryBytes: number;
+  devices: Pick<Device, 'id' | 'kind' | 'paths' | 'links' | 'vendor' | 'product' | 'serial' | 'partOf'>[];
+  /** Containers may have devices there. */
+  devicesAllowed: boolean;
+}
+/** A Config or Secret that is mounted: its name alone where nothing more is said of it. */
+export type MountReference = string | { name: string; onChange: 'restart' };
+
+export type EnvironmentReference = { key: string; onChange?: 'restart' } & ({ config: string } | { secret: string });
+
 export type MicroserviceSpec = EngineSpec &
   Probes & {
     name: string;
     env: Record<string, string>;
     ports: PortSpec[];
-    configs: string[];
+    configs: MountReference[];
+    /** Left out where there is none, as is `envFrom`. */
+    secrets?: MountReference[];
+    envFrom?: Record<string, EnvironmentReference>;
     resources?: Resources;
     volumes?: VolumeSpec[];
     replicas: number;
-    placement: { node?: string; labels?: Record<string, string> };
+    placement: { node?: string; labels?: Record<string, string>; arch?: string; devices?: DeviceNeed[] };
     healthyAfterMs?: number;
     dependsOn: string[];
     restart: 'always' | 'on-failure' | 'never';
@@ -64,6 +84,17 @@ export interface ConfigRecord {
   generation: number;
   /** Path inside the config's folder to base64 content. */
   files: Record<string, string>;
+}
+
+/** `secret/<project>/<name>` */
+export interface SecretRecord {
+  _id: `secret/${string}/${string}`;
+  _rev?: string;
+  project: string;
+  name: string;
+  generation: number;
+  /** Key to salted content in base64 (salted-content.ts). */
+  data: Record<string, string>;
 }
 
 /** `placement/<project>/<application>`: where the lease holder has put instances; index by instance name. */
@@ -145,6 +176,8 @@ export interface ObservedInstance {
   /** Which of its limits the node cannot hold, and why. */
   limits?: string;
   specHash: string;
+  /** The content of configs and secrets that it has: `contentKey` of workload-spec.ts; absent where it has none. */
+  content?: string;
   /** The plan that this answers. */
   version: PlanVersion;
 }
@@ -175,6 +208,10 @@ export interface ObservedNode {
   engines?: ObservedEngine[];
   /** What it lets workloads have of its box; absent in what older nodes wrote. */
   policy?: { allow: string[]; images?: string[] };
+  /** What its box has; absent in what older nodes wrote. */
+  hardware?: Hardware;
+  /** Where it is, as its operator says. */
+  location?: string;
   /** The plan that is obeyed; undefined before the first. */
   version?: PlanVersion;
   /** False when no controller is linked. */

@@ -4,6 +4,7 @@
 import type { ObservedInstance } from './fabric.ts';
 import type { MicroserviceName, PlannedInstance } from './plan.ts';
 import type { InstanceView } from './views.ts';
+import { contentKey, isWorkload, type WorkloadFiles } from './workload-spec.ts';
 
 export interface InstanceFacts extends MicroserviceName {
   name: string;
@@ -12,8 +13,10 @@ export interface InstanceFacts extends MicroserviceName {
   node?: string | undefined;
   /** For every node why it has no place. */
   unplaced?: Record<string, string> | undefined;
-  /** Hash of the spec that is declared now; undefined where only the plan is known (on a worker). */
-  wantedHash?: string | undefined;
+  /** The spec that is declared now; undefined where only the plan is known (on a worker), or something that it names is missing. */
+  wanted?: WorkloadFiles | undefined;
+  /** What keeps it from following its application: `there is no Secret db in project default`. */
+  missing?: string | undefined;
   planned?: PlannedInstance | undefined;
   observed?: ObservedInstance | undefined;
   /** False when the node cannot be heard. */
@@ -28,36 +31,50 @@ function unplacedReason({ unplaced, nodesKnown }: InstanceFacts): string {
   return nodesKnown === 0 ? 'there is no node' : 'not placed yet';
 }
 
+/** Whether the plan says what is declared now. */
+function isPlanned({ wanted, planned, missing }: InstanceFacts): boolean {
+  if (planned === undefined || missing !== undefined) return false;
+  if (wanted === undefined) return true;
+  return isWorkload(planned, wanted.specHash) && contentKey(planned.spec) === contentKey(wanted.spec);
+}
+
+/** Whether the node speaks of what is planned. One of an older version does not say which content it has. */
+function isAnswered({ planned, observed }: InstanceFacts): boolean {
+  if (planned === undefined || observed?.specHash !== planned.specHash) return false;
+  return observed.content === undefined || observed.content === contentKey(planned.spec);
+}
+
 /** The lines behind `reason`, the first that applies. */
 function reasonFor(facts: InstanceFacts): string {
-  const { node, planned, observed, wantedHash, heard } = facts;
+  const { node, planned, observed, missing, heard } = facts;
   const lastHeard =
     observed === undefined
       ? 'nothing was heard of it yet'
       : `last heard: ${observed.state}${observed.ready ? ', ready' : ''}`;
   if (!heard) return `${node} is unreachable; ${lastHeard}`;
+  if (missing !== undefined) return missing;
   if (planned === undefined) return observed === undefined ? 'its plan is being written' : '';
-  if (wantedHash !== undefined && planned.specHash !== wantedHash) return 'its new plan is being written';
+  if (!isPlanned(facts)) return 'its new plan is being written';
   if (observed === undefined) return `${node} has not taken its plan yet`;
   if (observed.specHash !== planned.specHash) return `${node} has not replaced the older one yet (${observed.state})`;
   if (observed.state === 'completed') return '';
   if (observed.reason !== '') return observed.reason;
+  if (!isAnswered(facts)) return `${node} has not given it the changed Configs and Secrets yet`;
   return observed.state === 'running' && !observed.ready ? 'not ready yet' : '';
 }
 
 export function instanceView(facts: InstanceFacts): InstanceView {
-  const { name, project, application, microservice, engine, node, observed, planned, wantedHash, heard } = facts;
+  const { name, project, application, microservice, engine, node, observed, missing, heard } = facts;
   const identity = { name, project, application, microservice, engine };
   if (node === undefined) {
     return { ...identity, state: 'unplaced', ready: false, reason: unplacedReason(facts), restarts: 0 };
   }
-  const current = wantedHash ?? planned?.specHash;
-  const answers = observed !== undefined && planned?.specHash === current && observed.specHash === current;
+  const answers = isPlanned(facts) && isAnswered(facts);
   return {
     ...identity,
     node,
-    state: observed?.state ?? 'planned',
-    ready: heard && answers && observed.ready,
+    state: observed?.state ?? (missing === undefined ? 'planned' : 'waiting'),
+    ready: heard && answers && observed?.ready === true,
     reason: reasonFor(facts),
     restarts: observed?.restarts ?? 0,
     ...(observed !== undefined && { since: observed.since }),

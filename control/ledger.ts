@@ -30,6 +30,8 @@ export interface NewEvent {
    * and cause, whatever their subject, are counted into one event a second later, then two, four, … while they go on.
    */
   cause?: string;
+  /** Never counted into another: who did what, one by one. For what an operator does, which takes a process each time. */
+  each?: true;
 }
 
 export type LedgerVerdict =
@@ -202,6 +204,7 @@ export function createLedger({
   return {
     append(event) {
       const { type, subject, cause } = event;
+      if (event.each) return write(event);
       const alike = [...counted.values()].filter(
         (entry) => (entry.event.cause === undefined) === (cause === undefined),
       );

@@ -27,7 +27,7 @@ export const envValueCharactersMax = 16_384;
 export const envBytesMax = 65_536;
 /** Ports of a microservice: each (instance, service, port) is a listener on every node that calls it. */
 export const portsMax = 32;
-/** Configs that one microservice mounts. */
+/** Configs that one microservice mounts, and Secrets. */
 export const configsMax = 32;
 /** Labels of a node, or of a placement; Kubernetes' bounds on their length. */
 export const labelsMax = 64;
@@ -37,6 +37,15 @@ export const labelValueCharactersMax = 63;
 export const configFilesMax = 256;
 export const configFileBytesMax = 1024 * 1024;
 export const configBytesMax = 3 * 1024 * 1024;
+/** Keys of one Secret, characters of a key's name, bytes of one value and of all: passwords, keys and certificates, with room. */
+export const secretKeysMax = 64;
+export const secretKeyCharactersMax = 128;
+export const secretValueBytesMax = 256 * 1024;
+export const secretBytesMax = 1024 * 1024;
+/** Microservices that a refusal to delete names: more than fit a line or two help nobody. */
+export const contentUsersShownMax = 10;
+/** Bytes of chance before a secret's value: nobody guesses them together with a short password. */
+export const secretSaltBytes = 32;
 /** Characters of a path inside a Config. */
 export const configPathCharactersMax = 200;
 /** Characters of a path that a slot's name repeats; with the other parts a slot stays a legal file name (255 bytes). */
@@ -49,8 +58,8 @@ export const healthyAfterMsMax = 86_400_000;
 export const probeThresholdMax = 1_000;
 
 // --- Placement and planner ---
-/** Instances on one node: its plan is one document, and one small box runs no more processes than this. */
-export const nodeInstancesMax = 500;
+/** Instances on one node: its plan is one document, of some 3 MB then, and one small box runs no more processes than this. */
+export const nodeInstancesMax = 640;
 /** Reasons (instance x node) in one placement record; later instances of a microservice refer to the first. */
 export const unplacedReasonsMax = 1000;
 /** Bytes of a signed plan: what pki signs and verifies as one document (jwsBytesMax). */
@@ -113,6 +122,8 @@ export const execFrameBytesMax = 1024 * 1024;
 /** Words of a command, and their characters: as for a workload's. */
 export const execArgumentsMax = 256;
 export const execCommandBytesMax = 64 * 1024;
+/** Columns and rows of a terminal: what the kernel holds of one. */
+export const terminalCellsMax = 65_535;
 /** Lines of history in one answer. */
 export const logTailMax = 10_000;
 /** The text that lines are searched for: what a person types; the node accepts no more. */
@@ -190,7 +201,7 @@ export const observedBytesMax = 65_536;
 /** Bytes of a tombstone that a node writes: id, revision, and whom it is about. */
 export const observedTombstoneBytesMax = 1024;
 /** Observed documents in one mailbox: what one node may run (`nodeInstancesMax`), as much again that is ending, and itself. */
-export const observedInstancesMax = 1001;
+export const observedInstancesMax = 1281;
 /** Leaves of an observed document: it has one writer; each power cut that sets the node's mailbox back may leave one. */
 export const observedLeavesMax = 16;
 /** Bytes of all observations in one mailbox: some 600 an instance, ten times that for wordy reasons, and the node's own. */
@@ -220,6 +231,12 @@ export const enginesMax = 8;
 export const engineReasonCharactersMax = 300;
 /** Of an image's reference: registry, path, tag and digest; a registry's own bound on the path is 255. */
 export const imageCharactersMax = 512;
+/** Of a module's address: what servers and proxies take. */
+export const moduleUrlCharactersMax = 2_048;
+/** Of one request in a module: a caller that waits longer than this has long given up. */
+export const requestTimeoutMsMax = 600_000;
+/** Requests in one instance of a module at a time, each a thread of about 10 MB; more instances take more. */
+export const requestConcurrencyMax = 64;
 
 /** The memory of one instance: Docker takes no less than 6 MiB, and no box has more than this. */
 export const memoryBytesMin = 6 * 1024 * 1024;
@@ -236,6 +253,28 @@ export const capabilitiesMax = 64;
 export const devicesMax = 64;
 /** What of a node's policy is shown; it has a handful of rights, and patterns of images. */
 export const policyItemsMax = 64;
+export const gpusMax = 64;
+/** A container's log on its node: less is one burst, and more fills a card. */
+export const logFileBytesMin = 64 * 1024;
+export const logFileBytesMax = 256 * 1024 * 1024;
+export const logFilesMax = 16;
 export const volumesMax = 64;
 export const containerLabelsMax = 64;
 export const extraHostsMax = 64;
+
+// --- Hardware (hardware.ts, devices.ts) ---
+/** Devices in what a node says of its box: two full USB hubs with all that is in them; a hostile one brings no more. */
+export const hardwareDevicesMax = 64;
+/** Network interfaces and drives of a box, without those of containers. */
+export const hardwareNetworksMax = 32;
+export const drivesMax = 32;
+/** Paths of one device: a camera has up to four, a graphics card two. */
+export const devicePathsMax = 8;
+/** Of a device's name or serial number. USB allows 126; a table has room for less. */
+export const deviceTextCharactersMax = 64;
+/** An id has vendor, product, the serial number with its escapes, and the place. */
+export const deviceIdCharactersMax = 300;
+/** Devices that one microservice may ask for. */
+export const deviceNeedsMax = 16;
+/** Of the text that says where a node is. */
+export const locationCharactersMax = 120;

@@ -2,19 +2,20 @@
 // schema has accepted the document. It must never read the fabric (what an application needs from there is checked in apply.ts).
 
 import { dockerOptionsOf } from './docker-options.ts';
-import { applicationInstancesMax, configBytesMax, configFileBytesMax, envBytesMax } from './limits.ts';
+import { applicationInstancesMax, envBytesMax } from './limits.ts';
+import { checkDevices } from './manifest-devices.ts';
 import type { FieldIssue } from './manifest-issues.ts';
 import {
   commandForm,
   imageForm,
   type ParsedApplication,
-  type ParsedConfig,
   type ParsedMicroservice,
   probeForm,
 } from './manifest-schema.ts';
 import { serviceNameProblem } from './names.ts';
 import { type ProbeKind, probeKinds } from './plan.ts';
 import { didYouMean } from './suggestion.ts';
+import { moduleForm, readModule, wasmOptionsOf } from './wasm-options.ts';
 
 type Path = (string | number)[];
 
@@ -73,19 +74,69 @@ function checkProbe({ ports, probes }: ParsedMicroservice, kind: ProbeKind, path
 
 /** Each engine has fields of its own. */
 function checkEngine(microservice: ParsedMicroservice, at: Path): FieldIssue[] {
-  const { engine, command, image, args } = microservice;
+  const { engine, command, image } = microservice;
   const issues: FieldIssue[] = [];
   if (engine === 'docker' && image === undefined) issues.push(issue([...at, 'image'], 'is missing', imageForm));
   for (const [name, { soft, hard }] of Object.entries(microservice.ulimits ?? {})) {
     if (soft > hard)
       issues.push(issue([...at, 'ulimits', name, 'soft'], `is more than hard, which is ${hard}`, `at most ${hard}`));
   }
-  if (engine === 'docker') return issues;
-  if (command === undefined) issues.push(issue([...at, 'command'], 'is missing', commandForm));
-  for (const [field, value] of Object.entries({ image, args, ...dockerOptionsOf(microservice) })) {
-    if (value === undefined) continue;
-    issues.push(issue([...at, field], `is not a field of engine ${engine}`, 'engine: docker, or leave it out'));
+  if (engine === 'wasm') issues.push(...checkModule(microservice, at));
+  if (engine === 'process' && command === undefined) issues.push(issue([...at, 'command'], 'is missing', commandForm));
+  for (const [field, engines] of enginesOf(microservice)) {
+    if (engines.includes(engine)) continue;
+    const others = engines.map((one) => `engine: ${one}`).join(' or ');
+    issues.push(issue([...at, field], `is not a field of engine ${engine}`, `${others}, or leave it out`));
   }
+  return issues;
+}
+
+/** The fields that are said and that not every engine has, with those that have them. */
+function enginesOf(microservice: ParsedMicroservice): [field: string, engines: ParsedMicroservice['engine'][]][] {
+  const { command, image, args, module, workingDirectory } = microservice;
+  const said = (values: object, ...engines: ParsedMicroservice['engine'][]) =>
+    Object.entries(values)
+      .filter(([, value]) => value !== undefined)
+      .map(([field]): [string, typeof engines] => [field, engines]);
+  return [
+    ...said({ command, workingDirectory }, 'process', 'docker'),
+    ...said({ image, ...dockerOptionsOf(microservice) }, 'docker'),
+    ...said({ args }, 'docker', 'wasm'),
+    ...said({ module, ...wasmOptionsOf(microservice) }, 'wasm'),
+  ];
+}
+
+/** What only modules have, and what they cannot have: they start no programs and listen on nothing themselves. */
+function checkModule(microservice: ParsedMicroservice, at: Path): FieldIssue[] {
+  const { module, trigger, requestTimeoutMs, concurrency, ports, probes, resources, configs } = microservice;
+  const issues: FieldIssue[] = [];
+  const names = configs.map(nameOf);
+  const read = module === undefined ? { field: '', reason: 'is missing' } : readModule(module);
+  if ('reason' in read) {
+    issues.push(issue([...at, 'module', ...(read.field === '' ? [] : [read.field])], read.reason, moduleForm));
+  } else if ('config' in read && !names.includes(read.config)) {
+    const accepted = names.length === 0 ? `configs: [${read.config}] beside it` : `one of ${names.join(', ')}`;
+    const reason = `${JSON.stringify(read.config)} is none of the microservice's configs`;
+    issues.push(issue([...at, 'module', 'config'], reason, accepted, didYouMean(read.config, names)));
+  }
+  if (trigger === undefined) {
+    for (const [field, value] of Object.entries({ requestTimeoutMs, concurrency })) {
+      if (value !== undefined) issues.push(issue([...at, field], 'is for a trigger', 'trigger: http beside it'));
+    }
+    if (ports.length > 0)
+      issues.push(issue([...at, 'ports'], 'are listened on by nobody', 'trigger: http, or no ports'));
+  } else if (ports.length !== 1) {
+    issues.push(issue([...at, 'ports'], `are ${ports.length}`, 'exactly one, on which requests come in'));
+  }
+  for (const kind of probeKinds) {
+    if (probes[kind]?.exec === undefined) continue;
+    const accepted = trigger === undefined ? 'no probe: it runs until it exits' : 'tcp or http';
+    issues.push(issue([...at, 'probes', kind, 'exec'], 'is not for engine wasm: a module has no commands', accepted));
+  }
+  if (resources?.pids !== undefined)
+    issues.push(
+      issue([...at, 'resources', 'pids'], 'is not for engine wasm: a module starts no processes', 'leave it out'),
+    );
   return issues;
 }
 
@@ -102,10 +153,11 @@ function checkVolumes({ engine, volumes = [] }: ParsedMicroservice, at: Path): F
     ...duplicates(paths, (index) => [...at, index, 'path']),
   ];
   for (const [index, volume] of volumes.entries()) {
-    if (engine === 'docker') {
+    if (engine !== 'process') {
       const { path } = volume;
-      if (path === undefined)
-        issues.push(issue([...at, index, 'path'], 'is missing', 'an absolute path in the container'));
+      const inside =
+        engine === 'docker' ? 'an absolute path in the container' : 'an absolute path, as the module calls it';
+      if (path === undefined) issues.push(issue([...at, index, 'path'], 'is missing', inside));
       else if (path === ownFolder || path.startsWith(`${ownFolder}/`))
         issues.push(
           issue([...at, index, 'path'], `is where configs and identity are`, `a path outside of ${ownFolder}`),
@@ -114,11 +166,22 @@ function checkVolumes({ engine, volumes = [] }: ParsedMicroservice, at: Path): F
     }
     for (const field of ['path', 'hostPath', 'readOnly'] as const) {
       if (volume[field] === undefined) continue;
-      const accepted = 'engine: docker, or leave it out: a program finds its volume by VOLUME_<NAME>';
+      const accepted = 'engine: docker or wasm, or leave it out: a program finds its volume by VOLUME_<NAME>';
       issues.push(issue([...at, index, field], `is not a field of engine ${engine}`, accepted));
     }
   }
   return issues;
+}
+
+const nameOf = (mount: ParsedMicroservice['configs'][number]): string =>
+  typeof mount === 'string' ? mount : mount.name;
+
+function checkEnvironment({ env }: ParsedMicroservice, at: Path): FieldIssue[] {
+  return Object.entries(env).flatMap(([name, value]) => {
+    if (typeof value === 'string' || (value.secret === undefined) !== (value.config === undefined)) return [];
+    const reason = value.secret === undefined ? 'says neither secret nor config' : 'says both secret and config';
+    return [issue([...at, name], reason, '{secret: db, key: password} or {config: app, key: site.json}')];
+  });
 }
 
 function checkMicroservice(microservice: ParsedMicroservice, at: Path): FieldIssue[] {
@@ -130,7 +193,8 @@ function checkMicroservice(microservice: ParsedMicroservice, at: Path): FieldIss
   issues.push(...checkEngine(microservice, at));
   if (microservice.command?.[0] === '') issues.push(issue([...at, 'command', 0], 'is empty', 'a program'));
   const envBytes = Object.entries(microservice.env).reduce(
-    (sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(value) + 2,
+    (sum, [key, value]) =>
+      sum + Buffer.byteLength(key) + (typeof value === 'string' ? Buffer.byteLength(value) : 0) + 2,
     0,
   );
   if (envBytes > envBytesMax) {
@@ -145,8 +209,11 @@ function checkMicroservice(microservice: ParsedMicroservice, at: Path): FieldIss
   return [
     ...issues,
     ...checkVolumes(microservice, [...at, 'volumes']),
+    ...checkDevices(microservice, [...at, 'placement', 'devices']),
     ...checkPorts(microservice, at),
-    ...duplicates(microservice.configs, (index) => [...at, 'configs', index]),
+    ...checkEnvironment(microservice, [...at, 'env']),
+    ...duplicates(microservice.configs.map(nameOf), (index) => [...at, 'configs', index]),
+    ...duplicates(microservice.secrets.map(nameOf), (index) => [...at, 'secrets', index]),
     ...duplicates(microservice.dependsOn, (index) => [...at, 'dependsOn', index]),
   ];
 }
@@ -224,52 +291,4 @@ export function checkApplication(application: ParsedApplication): FieldIssue[] {
     ...microservices.flatMap((microservice, index) => checkMicroservice(microservice, [...at, index])),
     ...checkDependencies(microservices, at),
   ];
-}
-
-/** Bytes of canonical base64; undefined when it is not base64. */
-function base64Bytes(text: string): number | undefined {
-  if (text.length % 4 !== 0 || text.length > configFileBytesMax * 2) return undefined;
-  const decoded = Buffer.from(text, 'base64');
-  return decoded.toString('base64') === text ? decoded.length : undefined;
-}
-
-/** The files of a config as base64, or what is wrong with them. */
-export function readConfigFiles(config: ParsedConfig): { files: Record<string, string>; issues: FieldIssue[] } {
-  const issues: FieldIssue[] = [];
-  const files: [string, string][] = [];
-  const paths = new Set(Object.keys(config.spec.files));
-  let bytesTotal = 0;
-  for (const [path, { text, base64 }] of Object.entries(config.spec.files)) {
-    const at: Path = ['spec', 'files', path];
-    const parent = path.split('/').find((_, index, parts) => index > 0 && paths.has(parts.slice(0, index).join('/')));
-    if (parent !== undefined)
-      issues.push(issue(at, 'lies under a path that is itself a file', 'files and folders with different names'));
-    if ((text === undefined) === (base64 === undefined)) {
-      const reason = text === undefined ? 'says neither text nor base64' : 'says both text and base64';
-      issues.push(issue(at, reason, '{text: "…"} or {base64: "…"}'));
-      continue;
-    }
-    const encoded = base64 ?? Buffer.from(text ?? '', 'utf8').toString('base64');
-    const bytes = text === undefined ? tooLongOrBytes(encoded) : Buffer.byteLength(text);
-    if (bytes === undefined) {
-      issues.push(issue([...at, 'base64'], 'is not base64', 'base64 with padding (RFC 4648, section 4)'));
-      continue;
-    }
-    if (bytes > configFileBytesMax) {
-      issues.push(issue(at, 'is larger than 1 MiB', `at most ${configFileBytesMax} bytes a file`));
-      continue;
-    }
-    bytesTotal += bytes;
-    files.push([path, encoded]);
-  }
-  if (bytesTotal > configBytesMax) {
-    issues.push(issue(['spec', 'files'], `has ${bytesTotal} bytes in all`, `at most ${configBytesMax} bytes a Config`));
-  }
-  return { files: Object.fromEntries(files), issues };
-}
-
-/** Text that is far too long is not decoded: its length says enough. */
-function tooLongOrBytes(encoded: string): number | undefined {
-  const atLeast = Math.floor(encoded.length / 4) * 3 - 2;
-  return atLeast > configFileBytesMax ? atLeast : base64Bytes(encoded);
 }

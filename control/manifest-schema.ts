@@ -2,6 +2,7 @@
 // accepted form that a refusal repeats. What concerns more than one field is in manifest-checks.ts, never here.
 
 import { z } from 'zod';
+import { deviceNeeds } from './devices.ts';
 import { dockerFields, volume } from './docker-options.ts';
 import {
   commandWordCharactersMax,
@@ -22,6 +23,7 @@ import {
   probePeriodMsMax,
   probeThresholdMax,
   replicasMax,
+  secretKeysMax,
   stopTimeoutMsMax,
   volumesMax,
 } from './limits.ts';
@@ -32,11 +34,14 @@ import {
   isConfigPath,
   isLabelKey,
   isLabelValue,
+  isSecretKey,
   labelKeyForm,
   labelValueForm,
+  secretKeyForm,
 } from './names.ts';
 import type { ProbeKind } from './plan.ts';
 import { memoryBytes, memoryForm } from './quantity.ts';
+import { moduleField, wasmFields } from './wasm-options.ts';
 
 export const apiVersion = 'selvedge/v1';
 
@@ -56,6 +61,24 @@ const envValue = z
   .max(envValueCharactersMax)
   .regex(withoutNul)
   .describe(`a string of at most ${envValueCharactersMax} characters; put numbers and true/false in quotes`);
+const onChangeForm = "'update' (a running instance gets the new files) or 'restart' (it is replaced)";
+const onChange = z.enum(['update', 'restart']).default('update').describe(onChangeForm);
+const envForm =
+  'a string (numbers and true/false in quotes), {secret: db, key: password} or {config: app, key: site.json}';
+const envSource = z.strictObject({
+  secret: label.optional(),
+  config: label.optional(),
+  key: z
+    .string()
+    .max(configPathCharactersMax)
+    .refine(isConfigPath)
+    .describe("a key of the Secret, or a file's path in the Config"),
+  onChange,
+});
+const mountOf = (kind: string) =>
+  z
+    .union([label, z.strictObject({ name: label, onChange })])
+    .describe(`the name of a ${kind} of the same project, or {name: …, onChange: restart}`);
 const labelKey = z.string().refine(isLabelKey).describe(labelKeyForm);
 const labelValue = z.string().max(labelValueCharactersMax).refine(isLabelValue).describe(`a string: ${labelValueForm}`);
 
@@ -69,6 +92,21 @@ const words = z
   )
   .min(1)
   .max(commandWordsMax);
+
+/** As Node.js calls them, and as `nodes describe` prints them. */
+const architectures = [
+  'x64',
+  'arm64',
+  'arm',
+  'ia32',
+  'riscv64',
+  'loong64',
+  'ppc64',
+  's390x',
+  'mips',
+  'mipsel',
+] as const;
+const architectureForm = 'x64 (others say amd64), arm64 (aarch64), arm, ia32, riscv64, … as `nodes describe` says';
 
 export const commandForm = 'a list of strings, the program first: [node, server.js]';
 export const probeForm = '{http: {path: /health, port: http}}, {tcp: {port: http}} or {exec: {command: [check]}}';
@@ -131,7 +169,7 @@ export const imageForm = 'an image as `docker run` takes it: registry.example/sh
 const microservice = z
   .strictObject({
     name: label,
-    engine: z.enum(['process', 'docker']).describe("'process' or 'docker'"),
+    engine: z.enum(['process', 'docker', 'wasm']).describe("'process', 'docker' or 'wasm'"),
     command: words.describe(commandForm).optional(),
     image: z
       .string()
@@ -139,9 +177,14 @@ const microservice = z
       .regex(/^[a-zA-Z0-9][a-zA-Z0-9._\-/:]*(@sha256:[0-9a-f]{64})?$/)
       .describe(imageForm)
       .optional(),
-    args: words.describe("a list of strings, in place of the image's CMD").optional(),
+    module: moduleField.optional(),
+    ...wasmFields,
+    args: words.describe("a list of strings: in place of the image's CMD, or the module's arguments").optional(),
     ...dockerFields,
-    env: z.record(envName, envValue).default({}).describe('an object of strings: {KEY: value}'),
+    env: z
+      .record(envName, z.union([envValue, envSource]).describe(envForm))
+      .default({})
+      .describe('an object: {KEY: value}, or {KEY: {secret: db, key: password}}'),
     workingDirectory: z
       .string()
       .max(4096)
@@ -153,15 +196,26 @@ const microservice = z
       .max(portsMax)
       .default([])
       .describe('a list: [{name: http, port: 8080}]'),
-    configs: z.array(label).max(configsMax).default([]).describe('a list of names of Configs of the same project'),
+    configs: z
+      .array(mountOf('Config'))
+      .max(configsMax)
+      .default([])
+      .describe('a list of names of Configs of the same project'),
+    secrets: z
+      .array(mountOf('Secret'))
+      .max(configsMax)
+      .default([])
+      .describe('a list of names of Secrets of the same project'),
     replicas: whole(0, replicasMax, '').default(1),
     placement: z
       .strictObject({
         node: label.optional(),
         labels: z.record(labelKey, labelValue).describe('an object of strings: {site: north}').optional(),
+        arch: z.enum(architectures).describe(architectureForm).optional(),
+        devices: deviceNeeds.optional(),
       })
       .default({})
-      .describe('{node: box2} or {labels: {selvedge/router: edge}}'),
+      .describe('{node: box2}, {labels: {selvedge/router: edge}}, arch or devices, each as wanted'),
     resources: resources.optional(),
     volumes: z.array(volume).max(volumesMax).describe('a list: [{name: data, path: /var/lib/data}]').optional(),
     probes: probes.default({}).describe('{startup: {…}, readiness: {…}, liveness: {…}}, each as wanted'),
@@ -178,7 +232,7 @@ const microservice = z
     ).optional(),
     stopTimeoutMs: whole(0, stopTimeoutMsMax, ' (milliseconds)').default(10_000),
   })
-  .describe('an object with name, engine, and command or image');
+  .describe('an object with name, engine, and command, image or module');
 
 const metadata = z
   .strictObject({ name: label, project: label.default('default') })
@@ -224,10 +278,34 @@ export const configSchema = z
   })
   .describe('a Config');
 
-export const manifestSchemas = { Application: applicationSchema, Config: configSchema } as const;
+const secretValue = z
+  .strictObject({
+    text: z.string().describe('a string').optional(),
+    base64: z.string().describe('base64 with padding (RFC 4648, section 4)').optional(),
+  })
+  .describe('{text: "…"} or {base64: "…"} (in a file for `selvedge apply` also {fromFile: ./path})');
+
+export const secretSchema = z
+  .strictObject({
+    apiVersion: z.literal(apiVersion).describe(`'${apiVersion}'`),
+    kind: z.literal('Secret'),
+    metadata,
+    spec: z
+      .strictObject({
+        data: z
+          .record(z.string().refine(isSecretKey).describe(secretKeyForm), secretValue)
+          .refine((data) => Object.keys(data).length <= secretKeysMax, `has more than ${secretKeysMax} keys`)
+          .describe('an object: {password: {text: "…"}}'),
+      })
+      .describe('{data: {…}}'),
+  })
+  .describe('a Secret');
+
+export const manifestSchemas = { Application: applicationSchema, Config: configSchema, Secret: secretSchema } as const;
 export type ManifestKind = keyof typeof manifestSchemas;
 export type ParsedApplication = z.infer<typeof applicationSchema>;
 export type ParsedConfig = z.infer<typeof configSchema>;
+export type ParsedSecret = z.infer<typeof secretSchema>;
 export type ParsedProbe = NonNullable<ParsedMicroservice['probes'][ProbeKind]>;
 export type ParsedMicroservice = ParsedApplication['spec']['microservices'][number];
 
@@ -235,5 +313,6 @@ export type ParsedMicroservice = ParsedApplication['spec']['microservices'][numb
 export function manifestJsonSchema(): Record<string, unknown> {
   const { $schema, ...application } = z.toJSONSchema(applicationSchema, { io: 'input' });
   const { $schema: _, ...config } = z.toJSONSchema(configSchema, { io: 'input' });
-  return { $schema, title: `Selvedge manifest (${apiVersion})`, oneOf: [application, config] };
+  const { $schema: __, ...secret } = z.toJSONSchema(secretSchema, { io: 'input' });
+  return { $schema, title: `Selvedge manifest (${apiVersion})`, oneOf: [application, config, secret] };
 }

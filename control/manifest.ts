@@ -1,11 +1,13 @@
 // Manifests: what operators declare, checked and turned into specs. Called by apply.ts (and by the CLI before it sends anything).
 // Everything is checked before anything is returned; it must never read or write the fabric.
 
+import { toNeed } from './devices.ts';
 import { dockerFieldNames, dockerOptionsOf } from './docker-options.ts';
 import { ManifestError } from './errors.ts';
-import type { MicroserviceSpec } from './fabric.ts';
+import type { EnvironmentReference, MicroserviceSpec, MountReference } from './fabric.ts';
 import { manifestDepthMax, manifestDocumentsMax, manifestIssuesMax, manifestValuesMax } from './limits.ts';
-import { checkApplication, readConfigFiles } from './manifest-checks.ts';
+import { checkApplication } from './manifest-checks.ts';
+import { readConfigFiles, readSecretData } from './manifest-contents.ts';
 import { describeIssues, type FieldIssue, issueText, type ManifestIssue, pathText } from './manifest-issues.ts';
 import {
   apiVersion,
@@ -15,6 +17,7 @@ import {
   manifestSchemas,
   type ParsedMicroservice,
   type ParsedProbe,
+  secretSchema,
 } from './manifest-schema.ts';
 import {
   type DockerOptions,
@@ -24,8 +27,11 @@ import {
   probeKinds,
   type Resources,
   type VolumeSpec,
+  type WasmModule,
+  type WasmOptions,
 } from './plan.ts';
 import { didYouMean } from './suggestion.ts';
+import { readModule, wasmFieldNames, wasmOptionsOf } from './wasm-options.ts';
 
 export type { ManifestIssue };
 export { manifestJsonSchema };
@@ -46,9 +52,18 @@ export interface ManifestConfig {
   files: Record<string, string>;
 }
 
+export interface ManifestSecret {
+  document: number;
+  project: string;
+  name: string;
+  /** Key to value in base64. */
+  data: Record<string, string>;
+}
+
 export interface Manifests {
   applications: ManifestApplication[];
   configs: ManifestConfig[];
+  secrets: ManifestSecret[];
 }
 
 /** Throws ManifestError when there are issues; the message lists them, one a line. */
@@ -150,9 +165,53 @@ function toResources({ memory, cpus, pids }: NonNullable<ParsedMicroservice['res
 }
 
 /** They are the engine's, and there only where they are said. */
-function withoutDockerOptions<Rest extends object>(rest: Rest): Omit<Rest, keyof DockerOptions> {
-  const names: string[] = dockerFieldNames;
+function withoutEngineOptions<Rest extends object>(rest: Rest): Omit<Rest, keyof (DockerOptions & WasmOptions)> {
+  const names: string[] = [...dockerFieldNames, ...wasmFieldNames];
   return Object.fromEntries(Object.entries(rest).filter(([name]) => !names.includes(name))) as typeof rest;
+}
+
+/** manifest-checks.ts has seen to it that each engine's own fields are there. */
+function toEngineSpec(parsed: ParsedMicroservice): EngineSpec {
+  const { engine, command, image, module, args, workingDirectory } = parsed;
+  const folder = workingDirectory === undefined ? {} : { workingDirectory };
+  if (engine === 'process') return { engine, command: command ?? [], ...folder };
+  if (engine === 'wasm')
+    return {
+      engine,
+      module: readModule(module ?? {}) as WasmModule,
+      ...(args && { args }),
+      ...wasmOptionsOf(parsed),
+    };
+  return {
+    engine,
+    image: image ?? '',
+    ...(command && { command }),
+    ...(args && { args }),
+    ...dockerOptionsOf(parsed),
+    ...folder,
+  };
+}
+
+/** Its name alone where nothing more is said: the stored application stays as it was. */
+function toReference(mount: ParsedMicroservice['configs'][number]): MountReference {
+  if (typeof mount === 'string') return mount;
+  return mount.onChange === 'restart' ? { name: mount.name, onChange: mount.onChange } : mount.name;
+}
+
+function toEnvironment(env: ParsedMicroservice['env']): Pick<MicroserviceSpec, 'env' | 'envFrom'> {
+  const values: Record<string, string> = {};
+  const sources: Record<string, EnvironmentReference> = {};
+  for (const [name, value] of Object.entries(env)) {
+    if (typeof value === 'string') {
+      values[name] = value;
+      continue;
+    }
+    const { secret, config, key, onChange } = value;
+    const options = { key, ...(onChange === 'restart' && { onChange }) };
+    // manifest-checks.ts has seen to it that one of them is there.
+    sources[name] = secret === undefined ? { config: config ?? '', ...options } : { secret, ...options };
+  }
+  return { env: values, ...(Object.keys(sources).length > 0 && { envFrom: sources }) };
 }
 
 function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
@@ -166,22 +225,27 @@ function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
     engine,
     command,
     image,
+    module,
     args,
+    env,
+    configs,
+    secrets,
     ...rest
   } = parsed;
-  // manifest-checks.ts has seen to it that each engine's own fields are there.
-  const workload: EngineSpec =
-    engine === 'process'
-      ? { engine, command: command ?? [] }
-      : { engine, image: image ?? '', ...(command && { command }), ...(args && { args }), ...dockerOptionsOf(parsed) };
+  const workload = toEngineSpec(parsed);
   return {
-    ...withoutDockerOptions(rest),
+    ...withoutEngineOptions(rest),
     ...workload,
+    ...toEnvironment(env),
+    configs: configs.map(toReference),
+    ...(secrets.length > 0 && { secrets: secrets.map(toReference) }),
     placement: {
       ...(placement.node !== undefined && { node: placement.node }),
       ...(placement.labels !== undefined && { labels: placement.labels }),
+      ...(placement.arch !== undefined && { arch: placement.arch }),
+      ...(placement.devices !== undefined &&
+        placement.devices.length > 0 && { devices: placement.devices.map(toNeed) }),
     },
-    ...(workingDirectory !== undefined && { workingDirectory }),
     ...toProbes(probes),
     // An empty one limits nothing, and says nothing.
     ...toResources(resources),
@@ -190,14 +254,25 @@ function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
   };
 }
 
-type Read = { issues: FieldIssue[] } | { application: ManifestApplication } | { config: ManifestConfig };
+type Read =
+  | { issues: FieldIssue[] }
+  | { application: ManifestApplication }
+  | { config: ManifestConfig }
+  | { secret: ManifestSecret };
 
 function readDocument(object: unknown, document: number): Read {
   const shape = shapeIssue(object);
   if (shape !== undefined) return { issues: [shape] };
   const envelope = envelopeIssues(object);
   if (envelope.length > 0) return { issues: envelope };
-  if ((object as { kind: string }).kind === 'Application') {
+  const { kind } = object as { kind: string };
+  if (kind === 'Secret') {
+    const parsed = secretSchema.safeParse(object);
+    if (!parsed.success) return { issues: describeIssues(secretSchema, object, parsed.error.issues) };
+    const { data, issues } = readSecretData(parsed.data);
+    return issues.length > 0 ? { issues } : { secret: { document, ...parsed.data.metadata, data } };
+  }
+  if (kind === 'Application') {
     const parsed = applicationSchema.safeParse(object);
     if (!parsed.success) return { issues: describeIssues(applicationSchema, object, parsed.error.issues) };
     const issues = checkApplication(parsed.data);
@@ -213,7 +288,7 @@ function readDocument(object: unknown, document: number): Read {
 }
 
 /**
- * Checks parsed YAML or JSON documents (`selvedge/v1`, kinds Application and Config) and fills in the defaults. `source` names
+ * Checks parsed YAML or JSON documents (`selvedge/v1`, kinds Application, Config and Secret) and fills in the defaults. `source` names
  * where each came from. Throws ManifestError with every issue that was found, at most `manifestIssuesMax`.
  */
 export function validateManifests(
@@ -234,9 +309,9 @@ export function validateManifests(
     });
     refuseIssues(issues);
   }
-  const manifests: Manifests = { applications: [], configs: [] };
+  const manifests: Manifests = { applications: [], configs: [], secrets: [] };
   const seen = new Map<string, number>();
-  const once = (kind: string, item: ManifestApplication | ManifestConfig): void => {
+  const once = (kind: string, item: ManifestApplication | ManifestConfig | ManifestSecret): void => {
     const key = `${kind}/${item.project}/${item.name}`;
     const before = seen.get(key);
     seen.set(key, before ?? item.document);
@@ -250,6 +325,9 @@ export function validateManifests(
     else if ('application' in read) {
       once('Application', read.application);
       manifests.applications.push(read.application);
+    } else if ('secret' in read) {
+      once('Secret', read.secret);
+      manifests.secrets.push(read.secret);
     } else {
       once('Config', read.config);
       manifests.configs.push(read.config);

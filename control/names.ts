@@ -1,7 +1,7 @@
 // The grammar of names, labels and paths. Called by the manifest schemas, the node registry and the document checks.
 // It must never touch a document.
 
-import { labelKeyCharactersMax, labelValueCharactersMax } from './limits.ts';
+import { labelKeyCharactersMax, labelValueCharactersMax, secretKeyCharactersMax } from './limits.ts';
 
 /** RFC 1123, section 2.1, in lower case. */
 export const dnsLabelPattern = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/;
@@ -34,10 +34,21 @@ export function toDnsLabel(text: string): string | undefined {
 /** Segments of letters, digits and `._@+-`, joined by '/': the same file name on every file system and in every URL. */
 const pathSegmentPattern = /^[A-Za-z0-9._@+-]+$/;
 export const configPathForm =
-  "a relative path such as 'sensor.js' or 'rooms/north.csv' (letters, digits, '.', '_', '-', '@', '+'; no '..')";
+  "a relative path such as 'sensor.js' or 'rooms/north.csv' (letters, digits, '.', '_', '-', '@', '+'; no part begins with '..')";
 
 export function isConfigPath(path: string): boolean {
-  return path.split('/').every((segment) => pathSegmentPattern.test(segment) && segment !== '.' && segment !== '..');
+  // What begins with '..' beside them is how all files of a Config are switched at once (node-runtime/file-mounts.ts).
+  return path
+    .split('/')
+    .every((segment) => pathSegmentPattern.test(segment) && segment !== '.' && !segment.startsWith('..'));
+}
+
+export const secretKeyForm =
+  "a name such as 'password' or 'tls.key' (letters, digits, '.', '_', '-', '@', '+'; not beginning with '.')";
+
+/** The name of a file, and never of a hidden one. */
+export function isSecretKey(key: string): boolean {
+  return key.length <= secretKeyCharactersMax && pathSegmentPattern.test(key) && !key.startsWith('.');
 }
 
 const labelKeyPattern = /^(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?\/)?[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?$/;

@@ -8,6 +8,7 @@ import type { NodeRecord } from './fabric.ts';
 import { planBytesMax } from './limits.ts';
 import { createMailboxDesk, type MailboxDesk, planContent } from './mailbox-desk.ts';
 import { takeEngines } from './node-engines.ts';
+import { takeHardware } from './node-hardware.ts';
 import type { MicroserviceName, Plan } from './plan.ts';
 import { compilePlan, coveredBy } from './plan-compiler.ts';
 import { inputsKey, type NodeInputs } from './plan-inputs.ts';
@@ -87,10 +88,12 @@ export function createNodePlanner({
   };
 
   /** A change of the record brings the next round. */
-  const learnEngines = async (name: string, database: Database): Promise<void> => {
+  const learnBox = async (name: string, database: Database): Promise<void> => {
     try {
       const record = await getRecord(fabric, 'node', name);
-      if (record !== undefined && holdsLease()) await takeEngines(fabric, database, record);
+      if (record === undefined || !holdsLease()) return;
+      await takeEngines(fabric, database, record);
+      await takeHardware(fabric, database, record);
     } catch (error) {
       note('engines-not-noted', name, error instanceof Error ? error.message : String(error), true);
     }
@@ -103,7 +106,7 @@ export function createNodePlanner({
       state.changed = true;
       schedule();
     };
-    const onObserved = (): void => void learnEngines(name, database);
+    const onObserved = (): void => void learnBox(name, database);
     state.desk = createMailboxDesk({ database, readPlan, onChange, onObserved });
     onObserved();
     return state.desk;
@@ -175,7 +178,7 @@ export function createNodePlanner({
   ): Promise<void> => {
     const held = lease.current();
     if (held === undefined || !holdsLease()) return;
-    const { node, applications, placements, configs } = inputs;
+    const { node, applications, placements, configs, secrets } = inputs;
     const previous = desk.plan();
     generation = Math.max(generation, previous?.generation ?? 0);
     const version = { ...held, generation: Math.max(number, generation + 1) };
@@ -186,6 +189,7 @@ export function createNodePlanner({
     const compiled = compilePlan({
       ...{ node, applications, placements, version, fabricId, previous, specs },
       configs: [...configs.values()],
+      secrets: [...secrets.values()],
       signTicket: (ticket) => sign(ticketType, ticket),
     });
     for (const problem of compiled.problems) note('plan-incomplete', node.name, problem, true);

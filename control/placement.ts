@@ -3,6 +3,7 @@
 
 import type { ApplicationRecord, MicroserviceSpec, NodeRecord, PlacementRecord } from './fabric.ts';
 import { nodeInstancesMax, unplacedReasonsMax } from './limits.ts';
+import { boxRefusal, type GivenAway, giveAway, nothingGiven } from './placement-devices.ts';
 
 export interface PlaceInput {
   applications: readonly ApplicationRecord[];
@@ -26,13 +27,20 @@ function refusal(node: NodeRecord, microservice: MicroserviceSpec): string | und
     if (value === undefined) return `has no label ${key} (${key}=${wanted} is wanted)`;
     if (value !== wanted) return `label ${key} is ${value}, not ${wanted}`;
   }
+  const arch = node.placementHardware?.arch ?? node.labels['selvedge/arch'];
+  if (placement.arch !== undefined && placement.arch !== arch)
+    return `is ${arch ?? 'of an unknown architecture'}, not ${placement.arch}`;
   return node.engines.includes(engine) ? undefined : `has no engine ${engine}`;
 }
 
 /** The same for what is not there yet: an engine that does not answer keeps what it has and gets nothing new. */
-function refusalOfNew(node: NodeRecord, microservice: MicroserviceSpec): string | undefined {
+function refusalOfNew(node: NodeRecord, microservice: MicroserviceSpec, given: GivenAway): string | undefined {
   const gone = node.unavailableEngines?.[microservice.engine];
-  return refusal(node, microservice) ?? (gone && `engine ${microservice.engine} cannot be used: ${gone}`);
+  return (
+    refusal(node, microservice) ??
+    (gone && `engine ${microservice.engine} cannot be used: ${gone}`) ??
+    boxRefusal(node, microservice, given)
+  );
 }
 
 interface Load {
@@ -40,6 +48,7 @@ interface Load {
   all: number;
   /** Instances of one microservice on the node, by `<project>/<application>/<microservice>`. */
   of: Map<string, number>;
+  given: GivenAway;
 }
 
 function byText<T>(text: (item: T) => string): (left: T, right: T) => number {
@@ -47,19 +56,27 @@ function byText<T>(text: (item: T) => string): (left: T, right: T) => number {
 }
 
 /** The nodes that may run it, and why the others may not. */
-function split(nodes: readonly NodeRecord[], microservice: MicroserviceSpec) {
+function split(nodes: readonly NodeRecord[], microservice: MicroserviceSpec, givenBy: (node: string) => GivenAway) {
   const allowed: NodeRecord[] = [];
   const refused: [string, string][] = [];
   for (const node of nodes) {
-    const reason = refusalOfNew(node, microservice);
+    const reason = refusalOfNew(node, microservice, givenBy(node.name));
     if (reason === undefined) allowed.push(node);
     else refused.push([node.name, reason]);
   }
   return { allowed, refused } as { allowed: NodeRecord[]; refused: [string, string][]; first?: string };
 }
 
-function reasonsFor({ allowed, refused }: ReturnType<typeof split>, reasonsMax: number): Record<string, string> {
-  const full = allowed.map(({ name }): [string, string] => [name, `already has ${nodeInstancesMax} instances`]);
+function reasonsFor(
+  { allowed, refused }: ReturnType<typeof split>,
+  reasonsMax: number,
+  boxReason: (node: NodeRecord) => string | undefined,
+): Record<string, string> {
+  const full = allowed.map((node): [string, string] => [
+    node.name,
+    // What there was may have been given to others of this round.
+    boxReason(node) ?? `already has ${nodeInstancesMax} instances`,
+  ]);
   const all = [...refused, ...full].sort(byText(([name]) => name));
   const shown = all.slice(0, reasonsMax);
   if (all.length > shown.length)
@@ -79,20 +96,26 @@ function better(left: Score, right: Score): boolean {
 }
 
 /**
- * One record for each application, in order of its id. Filters: pinned node, labels, engine, room. Score: spread of the microservice
- * over nodes, then of all instances. A previous place that is still allowed is kept; fewer replicas drop the highest indices.
+ * One record for each application, in order of its id. Filters: pinned node, labels, architecture, engine, devices, memory, room. Score:
+ * spread of the microservice over nodes, then of all instances. A previous place that is still allowed is kept, whatever became of its
+ * devices and memory; fewer replicas drop the highest indices.
  * An instance without a place says for every node why not (later ones of a microservice refer to the first, to stay bounded).
  */
 export function place({ applications, nodes, previous, reachable }: PlaceInput): PlacementRecord[] {
   const sortedNodes = [...nodes].sort(byText(({ name }) => name));
   const nodeByName = new Map(sortedNodes.map((node) => [node.name, node]));
-  const loads = new Map<string, Load>(sortedNodes.map(({ name }) => [name, { all: 0, of: new Map() }]));
+  const loads = new Map<string, Load>(
+    sortedNodes.map(({ name }) => [name, { all: 0, of: new Map(), given: nothingGiven() }]),
+  );
   const before = new Map(previous.map((record) => [record._id as string, record]));
-  const take = (node: string, key: string): void => {
+  const take = (node: string, key: string, microservice: MicroserviceSpec): void => {
     const load = loads.get(node) as Load;
+    giveAway(nodeByName.get(node) as NodeRecord, microservice, load.given);
     load.all += 1;
     load.of.set(key, (load.of.get(key) ?? 0) + 1);
   };
+
+  const givenBy = (node: string): GivenAway => (loads.get(node) as Load).given;
 
   const work = [...applications].sort(byText(({ project, name }) => `${project}/${name}`)).map((application) => ({
     application,
@@ -111,7 +134,7 @@ export function place({ applications, nodes, previous, reachable }: PlaceInput):
         const room = kept !== undefined && (loads.get(kept.name)?.all ?? 0) < nodeInstancesMax;
         if (kept !== undefined && room && refusal(kept, microservice) === undefined) {
           instances.set(name, kept.name);
-          take(kept.name, key);
+          take(kept.name, key, microservice);
         } else missing.push({ microservice, name });
       }
     }
@@ -123,23 +146,25 @@ export function place({ applications, nodes, previous, reachable }: PlaceInput):
     let reasonsLeft = unplacedReasonsMax;
     for (const { microservice, name } of missing) {
       const key = `${application.project}/${application.name}/${microservice.name}`;
-      const group = groups.get(microservice) ?? split(sortedNodes, microservice);
+      const group = groups.get(microservice) ?? split(sortedNodes, microservice, givenBy);
       groups.set(microservice, group);
       let best: { node: string; score: Score } | undefined;
       for (const node of group.allowed) {
         const load = loads.get(node.name) as Load;
-        if (load.all >= nodeInstancesMax) continue;
+        if (load.all >= nodeInstancesMax || boxRefusal(node, microservice, load.given) !== undefined) continue;
         const silent = reachable === undefined || reachable.has(node.name) ? 0 : 1;
         const score: Score = [load.of.get(key) ?? 0, silent, load.all, node.name];
         if (best === undefined || better(score, best.score)) best = { node: node.name, score };
       }
       if (best !== undefined) {
         instances.set(name, best.node);
-        take(best.node, key);
+        take(best.node, key, microservice);
       } else if (group.first !== undefined && reasonsLeft < sortedNodes.length) {
         unplaced[name] = { '*': `as for ${group.first}` };
       } else {
-        unplaced[name] = reasonsFor(group, Math.max(reasonsLeft, 1));
+        unplaced[name] = reasonsFor(group, Math.max(reasonsLeft, 1), (node) =>
+          boxRefusal(node, microservice, givenBy(node.name)),
+        );
         reasonsLeft = Math.max(0, reasonsLeft - sortedNodes.length);
         group.first ??= name;
       }

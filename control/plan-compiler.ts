@@ -1,7 +1,14 @@
 // The plan of one node, from documents. Pure (signing tickets is a function that it is given). Called by the planner; it must never
 // depend on what the node reports.
 
-import type { ApplicationRecord, ConfigRecord, MicroserviceSpec, NodeRecord, PlacementRecord } from './fabric.ts';
+import type {
+  ApplicationRecord,
+  ConfigRecord,
+  MicroserviceSpec,
+  NodeRecord,
+  PlacementRecord,
+  SecretRecord,
+} from './fabric.ts';
 import type {
   CallableService,
   FileDocument,
@@ -10,14 +17,16 @@ import type {
   PlannedInstance,
   PlanVersion,
   Ticket,
+  WorkloadSpec,
 } from './plan.ts';
 import { asTicket, decodePayload } from './plan-version.ts';
-import { createSpecCompiler, type SpecCompiler } from './workload-spec.ts';
+import { createSpecCompiler, filesOf, isWorkload, recordsByName, type SpecCompiler } from './workload-spec.ts';
 
 export interface CompileInput {
   node: Pick<NodeRecord, 'name' | 'peerId'>;
   applications: readonly ApplicationRecord[];
   configs: readonly ConfigRecord[];
+  secrets: readonly SecretRecord[];
   placements: readonly PlacementRecord[];
   version: PlanVersion;
   fabricId: string;
@@ -84,12 +93,11 @@ function ticketInUse(wanted: Ticket, previous: PlannedInstance | undefined): str
 export function compilePlan(input: CompileInput): CompiledPlan {
   const { node, applications, placements, version, fabricId, signTicket, previous } = input;
   const specs = input.specs ?? createSpecCompiler();
-  const configs = new Map(input.configs.map((config) => [`${config.project}/${config.name}`, config]));
+  const records = recordsByName(input);
   const placementById = new Map(placements.map((placement) => [placement._id as string, placement]));
   const before = new Map(previous?.instances.map((instance) => [instance.name, instance]));
-  const usedConfigs = new Map<string, ConfigRecord>();
   const instances: PlannedInstance[] = [];
-  const keptFiles = new Map<string, string>();
+  const keptSpecs: WorkloadSpec[] = [];
   const problems: string[] = [];
 
   const planInstance = (
@@ -99,29 +107,26 @@ export function compilePlan(input: CompileInput): CompiledPlan {
     calls: CallableService[],
     at: { name: string; index: number },
   ): void => {
-    if ('missingConfig' in compiled) {
-      const kept = before.get(at.name);
-      problems.push(`${at.name}: there is no Config ${compiled.missingConfig} in project ${application.project}`);
+    const kept = before.get(at.name);
+    if ('missing' in compiled) {
+      problems.push(`${at.name}: there is no ${compiled.missing} in project ${application.project}`);
       if (kept === undefined) return;
       instances.push(kept);
-      for (const { files } of kept.spec.configs) for (const file of files) keptFiles.set(file.slot, file.sha256);
+      keptSpecs.push(kept.spec);
       return;
     }
     const identity = { project: application.project, application: application.name, microservice: microservice.name };
     const ports = microservice.ports.map(({ port }) => port);
     const ticket: Ticket = { ...version, fabricId, ...identity, instance: at.name, peerId: node.peerId, ports };
-    for (const name of microservice.configs) {
-      const config = configs.get(`${application.project}/${name}`);
-      if (config !== undefined) usedConfigs.set(config._id, config);
-    }
     instances.push({
       ...identity,
       ...at,
       spec: compiled.spec,
-      specHash: compiled.specHash,
+      // A hash stays as long as it stands for the same: whatever version of this program made it, nothing is replaced for it.
+      specHash: kept !== undefined && isWorkload(kept, compiled.specHash) ? kept.specHash : compiled.specHash,
       calls,
       dependsOn: microservice.dependsOn,
-      ticket: ticketInUse(ticket, before.get(at.name)) ?? signTicket(ticket),
+      ticket: ticketInUse(ticket, kept) ?? signTicket(ticket),
     });
   };
 
@@ -133,17 +138,19 @@ export function compilePlan(input: CompileInput): CompiledPlan {
       for (let index = 0; index < microservice.replicas; index += 1) {
         const name = `${application.project}.${application.name}.${microservice.name}.${index}`;
         if (places[name]?.node !== node.name) continue;
-        compiled ??= specs.compile(microservice, application.project, configs);
+        compiled ??= specs.compile(microservice, application.project, records);
         planInstance(application, microservice, compiled, calls, { name, index });
       }
     }
   }
 
   instances.sort((left, right) => compareText(left.name, right.name));
-  const files = [...usedConfigs.values()].flatMap((config) => specs.files(config));
-  const hashes = new Map(keptFiles);
-  for (const { spec } of instances)
-    for (const mount of spec.configs) for (const file of mount.files) hashes.set(file.slot, file.sha256);
+  // Of a slot that has changed since, what the records say counts.
+  const specsOf = [...keptSpecs, ...instances.map(({ spec }) => spec).filter((spec) => !keptSpecs.includes(spec))];
+  const hashes = new Map(specsOf.flatMap(filesOf).map(({ slot, sha256 }) => [slot, sha256]));
+  const files = [...input.configs, ...input.secrets]
+    .flatMap((record) => specs.files(record))
+    .filter(({ _id }) => hashes.has(_id.slice('desired/file/'.length)));
   const listed = [...hashes]
     .sort(([left], [right]) => compareText(left, right))
     .map(([slot, hash]) => ({ slot, sha256: hash }));

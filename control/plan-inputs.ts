@@ -2,7 +2,8 @@
 // It must never leave out something that a plan depends on.
 
 import { canonicalJson, sha256 } from './canonical-json.ts';
-import type { ApplicationRecord, ConfigRecord, NodeRecord, PlacementRecord } from './fabric.ts';
+import { namedContent } from './content-references.ts';
+import type { ApplicationRecord, ConfigRecord, NodeRecord, PlacementRecord, SecretRecord } from './fabric.ts';
 
 export interface NodeInputs {
   node: NodeRecord;
@@ -10,12 +11,15 @@ export interface NodeInputs {
   applications: ApplicationRecord[];
   /** By id: those that these applications name. */
   configs: Map<string, ConfigRecord>;
+  secrets: Map<string, SecretRecord>;
   placements: PlacementRecord[];
 }
 
 /** Equal keys, equal plans (version and tickets aside). */
-export function inputsKey({ node, applications, configs, placements }: NodeInputs): string {
-  const revisions = [...applications, ...configs.values()].map(({ _id, _rev }) => `${_id}@${_rev}`);
+export function inputsKey({ node, applications, configs, secrets, placements }: NodeInputs): string {
+  const revisions = [...applications, ...configs.values(), ...secrets.values()].map(
+    ({ _id, _rev }) => `${_id}@${_rev}`,
+  );
   const here = placements.flatMap(({ instances }) =>
     Object.entries(instances).flatMap(([name, { node: place }]) => (place === node.name ? [name] : [])),
   );
@@ -26,34 +30,43 @@ export function inputsByNode({
   nodes,
   applications,
   configs,
+  secrets,
   placements,
 }: {
   nodes: readonly NodeRecord[];
   applications: readonly ApplicationRecord[];
   configs: readonly ConfigRecord[];
+  secrets: readonly SecretRecord[];
   placements: readonly PlacementRecord[];
 }): NodeInputs[] {
   const inputs = new Map(
     nodes.map((node): [string, NodeInputs] => [
       node.name,
-      { node, applications: [], configs: new Map(), placements: [] },
+      { node, applications: [], configs: new Map(), secrets: new Map(), placements: [] },
     ]),
   );
-  const configByKey = new Map(configs.map((config) => [`${config.project}/${config.name}`, config]));
+  const configById = new Map(configs.map((config) => [config._id as string, config]));
+  const secretById = new Map(secrets.map((secret) => [secret._id as string, secret]));
   const placementById = new Map(placements.map((record) => [record._id as string, record]));
   for (const application of applications) {
     const placement = placementById.get(`placement/${application.project}/${application.name}`);
     if (placement === undefined) continue;
-    const used = application.microservices.flatMap((microservice) => microservice.configs);
+    const used = usedBy(application);
     for (const name of new Set(Object.values(placement.instances).map(({ node }) => node))) {
       const target = inputs.get(name);
       target?.applications.push(application);
       target?.placements.push(placement);
-      for (const config of used) {
-        const record = configByKey.get(`${application.project}/${config}`);
-        if (record !== undefined) target?.configs.set(record._id, record);
+      for (const id of used) {
+        const [config, secret] = [configById.get(id), secretById.get(id)];
+        if (config !== undefined) target?.configs.set(id, config);
+        if (secret !== undefined) target?.secrets.set(id, secret);
       }
     }
   }
   return [...inputs.values()];
+}
+
+/** Ids of the Configs and Secrets that it names. */
+function usedBy({ project, microservices }: ApplicationRecord): Set<string> {
+  return new Set(microservices.flatMap(namedContent).map(({ kind, name }) => `${kind}/${project}/${name}`));
 }

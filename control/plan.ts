@@ -1,5 +1,7 @@
 // The plan: the one signed document that says everything a node must run. Types only: what is signed, what is compared.
 
+import type { DeviceNeed } from './devices.ts';
+
 /** Which plan is newer: compared in this order. */
 export interface PlanVersion {
   epoch: number;
@@ -38,11 +40,25 @@ export type ProbeKind = (typeof probeKinds)[number];
 
 export type Probes = Partial<Record<ProbeKind, ProbeSpec>>;
 
-export interface ConfigMount {
-  /** Name of the Config; its files appear under `configs/<name>/` in the instance's folder. */
-  name: string;
-  files: { path: string; slot: string; sha256: string }[];
+/** Where a file's content is delivered, and the SHA-256 (hex) of what is delivered there; see salted-content.ts for secrets. */
+export interface FileReference {
+  slot: string;
+  sha256: string;
 }
+
+/** A Config or a Secret as files: under `configs/<name>/` or `secrets/<name>/` in the instance's folder. */
+export interface ConfigMount {
+  name: string;
+  files: (FileReference & { path: string })[];
+  /** A changed content replaces the instance; without it a running one gets the new files. */
+  onChange?: 'restart';
+}
+
+/** A variable whose value is one file of a Config or a Secret, as it was when the instance started. */
+export type EnvironmentSource = FileReference & { key: string; onChange?: 'restart' } & (
+    | { config: string }
+    | { secret: string }
+  );
 
 /** The most that an instance may use; what is not said is not limited. */
 export interface Resources {
@@ -66,7 +82,7 @@ export interface VolumeSpec {
 }
 
 /** What is run, in the words of the engine that runs it. */
-export type EngineSpec = ProcessSpec | DockerSpec;
+export type EngineSpec = ProcessSpec | DockerSpec | WasmSpec;
 
 export interface ProcessSpec {
   engine: 'process';
@@ -85,6 +101,10 @@ export interface DockerOptions {
   privileged?: boolean;
   /** Paths of the node's devices, the same inside. */
   devices?: string[];
+  /** Graphics processors by Docker's device requests: all, how many, or which by their ids. */
+  gpus?: 'all' | number | string[];
+  /** Of its output: how large a file (a quantity), and how many; the driver is the one that can be read back. */
+  logging?: { maxSize?: string; maxFiles?: number };
   /** When the registry is asked for the image; `ifNotPresent` where nothing is said. */
   pullPolicy?: 'ifNotPresent' | 'always' | 'never';
   /** `os/architecture`, with a variant as wanted. */
@@ -109,14 +129,46 @@ export interface DockerSpec extends DockerOptions {
   workingDirectory?: string;
 }
 
+/** Where a module comes from; what it must be is said with it, or with its Config. */
+export type WasmModule =
+  | { url: string; sha256: string }
+  /** Absolute, on the node. */
+  | { hostPath: string; sha256: string }
+  /** A file of a Config of the microservice. */
+  | { config: string; file: string };
+
+export interface WasmOptions {
+  /** Run for each request; without it once, for as long as it lives. */
+  trigger?: 'http';
+  /** Of one request; limits.ts of node-runtime has what holds where nothing is said. */
+  requestTimeoutMs?: number;
+  /** Requests that are in the module at a time. */
+  concurrency?: number;
+}
+
+export interface WasmSpec extends WasmOptions {
+  engine: 'wasm';
+  module: WasmModule;
+  args?: string[];
+  /** A module has neither. */
+  command?: undefined;
+  workingDirectory?: undefined;
+}
+
 /** What an engine needs to run one instance. */
 export type WorkloadSpec = EngineSpec &
   Probes & {
     env: Record<string, string>;
+    /** By name of the variable; left out where there is none. */
+    envFrom?: Record<string, EnvironmentSource>;
     ports: PortSpec[];
     configs: ConfigMount[];
+    /** Left out where there is none. */
+    secrets?: ConfigMount[];
     resources?: Resources;
     volumes?: VolumeSpec[];
+    /** It starts when these are there, and stops when one goes. */
+    deviceNeeds?: DeviceNeed[];
     /** Left out where it is the default: a specification's hash outlives versions of the program. */
     healthyAfterMs?: number;
     restart: 'always' | 'on-failure' | 'never';
@@ -133,7 +185,7 @@ export interface PlannedInstance extends MicroserviceName {
   name: string;
   index: number;
   spec: WorkloadSpec;
-  /** SHA-256 (hex) of the spec: another value means replace. */
+  /** Another value means replace. A SHA-256 (hex) over the spec, without the content that a running instance can be given. */
   specHash: string;
   calls: CallableService[];
   dependsOn: string[];

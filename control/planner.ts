@@ -89,7 +89,7 @@ export function createPlanner(dependencies: PlannerDependencies): Planner {
     await mirror.refresh();
     const nodes = mirror.all('node');
     const applications = mirror.all('application');
-    const configs = mirror.all('config');
+    const contents = { configs: mirror.all('config'), secrets: mirror.all('secret') };
     const stored = mirror.all('placement');
     const heard = reachable?.();
     const places = place({ applications, nodes, previous: stored, ...(heard !== undefined && { reachable: heard }) });
@@ -99,7 +99,7 @@ export function createPlanner(dependencies: PlannerDependencies): Planner {
     const members = nodes.filter(({ revoked }) => revoked === undefined);
     nodePlanner.keepOnly(new Set(members.map(({ name }) => name)));
     const number = nodePlanner.generation() + 1;
-    const queue = inputsByNode({ nodes: members, applications, configs, placements: places });
+    const queue = inputsByNode({ nodes: members, applications, ...contents, placements: places });
     let good = true;
     const worker = async (): Promise<void> => {
       for (let inputs = queue.shift(); inputs !== undefined && holdsLease(); inputs = queue.shift()) {

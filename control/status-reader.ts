@@ -24,6 +24,7 @@ const observedInstance = z.looseObject({
   since: time.optional(),
   restarts: z.number(),
   specHash: text,
+  content: text.optional(),
   pid: z.number().optional(),
   nextTryAt: time.optional(),
   failures: z.number().optional(),
@@ -89,10 +90,11 @@ export function createStatusReader({
   const specs = createSpecCompiler();
 
   const read = async (): Promise<FabricFacts> => {
-    const [nodes, applications, configs, placements] = await Promise.all([
+    const [nodes, applications, configs, secrets, placements] = await Promise.all([
       listRecords(fabric, 'node'),
       listRecords(fabric, 'application'),
       listRecords(fabric, 'config'),
+      listRecords(fabric, 'secret'),
       listRecords(fabric, 'placement'),
     ]);
     const mailboxes = new Map<string, MailboxFacts>();
@@ -110,8 +112,8 @@ export function createStatusReader({
       }
     };
     await Promise.all(Array.from({ length: plannerWritersMax }, worker));
-    const found = { nodes, applications, configs, placements, mailboxes };
-    return { fabric: identity, self, ...found, linked, conditionsOf, lastSeenAt, specs };
+    const records = { nodes, applications, configs, secrets, placements, mailboxes };
+    return { fabric: identity, self, ...records, linked, conditionsOf, lastSeenAt, specs };
   };
   const views = async () => fabricViews(await read());
 

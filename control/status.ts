@@ -8,14 +8,16 @@ import type {
   ObservedInstance,
   ObservedNode,
   PlacementRecord,
+  SecretRecord,
 } from './fabric.ts';
+import { readHardware } from './hardware.ts';
 import { instanceView, isSettled } from './instance-views.ts';
-import { policyItemsMax, statusProblemsMax } from './limits.ts';
+import { locationCharactersMax, policyItemsMax, statusProblemsMax } from './limits.ts';
 import { instanceName } from './placement.ts';
 import type { Plan, PlannedInstance, PlanVersion } from './plan.ts';
 import { compareVersions, isVersion } from './plan-version.ts';
 import type { ApplicationView, InstanceView, NodeView, StatusView } from './views.ts';
-import type { SpecCompiler } from './workload-spec.ts';
+import { recordsByName, type SpecCompiler } from './workload-spec.ts';
 
 /** What one mailbox says. */
 export interface MailboxFacts {
@@ -31,6 +33,7 @@ export interface FabricFacts {
   nodes: readonly NodeRecord[];
   applications: readonly ApplicationRecord[];
   configs: readonly ConfigRecord[];
+  secrets: readonly SecretRecord[];
   placements: readonly PlacementRecord[];
   /** By node name. */
   mailboxes: ReadonlyMap<string, MailboxFacts>;
@@ -75,11 +78,11 @@ function planLead(mailbox: MailboxFacts | undefined): number | undefined {
 function applicationView(application: ApplicationRecord, facts: FabricFacts, index: Index): ApplicationView {
   const { project, name, generation, appliedAt } = application;
   const placement = facts.placements.find(({ _id }) => _id === `placement/${project}/${name}`);
-  const configs = new Map(facts.configs.map((config) => [`${config.project}/${config.name}`, config]));
+  const records = recordsByName(facts);
   const instances: InstanceView[] = [];
   const microservices: ApplicationView['microservices'] = [];
   for (const microservice of application.microservices) {
-    const compiled = facts.specs.compile(microservice, project, configs);
+    const compiled = facts.specs.compile(microservice, project, records);
     const views = Array.from({ length: microservice.replicas }, (_, number) => {
       const instance = instanceName(project, name, microservice.name, number);
       const node = placement?.instances[instance]?.node;
@@ -87,7 +90,9 @@ function applicationView(application: ApplicationRecord, facts: FabricFacts, ind
         ...{ name: instance, project, application: name, microservice: microservice.name, engine: microservice.engine },
         node,
         unplaced: placement?.unplaced[instance],
-        wantedHash: 'specHash' in compiled ? compiled.specHash : `no Config ${compiled.missingConfig}`,
+        ...('missing' in compiled
+          ? { missing: `there is no ${compiled.missing} in project ${project}` }
+          : { wanted: compiled }),
         planned: index.planned.get(`${node} ${instance}`)?.instance,
         observed: index.observed.get(`${node} ${instance}`),
         heard: node !== undefined && (index.heard.get(node) ?? false),
@@ -145,6 +150,16 @@ function policyOf(node: ObservedNode | undefined): Pick<NodeView, 'policy'> {
   return { policy: { allow: texts(allow), ...(images !== undefined && { images: texts(images) }) } };
 }
 
+/** The same. */
+function boxOf(node: ObservedNode | undefined): Pick<NodeView, 'hardware' | 'location'> {
+  const hardware = readHardware(node?.hardware);
+  const location: unknown = node?.location;
+  return {
+    ...(hardware && { hardware }),
+    ...(typeof location === 'string' && { location: location.slice(0, locationCharactersMax) }),
+  };
+}
+
 function nodeView(record: NodeRecord, wanted: readonly InstanceView[], facts: FabricFacts, index: Index): NodeView {
   const mailbox = facts.mailboxes.get(record.name);
   const heard = index.heard.get(record.name) ?? false;
@@ -160,6 +175,7 @@ function nodeView(record: NodeRecord, wanted: readonly InstanceView[], facts: Fa
     ...(lastSeenAt !== undefined && { lastSeenAt }),
     ...versionOf(mailbox),
     ...policyOf(mailbox?.node),
+    ...boxOf(mailbox?.node),
     upToDate: planLead(mailbox) === 0,
     links: mailbox?.node?.links ?? [],
     addresses: mailbox?.node?.addresses ?? [],
@@ -235,6 +251,8 @@ export interface NodeFacts {
     | 'controller'
     | 'labels'
     | 'engines'
+    | 'hardware'
+    | 'location'
     | 'links'
     | 'addresses'
     | 'problems'

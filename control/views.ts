@@ -9,6 +9,7 @@ import type {
   ObservedLink,
   RouterMode,
 } from './fabric.ts';
+import type { Hardware } from './hardware.ts';
 import type { PlanVersion, PortSpec } from './plan.ts';
 
 export interface InstanceView {
@@ -51,6 +52,10 @@ export interface NodeView {
   unavailableEngines?: Record<string, string>;
   /** What it lets workloads have of its box, and the only images it runs, where it says so. */
   policy?: { allow: string[]; images?: string[] };
+  /** What its box has, as it said last. */
+  hardware?: Hardware;
+  /** Where it is, in its operator's words. */
+  location?: string;
   state: 'connected' | 'unreachable' | 'revoked';
   revoked?: { at: number; reason: string };
   admittedAt?: number;
@@ -133,6 +138,14 @@ export interface ApprovedView {
   router: RouterMode;
 }
 
+/** A node whose labels were changed. */
+export interface LabelledView {
+  node: string;
+  labels: Record<string, string>;
+  /** False when it had them so already. */
+  changed: boolean;
+}
+
 /** A node whose membership was taken away. */
 export interface RevokedView {
   node: string;
@@ -161,11 +174,21 @@ export interface WindowView {
 }
 
 export interface AppliedView {
-  kind: 'Application' | 'Config';
+  kind: 'Application' | 'Config' | 'Secret';
   project: string;
   name: string;
   generation: number;
   change: 'created' | 'changed' | 'unchanged';
+}
+
+/** A Config or a Secret, without what it holds. */
+export interface ContentView {
+  project: string;
+  name: string;
+  generation: number;
+  keys: { key: string; bytes: number }[];
+  /** `<application>/<microservice>` */
+  usedBy: string[];
 }
 
 export interface ApplyView {

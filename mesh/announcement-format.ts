@@ -3,7 +3,7 @@
 
 import { z } from 'zod';
 import type { Ticket } from '../control/plan.ts';
-import { announcementInstancesMax, ticketPortsMax } from './limits.ts';
+import { announcementInstancesMax, announcementPartsMax, ticketPortsMax } from './limits.ts';
 
 export const announcementType = 'selvedge-announcement+jws';
 export const ticketType = 'selvedge-ticket+jws';
@@ -19,12 +19,19 @@ const announcementShape = z.object({
   bootCounter: counter,
   /** Counts the announcements since that start. */
   sequence: counter,
+  /** A node with many instances says them in parts, each on its own; left out it is the first one. */
+  part: z
+    .number()
+    .int()
+    .min(1)
+    .max(announcementPartsMax - 1)
+    .optional(),
   instances: z
     .array(z.object({ instance: name, ready: z.boolean(), ticket: z.string().min(1) }))
     .max(announcementInstancesMax),
 });
 
-/** What a node says of itself: which instances it serves, and how ready they are. The payload of a JWS signed by its authority. */
+/** What a node says of itself: which instances it serves, and how ready they are; or one part of that. The payload of a JWS signed by its authority. */
 export type Announcement = z.infer<typeof announcementShape>;
 
 const ticketShape = z.object({

@@ -33,7 +33,7 @@ export interface Refused {
 }
 
 export interface AnnouncementTable {
-  /** Takes in one announcement (compact JWS). Never throws. One that is held already is no news and no refusal. */
+  /** Takes in one announcement, or one part of it (compact JWS). Never throws. One that is held already is no news and no refusal. */
   accept(jws: string): Accepted | Refused;
   /** The peer is out of reach or revoked. Older announcements of it stay refused; the same one is taken again. */
   forget(peerId: PeerId): void;
@@ -48,30 +48,47 @@ export interface AnnouncementTableOptions {
   verifySigned: VerifySigned;
 }
 
-interface Held {
+interface HeldPart {
   jws: string;
-  bootCounter: number;
   sequence: number;
   serves: { ticket: Ticket; ready: boolean }[];
 }
 
-type Position = Pick<Announcement, 'bootCounter' | 'sequence'>;
+/** Of one peer: what it said since its last start, by part. */
+interface Held {
+  bootCounter: number;
+  parts: Map<number, HeldPart>;
+}
+
+/** How far a peer had come: its start, and the sequence of each part. */
+interface Mark {
+  bootCounter: number;
+  sequences: ReadonlyMap<number, number>;
+}
+
+type Position = Pick<Announcement, 'bootCounter' | 'sequence' | 'part'>;
 type Place = PlanVersion & { peerId: PeerId };
 
 export function createAnnouncementTable({ fabricId, verifySigned }: AnnouncementTableOptions): AnnouncementTable {
   const held = new Map<PeerId, Held>();
-  /** Of forgotten peers: how far they had come. */
-  const marks = createBoundedMap<PeerId, Position>(rememberedMarksMax);
+  /** Of peers that were forgotten: how far they had come then. */
+  const marks = createBoundedMap<PeerId, Mark>(rememberedMarksMax);
   /** Of each instance the newest place heard of, so that an old place never comes back when the new one is out of reach. */
   const places = createBoundedMap<string, Place>(rememberedMarksMax);
   const verified = createBoundedMap<string, { ticket: Ticket; signer: PeerId }>(verifiedTicketsMax);
   let endpoints: Endpoint[] = [];
 
-  function staleReason(peerId: PeerId, position: Position): string | undefined {
+  function staleReason(peerId: PeerId, { bootCounter, sequence, part = 0 }: Position): string | undefined {
     const current = held.get(peerId);
-    if (current !== undefined && comparePositions(position, current) <= 0) return 'older than the one that is held';
+    if (current !== undefined && bootCounter <= current.bootCounter) {
+      const known = current.parts.get(part)?.sequence ?? -1;
+      if (bootCounter < current.bootCounter || sequence <= known) return 'older than the one that is held';
+    }
     const mark = marks.get(peerId);
-    if (mark !== undefined && comparePositions(position, mark) < 0) return 'older than one that was held';
+    if (mark !== undefined && bootCounter <= mark.bootCounter) {
+      const known = mark.sequences.get(part) ?? -1;
+      if (bootCounter < mark.bootCounter || sequence < known) return 'older than one that was held';
+    }
     return undefined;
   }
 
@@ -104,9 +121,15 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
     if (known === undefined || comparePlaces(place, known) > 0) places.set(instance, place);
   }
 
+  /** Of each instance of a peer what was said of it last: it may have been in another part before. */
+  function servedBy({ parts }: Held): HeldPart['serves'] {
+    const ordered = [...parts.values()].sort((one, other) => one.sequence - other.sequence);
+    return [...new Map(ordered.flatMap(({ serves }) => serves.map((one) => [one.ticket.instance, one]))).values()];
+  }
+
   function recompute(): void {
     endpoints = [...held.values()]
-      .flatMap(({ serves }) => serves)
+      .flatMap(servedBy)
       .filter(({ ticket }) => places.get(ticket.instance)?.peerId === ticket.peerId)
       .flatMap(({ ticket, ready }) => ticket.ports.map((port) => endpointOf(ticket, port, ready)))
       .sort((one, other) => compareText(one.instance, other.instance) || one.port - other.port);
@@ -119,7 +142,8 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
       const claimed = readAnnouncement(peekPayload(jws));
       if (claimed === undefined) return { refused: 'malformed', stale: false };
       // The same one comes over several links: it is known without any verification.
-      if (held.get(claimed.peerId)?.jws === jws) return { changed: false, forward: false, dropped: [] };
+      if (held.get(claimed.peerId)?.parts.get(claimed.part ?? 0)?.jws === jws)
+        return { changed: false, forward: false, dropped: [] };
       const early = staleReason(claimed.peerId, claimed);
       if (early !== undefined) return { refused: early, stale: true };
       if (!held.has(claimed.peerId) && held.size >= announcingPeersMax)
@@ -140,23 +164,27 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
         return { refused: messageOf(error), stale: false };
       }
       // The verified bytes are the peeked ones, but only the verified ones count.
-      const { peerId, bootCounter, sequence } = announcement;
+      const { peerId, bootCounter, sequence, part = 0 } = announcement;
       const late = staleReason(peerId, announcement);
       if (late !== undefined) return { refused: late, stale: true };
 
       const dropped: Accepted['dropped'] = [];
-      const serves = new Map<string, Held['serves'][number]>();
+      const serves = new Map<string, HeldPart['serves'][number]>();
       for (const { instance, ready, ticket: ticketJws } of announcement.instances) {
         const ticket = checkTicket(ticketJws, instance, peerId);
         if (typeof ticket === 'string') dropped.push({ instance, reason: ticket });
         else serves.set(instance, { ticket, ready });
       }
-      marks.delete(peerId);
-      const before = held.get(peerId)?.serves ?? [];
+      const before = held.get(peerId);
+      // What it said before its last start counts no more, also the parts that it has not said again yet.
+      const restarted = before !== undefined && before.bootCounter < bootCounter;
+      const parts = before === undefined || restarted ? new Map<number, HeldPart>() : before.parts;
+      const known = (restarted ? [...before.parts.values()] : [parts.get(part)]).flatMap((one) => one?.serves ?? []);
       const after = [...serves.values()];
-      held.set(peerId, { jws, bootCounter, sequence, serves: after });
+      parts.set(part, { jws, sequence, serves: after });
+      held.set(peerId, { bootCounter, parts });
       // Most announcements are heartbeats that change nothing: the table is made again only for the others.
-      const changed = JSON.stringify(before) !== JSON.stringify(after);
+      const changed = JSON.stringify(known) !== JSON.stringify(after);
       if (changed) {
         for (const { ticket } of after) rememberPlace(ticket);
         recompute();
@@ -169,13 +197,16 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
       verified.deleteWhere(({ signer }) => signer === peerId);
       const current = held.get(peerId);
       if (current === undefined) return;
-      marks.set(peerId, { bootCounter: current.bootCounter, sequence: current.sequence });
+      const mark = marks.get(peerId);
+      const earlier = mark?.bootCounter === current.bootCounter ? mark.sequences : [];
+      const reached = [...current.parts].map(([part, { sequence }]) => [part, sequence] as const);
+      marks.set(peerId, { bootCounter: current.bootCounter, sequences: new Map([...earlier, ...reached]) });
       held.delete(peerId);
       recompute();
     },
 
     endpoints: () => endpoints,
-    current: () => [...held.values()].map(({ jws }) => jws),
+    current: () => [...held.values()].flatMap(({ parts }) => [...parts.values()].map(({ jws }) => jws)),
   };
 }
 
@@ -185,10 +216,6 @@ function endpointOf(
   ready: boolean,
 ): Endpoint {
   return { project, application, microservice, instance, port, peerId, ready };
-}
-
-function comparePositions(one: Position, other: Position): number {
-  return one.bootCounter - other.bootCounter || one.sequence - other.sequence;
 }
 
 /** Two tickets of one version for two peers are a controller's fault; every node then takes the same one. */

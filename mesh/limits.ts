@@ -2,10 +2,12 @@
 
 // Announcements, local service addresses and the tunnel (section "Services" of the README).
 
-/** An announcement is read whole before it is verified: 256 instances with tickets of about 3 kB each, in base64. */
-export const announcementBytesMax = 1_000_000;
-/** More instances than a small box runs; more would not fit in one announcement. */
-export const announcementInstancesMax = 256;
+/** An announcement is read whole before it is verified: 64 instances with tickets of about 3 kB each, in base64. */
+export const announcementBytesMax = 400_000;
+/** Instances in one part of an announcement: whoever is linked gets the whole part when one of them becomes ready or ceases to be. */
+export const announcementInstancesMax = 64;
+/** Parts of one node: 1,024 instances, more than one plan may have. All parts of one node together are below 6.4 MB. */
+export const announcementPartsMax = 16;
 /** Ports of one instance: a ticket that names more is dropped. */
 export const ticketPortsMax = 64;
 /** Peers whose announcements are held: the largest fabric is 10,000 nodes. */

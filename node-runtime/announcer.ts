@@ -1,16 +1,19 @@
 // Announces what this node serves, and holds what others announced. Called by node.ts: local readiness goes in, what links
 // bring goes in; out come endpoints for the service network and messages for the links. Works with no controller.
 
-import { announcementType } from '../mesh/announcement-format.ts';
+import { createAnnouncedParts } from '../mesh/announced-parts.ts';
+import { type Announcement, announcementType } from '../mesh/announcement-format.ts';
 import { createAnnouncementTable } from '../mesh/announcements.ts';
 import type { PeerId } from '../mesh/mesh.ts';
 import type { Endpoint } from '../mesh/service-network.ts';
 import type { SignPayload, VerifySigned } from '../pki/identity.ts';
 import type { Clock, TimerId } from './clock.ts';
-import { announceIntervalMs } from './limits.ts';
+import { announcedBytesPerSecond, announceIntervalMs } from './limits.ts';
+
+type Announced = Announcement['instances'][number];
 
 export interface Announcer {
-  /** Readiness, placement or authority changed: says it again, at once or a moment after the last time. */
+  /** Readiness, placement or authority changed: says what is new, at once or a moment after the last time. */
   announce(): void;
   stop(): void;
   /** What a link brought. */
@@ -31,15 +34,18 @@ export function createAnnouncer(dependencies: {
   forwards: boolean;
   sign: () => SignPayload;
   verifySigned: VerifySigned;
-  served: () => { instance: string; ready: boolean; ticket: string }[];
+  served: () => Announced[];
   send(jws: string, but: PeerId | undefined): void;
   onEndpoints(endpoints: Endpoint[]): void;
   onRefused(from: PeerId, reason: string): void;
 }): Announcer {
   const { fabricId, peerId, node, bootCounter, clock, forwards } = dependencies;
   const table = createAnnouncementTable({ fabricId, verifySigned: dependencies.verifySigned });
+  const parts = createAnnouncedParts();
   let sequence = 0;
-  let own: string | undefined;
+  /** As last said, by part: what was signed, and by whom. */
+  const own = new Map<number, { jws: string; instances: Announced[] }>();
+  let signedBy: SignPayload | undefined;
   /** Set for a moment after each announcement; what changes meanwhile is said with the next one. */
   let resting: TimerId | undefined;
   let changed = false;
@@ -49,31 +55,41 @@ export function createAnnouncer(dependencies: {
     if (stopped) return;
     changed = resting !== undefined;
     if (changed) return;
-    // It names all instances, and is signed and verified by many: one that crashes in a loop must not cost that each time.
-    resting = clock.setTimeout(() => {
-      resting = undefined;
-      if (changed) announce();
-    }, announceIntervalMs);
-    say();
+    // It names many instances, and is signed and verified by many: one that crashes in a loop must not cost that each time.
+    const restMs = (say() / announcedBytesPerSecond) * 1_000;
+    resting = clock.setTimeout(
+      () => {
+        resting = undefined;
+        if (changed) announce();
+      },
+      Math.max(announceIntervalMs, restMs),
+    );
   }
 
-  function say(): void {
-    sequence += 1;
-    own = dependencies.sign()(announcementType, {
-      fabricId,
-      peerId,
-      node,
-      bootCounter,
-      sequence,
-      instances: dependencies.served(),
-    });
-    const accepted = table.accept(own);
-    if ('refused' in accepted) {
-      dependencies.onRefused(peerId, accepted.refused);
-      return;
+  /** Only the parts that say something else than before; all of them when another authority signs. Returns their bytes. */
+  function say(): number {
+    const sign = dependencies.sign();
+    if (sign !== signedBy) own.clear();
+    signedBy = sign;
+    let heard = false;
+    let bytes = 0;
+    for (const [part, instances] of parts.divide(dependencies.served())) {
+      if (sayTheSame(own.get(part)?.instances, instances)) continue;
+      sequence += 1;
+      const named = { fabricId, peerId, node, bootCounter, sequence, ...(part > 0 && { part }) };
+      const jws = sign(announcementType, { ...named, instances });
+      own.set(part, { jws, instances });
+      bytes += jws.length;
+      const accepted = table.accept(jws);
+      if ('refused' in accepted) {
+        dependencies.onRefused(peerId, accepted.refused);
+        continue;
+      }
+      dependencies.send(jws, undefined);
+      heard ||= accepted.changed;
     }
-    dependencies.send(own, undefined);
-    if (accepted.changed) dependencies.onEndpoints(table.endpoints());
+    if (heard) dependencies.onEndpoints(table.endpoints());
+    return bytes;
   }
 
   return {
@@ -93,11 +109,22 @@ export function createAnnouncer(dependencies: {
       if (accepted.changed) dependencies.onEndpoints(table.endpoints());
       if (forwards && accepted.forward) dependencies.send(jws, from);
     },
-    current: () => (forwards ? table.current() : own === undefined ? [] : [own]),
+    current: () => (forwards ? table.current() : [...own.values()].map(({ jws }) => jws)),
     forget(gone) {
       table.forget(gone);
       dependencies.onEndpoints(table.endpoints());
     },
     endpoints: () => table.endpoints(),
   };
+}
+
+/** Compared one by one: tickets are the same strings as before, and making one text of hundreds of them is what costs. */
+function sayTheSame(before: readonly Announced[] | undefined, now: readonly Announced[]): boolean {
+  return (
+    before?.length === now.length &&
+    now.every(({ instance, ready, ticket }, index) => {
+      const earlier = before[index];
+      return earlier?.instance === instance && earlier.ready === ready && earlier.ticket === ticket;
+    })
+  );
 }

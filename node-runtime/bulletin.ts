@@ -10,6 +10,7 @@ import {
   factDocumentOf,
   factType,
   isRevoked,
+  windowOver,
 } from '../pki/facts.ts';
 import type { ControllerBody, Fact, SignPayload, VerifySigned, WindowBody } from '../pki/identity.ts';
 import type { Clock } from './clock.ts';
@@ -53,6 +54,7 @@ export function createBulletin(dependencies: {
     for (const leaf of await database.leaves(id)) {
       const verdict = verdictOn(leaf);
       if (!verdict.accepted) {
+        if (verdict.reason === windowOver) continue;
         onIgnored(`${id} (revision ${leaf._rev}) is ignored: ${verdict.reason}`);
         continue;
       }

@@ -1,11 +1,13 @@
 // What a controller has beside a node: the fabric's documents, every node's mailbox, the lease, the planner, tokens and the
 // ledger, composed. Called by member.ts. It never reaches an actor of a node: it reads and writes documents.
 
-import { type Apply, createApply } from '../control/apply.ts';
+import { type Apply, createApply, createTurns } from '../control/apply.ts';
+import { type Contents, createContents } from '../control/contents.ts';
 import { getRecord, listRecords } from '../control/documents.ts';
 import type { NodeRecord } from '../control/fabric.ts';
 import { createLease } from '../control/lease.ts';
 import { createLedger, type Ledger } from '../control/ledger.ts';
+import { createNodeLabels, type NodeLabels } from '../control/node-labels.ts';
 import { checkLabels, createNodeRegistry } from '../control/nodes.ts';
 import { createObservedBounds, type ObservedBounds } from '../control/observed-bounds.ts';
 import type { MicroserviceName, Plan, PlanVersion } from '../control/plan.ts';
@@ -40,6 +42,7 @@ export interface Controller {
   /** Boxes that wait for an operator, and the open window. */
   readonly admissions: Admissions;
   readonly apply: Apply;
+  readonly contents: Contents;
   readonly status: StatusReader;
   readonly ledger: Ledger;
   createToken(request: {
@@ -52,6 +55,7 @@ export interface Controller {
   mailboxOf(peerId: PeerId): Promise<{ node: string; database: Database; guard: WriteGuard } | undefined>;
   peerOf(node: string): Promise<PeerId | undefined>;
   /** Takes nodes out of the fabric: reaches every connected node within seconds. */
+  readonly labels: NodeLabels;
   readonly revoking: Revoking;
   /** An enrollment was refused. */
   refused(peerId: PeerId, reason: string): void;
@@ -249,10 +253,14 @@ export async function createController(dependencies: {
     }, authorityCheckPeriodMs);
   }
 
+  const serialized = createTurns();
+  const apply = createApply({ fabric, clock, random, ledger, serialized });
+
   return {
     admission: { tokens, admit, pending: admissions.requests },
     admissions,
-    apply: createApply({ fabric, clock, ledger }),
+    apply,
+    contents: createContents({ fabric, ledger, serialized, applyNow: apply.applyNow }),
     status: createStatusReader({
       fabric,
       mailbox,
@@ -262,6 +270,7 @@ export async function createController(dependencies: {
       conditionsOf,
     }),
     ledger,
+    labels: createNodeLabels({ fabric, ledger }),
     revoking,
 
     async start() {

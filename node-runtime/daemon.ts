@@ -6,11 +6,9 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { type ApiOptions, createApi } from '../control/api.ts';
 import { createApiServer } from '../control/api-server.ts';
-import type { ExecChannel } from '../control/exec-frames.ts';
 import { createExecUpgrade } from '../control/exec-upgrade.ts';
 import { createPouchStore } from '../control/pouch-store.ts';
 import { replicate } from '../control/replicate.ts';
-import type { InstanceView } from '../control/views.ts';
 import { createLibp2pMesh } from '../mesh/libp2p-mesh.ts';
 import { createTunnelNetwork } from '../mesh/tunnel-network.ts';
 import { createNodeKeys } from '../pki/node-keys.ts';
@@ -19,9 +17,11 @@ import type { Trace } from './actor-system.ts';
 import { createDockerEngine } from './docker-engine.ts';
 import type { LogQuery } from './engine.ts';
 import { createEngines } from './engines.ts';
-import { createExecSessions, execText, receiveBegin, refuseSession, relayExec } from './exec-sessions.ts';
+import { createExecRouting } from './exec-routing.ts';
 import { createFileDisk } from './file-disk.ts';
+import { closeNewFiles, closeOldFiles } from './file-modes.ts';
 import { pickFreePort, portIfFree } from './free-port.ts';
+import { createSystemHardware } from './hardware/system-hardware.ts';
 import { createInstanceLogs } from './instance-logs.ts';
 import { createKeptLogs } from './kept-logs.ts';
 import { tunnelPort } from './limits.ts';
@@ -34,6 +34,7 @@ import { createPulledImages } from './pulled-images.ts';
 import { createSystemBox } from './system-box.ts';
 import { createSystemClock } from './system-clock.ts';
 import { createSystemRandom } from './system-random.ts';
+import { createWasmEngine } from './wasm-engine.ts';
 
 export type DaemonEvent = NodeEvent;
 
@@ -44,8 +45,14 @@ export interface DaemonOptions extends NodeSettings {
   port: number;
   /** CIDR of at most 20 bits, from which containers and the services that they call get their addresses. */
   containerRange?: string;
+  /** File with credentials for registries of images, absolute. */
+  registryAuth?: string;
   /** What workloads may have of this box; nothing by default. */
   policy?: NodePolicy;
+  /** Where the box is, in its operator's words. */
+  location?: string;
+  /** The root below which devices are found, for tests; no option of the program and no variable sets it. */
+  hardwareRoot?: string;
   onEvent?: (event: DaemonEvent) => void;
   /** Each step of each actor, for `up --trace`. */
   trace?: Trace;
@@ -73,7 +80,10 @@ async function realPorts({
   dataFolder,
   port,
   containerRange,
+  registryAuth,
   policy,
+  location,
+  hardwareRoot = '/',
   trace,
   onEvent,
 }: DaemonOptions): Promise<NodePorts & { mesh(): Promise<Awaited<ReturnType<typeof createLibp2pMesh>>> }> {
@@ -108,14 +118,21 @@ async function realPorts({
             onProblem,
           },
           ...(containerRange !== undefined && { range: containerRange }),
+          ...(registryAuth !== undefined && { registryAuth }),
         }),
+        createWasmEngine({ folder: join(dataFolder, 'wasm'), volumesFolder: join(dataFolder, 'volumes'), clock }),
       ],
       { policy, kept: createKeptLogs({ disk, clock, onProblem }) },
     ),
+    hardware: createSystemHardware({ clock, root: hardwareRoot, arch: process.arch, dataFolder }),
     probe: runProbe,
     freePort: (taken) => pickFreePort('127.0.0.1', taken),
     replicate,
-    openStore: () => createPouchStore({ clock, folder: join(dataFolder, 'store') }),
+    async openStore() {
+      const folder = join(dataFolder, 'store');
+      await closeOldFiles(folder);
+      return createPouchStore({ clock, folder });
+    },
     async createMesh(identity) {
       const mesh = await createLibp2pMesh({
         identityPem: identity.toPem(),
@@ -139,6 +156,7 @@ async function realPorts({
       }),
     platform: { arch: process.arch, os: process.platform },
     hostName: hostname(),
+    ...(location !== undefined && { location }),
     software: softwareVersion(),
     ...(trace && { trace }),
   };
@@ -190,12 +208,17 @@ function apiOptions(input: {
     ...functions,
     nodes: () => controller().status.nodes(),
     nodeNamed: (name) => controller().status.node(name),
+    labelNode: (name, change) => controller().labels.change(name, change),
     revokeNode: (name, reason) => controller().revoking.revoke(name, reason),
     removeNode: (name, reason) => controller().revoking.remove(name, reason),
     applications: () => controller().status.applications(),
     application: (project, name) => controller().status.application(project, name),
     deleteApplication: (project, name) => controller().apply.deleteApplication(project, name),
     apply: (documents, options) => controller().apply.apply(documents, options),
+    contents: (kind) => controller().contents.list(kind),
+    content: (kind, project, name) => controller().contents.describe(kind, project, name),
+    deleteContent: (kind, project, name) => controller().contents.remove(kind, project, name),
+    setSecret: (project, name, change) => controller().contents.setSecret(project, name, change),
     createToken: (request) => controller().createToken(request),
     pending: async () => controller().admissions.pending(),
     approve: (request) => controller().admissions.approve(request),
@@ -207,44 +230,9 @@ function apiOptions(input: {
   };
 }
 
-/** Commands beside instances: here, or on the linked node that has the instance. On a controller each is in the ledger first. */
-function createExec({
-  node,
-  ports,
-  report,
-}: {
-  node: SelvedgeNode;
-  ports: Awaited<ReturnType<typeof realPorts>>;
-  report: Report;
-}): (instance: InstanceView, channel: ExecChannel) => Promise<void> {
-  const told = (instance: string, program: string, by: string) =>
-    report('exec', execText(instance, program, by), { instance });
-  const run = createExecSessions({
-    clock: ports.clock,
-    engines: ports.engines,
-    told,
-    problem: (_by, message) => report('problem', message),
-  });
-  return async ({ name, node: place }, channel) => {
-    try {
-      const begin = await receiveBegin(channel);
-      if (begin === undefined) return;
-      const wanted = { ...begin, instance: name };
-      const controller = node.member()?.controller;
-      const message = execText(name, wanted.command[0] ?? '', node.name());
-      await controller?.ledger.append({ type: 'exec', subject: name, message });
-      const peerId = place === undefined ? undefined : await controller?.peerOf(place);
-      if (peerId === undefined || peerId === node.peerId) await run(channel, wanted, node.name());
-      else await relayExec(await ports.mesh(), peerId, channel, wanted);
-    } catch (error) {
-      report('problem', `a command beside ${name} could not be run: ${(error as Error).message}`);
-      await refuseSession(channel, error);
-    }
-  };
-}
-
 /** Resolves once the node is on the network and its socket answers; `closed` tells how it ends. */
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
+  closeNewFiles();
   const ports = await realPorts(options);
   const { clock } = ports;
   const report: Report = (type, message, detail = {}) =>
@@ -268,7 +256,14 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const upgrade = createExecUpgrade({
     instance: functions.instance,
     report: functions.report,
-    exec: createExec({ node, ports, report }),
+    exec: createExecRouting({
+      clock,
+      engines: ports.engines,
+      mesh: ports.mesh,
+      self: { name: node.name(), peerId: node.peerId },
+      controller: () => node.member()?.controller,
+      report,
+    }),
   });
   const server = createApiServer({ fetch: api.fetch, upgrade, path: join(options.dataFolder, 'selvedge.sock'), clock });
   try {

@@ -4,11 +4,15 @@
 import { access } from 'node:fs/promises';
 import type { Duplex, Readable } from 'node:stream';
 import type Dockerode from 'dockerode';
+import type { TerminalSize } from '../control/exec-frames.ts';
 import type { Clock } from './clock.ts';
+import { asBuffer, isFor, untilAborted } from './docker-answers.ts';
 import { createDockerImages, type DockerImages } from './docker-image-api.ts';
+import { isPodman, podmanNetwork, podmanNetworksPath } from './docker-podman.ts';
 import { DockerRefusedError, DockerUnavailableError } from './errors.ts';
 import { jsonLines } from './json-lines.ts';
 import { DOCKER_ANSWER_MS, DOCKER_PING_MS, DOCKER_PULL_MS } from './limits.ts';
+import type { RegistryCredentials } from './registry-auth.ts';
 
 export type ContainerFacts = Dockerode.ContainerInspectInfo;
 export type ContainerOptions = Dockerode.ContainerCreateOptions;
@@ -19,10 +23,23 @@ export interface ContainerEvent {
   Actor?: { Attributes?: Record<string, string> };
 }
 
+export interface ExecRequest {
+  command: string[];
+  input: boolean;
+  env: Record<string, string>;
+  /** One of its own, so big. */
+  terminal: TerminalSize | undefined;
+}
+
 /** A command in a container. */
 export interface ContainerExec {
-  /** Read: frames of Docker's stream format, to the end of the command. Written: its stdin, where it has one. */
-  stream: Duplex;
+  /**
+   * Once. Read: frames of Docker's stream format (of a terminal: its bytes), to the end of the command. Written: its stdin, where it
+   * has one.
+   */
+  start(): Promise<Duplex>;
+  /** Rejects until Docker has started the command. */
+  resize(size: TerminalSize): Promise<void>;
   /** `Pid` is the engine's box's own number. */
   inspect(): Promise<{ Running: boolean; ExitCode: number | null; Pid: number }>;
 }
@@ -52,6 +69,8 @@ export interface DockerClient extends DockerImages {
   containers(labels: Record<string, string>): Promise<string[]>;
   /** By id or name; undefined when there is none. */
   inspect(container: string): Promise<ContainerFacts | undefined>;
+  /** A small file of a container, whether it runs or not, as a tar archive; undefined when there is none. */
+  archive(id: string, path: string, bytesMax: number): Promise<Buffer | undefined>;
   create(options: ContainerOptions): Promise<string>;
   start(id: string): Promise<void>;
   /** No error when it has ended already. */
@@ -63,7 +82,7 @@ export interface DockerClient extends DockerImages {
   /** Resolves when it is there; `onStep` hears each line that Docker says meanwhile. Ends when the signal aborts. */
   pull(
     reference: string,
-    platform: string | undefined,
+    how: { platform?: string | undefined; credentials?: RegistryCredentials | undefined },
     onStep: (step: PullStep) => void,
     signal: AbortSignal,
   ): Promise<void>;
@@ -74,8 +93,8 @@ export interface DockerClient extends DockerImages {
   logs(id: string, options: { tail: number | 'all' }): Promise<Buffer>;
   /** Frames from `since` (seconds with nanoseconds) on; ends with the container's run. */
   followLogs(id: string, options: { since: string }, signal: AbortSignal): Promise<Readable>;
-  /** Runs a command in a running container. */
-  exec(id: string, command: string[], options: { input: boolean }, signal: AbortSignal): Promise<ContainerExec>;
+  /** Prepares a command in a running container. */
+  exec(id: string, request: ExecRequest, signal: AbortSignal): Promise<ContainerExec>;
   /** Lines of JSON; ends when the engine goes. */
   events(labels: Record<string, string>, signal: AbortSignal): Promise<Readable>;
 }
@@ -151,6 +170,24 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
   }
 
   await ping();
+  const podman = isPodman(await ask('tell its version', docker.version()));
+
+  /** A path of the engine's that dockerode has no method for. */
+  function post(path: string, body: object): Promise<unknown> {
+    const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+    const statusCodes = {
+      200: true,
+      201: true,
+      400: 'refused',
+      404: 'not found',
+      409: 'conflict',
+      500: 'server error',
+    };
+    const asked = { path, method: 'POST', options: body, statusCodes };
+    docker.modem.dial(asked, (error: unknown, answer: unknown) => (error ? reject(error) : resolve(answer)));
+    return promise;
+  }
+
   return {
     ...createDockerImages(docker, ask, unless),
     ping,
@@ -170,6 +207,20 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
       return found.map(({ Id }) => Id);
     },
     inspect: (container) => unless([404], ask('describe a container', docker.getContainer(container).inspect())),
+    async archive(id, path, bytesMax) {
+      const read = async (): Promise<Buffer> => {
+        const stream = (await docker.getContainer(id).getArchive({ path })) as Readable;
+        const chunks: Buffer[] = [];
+        let bytes = 0;
+        for await (const chunk of stream as AsyncIterable<Buffer>) {
+          bytes += chunk.length;
+          if (bytes > bytesMax) break;
+          chunks.push(chunk);
+        }
+        return Buffer.concat(chunks);
+      };
+      return unless([404], ask('read a file', read()));
+    },
     create: async (options) => (await ask('create the container', docker.createContainer(options))).id,
     async start(id) {
       await unless([304], ask('start the container', docker.getContainer(id).start()));
@@ -184,12 +235,13 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
       const facts = await unless([404], ask('describe an image', docker.getImage(reference).inspect()));
       return facts === undefined || !isFor(platform, facts) ? undefined : facts.Id;
     },
-    async pull(reference, platform, onStep, signal) {
+    async pull(reference, { platform, credentials }, onStep, signal) {
       const what = `pull ${reference}`;
       const read = async (): Promise<void> => {
         const stream = await docker.pull(reference, {
           abortSignal: signal,
           ...(platform !== undefined && { platform }),
+          ...(credentials !== undefined && { authconfig: credentials }),
         });
         for await (const step of jsonLines<PullStep>(stream as Readable)) {
           if (step.error !== undefined) throw new DockerRefusedError(what, step.error);
@@ -205,7 +257,8 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
     network: (name) =>
       unless([404], ask('describe a network', docker.getNetwork(name).inspect() as Promise<NetworkFacts>)),
     async createNetwork(options) {
-      await ask('create the network', docker.createNetwork(options));
+      const made = podman ? post(podmanNetworksPath, podmanNetwork(options)) : docker.createNetwork(options);
+      await ask('create the network', made);
     },
     async removeNetwork(name) {
       await unless([404], ask('remove the network', docker.getNetwork(name).remove()));
@@ -231,15 +284,26 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
         ),
         signal,
       ),
-    async exec(id, command, { input }, signal) {
-      const made = await ask(
-        'prepare the command',
-        docker.getContainer(id).exec({ Cmd: command, AttachStdin: input, AttachStdout: true, AttachStderr: true }),
-      );
-      const how = { Detach: false, Tty: false, ...(input && { hijack: true, stdin: true }) };
-      const stream = untilAborted(await ask('run the command', made.start(how)), signal) as Duplex;
+    async exec(id, { command, input, env, terminal }, signal) {
+      const asked = {
+        ...{ Cmd: command, AttachStdin: input, AttachStdout: true, AttachStderr: true, abortSignal: signal },
+        Env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
+        // Engines before 23 know no size here.
+        ...(terminal && { Tty: true, ConsoleSize: [terminal.rows, terminal.columns] as [number, number] }),
+      };
+      const made = await ask('prepare the command', docker.getContainer(id).exec(asked)).catch((error: unknown) => {
+        throw signal.aborted ? signal.reason : error;
+      });
+      const how = { Detach: false, Tty: terminal !== undefined, ...(input && { hijack: true, stdin: true }) };
       return {
-        stream,
+        async start() {
+          const stream = (await ask('run the command', made.start(how))) as Duplex;
+          stream.on('error', () => undefined);
+          return stream;
+        },
+        async resize({ rows, columns }) {
+          await ask('resize a terminal', made.resize({ h: rows, w: columns }));
+        },
         inspect: () => ask('describe the command', made.inspect()),
       };
     },
@@ -249,32 +313,4 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
         signal,
       ),
   };
-}
-
-/** An image says its variant only where it has one. */
-function isFor(
-  platform: string | undefined,
-  facts: { Os: string; Architecture: string; Variant?: string | undefined },
-): boolean {
-  if (platform === undefined) return true;
-  const [os, architecture, variant] = platform.split('/');
-  const other =
-    variant !== undefined && facts.Variant !== undefined && facts.Variant !== '' && facts.Variant !== variant;
-  return facts.Os === os && facts.Architecture === architecture && !other;
-}
-
-/** dockerode's own way to abort reports an error that nobody can catch while the stream is not being read. */
-function untilAborted(stream: NodeJS.ReadableStream, signal: AbortSignal): Readable {
-  const readable = stream as Readable;
-  const end = (): void => void readable.destroy();
-  readable.on('error', () => undefined);
-  readable.once('close', () => signal.removeEventListener('abort', end));
-  signal.addEventListener('abort', end, { once: true });
-  if (signal.aborted) end();
-  return readable;
-}
-
-/** dockerode gives parsed JSON when a body happens to be JSON; frames with their binary head never are. */
-function asBuffer(body: unknown): Buffer {
-  return Buffer.isBuffer(body) ? body : Buffer.from(typeof body === 'string' ? body : '');
 }

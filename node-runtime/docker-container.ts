@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto';
 import type { DockerOptions, Resources, VolumeSpec } from '../control/plan.ts';
-import { memoryBytes } from '../control/quantity.ts';
+import { logFileBytes, memoryBytes } from '../control/quantity.ts';
 import type { ContainerFacts, ContainerOptions } from './docker-client.ts';
 import { labelsOf, ownerLabels } from './docker-labels.ts';
 import type { EngineInstance, EngineOwner, Exit, Launch } from './engine.ts';
@@ -10,7 +10,7 @@ import { LaunchRefusedError } from './errors.ts';
 import { volumeVariable } from './launch-check.ts';
 import { DOCKER_LOG_FILE_BYTES_MAX } from './limits.ts';
 
-/** Where configs and identity are in a container: `/selvedge/configs/<name>/…`, `/selvedge/identity/…`; read-only. */
+/** Where files are in a container: `/selvedge/configs/<name>/…`, `/selvedge/secrets/<name>/…`, `/selvedge/identity/…`; read-only. */
 export const containerFilesFolder = '/selvedge';
 
 export interface ContainerPlace {
@@ -19,6 +19,8 @@ export interface ContainerPlace {
   address: string;
   /** On this box, mounted. */
   filesFolder: string;
+  /** On this box, mounted, where it has secrets as files. */
+  secretsFolder: string | undefined;
   /** Asked in this order: this node's, then the box's while the node's is away. */
   resolvers: string[];
   /** Id of the image, so that a moved tag makes another container. */
@@ -38,6 +40,8 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
   const volumes = (spec.volumes ?? []).map((volume) => ({ ...volume, path: volume.path ?? '' }));
   const told = volumes.map(({ name, path }) => [volumeVariable(name), path]);
   const env: Record<string, string> = { ...Object.fromEntries(told), ...spec.env, ...launch.env };
+  // Not among the variables that the engine tells of.
+  const all = { ...launch.secretEnv, ...env };
   const options: ContainerOptions = {
     name: containerName(place.owner, instance),
     Hostname: hostNameOf(instance),
@@ -47,19 +51,29 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
     ...(spec.workingDirectory !== undefined && { WorkingDir: spec.workingDirectory }),
     ...(spec.user !== undefined && { User: spec.user }),
     ...(spec.platform !== undefined && { platform: spec.platform }),
-    Env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
+    Env: Object.entries(all).map(([name, value]) => `${name}=${value}`),
     HostConfig: {
       Init: place.init,
       // The instance's actor restarts, with back-off and with a reason.
       RestartPolicy: { Name: 'no' },
-      ...rights(spec),
+      ...rights(spec, launch.devices ?? []),
       ...limits(spec),
       NetworkMode: place.network,
       Mounts: [
         { Type: 'bind', Source: place.filesFolder, Target: containerFilesFolder, ReadOnly: true },
+        ...(place.secretsFolder === undefined
+          ? []
+          : [
+              {
+                Type: 'bind' as const,
+                Source: place.secretsFolder,
+                Target: `${containerFilesFolder}/secrets`,
+                ReadOnly: true,
+              },
+            ]),
         ...volumes.map((volume) => mountOf(volume, instance, place.owner)),
       ],
-      LogConfig: { Type: 'json-file', Config: { 'max-size': `${DOCKER_LOG_FILE_BYTES_MAX}`, 'max-file': '2' } },
+      LogConfig: { Type: 'json-file', Config: logOptions(spec) },
     },
     NetworkingConfig: { EndpointsConfig: { [place.network]: { IPAMConfig: { IPv4Address: place.address } } } },
   };
@@ -101,21 +115,42 @@ function mountOf(
 type MountSettings = NonNullable<HostConfig['Mounts']>[number];
 
 /** Nobody pings or forges packets unasked. A privileged container is everything that root is, which these would contradict. */
-function rights({ privileged, capabilities = {}, readOnlyRoot, devices }: DockerOptions): HostConfig {
+function rights(
+  { privileged, capabilities = {}, readOnlyRoot, devices = [], gpus }: DockerOptions,
+  given: NonNullable<Launch['devices']>,
+): HostConfig {
   const { add = [], drop = [] } = capabilities;
   const asked = add.includes('NET_RAW') || add.includes('ALL') || drop.includes('NET_RAW') || drop.includes('ALL');
+  const named = devices.map((path) => ({ host: path, path }));
+  // One that is asked for by its path as well is there once.
+  const mapped = [...named, ...given.filter(({ path }) => !devices.includes(path))];
   const dropped = asked ? drop : ['NET_RAW', ...drop];
   return {
     ...(privileged ? { Privileged: true } : { CapDrop: dropped, SecurityOpt: ['no-new-privileges'] }),
     ...(add.length > 0 && !privileged && { CapAdd: add }),
     ...(readOnlyRoot && { ReadonlyRootfs: true }),
-    ...(devices && {
-      Devices: devices.map((path) => ({ PathOnHost: path, PathInContainer: path, CgroupPermissions: 'rwm' })),
+    ...(gpus !== undefined && { DeviceRequests: [gpuRequest(gpus)] }),
+    ...(mapped.length > 0 && {
+      Devices: mapped.map(({ host, path }) => ({
+        PathOnHost: host,
+        PathInContainer: path,
+        CgroupPermissions: given.some((one) => one.path === path) ? 'rw' : 'rwm',
+      })),
     }),
   };
 }
 
 type HostConfig = NonNullable<ContainerOptions['HostConfig']>;
+
+function logOptions({ logging: { maxSize = '', maxFiles = 2 } = {} }: DockerOptions): Record<string, string> {
+  return { 'max-size': `${logFileBytes(maxSize) ?? DOCKER_LOG_FILE_BYTES_MAX}`, 'max-file': `${maxFiles}` };
+}
+
+/** Docker's own words for `--gpus`. */
+function gpuRequest(gpus: NonNullable<DockerOptions['gpus']>): object {
+  const which = Array.isArray(gpus) ? { DeviceIDs: gpus } : { Count: gpus === 'all' ? -1 : gpus };
+  return { Driver: '', ...which, Capabilities: [['gpu']] };
+}
 
 /** With swap: a limit that swap stretches is none. */
 function limits({ resources = {}, ulimits, extraHosts }: DockerOptions & { resources?: Resources }): HostConfig {

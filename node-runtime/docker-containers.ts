@@ -1,12 +1,17 @@
 // The containers of this node, found by their instance's name. Called by docker-engine.ts and its parts. It looks and changes nothing.
 
+import { join } from 'node:path';
 import type { ContainerFacts, DockerClient } from './docker-client.ts';
 import { containerName, exitOf, standingOf } from './docker-container.ts';
 import { type DockerFolder, openDockerFolder } from './docker-folder.ts';
 import { ownsLabels } from './docker-labels.ts';
-import type { EngineOwner, Exit } from './engine.ts';
+import { fileInArchive, userNumber } from './docker-user.ts';
+import type { EngineOwner, Exit, FileMount } from './engine.ts';
 import { ContainerNameTakenError } from './errors.ts';
+import { type InstanceMounts, openInstanceMounts } from './instance-mounts.ts';
 import { isInstanceName } from './launch-check.ts';
+import { DOCKER_PASSWD_BYTES_MAX } from './limits.ts';
+import type { SecretFolders } from './secret-folders.ts';
 
 export interface DockerContainers {
   /** Undefined when there is none, or none was ever started. */
@@ -15,6 +20,10 @@ export interface DockerContainers {
   look(instance: string): Promise<ContainerFacts | undefined>;
   exitOf(instance: string, facts: ContainerFacts): Promise<Exit>;
   folder(instance: string): DockerFolder;
+  /** Its configs and secrets on this box. */
+  mounts(instance: string): InstanceMounts;
+  /** Lays them down for whom the container runs as. It must have been made. */
+  lay(instance: string, container: ContainerFacts, mounts: readonly FileMount[]): Promise<void>;
 }
 
 export function createDockerContainers(dependencies: {
@@ -22,8 +31,9 @@ export function createDockerContainers(dependencies: {
   root: string;
   owner(): EngineOwner;
   docker(): DockerClient;
+  secretFolders: SecretFolders;
 }): DockerContainers {
-  const { root, owner: ownerNow, docker } = dependencies;
+  const { root, owner: ownerNow, docker, secretFolders } = dependencies;
 
   async function look(instance: string): Promise<ContainerFacts | undefined> {
     const owner = ownerNow();
@@ -34,8 +44,27 @@ export function createDockerContainers(dependencies: {
     return facts;
   }
 
+  function mountsOf(instance: string): InstanceMounts {
+    const folder = openDockerFolder(root, instance);
+    const [configs, secretsLink] = [join(folder.files, 'configs'), folder.secrets];
+    return openInstanceMounts({ instance, configs, secretsLink, folders: secretFolders });
+  }
+
+  async function passwdOf(id: string): Promise<string | undefined> {
+    const archive = await docker().archive(id, '/etc/passwd', DOCKER_PASSWD_BYTES_MAX);
+    return archive && fileInArchive(archive)?.toString('utf8');
+  }
+
   return {
     look,
+    mounts: mountsOf,
+    async lay(instance, { Id, Config }, mounts) {
+      const needed = mounts.some(({ kind }) => kind === 'secrets');
+      const owner = needed ? await userNumber(Config.User ?? '', () => passwdOf(Id)) : undefined;
+      const secrets =
+        owner === undefined ? { folderMode: 0o755, fileMode: 0o444 } : { folderMode: 0o755, fileMode: 0o400, owner };
+      await mountsOf(instance).lay(mounts, { configs: { folderMode: 0o755, fileMode: 0o444 }, secrets });
+    },
     // By its name, since the container of an instance has one.
     async find(instance) {
       if (!isInstanceName(instance)) return undefined;

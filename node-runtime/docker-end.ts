@@ -1,6 +1,7 @@
 // The end of a container: it is asked, then killed. Called by docker-engine.ts. What was sent to which run is noted, since Docker
 // tells a signal as a status.
 
+import { constants } from 'node:os';
 import type { ContainerFacts, DockerClient } from './docker-client.ts';
 import { type AskedToEnd, standingOf } from './docker-container.ts';
 import type { DockerContainers } from './docker-containers.ts';
@@ -40,7 +41,10 @@ export async function endContainer(
   return killed;
 }
 
-/** STOPSIGNAL of the image; dockerode's types leave it out. */
+/** STOPSIGNAL of the image; dockerode's types leave it out. Podman tells its number. */
 function stopSignalOf({ Config }: ContainerFacts): string | undefined {
-  return (Config as { StopSignal?: string }).StopSignal;
+  const told = (Config as { StopSignal?: string | number }).StopSignal;
+  const number = Number(told);
+  if (told === undefined || Number.isNaN(number)) return told === undefined ? undefined : `${told}`;
+  return Object.entries(constants.signals).find(([, value]) => value === number)?.[0];
 }

@@ -1,7 +1,7 @@
 // The engine of containers, on the box's own Docker Engine. Called by engines.ts. Docker and the containers' labels are the record:
 // what is in memory only wakes waiters. It restarts nothing, and touches nothing that does not carry this node's labels.
 
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Clock } from './clock.ts';
 import { createContainerNames } from './container-names.ts';
@@ -27,9 +27,11 @@ import type { Engine, EngineInstance, EngineOwner, Launch } from './engine.ts';
 import { DockerUnavailableError, EngineStoppedError, InstanceRunningError, InstanceUnknownError } from './errors.ts';
 import { createImageCollector, type ImageCollectorDependencies } from './image-collector.ts';
 import { createKeyedQueue } from './keyed-queue.ts';
-import { checkCommand, checkFiles, checkLaunch, isInstanceName } from './launch-check.ts';
+import { checkCommand, checkFiles, checkLaunch, checkMounts, isInstanceName } from './launch-check.ts';
 import { createNameForwarder } from './name-forwarder.ts';
 import { createNameServer } from './name-server.ts';
+import { readRegistryAuth } from './registry-auth.ts';
+import { createSecretFolders } from './secret-folders.ts';
 
 export interface DockerEngineDependencies {
   /** Where the instances' folders are; Docker mounts from there. */
@@ -37,6 +39,8 @@ export interface DockerEngineDependencies {
   clock: Clock;
   /** The variable DOCKER_HOST. */
   dockerHost?: string | undefined;
+  /** File with credentials for registries (registry-auth.ts). */
+  registryAuth?: string;
   /** CIDR of which this node takes a part for containers and the services that they call. */
   range?: string;
   /** Which images this node pulled, so that they can go again; without it they stay. */
@@ -76,7 +80,8 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       network ??= await makeDockerNetwork(connected(), owner(), range);
       return network;
     });
-  const containers = createDockerContainers({ root, owner, docker: connected });
+  const secretFolders = createSecretFolders({ root });
+  const containers = createDockerContainers({ root, owner, docker: connected, secretFolders });
   const waits = createDockerWaits({
     clock,
     stopping: () => running().stopping.signal,
@@ -86,7 +91,9 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       return standingOf(facts) === 'ended' ? containers.exitOf(instance, facts) : undefined;
     },
   });
-  const commands = createDockerExec({ docker: connected });
+  const credentials = async (image: string) =>
+    dependencies.registryAuth === undefined ? undefined : readRegistryAuth(dependencies.registryAuth, image);
+  const commands = createDockerExec({ docker: connected, clock });
   const names = createContainerNames();
   const nameServer = createNameServer({
     knows: names.knows,
@@ -102,13 +109,15 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     createImageCollector({ clock, docker: () => started?.watch.client(), ...dependencies.images });
 
   /** What the container asks is answered from now on; one that calls nothing does without where nobody can listen. */
-  async function tellNames(instance: string, hosts: Launch['hosts']): Promise<void> {
+  async function tellNames(instance: string, hosts: Launch['hosts'], runs = true): Promise<void> {
     const { gateway, of } = await bridge();
     names.tell(of(instance).address, hosts);
     try {
       await nameServer.listen(gateway);
     } catch (error) {
-      if (hosts.length > 0) throw error;
+      // Podman makes the bridge, and its address, with the first container that runs.
+      const early = !runs && ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code === 'EADDRNOTAVAIL';
+      if (hosts.length > 0 && !early) throw error;
     }
   }
 
@@ -138,6 +147,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     async start(owner) {
       if (started !== undefined) return;
       await mkdir(root, { recursive: true, mode: 0o700 });
+      await secretFolders.keepOnly(new Set(await readdir(root)));
       const socket = dockerSocket(dockerHost);
       const watch = createDockerWatch({
         clock,
@@ -195,8 +205,8 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       const either = AbortSignal.any([signal, running().stopping.signal]);
       const { pulled } = dependencies.images ?? {};
       // A pull that came to an end, by a full disk too, may leave too little room.
-      await pullWhereMissing({ docker: connected(), clock, pulled }, spec, onProgress, either).finally(() =>
-        collector?.soon(),
+      await pullWhereMissing({ docker: connected(), clock, credentials, pulled }, spec, onProgress, either).finally(
+        () => collector?.soon(),
       );
     },
 
@@ -230,6 +240,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
           waits.tell(instance, await containers.exitOf(instance, facts));
         if (facts !== undefined) await docker.remove(facts.Id);
         names.forget(network?.release(instance) ?? '');
+        await containers.mounts(instance).removeSecrets();
         await containers.folder(instance).remove();
         waits.wake(instance);
       });
@@ -241,6 +252,16 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       await queue.run(instance, async () => {
         if ((await containers.find(instance)) === undefined) throw new InstanceUnknownError(instance);
         await containers.folder(instance).layFiles(files);
+      });
+    },
+
+    async writeMounts(instance, mounts) {
+      running();
+      checkMounts(instance, mounts);
+      await queue.run(instance, async () => {
+        const facts = await containers.find(instance);
+        if (facts === undefined) throw new InstanceUnknownError(instance);
+        await containers.lay(instance, facts, mounts);
       });
     },
 

@@ -2,6 +2,7 @@
 //
 //   <folder>/<instance>/        mode 0700
 //     files/                    mounted read-only into the container: configs/…, identity/…
+//     secrets                   mounted over files/secrets; a link to a folder in memory, or a folder
 //     asked.json                which signals the node sent to which run
 //     said.jsonl                lines of a container that was replaced, and the engine's own: see docker-log.ts
 
@@ -13,6 +14,8 @@ import type { Launch, LogLine } from './engine.ts';
 export interface DockerFolder {
   /** Absolute. */
   readonly files: string;
+  /** Where secrets are, or a link there: see secret-folders.ts. */
+  readonly secrets: string;
   /** Replaces all files. No container may have them mounted and run. */
   resetFiles(files: Launch['files']): Promise<void>;
   layFiles(files: Launch['files']): Promise<void>;
@@ -88,12 +91,15 @@ export function openDockerFolder(root: string, instance: string): DockerFolder {
 
   return {
     files,
+    secrets: join(folder, 'secrets'),
     layFiles,
     async resetFiles(laid) {
       await makeFolder();
       await rm(files, { recursive: true, force: true });
       await mkdir(files);
       await chmod(files, 0o755);
+      // Where Docker mounts its secrets: in a read-only mount it cannot make that itself.
+      await mkdir(join(files, 'secrets'), { mode: 0o755 });
       await layFiles(laid);
     },
     readAsked: () => read('asked.json', (text) => JSON.parse(text) as AskedToEnd),

@@ -20,8 +20,8 @@ export interface DockerLauncherDependencies {
   owner(): EngineOwner;
   docker(): DockerClient;
   bridge(): Promise<DockerNetwork>;
-  /** Has the container's names answered from now on. */
-  tellNames(instance: string, hosts: Launch['hosts']): Promise<void>;
+  /** Has the container's names answered from now on; before it `runs`, as soon as it does where it cannot be done earlier. */
+  tellNames(instance: string, hosts: Launch['hosts'], runs: boolean): Promise<void>;
   containers: DockerContainers;
   waits: DockerWaits;
 }
@@ -44,7 +44,7 @@ export function createDockerLauncher(dependencies: DockerLauncherDependencies): 
     return id;
   }
 
-  async function placeOf({ instance }: Launch, imageId: string): Promise<ContainerPlace> {
+  async function placeOf({ instance, mounts = [] }: Launch, imageId: string): Promise<ContainerPlace> {
     const bridge = await dependencies.bridge();
     return {
       owner: owner(),
@@ -53,6 +53,9 @@ export function createDockerLauncher(dependencies: DockerLauncherDependencies): 
       imageId,
       init: !withoutInit,
       filesFolder: containers.folder(instance).files,
+      secretsFolder: mounts.some(({ kind }) => kind === 'secrets')
+        ? await containers.mounts(instance).secretsFolder()
+        : undefined,
       resolvers: [bridge.gateway, ...(await reachableResolvers())],
     };
   }
@@ -60,14 +63,14 @@ export function createDockerLauncher(dependencies: DockerLauncherDependencies): 
   /** The container of the launch: the ended one when it is made from the same, so that it keeps what it wrote; else a new one. */
   async function containerFor(launch: Launch, imageId: string): Promise<string> {
     const { instance } = launch;
-    const options = containerOptions(launch, await placeOf(launch, imageId));
     const before = await containers.look(instance);
     if (before !== undefined) {
       if (standingOf(before) === 'running') throw new InstanceRunningError(instance);
       if (standingOf(before) === 'ended') waits.tell(instance, await containers.exitOf(instance, before));
     }
     await containers.folder(instance).resetFiles(launch.files);
-    await dependencies.tellNames(instance, launch.hosts);
+    const options = containerOptions(launch, await placeOf(launch, imageId));
+    await dependencies.tellNames(instance, launch.hosts, false);
     const same = before?.Config.Labels[labelsOf.launch] === options.Labels?.[labelsOf.launch];
     if (before !== undefined && same && standingOf(before) === 'ended') return before.Id;
     if (before !== undefined) {
@@ -81,18 +84,34 @@ export function createDockerLauncher(dependencies: DockerLauncherDependencies): 
     return docker().create(options);
   }
 
+  async function answerNames({ instance, hosts }: Launch, id: string): Promise<void> {
+    try {
+      await dependencies.tellNames(instance, hosts, true);
+    } catch (error) {
+      await docker().kill(id, 'SIGKILL');
+      throw error;
+    }
+  }
+
   async function launchNow(launch: Launch): Promise<EngineInstance> {
     const { instance, spec } = launch;
     const imageId = spec.engine === 'docker' ? await imageOf(spec) : '';
-    const id = await containerFor(launch, imageId);
+    let id: string | undefined;
     try {
+      id = await containerFor(launch, imageId);
+      const made = await docker().inspect(id);
+      if (made === undefined) throw new InstanceUnknownError(instance);
+      await containers.lay(instance, made, launch.mounts ?? []);
       await docker().start(id);
+      await answerNames(launch, id);
     } catch (error) {
       if (!(error instanceof DockerRefusedError)) throw error;
-      if (!withoutInit && /docker-init|catatonit/.test(error.message)) {
+      // Docker says so when it starts, podman when it creates.
+      if (!withoutInit && /docker-init|container-init|catatonit/.test(error.message)) {
         withoutInit = true;
         return launchNow(launch);
       }
+      if (id === undefined) throw error;
       const facts = await docker().inspect(id);
       // The program cannot be run: that is how the workload ended, as for any other engine.
       if (facts === undefined || ![126, 127].includes(facts.State.ExitCode)) throw error;

@@ -40,9 +40,15 @@ export function createFrameReader(): (bytes: Buffer) => StampedLine[] {
   };
 }
 
-/** Seconds with nanoseconds, as Docker's `since` takes them. */
-const sinceOf = (stamp: string): string =>
-  stamp === '' ? '0' : `${Math.floor(Date.parse(stamp) / 1_000)}.${/\.(\d+)/.exec(stamp)?.[1] ?? '0'}`;
+/** Podman tells whole seconds, and keeps nanoseconds. */
+const isCoarse = (stamp: string): boolean => stamp !== '' && !stamp.includes('.');
+
+/** Seconds with nanoseconds, as Docker's `since` takes them; no line of that time is left out. */
+function sinceOf(stamp: string): string {
+  if (stamp === '') return '0';
+  const seconds = Math.floor(Date.parse(stamp) / 1_000);
+  return isCoarse(stamp) ? `${seconds - 1}.0` : `${seconds}.${/\.(\d+)/.exec(stamp)?.[1]}`;
+}
 
 export interface DockerLogSource {
   instance: string;
@@ -67,13 +73,19 @@ export async function* readDockerLog(
   const wants = lineFilter(query);
   // At least one line: following begins behind it.
   const asked = isFiltered(query) && wanted > 0 ? 'all' : Math.max(wanted, 1);
-  const kept = createFrameReader()(await docker().logs(first.Id, { tail: asked }));
+  const readLast = async (tail: number | 'all') => createFrameReader()(await docker().logs(first.Id, { tail }));
+  let kept = await readLast(asked);
+  // Following begins behind as many lines of that second as there are.
+  if (query.follow && asked !== 'all' && isCoarse(kept.at(-1)?.stamp ?? '')) kept = await readLast('all');
   const own = await said();
   const all = [...own, ...kept].filter(wants).sort((one, other) => (one.at ?? 0) - (other.at ?? 0));
   for (const { at, stream, text } of wanted === 0 ? [] : all.slice(-wanted)) yield { at, stream, text };
   if (!query.follow) return;
 
   let last = kept.at(-1)?.stamp ?? '';
+  let lastId = first.Id;
+  /** Lines of that time, where it is a whole second. */
+  let lastCount = kept.filter(({ stamp }) => stamp === last).length;
   let saidUntil = own.at(-1)?.at ?? 0;
   while (!signal.aborted) {
     const change = changed(signal);
@@ -81,11 +93,15 @@ export async function* readDockerLog(
       const facts = await find();
       if (facts === undefined) return;
       const resumedAt = last;
+      // Of another container none is known. Pieces of a long line share their stamp.
+      let known = isCoarse(last) ? (facts.Id === lastId ? lastCount : 0) : Number.POSITIVE_INFINITY;
+      lastId = facts.Id;
       const read = createFrameReader();
       for await (const bytes of await docker().followLogs(facts.Id, { since: sinceOf(last) }, signal)) {
         for (const { at, stream, text, stamp } of read(bytes as Buffer)) {
-          // Pieces of a long line share their stamp: only what was there before is left out.
-          if (stamp <= resumedAt) continue;
+          // Only what was there before is left out.
+          if (stamp < resumedAt || (stamp === resumedAt && known-- > 0)) continue;
+          lastCount = stamp === last ? lastCount + 1 : 1;
           last = stamp;
           if (wants({ at, stream, text })) yield { at, stream, text };
           if (signal.aborted) return;

@@ -4,13 +4,26 @@
 import type { DockerSpec } from '../control/plan.ts';
 import type { Clock, TimerId } from './clock.ts';
 import type { DockerClient, PullStep } from './docker-client.ts';
-import { DockerRefusedError } from './errors.ts';
+import { DockerRefusedError, RegistryRefusedError } from './errors.ts';
 import { DOCKER_PULL_LAYERS_MAX, DOCKER_PULL_TELL_MS } from './limits.ts';
 import type { PulledImages } from './pulled-images.ts';
+import { type RegistryCredentials, registryOf } from './registry-auth.ts';
 
-/** Rejects with DockerRefusedError, DockerUnavailableError, or the signal's reason. */
+export interface Pulls {
+  docker: DockerClient;
+  clock: Clock;
+  /** What this node has for the registry of an image. */
+  credentials?: (image: string) => Promise<RegistryCredentials | undefined>;
+  pulled?: PulledImages | undefined;
+}
+
+/** How registries, and Docker in their name, say that they want another login. */
+const wantsLogin =
+  /unauthorized|authentication required|no basic auth credentials|access.* denied|denied:|incorrect username or password/i;
+
+/** Rejects with DockerRefusedError, RegistryRefusedError, RegistryAuthError, DockerUnavailableError, or the signal's reason. */
 export async function pullWhereMissing(
-  { docker, clock, pulled }: { docker: DockerClient; clock: Clock; pulled?: PulledImages | undefined },
+  { docker, clock, credentials = async () => undefined, pulled }: Pulls,
   { image: reference, platform, pullPolicy = 'ifNotPresent' }: Pick<DockerSpec, 'image' | 'platform' | 'pullPolicy'>,
   onProgress: (progress: string) => void,
   signal: AbortSignal,
@@ -24,7 +37,7 @@ export async function pullWhereMissing(
   await pulled?.begin(reference);
   let arrived: string | undefined;
   try {
-    await pull({ docker, clock }, { reference, platform }, onProgress, signal);
+    await pull({ docker, clock, credentials }, { reference, platform }, onProgress, signal);
     arrived = await docker.image(reference, platform);
   } finally {
     await pulled?.end(reference, arrived === undefined || before?.has(arrived) ? undefined : arrived);
@@ -34,11 +47,12 @@ export async function pullWhereMissing(
 
 /** Pulls, and tells how far it is. */
 async function pull(
-  { docker, clock }: { docker: DockerClient; clock: Clock },
+  { docker, clock, credentials }: Required<Pick<Pulls, 'docker' | 'clock' | 'credentials'>>,
   { reference, platform }: { reference: string; platform: string | undefined },
   onProgress: (progress: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
+  const login = await credentials(reference);
   const meter = createPullMeter(reference);
   let told: string | undefined;
   let timer: TimerId | undefined;
@@ -55,7 +69,10 @@ async function pull(
       meter.take(step);
       if (timer === undefined) tell();
     };
-    await docker.pull(reference, platform, onStep, signal);
+    await docker.pull(reference, { platform, credentials: login }, onStep, signal);
+  } catch (error) {
+    if (!(error instanceof DockerRefusedError) || !wantsLogin.test(error.message)) throw error;
+    throw new RegistryRefusedError(registryOf(reference), login !== undefined, error.message, { cause: error });
   } finally {
     clock.clearTimeout(timer);
   }
@@ -87,4 +104,4 @@ export function createPullMeter(reference: string): { take(step: PullStep): void
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((one, other) => one + other, 0);
 
-const megabytes = (bytes: number): string => `${(bytes / 1_000_000).toFixed(bytes < 10_000_000 ? 1 : 0)} MB`;
+export const megabytes = (bytes: number): string => `${(bytes / 1_000_000).toFixed(bytes < 10_000_000 ? 1 : 0)} MB`;

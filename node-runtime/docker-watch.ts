@@ -31,7 +31,7 @@ const messageOf = (error: unknown): string => (error instanceof Error ? error.me
 export function createDockerWatch(options: DockerWatchOptions): DockerWatch {
   const { clock, connect, prepare, labels, onEvent, onChange } = options;
   let client: DockerClient | undefined;
-  let reason: string | undefined = 'Docker has not been looked for yet';
+  let reason: string | undefined = 'Docker has not answered yet';
   let stopping: AbortController | undefined;
   let watching: Promise<void> = Promise.resolve();
 

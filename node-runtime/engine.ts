@@ -1,6 +1,7 @@
 // The engine port: what runs instances. Adapters: process-engine.ts, docker-engine.ts, simulations/sim-engine.ts;
 // test/conformance/engine.ts runs against all. An engine never decides: restarts and order are the instance actor's.
 
+import type { Terminal, TerminalSize } from '../control/exec-frames.ts';
 import type { WorkloadSpec } from '../control/plan.ts';
 
 /** Whose instances an engine runs: what others made is never touched. */
@@ -17,6 +18,13 @@ export interface InstanceNetwork {
   serviceRange: string;
 }
 
+/** A Config or a Secret as files: `<kind>/<name>/<path>` in the instance's folder. All files of one switch together. */
+export interface FileMount {
+  kind: 'configs' | 'secrets';
+  name: string;
+  files: { path: string; content: Uint8Array }[];
+}
+
 export interface Launch {
   /** The instance's name. */
   instance: string;
@@ -28,6 +36,12 @@ export interface Launch {
   hosts: { address: string; names: string[] }[];
   /** Files to lay under the instance's folder before the start, paths relative to it. */
   files: { path: string; content: Uint8Array; mode: number }[];
+  /** Devices that it was given: where they are on this box, and in a container. */
+  devices?: { host: string; path: string }[];
+  /** Configs and secrets; secrets for whom the workload runs as alone, and in memory where the box allows. None by default. */
+  mounts?: FileMount[];
+  /** Variables that are secret, on top of `env`: no record of the engine holds them, and `EngineInstance.env` has none of them. */
+  secretEnv?: Record<string, string>;
 }
 
 export interface Exit {
@@ -58,6 +72,8 @@ export interface ExecSession {
   input: AsyncIterable<Uint8Array>;
   /** Called with pieces of each stream, in order; the command is slowed until it resolves. */
   output(stream: LogLine['stream'], bytes: Uint8Array): Promise<void>;
+  /** With one the command has a terminal of its own, and all that it prints comes as stdout. */
+  terminal?: (Terminal & { resizes: AsyncIterable<TerminalSize> }) | undefined;
 }
 
 export interface ExecOptions {
@@ -134,6 +150,8 @@ export interface Engine {
   remove(instance: string): Promise<void>;
   /** Writes or replaces files of a running or ended instance, each by atomic rename. */
   writeFiles(instance: string, files: Launch['files']): Promise<void>;
+  /** Brings the configs and secrets of a running or ended instance to these; a reader sees all of one as before, or all as now. */
+  writeMounts(instance: string, mounts: readonly FileMount[]): Promise<void>;
   /**
    * Replaces the names that a known instance resolves, in place: a running one sees them at once. Nothing happens where it was
    * launched without names, or the kernel gave it none.
@@ -141,8 +159,10 @@ export interface Engine {
   writeHosts(instance: string, hosts: Launch['hosts']): Promise<void>;
   /**
    * Runs a command beside a running workload: its names, folder, user and environment, and for a container inside it. Resolves when
-   * the command has ended; it is killed when the signal aborts, and the promise rejects with the signal's reason. Rejects with
-   * InstanceUnknownError when there is no such instance or it has ended, ExecFailedError when the command cannot be started.
+   * the command has ended; it is killed when the signal aborts, and the promise rejects with the signal's reason. Of a session nothing
+   * is left after its end: whoever the command started is killed too, ExecLeftError says that it cannot be. Rejects with
+   * InstanceUnknownError when there is no such instance or it has ended, ExecFailedError when the command cannot be started,
+   * NoTerminalError when it should have a terminal and this box has none to give.
    */
   exec(instance: string, command: string[], options: ExecOptions): Promise<Execution>;
   /** Ends when the signal aborts. */

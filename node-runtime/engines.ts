@@ -142,6 +142,7 @@ export function createEngines(
     },
     clear: (engine, instance, timeoutMs) => clear(named(engine), instance, timeoutMs),
     writeFiles: async (instance, files) => ownerOf(instance).writeFiles(instance, files),
+    writeMounts: async (instance, mounts) => ownerOf(instance).writeMounts(instance, mounts),
     writeHosts: async (instance, hosts) => ownerOf(instance).writeHosts(instance, hosts),
     exec: async (instance, command, options) => ownerOf(instance).exec(instance, command, options),
     async *logs(instance, query, signal) {

@@ -132,6 +132,34 @@ export class LaunchRefusedError extends Error {
   }
 }
 
+/** A module could not be fetched, or is not what its manifest says. */
+export class ModuleFetchError extends Error {
+  override readonly name = 'ModuleFetchError';
+  readonly id = 'module-not-fetched';
+  readonly retryable = true;
+  readonly action =
+    'see that the node reaches the address (or has the file), and that sha256 is what `sha256sum` says of the module; it is tried again by itself';
+
+  constructor(what: string, reason: string, options?: ErrorOptions) {
+    super(`cannot fetch ${what.slice(0, 300)}: ${reason}`, options);
+  }
+}
+
+/** The module is there, and is none that can be run. */
+export class ModuleRefusedError extends Error {
+  override readonly name = 'ModuleRefusedError';
+  readonly id = 'module-refused';
+  readonly retryable = false;
+  /** The same bytes stay what they are. */
+  readonly needsChange = true;
+  readonly action =
+    'build the module as a command for WASI preview 1 (wasm32-wasip1), and apply it with its new sha256';
+
+  constructor(reason: string) {
+    super(`the module cannot be run: ${reason}`);
+  }
+}
+
 /** What the one who runs the box does not let workloads have. */
 export class PolicyRefusedError extends Error {
   override readonly name = 'PolicyRefusedError';
@@ -181,6 +209,14 @@ export class InstanceRunningError extends Error {
   }
 }
 
+/** What an instance names of a Config or a Secret is not in the plan, or cannot be used as it is. */
+export class ContentUnusableError extends Error {
+  override readonly name = 'ContentUnusableError';
+  readonly id = 'content-unusable';
+  readonly retryable = true;
+  readonly action = 'set the Config or Secret again; it is tried again by itself';
+}
+
 /** An instance that the engine has never heard of, or has forgotten. */
 export class InstanceUnknownError extends Error {
   override readonly name = 'InstanceUnknownError';
@@ -202,6 +238,31 @@ export class ExecFailedError extends Error {
 
   constructor(instance: string, command: string, reason: string, options?: ErrorOptions) {
     super(`${command} cannot be run beside ${instance}: ${reason}`, options);
+  }
+}
+
+/** Processes that an exec session started and that outlive it. */
+export class ExecLeftError extends Error {
+  override readonly name = 'ExecLeftError';
+  readonly id = 'exec-left';
+  readonly retryable = false;
+  readonly action = 'end it on the box; where Docker runs as another user, let the daemon run as root';
+
+  constructor(instance: string, command: string) {
+    super(`${command} goes on beside ${instance}: the daemon may not see or end its processes`);
+  }
+}
+
+/** A box that cannot give a command a terminal. */
+export class NoTerminalError extends Error {
+  override readonly name = 'NoTerminalError';
+  readonly id = 'no-terminal';
+  readonly retryable = false;
+  readonly action =
+    'install script and stty on the node (Debian: bsdutils, coreutils), or run the command without --tty';
+
+  constructor(reason: string, options?: ErrorOptions) {
+    super(`this node cannot give a process a terminal: ${reason}`, options);
   }
 }
 
@@ -274,6 +335,35 @@ export class DockerUnavailableError extends Error {
   readonly retryable = true;
   readonly action =
     'see that Docker runs (systemctl status docker) and that the user of selvedge may use its socket; what waits for it goes on by itself';
+}
+
+/** A registry gives an image to nobody who does not log in, or not to this node. */
+export class RegistryRefusedError extends Error {
+  override readonly name = 'RegistryRefusedError';
+  readonly id = 'registry-refused';
+  readonly retryable = true;
+  readonly action =
+    'give the node credentials that may pull the image: `selvedge up --registry-auth FILE`, in the form of Docker’s config.json';
+
+  constructor(registry: string, sent: boolean, reason: string, options?: ErrorOptions) {
+    const what = sent
+      ? 'those that this node has for it were refused; correct them in the file of `--registry-auth`'
+      : 'this node has none for it; `selvedge up --registry-auth FILE` on it gives some';
+    super(`the registry ${registry} wants credentials, and ${what} (${reason.slice(0, 200)})`, options);
+  }
+}
+
+/** The file with a node's credentials for registries cannot be used. */
+export class RegistryAuthError extends Error {
+  override readonly name = 'RegistryAuthError';
+  readonly id = 'registry-auth';
+  readonly retryable = true;
+  readonly action =
+    'correct the file of `--registry-auth`: Docker’s config.json with `auths`, mode 600, owned by whom the daemon runs as';
+
+  constructor(path: string, reason: string, options?: ErrorOptions) {
+    super(`the credentials in ${path} cannot be used: ${reason}`, options);
+  }
 }
 
 /** Docker answered with a refusal. */

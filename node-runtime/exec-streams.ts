@@ -9,19 +9,22 @@ export interface ExecOutput {
   take(stream: LogLine['stream'], bytes: Uint8Array): Promise<void>;
   /** Whether a reader is being waited for. */
   waiting(): boolean;
+  /** Bytes that came so far. */
+  bytes(): number;
   /** The beginning of it; empty in a session. */
   text(): string;
 }
 
 export function createExecOutput({ session, outputBytesMax }: ExecOptions): ExecOutput {
   const kept: Uint8Array[] = [];
-  let bytesKept = 0;
+  let bytesTaken = 0;
   let waiting = 0;
   return {
     async take(stream, bytes) {
+      const before = bytesTaken;
+      bytesTaken += bytes.byteLength;
       if (session === undefined) {
-        if (bytesKept < outputBytesMax) kept.push(bytes.subarray(0, outputBytesMax - bytesKept));
-        bytesKept += bytes.byteLength;
+        if (before < outputBytesMax) kept.push(bytes.subarray(0, outputBytesMax - before));
         return;
       }
       waiting++;
@@ -32,6 +35,7 @@ export function createExecOutput({ session, outputBytesMax }: ExecOptions): Exec
       }
     },
     waiting: () => waiting > 0,
+    bytes: () => bytesTaken,
     text: () => Buffer.concat(kept).toString('utf8'),
   };
 }

@@ -4,6 +4,7 @@
 
 import type { Clock, TimerId } from './clock.ts';
 import type { DockerImages, LocalImage } from './docker-image-api.ts';
+import { spellingsOf } from './image-names.ts';
 import { imageBytesFreeMin, imageBytesFreePartMin, imageLookMs, imageUnusedMsMax } from './limits.ts';
 import type { PulledImage, PulledImages } from './pulled-images.ts';
 
@@ -29,21 +30,20 @@ export interface ImageCollectorDependencies {
   onProblem(message: string): void;
 }
 
-/** What Docker takes it for: `web` is `docker.io/library/web:latest`, which it lists as `web:latest`. */
-export function listedName(reference: string): string {
-  const short = reference.replace(/^(docker\.io|index\.docker\.io)\//, '').replace(/^library\//, '');
-  const last = short.slice(short.lastIndexOf('/') + 1);
-  return last.includes(':') || last.includes('@') ? short : `${short}:latest`;
-}
+/** One spelling of all: `web` is `docker.io/library/web:latest`, which Docker lists as `web:latest` and podman in full. */
+export const fullName = (reference: string): string => spellingsOf(reference)[0] ?? reference;
 
 /** `host/name` of `host/name:tag` or `host/name@sha256:…`. */
 const repositoryOf = (name: string): string => name.replace(/@.*$/, '').replace(/:[^/]*$/, '');
 
 /** Every name that it has is one under which this node pulled it. */
 export function isOurs({ tags, digests }: LocalImage, references: readonly string[]): boolean {
-  const ours = references.map(listedName);
+  const ours = references.map(fullName);
   const repositories = new Set(ours.map(repositoryOf));
-  return tags.every((tag) => ours.includes(tag)) && digests.every((digest) => repositories.has(repositoryOf(digest)));
+  return (
+    tags.every((tag) => ours.includes(fullName(tag))) &&
+    digests.every((digest) => repositories.has(repositoryOf(fullName(digest))))
+  );
 }
 
 /** Too little is free when both say so: a tenth of a large disk is much, and 2 GiB of a small card are most of it. */
@@ -89,7 +89,10 @@ export function createImageCollector(dependencies: ImageCollectorDependencies): 
       });
       const found = left.flatMap((reference) =>
         [...there.values()]
-          .filter(({ id, tags }) => tags.includes(listedName(reference)) && !known.some((image) => image.id === id))
+          .filter(
+            ({ id, tags }) =>
+              tags.some((tag) => fullName(tag) === fullName(reference)) && !known.some((image) => image.id === id),
+          )
           .filter((image) => isOurs(image, [reference]))
           .map(({ id }) => ({ id, references: [reference], pulledAt: now, unusedMs: 0 })),
       );

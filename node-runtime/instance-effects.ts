@@ -5,13 +5,16 @@ import { fromPromise } from 'xstate';
 import { instanceMachine } from '../actors/instance.ts';
 import { type ProbeOutcome, probeMachine } from '../actors/probe.ts';
 import type { PlannedInstance, ProbeSpec } from '../control/plan.ts';
+import { contentKey } from '../control/workload-spec.ts';
 import type { ServiceNetwork, WorkloadCredential } from '../mesh/service-network.ts';
 import type { EngineInstance, Exit, InstanceNetwork, Launch } from './engine.ts';
 import type { Engines } from './engines.ts';
 import { InstanceRunningError } from './errors.ts';
+import type { DeviceClaims } from './hardware/device-claims.ts';
 import { type HostPorts, hostPortsOf, identityFiles, launchOf, listenHost, listensOf } from './launch.ts';
 import type { ProbeTarget } from './probe.ts';
 import type { WorkloadCertificates } from './workload-certificates.ts';
+import { mountsOf } from './workload-content.ts';
 
 export type Probe = (spec: ProbeSpec, target: ProbeTarget, signal: AbortSignal) => Promise<ProbeOutcome>;
 
@@ -21,6 +24,8 @@ export interface InstancePlace {
   /** Of an instance with a network of its own. */
   network: InstanceNetwork | undefined;
   credential: WorkloadCredential | undefined;
+  /** Which content of configs and secrets it has (`contentKey`); undefined while it has none. */
+  content: string | undefined;
 }
 
 export interface InstanceEffectsDependencies {
@@ -33,8 +38,11 @@ export interface InstanceEffectsDependencies {
   bundlePem: string;
   /** Of the plan that is obeyed, by their SHA-256. */
   files(): ReadonlyMap<string, Uint8Array>;
+  /** As the newest plan says: content may have changed since the machine was told. */
+  plannedNow(planned: PlannedInstance): PlannedInstance;
   /** Undefined when the instance is gone meanwhile. */
   placeOf(instance: string): InstancePlace | undefined;
+  devices: Pick<DeviceClaims, 'given'>;
   places(): Iterable<InstancePlace>;
   onProgress(instance: string, progress: string): void;
   /** Its engine runs an instance already, from before it was away. */
@@ -46,6 +54,8 @@ export interface InstanceEffects {
   readonly machine: typeof instanceMachine;
   /** A service that it may call has come or gone: its names change while it runs. */
   rename(planned: PlannedInstance): Promise<void>;
+  /** Gives a running instance the content that its plan says now. */
+  layContent(instance: string, planned: PlannedInstance): Promise<void>;
   /** Resolves when nothing of it runs and nobody reaches it. */
   terminate(planned: PlannedInstance): Promise<Exit | undefined>;
 }
@@ -55,7 +65,7 @@ export function createInstanceEffects(dependencies: InstanceEffectsDependencies)
 
   function attach(
     planned: PlannedInstance,
-    { hostPorts, network, credential }: InstancePlace & { credential: WorkloadCredential },
+    { hostPorts, network, credential }: Omit<InstancePlace, 'content'> & { credential: WorkloadCredential },
     adoptedEnv?: Record<string, string>,
   ) {
     const { name: instance, project, application, microservice, calls } = planned;
@@ -89,10 +99,14 @@ export function createInstanceEffects(dependencies: InstanceEffectsDependencies)
       hostPorts[port] = await dependencies.freePort(taken);
     }
     const attached = await attach(planned, place);
-    return launchOf({
-      ...{ planned, node, hostPorts, network, attached, credential, bundlePem },
+    const newest = dependencies.plannedNow(planned);
+    const launch = launchOf({
+      ...{ planned: newest, node, hostPorts, network, attached, credential, bundlePem },
       files: dependencies.files(),
+      given: dependencies.devices.given(planned.name, planned.spec.engine),
     });
+    note(newest);
+    return launch;
   }
 
   /** An adopted workload holds its addresses and ports already: the same ones are served again. */
@@ -101,6 +115,19 @@ export function createInstanceEffects(dependencies: InstanceEffectsDependencies)
     const { hosts } = await attach(planned, place, env);
     await engines.writeHosts(planned.name, hosts);
     await engines.writeFiles(planned.name, identityFiles(place.credential, bundlePem));
+    await layContent(planned.name, planned);
+  }
+
+  function note({ name, spec }: PlannedInstance): void {
+    const entry = placeOf(name);
+    if (entry) entry.content = contentKey(spec);
+  }
+
+  async function layContent(instance: string, planned: PlannedInstance): Promise<void> {
+    const newest = dependencies.plannedNow(planned);
+    if (contentKey(newest.spec) === '') return;
+    await engines.writeMounts(instance, mountsOf(newest.spec, dependencies.files()));
+    note(newest);
   }
 
   /** One that its engine runs already, from before it was away, is found as at a start. */
@@ -136,6 +163,7 @@ export function createInstanceEffects(dependencies: InstanceEffectsDependencies)
 
   return {
     terminate,
+    layContent,
     async rename(planned) {
       const { hostPorts, network, credential } = placeOf(planned.name) ?? {};
       if (hostPorts === undefined || credential === undefined) return;

@@ -22,6 +22,7 @@ export function observationOf(
     away,
     history,
     notHeld,
+    engine,
   }: {
     node: string;
     version: PlanVersion;
@@ -32,10 +33,12 @@ export function observationOf(
     history: readonly InstanceTransition[];
     /** Which of its limits its engine cannot hold. */
     notHeld: string | undefined;
+    /** Which engine has it, or will. */
+    engine: string;
   },
 ): ObservedInstance {
   const { exit, pid, nextTryAt, planned } = context;
-  const { hostPorts, network } = place;
+  const { hostPorts, network, content } = place;
   const { ready } = context;
   const state = instanceState(value);
   const reason = context.reason || (away ?? '');
@@ -43,13 +46,14 @@ export function observationOf(
     _id: `observed/instance/${planned.name}`,
     instance: planned.name,
     node,
-    engine: planned.spec.engine,
+    engine,
     ...{ state, ready, reason },
     since: context.since,
     restarts: context.restarts,
     failures: context.failures,
     history: withState(history, { state, ready, reason, at: context.since }, context.now()),
     specHash: planned.specHash,
+    ...(content !== undefined && content !== '' && { content }),
     version,
     addresses: planned.spec.ports.flatMap(({ name: port }) => {
       const hostPort = hostPorts[port];

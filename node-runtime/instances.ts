@@ -3,20 +3,23 @@
 // Called by node.ts. It decides nothing about a life: actors/instance.ts does.
 
 import type { Actor, SnapshotFrom } from 'xstate';
-import type { instanceMachine } from '../actors/instance.ts';
+import { type instanceMachine, instanceState } from '../actors/instance.ts';
 import type { InstanceTransition, ObservedInstance } from '../control/fabric.ts';
 import type { MicroserviceName, PlannedInstance, PlanVersion } from '../control/plan.ts';
 import type { ServiceNetwork, WorkloadCredential } from '../mesh/service-network.ts';
 import type { ActorSystem } from './actor-system.ts';
 import type { Clock } from './clock.ts';
+import { createContentUpdates } from './content-updates.ts';
 import type { EngineInstance } from './engine.ts';
 import type { Engines } from './engines.ts';
+import type { DeviceClaims } from './hardware/device-claims.ts';
 import { createInstanceEffects, type InstancePlace, type Probe } from './instance-effects.ts';
 import { isPassing, observationOf } from './instance-observation.ts';
 import { hostPortsOf, identityFiles } from './launch.ts';
 import { renameRetryMs, stopKillMarginMs } from './limits.ts';
 import type { ObeyedPlan } from './obeyed-plan.ts';
 import type { Observer } from './observer.ts';
+import { endsNow } from './stop-order.ts';
 import type { WorkloadCertificates } from './workload-certificates.ts';
 
 export interface InstancesDependencies {
@@ -31,6 +34,7 @@ export interface InstancesDependencies {
   probe: Probe;
   freePort: (taken: ReadonlySet<number>) => Promise<number>;
   bundlePem: string;
+  devices: DeviceClaims;
   /** What an earlier daemon of this node said of its instances last. */
   observedBefore(): Promise<readonly ObservedInstance[]>;
   /** Why the instance must wait (certificate cover, dependencies), or undefined. */
@@ -47,6 +51,8 @@ export interface Instances {
   obey(obeyed: ObeyedPlan): void;
   /** What held instances back may be gone. */
   recheck(): void;
+  /** Devices came or went: who lost one stops, who waits for one looks again. */
+  devicesChanged(): void;
   /** Those that run, with the ticket to announce. */
   announced(): { instance: string; ready: boolean; ticket: string }[];
   /** Microservices that have a ready instance here: `<project>.<application>.<microservice>`. */
@@ -71,9 +77,13 @@ interface Supervised extends InstancePlace {
   /** As last told. */
   observed: ObservedInstance | undefined;
   history: InstanceTransition[];
+  /** Which engine has it, or will: the one that is asked to end it until that is done. */
+  engine: string;
+  /** The engine that may have it from before this daemon, until that engine has said what it runs. */
+  formerEngine: string | undefined;
 }
 
-const unknown = { network: undefined, ready: false, credential: undefined, observed: undefined };
+const unknown = { network: undefined, ready: false, credential: undefined, observed: undefined, content: undefined };
 
 export function createInstances(dependencies: InstancesDependencies): Instances {
   const { node, clock, jitter, actors, engines, serviceNetwork, certificates, observer } = dependencies;
@@ -92,13 +102,33 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     return { epoch, term, generation };
   };
 
-  const { machine, rename, terminate } = createInstanceEffects({
+  const { machine, rename, terminate, layContent } = createInstanceEffects({
     ...dependencies,
     files: () => obeyed?.files ?? new Map(),
+    plannedNow(planned) {
+      const newest = supervised.get(planned.name)?.actor.getSnapshot().context.planned;
+      return newest?.specHash === planned.specHash ? newest : planned;
+    },
     placeOf: (instance) => supervised.get(instance),
     places: () => supervised.values(),
     onProgress: (instance, progress) => supervised.get(instance)?.actor.send({ type: 'PROGRESS', progress }),
     onRunningAlready: (engine) => void findAgain(engine),
+  });
+
+  const contents = createContentUpdates({
+    clock,
+    running(instance) {
+      const { actor, content } = supervised.get(instance) ?? {};
+      const snapshot = actor?.getSnapshot();
+      if (snapshot === undefined || content === undefined || stopped || !snapshot.matches('running')) return undefined;
+      return { planned: snapshot.context.planned, content };
+    },
+    lay: layContent,
+    onLaid(instance) {
+      const entry = supervised.get(instance);
+      if (entry !== undefined) follow(instance, entry.actor.getSnapshot());
+    },
+    onProblem: (message) => dependencies.onProblem(message),
   });
 
   function spawn(planned: PlannedInstance, left: EngineInstance | undefined): void {
@@ -117,7 +147,10 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       },
     });
     const hostPorts = left === undefined ? {} : hostPortsOf(planned, left.env);
-    supervised.set(planned.name, { actor, hostPorts, ...unknown, history: earlier?.history ?? [] });
+    const { engine } = planned.spec;
+    const formerEngine = left === undefined ? earlier?.engine : undefined;
+    const history = earlier?.history ?? [];
+    supervised.set(planned.name, { actor, hostPorts, ...unknown, history, engine, formerEngine });
     actor.subscribe((snapshot) => follow(planned.name, snapshot));
     follow(planned.name, actor.getSnapshot());
   }
@@ -128,18 +161,33 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     if (snapshot.status === 'done') {
       supervised.delete(instance);
       observer.forget(`observed/instance/${instance}`);
+      dependencies.devices.release(instance);
       if (entry.ready) dependencies.onReadiness();
       // It may have come back into the plan while it was being removed.
       queueMicrotask(reconcile);
       return;
     }
     const { context } = snapshot;
+    contents.look(instance);
     if (snapshot.matches('waiting')) admitOrHold(entry, context.planned, context.reason);
+    if (snapshot.matches('completed') || snapshot.matches('failed')) dependencies.devices.release(instance);
+    const state = instanceState(snapshot.value);
+    // An end that it was asked for while that engine was away is none there.
+    if (state !== 'waiting' && state !== 'stopping') entry.formerEngine = undefined;
+    if (state !== 'stopping') entry.engine = context.planned.spec.engine;
     const away = engineAway(context.planned.spec.engine);
     const { history } = entry;
     const notHeld = engines.notHeld(context.planned.spec);
     const place = entry;
-    const observed = observationOf(snapshot, { node, version: version(), place, away, notHeld, history });
+    const observed = observationOf(snapshot, {
+      node,
+      version: version(),
+      place,
+      away,
+      notHeld,
+      history,
+      engine: entry.formerEngine ?? entry.engine,
+    });
     entry.history = observed.history ?? [];
     // A probe that went well again is no news.
     if (JSON.stringify(observed) !== JSON.stringify(entry.observed)) {
@@ -153,8 +201,12 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     }
   }
 
-  function admitOrHold({ actor }: Supervised, planned: PlannedInstance, reason: string): void {
-    const held = engineAway(planned.spec.engine) ?? dependencies.heldBy(planned);
+  function admitOrHold({ actor, formerEngine }: Supervised, planned: PlannedInstance, reason: string): void {
+    const held =
+      engineAway(planned.spec.engine) ??
+      formerAway(formerEngine) ??
+      dependencies.heldBy(planned) ??
+      dependencies.devices.claim(planned.name, planned.spec.deviceNeeds);
     // Sent later: an actor that is just telling its snapshot must not be sent to from inside it.
     queueMicrotask(() => {
       if (stopped) return;
@@ -170,14 +222,26 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     return listed.has(engine) ? undefined : `finding out what the engine ${engine} runs`;
   }
 
+  /** It may still run where it ran before: it is not started elsewhere until that can be ended. */
+  function formerAway(engine: string | undefined): string | undefined {
+    if (engine === undefined || !engines.states().some(({ name }) => name === engine)) return undefined;
+    const away = engineAway(engine);
+    return away && `it may still run where it ran before: ${away}`;
+  }
+
   /** What an engine runs, once it can be used: what ran on while it was away is found as at a start. */
   async function findAgain(engine: string): Promise<void> {
     if (found === undefined || stopped) return;
     try {
-      for (const left of await engines.list(engine)) {
+      const lefts = await engines.list(engine);
+      for (const entry of supervised.values()) if (entry.formerEngine === engine) entry.formerEngine = undefined;
+      for (const left of lefts) {
         const entry = supervised.get(left.instance);
         if (entry === undefined) found.set(left.instance, left);
-        else entry.actor.send({ type: 'FOUND', found: left });
+        else {
+          keepDevices(entry.actor.getSnapshot().context.planned, left);
+          entry.actor.send({ type: 'FOUND', found: left });
+        }
       }
       listed.add(engine);
       reconcile();
@@ -203,6 +267,20 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     for (const [instance, { actor }] of supervised) follow(instance, actor.getSnapshot());
   }
 
+  /** What runs on goes on with the devices that it was given. */
+  function keepDevices(planned: PlannedInstance | undefined, { env, exit, specHash }: EngineInstance): void {
+    if (exit === undefined && planned?.specHash === specHash)
+      dependencies.devices.adopt(planned.name, planned.spec.deviceNeeds, env);
+  }
+
+  function withdrawLost(): void {
+    if (stopped) return;
+    for (const [instance, { actor }] of supervised) {
+      const reason = dependencies.devices.lost(instance);
+      if (reason !== undefined) actor.send({ type: 'WITHDRAWN', reason });
+    }
+  }
+
   function recheck(): void {
     for (const [instance, { actor, observed }] of supervised) {
       if (observed?.state === 'waiting') follow(instance, actor.getSnapshot());
@@ -220,21 +298,34 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     }
   }
 
+  /** What the plan has no longer. Each one that is gone brings the next ones, through `reconcile`. */
+  function deleteInOrder(planned: ReadonlyMap<string, PlannedInstance>): void {
+    const unwanted = [...supervised].filter(([instance]) => !planned.has(instance));
+    const plannedOf = ([, { actor }]: (typeof unwanted)[number]) => actor.getSnapshot().context.planned;
+    // What cannot be ended while its engine is away keeps nothing else from ending.
+    const going = unwanted.map(plannedOf).filter(({ spec }) => engines.unavailable(spec.engine) === undefined);
+    const now = new Set(endsNow(going));
+    for (const entry of unwanted) {
+      const one = plannedOf(entry);
+      if (now.has(one) || !going.includes(one)) entry[1].actor.send({ type: 'DELETE' });
+    }
+  }
+
   /** Brings the set of actors in line with plan and findings. */
   function reconcile(): void {
     if (found === undefined || obeyed === undefined || stopped) return;
     const planned = new Map(obeyed.plan.instances.map((instance) => [instance.name, instance]));
+    deleteInOrder(planned);
     for (const [instance, { actor }] of supervised) {
       const next = planned.get(instance);
-      if (next === undefined) {
-        actor.send({ type: 'DELETE' });
-        continue;
-      }
+      if (next === undefined) continue;
       const before = actor.getSnapshot();
       actor.send({ type: 'UPDATE', planned: next });
       const renamed = JSON.stringify(before.context.planned.calls) !== JSON.stringify(next.calls);
       if (renamed && before.matches('running') && actor.getSnapshot().matches('running')) void renameServices(instance);
     }
+    // Those that ran on have their devices before anybody new may choose.
+    for (const [instance, left] of found) keepDevices(planned.get(instance), left);
     for (const [instance, next] of planned) {
       if (supervised.has(instance)) continue;
       spawn(next, found.get(instance));
@@ -245,6 +336,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       found.delete(left);
       void removeLeft(left);
     }
+    withdrawLost();
   }
 
   async function removeLeft(instance: string): Promise<void> {
@@ -277,6 +369,10 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       reconcile();
     },
     recheck,
+    devicesChanged() {
+      withdrawLost();
+      recheck();
+    },
     announced: () =>
       [...supervised.values()].flatMap(({ actor, ready }) => {
         const { planned } = actor.getSnapshot().context;
@@ -306,19 +402,22 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     async terminateAll() {
       stopped = true;
       unsubscribe();
-      const planned = [...supervised.values()].map(({ actor }) => actor.getSnapshot().context.planned);
+      let left = [...supervised.values()].map(({ actor }) => actor.getSnapshot().context.planned);
       for (const { actor } of supervised.values()) actor.stop();
-      await Promise.all(
-        planned.map(async (one) => {
-          try {
-            await terminate(one);
-            await engines.remove(one.name);
-          } catch (error) {
-            // The others end all the same; the next start finds this one.
-            dependencies.onProblem(`${one.name} was not ended: ${String(error)}`);
-          }
-        }),
-      );
+      const end = async (one: PlannedInstance): Promise<void> => {
+        try {
+          await terminate(one);
+          await engines.remove(one.name);
+        } catch (error) {
+          // The others end all the same; the next start finds this one.
+          dependencies.onProblem(`${one.name} was not ended: ${String(error)}`);
+        }
+      };
+      while (left.length > 0) {
+        const now = endsNow(left);
+        await Promise.all(now.map(end));
+        left = left.filter((one) => !now.includes(one));
+      }
     },
   };
 }

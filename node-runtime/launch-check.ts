@@ -2,7 +2,7 @@
 // the disk. A plan is signed, but a mistake in it must not overwrite a file of the engine or start something half.
 
 import { isIP } from 'node:net';
-import type { Launch } from './engine.ts';
+import type { FileMount, Launch } from './engine.ts';
 import { LaunchRefusedError } from './errors.ts';
 import {
   COMMAND_BYTES_MAX,
@@ -46,8 +46,8 @@ export function checkLaunch(launch: Launch): void {
   if (spec.command !== undefined) checkProgram(spec.command, refuse);
   if (spec.engine === 'docker') {
     if (!/^[\x21-\x7e]+$/.test(spec.image)) refuse('image: it is no reference of an image');
-    checkWords('args', spec.args ?? [], refuse);
   }
+  if (spec.engine !== 'process') checkWords('args', spec.args ?? [], refuse);
   if (workingDirectory !== undefined && (!workingDirectory.startsWith('/') || workingDirectory.includes('\0'))) {
     refuse('workingDirectory: it must be an absolute path');
   }
@@ -55,9 +55,10 @@ export function checkLaunch(launch: Launch): void {
     // It becomes the name of a folder.
     if (!/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name)) refuse('volumes: a name is no DNS label');
   }
-  checkEnvironment({ ...launch.spec.env, ...launch.env }, refuse);
+  checkEnvironment({ ...launch.spec.env, ...launch.secretEnv, ...launch.env }, refuse);
   checkHosts(launch.hosts, refuse);
   checkFiles(launch.instance, launch.files);
+  checkMounts(launch.instance, launch.mounts ?? []);
 }
 
 /** A command beside a workload. Throws LaunchRefusedError. */
@@ -124,6 +125,24 @@ export function checkFiles(instance: string, files: Launch['files']): void {
     total += content.byteLength;
   }
   if (total > LAUNCH_FILE_BYTES_MAX) refuse(`files: together more than ${LAUNCH_FILE_BYTES_MAX} bytes`);
+}
+
+/** Configs and secrets of a launch or an update. Throws LaunchRefusedError. */
+export function checkMounts(instance: string, mounts: readonly FileMount[]): void {
+  const names = mounts.map(({ kind, name }) => `${kind}/${name}`);
+  // A name becomes a folder; what begins with two dots is how its files are switched.
+  const unusable = mounts.find(({ name }) => !/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(name));
+  if (unusable !== undefined || new Set(names).size < names.length)
+    throw new LaunchRefusedError(instance, 'mounts: a name is no DNS label, or is there twice');
+  const paths = mounts.flatMap(({ files }) => files.map(({ path }) => path));
+  if (paths.some((path) => path.split('/').some((part) => part.startsWith('..'))))
+    throw new LaunchRefusedError(instance, "mounts: a path has a part that begins with '..'");
+  checkFiles(
+    instance,
+    mounts.flatMap(({ kind, name, files }) =>
+      files.map(({ path, content }) => ({ path: `${kind}/${name}/${path}`, content, mode: 0o400 })),
+    ),
+  );
 }
 
 /**

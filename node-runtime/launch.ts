@@ -5,6 +5,7 @@ import type { PlannedInstance } from '../control/plan.ts';
 import type { AttachedInstance, WorkloadCredential } from '../mesh/service-network.ts';
 import { containerFilesFolder } from './docker-container.ts';
 import type { InstanceNetwork, Launch } from './engine.ts';
+import { mountsOf, type PlanFiles, variablesOf } from './workload-content.ts';
 
 /** Process instances listen on this address alone: what others call goes through the service network. */
 export const listenHost = '127.0.0.1';
@@ -60,7 +61,8 @@ export function launchOf(input: {
   attached: { env: Record<string, string>; hosts: Launch['hosts'] };
   credential: WorkloadCredential;
   bundlePem: string;
-  files: ReadonlyMap<string, Uint8Array>;
+  files: PlanFiles;
+  given?: { env: Record<string, string>; devices: NonNullable<Launch['devices']> };
 }): Launch {
   const { planned, node, hostPorts, attached } = input;
   const first = planned.spec.ports[0];
@@ -71,25 +73,23 @@ export function launchOf(input: {
     ...(planned.spec.engine === 'docker' && { SELVEDGE_FILES: containerFilesFolder }),
     ...(first && { PORT: String(hostPorts[first.name]) }),
     ...Object.fromEntries(planned.spec.ports.map(({ name }) => [portVariable(name), String(hostPorts[name])])),
+    ...input.given?.env,
     SELVEDGE_NODE: node,
     SELVEDGE_INSTANCE: planned.name,
     SELVEDGE_PROJECT: planned.project,
     SELVEDGE_APPLICATION: planned.application,
     SELVEDGE_MICROSERVICE: planned.microservice,
   };
-  const configs = planned.spec.configs.flatMap(({ name, files }) =>
-    files.map(({ path, sha256 }) => {
-      const content = input.files.get(sha256);
-      if (content === undefined) throw new Error(`the file ${path} of config ${name} is not in the plan`);
-      return { path: `configs/${name}/${path}`, content, mode: 0o400 };
-    }),
-  );
+  const variables = variablesOf(planned.spec, input.files);
   return {
     instance: planned.name,
     spec: planned.spec,
     specHash: planned.specHash,
-    env,
+    env: { ...variables.env, ...env },
     hosts: attached.hosts,
-    files: [...configs, ...identityFiles(input.credential, input.bundlePem)],
+    files: identityFiles(input.credential, input.bundlePem),
+    mounts: mountsOf(planned.spec, input.files),
+    secretEnv: variables.secretEnv,
+    ...(input.given && input.given.devices.length > 0 && { devices: input.given.devices }),
   };
 }

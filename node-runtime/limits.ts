@@ -14,8 +14,8 @@ export const observationPeriodMs = 1_000;
 /** What could not be written (a full disk) is written after this, or what is true by then. */
 export const observationRetryMs = 5_000;
 
-/** One signed announcement: 256 instances with their tickets. */
-export const linkAnnouncementBytesMax = 1_000_000;
+/** One part of a signed announcement: 64 instances with their tickets. */
+export const linkAnnouncementBytesMax = 400_000;
 /** Neighbours in one message of a link. */
 export const neighboursMax = 1_024;
 /** Who connects must prove membership, or be asking to be admitted, within this time. */
@@ -64,6 +64,8 @@ export const LAUNCH_RECORD_POLL_MS = 25;
 export const LAUNCH_GRACE_MS = 2_000;
 /** Look again for an end this often: the watch on the folder answers first, this is for watches that the kernel drops. */
 export const EXIT_POLL_MS = 2_000;
+/** So many of these looks may be at the shim alone before the records are read again: half a minute. */
+export const EXIT_QUIET_LOOKS_MAX = 15;
 /** The same for a workload whose shim was killed: nothing in its folder changes when it ends. */
 export const ORPHAN_POLL_MS = 250;
 /** Between two rounds of SIGKILL: a process that forks can slip through one. */
@@ -253,14 +255,25 @@ export const wrongProofsReportedMax = 20;
 /** Links in `observed/node`: a router with more tells of the first. */
 export const observedLinksMax = 256;
 
-/** Milliseconds for the rest of a command's output after its end; whoever holds its pipes longer is no part of it. */
+/** Milliseconds without any of a command's output after its end; whoever holds its pipes longer, or so often says more, is no part of it. */
 export const EXEC_OUTPUT_WAIT_MS = 200;
+export const EXEC_OUTPUT_LOOKS_MAX = 25;
 /** Exec sessions at once from each side, the mesh and the node's own socket: each holds a process. */
 export const execSessionsMax = 16;
 /** What is typed and not taken by the command yet; the typing end knows it too (control/limits.ts). */
 export const execInputBytesMax = 256 * 1024;
 /** A session in which nothing is typed or printed: longer than a meeting, shorter than a night. */
 export const execIdleMs = 3_600_000;
+/** Between two sizes that a command's terminal is given: a window that is dragged has dozens a second. */
+export const execResizeMs = 100;
+/** Docker knows no terminal of a command until it has started it: how often, and for how long it is tried. */
+export const execResizeTryMs = 50;
+export const execResizeTries = 20;
+/** To find and kill what a session has left: processes that fork meanwhile are found in the next round. */
+export const execEndMs = 2_000;
+export const execEndRoundMs = 20;
+/** Of the file with credentials for registries: hundreds of them. */
+export const registryAuthBytesMax = 256 * 1024;
 /** Of an exec probe's output: a reason needs no more. */
 export const probeOutputBytesMax = 4 * 1024;
 
@@ -270,3 +283,33 @@ export const transitionReasonCharactersMax = 120;
 
 /** Between two announcements of this node: far below the second in which callers must hear of a change. */
 export const announceIntervalMs = 50;
+/** What a node says of itself rests longer after more bytes: a full part is a quarter of a second, and hundreds of crash loops cost each
+ * neighbour no more than this. */
+export const announcedBytesPerSecond = 1_000_000;
+
+// --- Modules (wasm-modules.ts, wasm-launch.ts; those of a runner are in wasm/limits.ts) ---
+/** A module is compiled and held in memory by each of its instances; the largest language runtimes have 30 MB. */
+export const MODULE_BYTES_MAX = 64 * 1024 * 1024;
+/** Modules that no instance uses any more are kept up to this: a rollback needs no network. */
+export const MODULE_CACHE_BYTES_MAX = 256 * 1024 * 1024;
+/** One fetch: the largest module over a slow uplink (40 kB/s); it is tried again from its beginning. */
+export const MODULE_FETCH_MS = 30 * 60_000;
+/** Nothing came for this long: the other side is gone. */
+export const MODULE_SILENCE_MS = 30_000;
+/** Between two words about a fetch: each is a document on its way to the controller. */
+export const MODULE_TELL_MS = 2_000;
+/** One request in a module, and how many at a time, where the manifest says nothing. */
+export const REQUEST_TIMEOUT_MS = 10_000;
+export const REQUEST_CONCURRENCY = 4;
+/** What a runner needs beside the module's memory, in its control group: Node's heap and code (measured: 20 MB), the compiled module. */
+export const RUNNER_BYTES = 128 * 1024 * 1024;
+/** Beside that for requests: bodies that wait (64 MiB), and for each that runs a thread (10 MB) with its answer twice. */
+export const RUNNER_REQUESTS_BYTES = 64 * 1024 * 1024;
+export const RUNNER_THREAD_BYTES = 24 * 1024 * 1024;
+/** Memory of a module grows in pages of this. */
+export const WASM_PAGE_BYTES = 65_536;
+/** Code that V8 makes of a module, in MB: the largest modules take a third of it. */
+export const WASM_CODE_MB = 512;
+
+/** A container's /etc/passwd, to find out whose its secrets are: a few kilobytes, also where hundreds may log in. */
+export const DOCKER_PASSWD_BYTES_MAX = 1024 * 1024;

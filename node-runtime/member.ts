@@ -11,6 +11,7 @@ import { bulletinWrites, controllerWrites } from '../control/write-guard.ts';
 import type { Mesh } from '../mesh/mesh.ts';
 import { presentMembership } from '../pki/enrollment-client.ts';
 import { enrollmentProtocol } from '../pki/enrollment-frames.ts';
+import { windowOver } from '../pki/facts.ts';
 import type { PrivateKey } from '../pki/keys.ts';
 import { certificateToPem } from '../pki/pem.ts';
 import type { ActorSystem } from './actor-system.ts';
@@ -23,6 +24,8 @@ import { type Controller, createController } from './controller.ts';
 import { createDeliveredPlans } from './delivered-plan.ts';
 import { execText } from './exec-sessions.ts';
 import type { ControllerAuthority } from './founding.ts';
+import { deviceChanges } from './hardware/device-changes.ts';
+import { createDeviceClaims } from './hardware/device-claims.ts';
 import { createInstances, microserviceKey } from './instances.ts';
 import { problemsMax } from './limits.ts';
 import { createLinks, type LinkedPeer } from './links.ts';
@@ -85,7 +88,7 @@ async function compose(
   stopAll: () => Promise<void>,
 ): Promise<Member> {
   const { ports, authorityKey, controllerAuthority, mesh, actors, jitter, report } = dependencies;
-  const { clock, random, keys, engines } = ports;
+  const { clock, random, keys, engines, hardware } = ports;
   const startedAt = clock.now();
   let membership = dependencies.membership;
   const { fabricId, fabricName, node, router } = membership;
@@ -108,6 +111,8 @@ async function compose(
   /** What was mended before there is anybody to tell. */
   const mended: string[] = [];
   const onMended = (message: string): void => void mended.push(message);
+  await hardware.start();
+  stops.push(() => hardware.stop());
   const stored = await loadObeyedAtStart(disk, owner, onMended);
   let obeyed: Plan | undefined = stored.obeyed?.plan;
   const problems: ObservedNode['problems'] = [];
@@ -146,6 +151,8 @@ async function compose(
       version: obeyed,
       engines: engines.states(),
       policy: engines.policy,
+      hardware: hardware.current(),
+      location: ports.location,
       controllerReachable: controllerReachable(),
       mesh,
       links: links.linked(),
@@ -251,6 +258,7 @@ async function compose(
     probe: ports.probe,
     freePort: ports.freePort,
     bundlePem,
+    devices: createDeviceClaims({ hardware, clock, onFreed: () => queueMicrotask(() => instances.recheck()) }),
     observedBefore: async () => (await readMailbox(mailbox)).instances,
     heldBy(planned) {
       if (!authority.covers(planned)) return 'waiting for an authority that covers it';
@@ -341,9 +349,8 @@ async function compose(
 
   function replicatedWith({ identity }: LinkedPeer): Replicated[] {
     const guard = bulletinWrites((document) => bulletin.judge(document));
-    const all: Replicated[] = [
-      { database: bulletinDatabase, kind: 'bulletin', pushPrefix: undefined, pullPrefix: undefined, guard },
-    ];
+    const whole = { pushPrefix: undefined, pullPrefix: undefined };
+    const all: Replicated[] = [{ database: bulletinDatabase, kind: 'bulletin', ...whole, guard, expected: windowOver }];
     // A controller has its mailbox in its own store.
     if (identity.kind === 'controller' && controllerAuthority === undefined) {
       const prefixes = { pushPrefix: 'observed/', pullPrefix: 'desired/' };
@@ -423,6 +430,15 @@ async function compose(
     () => serviceNetwork.stop(),
     () => observer.stop(),
   );
+  let { devices } = hardware.current();
+  stops.push(
+    hardware.subscribe(() => {
+      for (const change of deviceChanges(devices, hardware.current().devices)) report('device', change);
+      devices = hardware.current().devices;
+      instances.devicesChanged();
+      observeNode();
+    }),
+  );
   // The obeyed plan first: a box without any network runs what it should before anything else.
   if (obeyedAtStart !== undefined) instances.obey(obeyedAtStart);
   stops.push(async () => announcer.stop());
@@ -440,9 +456,9 @@ async function compose(
     engines,
     bulletin: bulletinDatabase,
     controller,
-    executed(instance, program, by) {
-      const node = links.linked().find(({ peerId }) => peerId === by)?.identity.node ?? by;
-      report('exec', execText(instance, program, node), { instance });
+    executed(event) {
+      const by = links.linked().find(({ peerId }) => peerId === event.by)?.identity.node ?? event.by;
+      report('exec', execText({ ...event, by }), { instance: event.instance });
     },
     problem: peerProblem,
   });
@@ -481,6 +497,8 @@ async function compose(
           controller: controller !== undefined,
           labels: membership.labels,
           engines: engines.offered(),
+          hardware: hardware.current(),
+          ...(ports.location !== undefined && { location: ports.location }),
           links: linked,
           addresses,
           problems: lately,

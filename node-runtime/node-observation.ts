@@ -1,6 +1,7 @@
 // What a node says of itself in `observed/node`: pure. Called by member.ts whenever something of it changed.
 
 import type { ObservedLink, ObservedNode } from '../control/fabric.ts';
+import type { Hardware } from '../control/hardware.ts';
 import type { PlanVersion } from '../control/plan.ts';
 import type { Mesh } from '../mesh/mesh.ts';
 import type { EngineState } from './engines.ts';
@@ -26,6 +27,8 @@ export function observedNode(facts: {
   version: PlanVersion | undefined;
   engines: readonly EngineState[];
   policy: NodePolicy;
+  hardware: Hardware;
+  location: string | undefined;
   controllerReachable: boolean;
   mesh: Mesh;
   links: readonly LinkedPeer[];
@@ -45,6 +48,8 @@ export function observedNode(facts: {
       allow: [...policy.allow],
       ...(policy.images && { images: [...policy.images] }),
     },
+    hardware: facts.hardware,
+    ...(facts.location !== undefined && { location: facts.location }),
     ...(version && { version: { epoch: version.epoch, term: version.term, generation: version.generation } }),
     controllerReachable,
     links: links.slice(0, observedLinksMax).map((peer) => observedLink(peer, mesh)),

@@ -12,6 +12,7 @@ import type { Box } from './box.ts';
 import type { Clock } from './clock.ts';
 import type { Disk } from './disk.ts';
 import type { Engines } from './engines.ts';
+import type { BoxHardware } from './hardware/hardware.ts';
 import type { Probe } from './instance-effects.ts';
 import type { Random } from './random.ts';
 
@@ -43,6 +44,7 @@ export interface NodePorts {
   /** Absent where there is no real one. */
   box?: Box;
   engines: Engines;
+  hardware: BoxHardware;
   probe: Probe;
   /** A TCP port of this box that nobody has and that is not among `taken`. */
   freePort: (taken: ReadonlySet<number>) => Promise<number>;
@@ -54,6 +56,8 @@ export interface NodePorts {
   /** As `process.arch` and `process.platform` say. */
   platform: { arch: string; os: string };
   hostName: string;
+  /** Where the box is, in its operator's words. */
+  location?: string;
   /** Version of this program. */
   software: string;
   trace?: Trace;
@@ -86,6 +90,7 @@ export type NodeEventType =
   | 'unlinked'
   | 'plan-obeyed'
   | 'instance'
+  | 'device'
   | 'exec'
   | 'problem'
   | 'mended'

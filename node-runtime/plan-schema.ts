@@ -2,9 +2,11 @@
 // every boot, so nothing may get there that a later reader stumbles over. Fields that this version does not know are let be.
 
 import { z } from 'zod';
+import { deviceNeeds } from '../control/devices.ts';
 import { dockerFields, volume } from '../control/docker-options.ts';
 import type { Plan } from '../control/plan.ts';
 import { memoryBytes } from '../control/quantity.ts';
+import { wasmFields, wholeModule } from '../control/wasm-options.ts';
 import { planFilesMax, planInstancesMax } from './limits.ts';
 
 const count = z.number().int().nonnegative();
@@ -41,15 +43,29 @@ const engine = z.discriminatedUnion('engine', [
     args: z.array(text).optional(),
     ...dockerFields,
   }),
+  z.looseObject({
+    engine: z.literal('wasm'),
+    module: wholeModule,
+    args: z.array(text).optional(),
+    ...wasmFields,
+  }),
 ]);
-const engineNames: unknown[] = ['process', 'docker'];
+const engineNames: unknown[] = ['process', 'docker', 'wasm'];
 const otherEngine = z.looseObject({ engine: name.refine((value) => !engineNames.includes(value)) });
+
+const mounts = z.array(z.looseObject({ name, files: z.array(z.looseObject({ path: name, slot: name, sha256 })) }));
+const source = z.intersection(
+  z.looseObject({ key: name, slot: name, sha256 }),
+  z.union([z.looseObject({ config: name }), z.looseObject({ secret: name })]),
+);
 
 const common = z.looseObject({
   env: z.record(text, text),
+  envFrom: z.record(text, source).optional(),
   workingDirectory: text.optional(),
   ports: z.array(z.looseObject({ name, port: count })),
-  configs: z.array(z.looseObject({ name, files: z.array(z.looseObject({ path: name, slot: name, sha256 })) })),
+  configs: mounts,
+  secrets: mounts.optional(),
   resources: z
     .looseObject({
       memory: text.refine((value) => memoryBytes(value) !== undefined, 'no quantity of memory').optional(),
@@ -58,6 +74,7 @@ const common = z.looseObject({
     })
     .optional(),
   volumes: z.array(volume).optional(),
+  deviceNeeds: deviceNeeds.optional(),
   startup: probe.optional(),
   readiness: probe.optional(),
   liveness: probe.optional(),

@@ -15,19 +15,22 @@ import {
   InstanceRunningError,
   InstanceUnknownError,
 } from './errors.ts';
+import { type InstanceMounts, openInstanceMounts } from './instance-mounts.ts';
 import { createKeyedQueue } from './keyed-queue.ts';
-import { checkCommand, checkFiles, checkLaunch, isInstanceName } from './launch-check.ts';
+import { checkCommand, checkFiles, checkLaunch, checkMounts, isInstanceName } from './launch-check.ts';
 import { LAUNCH_GRACE_MS, LAUNCH_RECORD_POLL_MS, LOG_CHECK_MS } from './limits.ts';
 import { askToEnd, killAll } from './process-end.ts';
 import { execBeside } from './process-exec.ts';
 import { type InstanceFolder, openInstanceFolder } from './process-folder.ts';
-import { createProcessLauncher, describeInstance, type ProcessLauncher } from './process-launch.ts';
+import { createProcessLauncher, describeInstance, type ProcessLauncher, processAccess } from './process-launch.ts';
 import { createProcessLog, type ProcessLog } from './process-log.ts';
 import { detectNames, hostsFile, type Names, type NamesKind } from './process-names.ts';
+import type { ShimTools } from './process-shim.ts';
 import { readStanding, type Standing } from './process-standing.ts';
 import { createProcessTable, type ProcessTable } from './process-table.ts';
 import { findCommand, findShimTools } from './process-tools.ts';
 import { createProcessWaits, type ProcessWaits } from './process-wait.ts';
+import { createSecretFolders, type MemoryCandidate } from './secret-folders.ts';
 
 export interface ProcessEngineDependencies {
   /** Where the instances' folders are; made with mode 0700. */
@@ -39,8 +42,8 @@ export interface ProcessEngineDependencies {
   nodeExecutableFolder?: string;
   /** For what nobody waits for: a log that could not be rotated. */
   logger?: { warn(fields: Record<string, unknown>, message: string): void };
-  /** Tests only: another shell than the box's sh, another boot id, what /proc/self says of control groups, a smaller bound for logs. */
-  trial?: { shell?: string; boot?: string; proc?: string; logBytesMax?: number };
+  /** Tests only: another shell than the box's sh, another boot id, what /proc/self says of control groups, a smaller bound for logs, where memory is. */
+  trial?: { shell?: string; boot?: string; proc?: string; logBytesMax?: number; memory?: MemoryCandidate[] };
 }
 
 export interface ProcessEngine extends Engine {
@@ -54,6 +57,7 @@ export interface ProcessEngine extends Engine {
 
 interface Started {
   table: ProcessTable;
+  tools: ShimTools;
   names: Names;
   cgroups: Cgroups;
   launcher: ProcessLauncher;
@@ -76,6 +80,16 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     return started;
   };
   const open = (instance: string): InstanceFolder => openInstanceFolder(root, instance);
+  const folders = createSecretFolders({ root, candidates: trial.memory });
+  const mountsOf = (instance: string): InstanceMounts => {
+    const { folder } = open(instance);
+    return openInstanceMounts({
+      instance,
+      configs: join(folder, 'configs'),
+      secretsLink: join(folder, 'secrets'),
+      folders,
+    });
+  };
   const standingOf = async (instance: string): Promise<Standing> => {
     const { table } = running();
     return isInstanceName(instance) ? readStanding(open(instance), table, clock) : { kind: 'absent' };
@@ -105,12 +119,15 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     const names = await detectNames(root, tools, findCommand);
     const cgroups = await detectCgroups(root, trial.proc);
     const stopping = new AbortController();
-    for (const instance of await instancesOnDisk()) await logOf(instance).check();
+    const known = await instancesOnDisk();
+    for (const instance of known) await logOf(instance).check();
+    await folders.keepOnly(new Set(known));
     const waits = createProcessWaits({ clock, table, open, stopping: stopping.signal });
     const launcher = createProcessLauncher({
       ...{ clock, table, tools, names, cgroups, volumesFolder, nodeExecutableFolder, open, logOf, waits },
+      mountsOf,
     });
-    return { table, names, cgroups, launcher, waits, stopping, maintenance: maintain(stopping.signal) };
+    return { table, tools, names, cgroups, launcher, waits, stopping, maintenance: maintain(stopping.signal) };
   }
 
   async function instancesOnDisk(): Promise<string[]> {
@@ -225,6 +242,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
         if (standing.kind === 'ended') await removeGroups(standing.launch.groups ?? []);
         logs.delete(instance);
         try {
+          await mountsOf(instance).removeSecrets();
           await rm(folder.folder, { recursive: true, force: true });
         } catch (error) {
           throw new DiskError('remove', folder.folder, error);
@@ -250,6 +268,19 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       });
     },
 
+    async writeMounts(instance, mounts) {
+      running();
+      checkMounts(instance, mounts);
+      await queue.run(instance, async () => {
+        if ((await standingOf(instance)).kind === 'absent') throw new InstanceUnknownError(instance);
+        try {
+          await mountsOf(instance).lay(mounts, processAccess);
+        } catch (error) {
+          throw new DiskError('write configs and secrets of', open(instance).folder, error);
+        }
+      });
+    },
+
     async writeHosts(instance, hosts) {
       running();
       await queue.run(instance, async () => {
@@ -265,11 +296,14 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     },
 
     async exec(instance, command, options) {
-      const { names } = running();
+      const { table, tools, names } = running();
       checkCommand(instance, command);
       const standing = await standingOf(instance);
       if (standing.kind !== 'running') throw new InstanceUnknownError(instance);
-      return execBeside({ clock, standing, folder: open(instance), names, nodeExecutableFolder }, command, options);
+      const secretEnv = await mountsOf(instance).readVariables();
+      const place = { standing, folder: open(instance), names, nodeExecutableFolder, secretEnv };
+      const beside = { clock, table, tools, ...place };
+      return execBeside(beside, command, options);
     },
 
     async *logs(instance, options, signal) {

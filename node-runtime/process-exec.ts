@@ -1,84 +1,138 @@
 // A command beside a process workload: the same names, folder, user and environment, in a session of its own. Called by
 // process-engine.ts. It says nothing about the workload, and nothing of the command is left when it has ended.
 
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readlink } from 'node:fs/promises';
+import { access, readlink } from 'node:fs/promises';
 import type { Readable, Writable } from 'node:stream';
 import type { Clock, TimerId } from './clock.ts';
 import type { ExecOptions, Execution } from './engine.ts';
-import { ExecFailedError } from './errors.ts';
+import { ExecFailedError, ExecLeftError } from './errors.ts';
+import { makeExecMark } from './exec-mark.ts';
 import { createExecOutput, feedInput, readOutput } from './exec-streams.ts';
+import { withInheritedMask } from './file-modes.ts';
 import { workloadEnvironment } from './launch-check.ts';
-import { EXEC_OUTPUT_WAIT_MS } from './limits.ts';
+import { EXEC_OUTPUT_LOOKS_MAX, EXEC_OUTPUT_WAIT_MS } from './limits.ts';
 import type { InstanceFolder } from './process-folder.ts';
 import type { Names } from './process-names.ts';
+import type { ShimTools } from './process-shim.ts';
 import { coverDescriptors } from './process-spawn.ts';
 import { LAUNCH_VARIABLE, type Standing } from './process-standing.ts';
-import { sendSignal } from './process-table.ts';
+import { type ProcessTable, sendSignal } from './process-table.ts';
+import { atTerminal, findTerminalTools, followSizes } from './process-terminal.ts';
 
 export interface ProcessExec {
   clock: Clock;
+  table: ProcessTable;
+  tools: ShimTools;
   standing: Standing & { kind: 'running' };
   folder: InstanceFolder;
   names: Names;
   nodeExecutableFolder: string;
+  /** The workload's variables that are secret. */
+  secretEnv: Record<string, string>;
 }
 
-export async function execBeside(
-  { clock, standing, folder, names, nodeExecutableFolder }: ProcessExec,
-  command: string[],
-  options: ExecOptions,
-): Promise<Execution> {
+export async function execBeside(beside: ProcessExec, command: string[], options: ExecOptions): Promise<Execution> {
+  const { clock, table, tools, standing, folder, names } = beside;
   const { signal, session } = options;
+  const terminal = session?.terminal;
   signal.throwIfAborted();
-  const { launchId, env, instance } = standing.launch;
-  const pid = standing.workload?.pid;
-  const cwd = pid === undefined ? folder.folder : await readlink(`/proc/${pid}/cwd`).catch(() => folder.folder);
-  const named = (await folder.hasHosts()) ? names.wrap(folder.hosts, command) : command;
-  const [file, ...rest] = named as [string, ...string[]];
+  const { launchId, env: given, instance } = standing.launch;
+  const mark = makeExecMark({ clock, table });
+  const environment = {
+    ...workloadEnvironment({ ...beside.secretEnv, ...given }, process.env, beside.nodeExecutableFolder),
+    ...{ [LAUNCH_VARIABLE]: launchId, ...mark.env },
+  };
+  const found = [tools.shell, `${tools.scripts}/exec.sh`, ...command];
+  const named = (await folder.hasHosts()) ? names.wrap(folder.hosts, found) : found;
+  const terminalTools = terminal && (await findTerminalTools());
+  const line =
+    terminal === undefined || terminalTools === undefined
+      ? { command: named, env: environment }
+      : atTerminal(terminalTools, tools, terminal, named, environment);
+  const cwd = await folderOf(standing, folder);
   const cover = await coverDescriptors();
-  const child = spawn(file, rest, {
-    cwd,
-    env: { ...workloadEnvironment(env, process.env, nodeExecutableFolder), [LAUNCH_VARIABLE]: launchId },
-    // A group of its own: what the command started is ended with it.
-    detached: true,
-    stdio: [session === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe', ...cover.stdio()],
-  });
-  const kill = () => void (child.pid !== undefined && sendSignal(-child.pid, 'SIGKILL'));
+  let child: ChildProcess;
+  try {
+    signal.throwIfAborted();
+    const [file, ...rest] = line.command as [string, ...string[]];
+    const covered = cover.stdio();
+    child = withInheritedMask(() =>
+      spawn(file, rest, {
+        cwd,
+        env: line.env,
+        // A group of its own: what the command started is ended with it.
+        detached: true,
+        stdio: [
+          ...([session === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'] as const),
+          ...(terminal === undefined ? covered : ['pipe' as const, ...covered.slice(1)]),
+        ],
+      }),
+    );
+  } finally {
+    // The child has its own. Nobody waits: what comes before somebody reads is lost.
+    cover.close().catch(() => undefined);
+  }
+  const killGroup = () => void (child.pid !== undefined && sendSignal(-child.pid, 'SIGKILL'));
+  const { stdin, stdout, stderr } = child;
+  const told = child.stdio[3] as Readable | null | undefined;
   /** Who left the group with our pipes in hand is not waited for. */
   const letGo = () => {
-    child.stdin?.destroy();
-    child.stdout?.destroy();
-    child.stderr?.destroy();
+    for (const stream of [stdin, stdout, stderr, terminal && told]) stream?.destroy();
   };
   let late: TimerId | undefined;
-  signal.addEventListener('abort', kill, { once: true });
+  const over = new AbortController();
+  signal.addEventListener('abort', killGroup, { once: true });
   try {
     const output = createExecOutput(options);
     const read = Promise.all([
-      readOutput(child.stdout as Readable, 'stdout', output),
-      readOutput(child.stderr as Readable, 'stderr', output),
+      readOutput(stdout as Readable, 'stdout', output),
+      readOutput(stderr as Readable, 'stderr', output),
     ]);
-    if (session !== undefined) feedInput(session.input, child.stdin as Writable).catch(() => undefined);
+    if (session !== undefined) feedInput(session.input, stdin as Writable).catch(() => undefined);
+    if (terminal !== undefined && terminalTools !== undefined)
+      followSizes(terminalTools, told as Readable, terminal.resizes, over.signal).catch(() => undefined);
     const [status, ended] = (await once(child, 'exit').catch((error: Error) => {
       throw new ExecFailedError(instance, command[0] ?? '', error.message, { cause: error });
     })) as [number | null, NodeJS.Signals | null];
+    over.abort();
     signal.throwIfAborted();
-    // What it left in its group would hold the pipes open.
-    kill();
-    const letGoLater = (): void => {
-      // A reader that is slow gets all of it.
-      late = clock.setTimeout(() => (output.waiting() ? letGoLater() : letGo()), EXEC_OUTPUT_WAIT_MS);
+    // What it left would hold the pipes open.
+    killGroup();
+    // Looking for it takes a walk through /proc, which is too much for each probe.
+    if (session !== undefined && !(await mark.end())) throw new ExecLeftError(instance, command[0] ?? '');
+    /** The first look may come before what lies in the pipes was read: a busy box runs what is due before it looks at them. */
+    const letGoLater = (looks: number, bytes: number | undefined): void => {
+      late = clock.setTimeout(() => {
+        const quiet = output.bytes() === bytes && !output.waiting();
+        // A reader that is slow gets all of it.
+        if (output.waiting() || (!quiet && (session !== undefined || looks < EXEC_OUTPUT_LOOKS_MAX)))
+          letGoLater(looks + 1, output.bytes());
+        else letGo();
+      }, EXEC_OUTPUT_WAIT_MS);
     };
-    letGoLater();
+    letGoLater(1, undefined);
     await read;
     signal.throwIfAborted();
     return { status: status ?? undefined, signal: ended ?? undefined, output: output.text() };
+  } catch (error) {
+    if (signal.aborted && !(await mark.end())) throw new ExecLeftError(instance, command[0] ?? '');
+    throw error;
   } finally {
+    over.abort();
     clock.clearTimeout(late);
     letGo();
-    signal.removeEventListener('abort', kill);
-    await cover.close();
+    signal.removeEventListener('abort', killGroup);
   }
+}
+
+/** Where the workload is; its own folder where that is gone. */
+async function folderOf({ workload }: Standing & { kind: 'running' }, { folder }: InstanceFolder): Promise<string> {
+  if (workload === undefined) return folder;
+  const cwd = await readlink(`/proc/${workload.pid}/cwd`).catch(() => folder);
+  return access(cwd).then(
+    () => cwd,
+    () => folder,
+  );
 }

@@ -3,7 +3,9 @@
 //
 //   <folder>/<instance>/            mode 0700; the workload's working directory unless its spec names another
 //     stdout.log stderr.log         what it printed, with .1 for what was rotated away
-//     configs/… and the like        files of the launch
+//     configs/<name>/…              see file-mounts.ts
+//     secrets                       link to a folder in memory, or a folder: see secret-folders.ts
+//     identity/… and the like       files of the launch
 //     run/launch.json               what was launched; written before the start
 //     run/shim run/workload         who they are; written by the shim
 //     run/exit                      how it ended; renamed into place by the shim

@@ -9,6 +9,7 @@ import { type Cgroups, dataBytes, makeGroups, removeGroups } from './cgroups.ts'
 import type { Clock } from './clock.ts';
 import type { EngineInstance, Exit, Launch } from './engine.ts';
 import { DiskError, InstanceRunningError, LaunchFailedError, WorkingDirectoryError } from './errors.ts';
+import type { InstanceMounts } from './instance-mounts.ts';
 import { volumeVariable, workloadEnvironment } from './launch-check.ts';
 import { LAUNCH_RECORD_POLL_MS, LAUNCH_RECORD_WAIT_MS } from './limits.ts';
 import { killAll } from './process-end.ts';
@@ -21,6 +22,10 @@ import { LAUNCH_VARIABLE, readStanding, withMemory } from './process-standing.ts
 import { type ProcessTable, sendSignal } from './process-table.ts';
 import type { ProcessWaits } from './process-wait.ts';
 import { watchFolder } from './process-watch.ts';
+
+/** A process workload runs as the daemon's user. */
+const own = { folderMode: 0o700, fileMode: 0o400 };
+export const processAccess = { configs: own, secrets: own };
 
 export interface ProcessLauncher {
   launch(launch: Launch): Promise<EngineInstance>;
@@ -37,11 +42,13 @@ export interface ProcessLauncherDependencies {
   nodeExecutableFolder: string;
   open(instance: string): InstanceFolder;
   logOf(instance: string): ProcessLog;
+  mountsOf(instance: string): InstanceMounts;
   waits: ProcessWaits;
 }
 
 export function createProcessLauncher(dependencies: ProcessLauncherDependencies): ProcessLauncher {
-  const { clock, table, tools, names, cgroups, volumesFolder, nodeExecutableFolder, open, logOf, waits } = dependencies;
+  const { clock, table, tools, names, cgroups, volumesFolder, nodeExecutableFolder, open, logOf, mountsOf, waits } =
+    dependencies;
   let launches = 0;
 
   /** Its volumes, made where they are not there yet; nobody but a person removes one. */
@@ -67,7 +74,9 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
       await folder.reset();
       await folder.removeFiles(oldFiles.filter((path) => !record.files.includes(path)));
       const hosts = launch.hosts.length > 0 ? hostsFile(launch.hosts).then(folder.writeHosts) : undefined;
-      await Promise.all([folder.layFiles(launch.files), hosts]);
+      const mounts = mountsOf(launch.instance);
+      await Promise.all([folder.layFiles(launch.files), hosts, mounts.lay(launch.mounts ?? [], processAccess)]);
+      await mounts.writeVariables(launch.secretEnv ?? {});
       // Last: it says that all of it is there.
       await folder.writeLaunch(record);
       // The first mark: what comes now came after it.
@@ -83,7 +92,7 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
       const named = launch.hosts.length > 0 ? names.wrap(folder.hosts, command) : command;
       return limitedCommand(tools, record.groups ?? [], dataBytes(cgroups, spec.resources), named);
     };
-    const environment = workloadEnvironment(record.env, process.env, nodeExecutableFolder);
+    const environment = workloadEnvironment({ ...launch.secretEnv, ...record.env }, process.env, nodeExecutableFolder);
     const never = new AbortController().signal;
     const watch = watchFolder(folder.run, clock);
     let child: ChildProcess | undefined;

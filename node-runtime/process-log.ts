@@ -142,6 +142,10 @@ export function createProcessLog({
 
   return {
     async check() {
+      // Most logs are quiet most of the time, and this is asked of each every second.
+      const last = marks.at(-1);
+      const [stdout, stderr] = [await streams.stdout.end(), await streams.stderr.end()];
+      if (last !== undefined && last.stdout === stdout.position && last.stderr === stderr.position) return;
       await mark();
       for (const stream of STREAMS) await streams[stream].rotate(bytesMax);
     },

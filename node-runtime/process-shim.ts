@@ -142,6 +142,34 @@ shift
 exec "$@"
 `;
 
+/** Arguments: a command that is run beside a workload. A program that is not there says so, where the spawn of one would not. */
+const EXEC = `
+case $1 in
+*/*) [ -e "$1" ] ;;
+*) command -v "$1" > /dev/null ;;
+esac || {
+  printf 'selvedge: %s: not found\n' "$1" >&2
+  exit 127
+}
+exec "$@"
+`;
+
+/**
+ * Arguments: paths of stty and tty, rows and columns, the SHELL of the environment or '-', then the command. Runs at a terminal that
+ * script(1) has just made, which knows no size and takes SHELL for itself. Descriptor 3 is told which terminal it is.
+ */
+const TERMINAL = `
+"$1" sane rows "$3" columns "$4"
+"$2" >&3
+exec 3>&-
+case $5 in
+-) unset SHELL ;;
+*) SHELL=$5 ;;
+esac
+shift 5
+exec "$@"
+`;
+
 /** The scripts by the names of their files: from files, so that `ps` shows one readable line for each shim. */
 export const SCRIPTS = {
   'shim.sh': SHIM,
@@ -149,6 +177,8 @@ export const SCRIPTS = {
   'closing-workload.sh': CLOSING_RECORDER,
   'limits.sh': LIMITS,
   'names.sh': NAMES,
+  'exec.sh': EXEC,
+  'terminal.sh': TERMINAL,
 };
 
 /** What the command line of a launch is made of; absolute paths, so that an instance's PATH has no say in them. */

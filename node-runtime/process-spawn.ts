@@ -4,6 +4,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import { withInheritedMask } from './file-modes.ts';
 
 /** O_CLOEXEC in /proc/self/fdinfo, octal. */
 const CLOSE_ON_EXEC = 0o2000000;
@@ -33,12 +34,14 @@ export async function spawnShim(request: SpawnRequest): Promise<ChildProcess> {
     // All there, or the first failure.
     const [stdout, stderr] = (await Promise.all(opening)) as [FileHandle, FileHandle];
 
-    const child = spawn(file, rest, {
-      cwd: request.workingDirectory,
-      env: request.env,
-      detached: true,
-      stdio: ['ignore', stdout.fd, stderr.fd, ...cover.stdio()],
-    });
+    const child = withInheritedMask(() =>
+      spawn(file, rest, {
+        cwd: request.workingDirectory,
+        env: request.env,
+        detached: true,
+        stdio: ['ignore', stdout.fd, stderr.fd, ...cover.stdio()],
+      }),
+    );
     child.once('exit', request.onEnd);
     await new Promise<void>((resolve, reject) => {
       child.once('spawn', resolve);

@@ -58,6 +58,8 @@ export interface ProcessTable {
   session(session: number): Promise<ProcessStat[]>;
   /** True when the environment that a process was started with has the variable with this value. */
   hasVariable(pid: number, name: string, value: string): Promise<boolean>;
+  /** Living processes that were started with it. */
+  withVariable(name: string, value: string): Promise<ProcessStat[]>;
 }
 
 /** Rejects when there is no Linux /proc. `boot` is for tests of another boot. */
@@ -70,6 +72,14 @@ export async function createProcessTable(boot?: string): Promise<ProcessTable> {
     } catch {
       // It ended, or belongs to somebody whom /proc hides: either way not ours.
       return undefined;
+    }
+  }
+
+  async function hasVariable(pid: number, name: string, value: string): Promise<boolean> {
+    try {
+      return (await readFile(`/proc/${pid}/environ`, 'utf8')).split('\0').includes(`${name}=${value}`);
+    } catch {
+      return false;
     }
   }
 
@@ -90,12 +100,15 @@ export async function createProcessTable(boot?: string): Promise<ProcessTable> {
       }
       return members;
     },
-    async hasVariable(pid, name, value) {
-      try {
-        return (await readFile(`/proc/${pid}/environ`, 'utf8')).split('\0').includes(`${name}=${value}`);
-      } catch {
-        return false;
+    hasVariable,
+    async withVariable(name, value) {
+      const found: ProcessStat[] = [];
+      for (const entry of await readdir('/proc')) {
+        if (!/^\d+$/.test(entry) || !(await hasVariable(Number(entry), name, value))) continue;
+        const one = await stat(Number(entry));
+        if (one !== undefined && !isDead(one)) found.push(one);
       }
+      return found;
     },
   };
 }

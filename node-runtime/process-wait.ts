@@ -5,10 +5,10 @@ import type { Clock } from './clock.ts';
 import type { Exit } from './engine.ts';
 import { EngineStoppedError, InstanceUnknownError } from './errors.ts';
 import { isInstanceName } from './launch-check.ts';
-import { EXIT_POLL_MS, ORPHAN_POLL_MS } from './limits.ts';
+import { EXIT_POLL_MS, EXIT_QUIET_LOOKS_MAX, ORPHAN_POLL_MS } from './limits.ts';
 import type { InstanceFolder } from './process-folder.ts';
 import { readStanding, type Standing } from './process-standing.ts';
-import type { ProcessTable } from './process-table.ts';
+import type { ProcessStat, ProcessTable } from './process-table.ts';
 import { watchFolder } from './process-watch.ts';
 
 export interface ProcessWaits {
@@ -34,11 +34,20 @@ interface Waiter {
 export function createProcessWaits({ clock, table, open, stopping }: ProcessWaitsDependencies): ProcessWaits {
   const waiters = new Map<string, Set<Waiter>>();
 
+  /** Nothing was written and the shim is there: reading everything again would be most of what an idle node does. */
+  async function disturbed(shim: ProcessStat, changed: (pollMs: number) => Promise<boolean>): Promise<void> {
+    const { pid, startTicks } = shim;
+    for (let look = 0; look < EXIT_QUIET_LOOKS_MAX; look++) {
+      if (await changed(EXIT_POLL_MS)) return;
+      if ((await table.alive({ pid, startTicks, boot: table.boot })) === undefined) return;
+    }
+  }
+
   async function wait(
     folder: InstanceFolder,
     instance: string,
     waiter: Waiter,
-    changed: (pollMs: number) => Promise<void>,
+    changed: (pollMs: number) => Promise<boolean>,
   ) {
     for (;;) {
       const standing = await readStanding(folder, table, clock);
@@ -50,7 +59,8 @@ export function createProcessWaits({ clock, table, open, stopping }: ProcessWait
         // Ended and launched again between two looks, by another engine object: nobody can know how it ended.
         return { status: undefined, signal: undefined, at: clock.now() };
       }
-      await changed(standing.shim === undefined ? ORPHAN_POLL_MS : EXIT_POLL_MS);
+      if (standing.shim === undefined) await changed(ORPHAN_POLL_MS);
+      else await disturbed(standing.shim, changed);
     }
   }
 

@@ -5,8 +5,8 @@ import { type FSWatcher, watch } from 'node:fs';
 import type { Clock } from './clock.ts';
 
 export interface FolderWatch {
-  /** Resolves at the first change since the last call, at `wake`, or after `pollMs`; rejects when the signal aborts. */
-  changed(pollMs: number, signal: AbortSignal): Promise<void>;
+  /** Resolves with true at the first change since the last call or at `wake`, with false after `pollMs`; rejects when the signal aborts. */
+  changed(pollMs: number, signal: AbortSignal): Promise<boolean>;
   wake(): void;
   close(): void;
 }
@@ -42,9 +42,10 @@ export function watchFolder(folder: string, clock: Clock): FolderWatch {
           settle();
         };
         const abort = () => finish(() => reject(signal.reason));
-        const timer = clock.setTimeout(() => finish(resolve), dirty ? 0 : pollMs);
+        const isDirty = dirty;
+        const timer = clock.setTimeout(() => finish(() => resolve(isDirty)), isDirty ? 0 : pollMs);
         signal.addEventListener('abort', abort, { once: true });
-        if (!dirty) notify = () => finish(resolve);
+        if (!dirty) notify = () => finish(() => resolve(true));
       });
     },
   };

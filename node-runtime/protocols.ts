@@ -10,7 +10,7 @@ import type { VerifyChain } from '../pki/identity.ts';
 import type { Clock } from './clock.ts';
 import type { Controller } from './controller.ts';
 import type { Engines } from './engines.ts';
-import { createExecSessions, execProtocol, serveExec } from './exec-sessions.ts';
+import { createExecSessions, type ExecEvent, execProtocol, serveExec } from './exec-sessions.ts';
 import type { Links } from './links.ts';
 import { logsProtocol, serveLogs } from './log-protocol.ts';
 import type { Membership } from './membership.ts';
@@ -27,8 +27,8 @@ export function serveProtocols(dependencies: {
   engines: Engines;
   bulletin: Database;
   controller: Controller | undefined;
-  /** A controller has a command run beside an instance. */
-  executed(instance: string, program: string, by: string): void;
+  /** A controller has a command run beside an instance, or that has ended. */
+  executed(event: ExecEvent): void;
   /** Told of what peers ask for and do not get. */
   problem(from: PeerId, message: string): void;
 }): void {

@@ -21,6 +21,8 @@ export interface Replicated {
   pullPrefix: string | undefined;
   /** What may be stored of what the peer has. */
   guard: WriteGuard;
+  /** A reason to refuse that is in the nature of things, and told to nobody. */
+  expected?: string;
 }
 
 export interface Replicas {
@@ -94,7 +96,7 @@ export function createReplicas(dependencies: {
   const followed = new Map<PeerId, Followed[]>();
 
   function followOne(peerId: PeerId, replicated: Replicated): Followed {
-    const { database, kind, pushPrefix } = replicated;
+    const { database, kind, pushPrefix, expected } = replicated;
     let remote: ReturnType<typeof createRemotePeer> | undefined;
 
     /** One stream per link; a new one after a failure. */
@@ -113,9 +115,9 @@ export function createReplicas(dependencies: {
         replicate: fromPromise<void, ReplicaWork>(async ({ input, signal }) => {
           try {
             const peer = await connected(signal);
-            const local = guardedPeer(database.peer, pullGuard(replicated), ({ id, reason }) =>
-              onRefused(peerId, `${id} from ${peerId} was refused: ${reason}`),
-            );
+            const local = guardedPeer(database.peer, pullGuard(replicated), ({ id, reason }) => {
+              if (reason !== expected) onRefused(peerId, `${id} from ${peerId} was refused: ${reason}`);
+            });
             if (input.pull) await replicate(peer, pulling(local, replicated), signal);
             if (input.push) await replicate(database.peer, asking(peer, pushPrefix), signal);
           } catch (error) {

@@ -29,6 +29,9 @@ export interface FactDocument {
   jws: string;
 }
 
+/** Why a window's fact is no longer taken: the normal end of one, and nothing to tell anybody. */
+export const windowOver = 'the window is over';
+
 export type FactVerdict = { accepted: true; fact: Fact } | { accepted: false; reason: string };
 
 const peerId = z.string().refine(isPeerId, 'no peer id');
@@ -101,7 +104,7 @@ export function acceptFact(
     return refuse('the subject is not what the fact is about');
   if (fact.body.kind === 'window' && fact.issuer !== fact.body.peerId)
     return refuse('a controller tells of its own window alone');
-  if (fact.expiresAt <= now) return refuse('the fact has expired');
+  if (fact.expiresAt <= now) return refuse(fact.body.kind === 'window' ? windowOver : 'the fact has expired');
   // One from the future counts: a box whose clock is behind must not lose a revocation.
   if (fact.expiresAt > fact.issuedAt + factLifetimeMsMax) return refuse('the fact lives longer than facts may');
   return { accepted: true, fact };

@@ -84,6 +84,21 @@ const { metafile } = await build({
     js: "import { createRequire as createRequireOfBundle } from 'node:module'; const require = createRequireOfBundle(import.meta.url), __dirname = import.meta.dirname;",
   },
 });
+/** The process of a module and its threads are files of their own, each whole: an upgrade may take the others away meanwhile. */
+await build({
+  absWorkingDir: root,
+  preserveSymlinks: true,
+  entryPoints: { runner: 'node-runtime/wasm/runner.ts', worker: 'node-runtime/wasm/worker.ts' },
+  outdir: join(output, 'wasm'),
+  bundle: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node22.18',
+  minifySyntax: true,
+  minifyWhitespace: true,
+  legalComments: 'none',
+  logLevel: 'warning',
+});
 await writeFile(join(output, 'THIRD-PARTY-LICENSES'), licencesOf(root, Object.keys(metafile.inputs)));
 
 // A source address that was missed would point outside the package.

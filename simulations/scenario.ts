@@ -5,13 +5,15 @@ import { createHash } from 'node:crypto';
 import type { TraceRecord } from '../node-runtime/actor-system.ts';
 import { createSimClock, type SimClock } from './sim-clock.ts';
 import { createSimNetwork, type SimNetwork } from './sim-mesh.ts';
-import { createSimBox, type SimBox } from './sim-node.ts';
-import { createSimRandom } from './sim-random.ts';
+import { createSimBox, type SimBox, type SimBoxWishes } from './sim-node.ts';
+import { createSimRandom, type SimRandom } from './sim-random.ts';
 
 export interface World {
   readonly clock: SimClock;
   readonly network: SimNetwork;
-  box(name: string): SimBox;
+  box(name: string, wishes?: SimBoxWishes): SimBox;
+  /** Chance of the scenario itself: a stream of its own. */
+  readonly random: SimRandom;
   /** Waits in virtual time; throws ScenarioError with `what` when it does not come true within the limit. */
   until(what: string, condition: () => boolean | Promise<boolean>, limitMs: number): Promise<void>;
   /** Writes a step of the scenario itself into the trace. */
@@ -63,8 +65,9 @@ export async function runScenario(
   const world: World = {
     clock,
     network,
-    box(name) {
-      const box = createSimBox({ name, clock, random: random.fork(name), network, trace });
+    random: random.fork('scenario'),
+    box(name, wishes = {}) {
+      const box = createSimBox({ ...wishes, name, clock, random: random.fork(name), network, trace });
       boxes.push(box);
       return box;
     },

@@ -5,6 +5,7 @@ export interface SimMicroservice {
   command: string[];
   replicas?: number;
   dependsOn?: string[];
+  stopTimeoutMs?: number;
   /** As in a manifest; every question is answered well. */
   probes?: unknown;
 }

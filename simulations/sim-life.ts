@@ -17,15 +17,24 @@ export interface SimLife {
 
 const never = new Promise<never>(() => undefined);
 
-export function createSimLife(clock: SimClock): SimLife {
+/**
+ * `offsetMs`: how far this box's clock is ahead of the world's, now. `onEffect` is called before and after each effect on store and disk:
+ * a box that is to crash there does so.
+ */
+export function createSimLife(
+  clock: SimClock,
+  { offsetMs = () => 0, onEffect }: { offsetMs?: () => number; onEffect?: () => void } = {},
+): SimLife {
   let alive = true;
   const timers = new Set<TimerId>();
 
   /** What the dead asked for is not done; what they were waiting for is not told. */
   async function ask<T>(work: () => Promise<T>): Promise<T> {
+    if (alive) onEffect?.();
     if (!alive) return never;
     try {
       const answer = await work();
+      if (alive) onEffect?.();
       return alive ? answer : await never;
     } catch (error) {
       if (!alive) return never;
@@ -69,7 +78,7 @@ export function createSimLife(clock: SimClock): SimLife {
   return {
     alive: () => alive,
     clock: {
-      now: clock.now,
+      now: () => clock.now() + offsetMs(),
       setTimeout: setTimer,
       clearTimeout: clearTimer,
       sleep: (delayMs, signal) => sleepWith({ setTimeout: setTimer, clearTimeout: clearTimer }, delayMs, signal),

@@ -7,6 +7,7 @@ import { runScenario, type Scenario } from './scenario.ts';
 import { controllerCrash } from './scenarios/controller-crash.ts';
 import { crashLoops } from './scenarios/crash-loops.ts';
 import { deadDependency } from './scenarios/dead-dependency.ts';
+import { nodeDay } from './scenarios/node-day.ts';
 import { twoNodesJoin } from './scenarios/two-nodes-join.ts';
 
 const scenarios: Record<string, { run: Scenario; about: string }> = {
@@ -15,8 +16,12 @@ const scenarios: Record<string, { run: Scenario; about: string }> = {
     run: controllerCrash,
     about: 'the only controller dies in the middle of its work, and comes back',
   },
-  'crash-loops': { run: crashLoops, about: 'five hundred instances crash again and again, and disturb nobody' },
-  'dead-dependency': { run: deadDependency, about: 'what another one needs fails for a month, and then does not' },
+  'crash-loops': { run: crashLoops(), about: 'five hundred instances crash again and again, and disturb nobody' },
+  'node-day': {
+    run: nodeDay(),
+    about: 'crashes, outages, changes, partitions, clock jumps: nothing is lost or doubled',
+  },
+  'dead-dependency': { run: deadDependency(), about: 'what another one needs fails for a month, and then does not' },
 };
 
 const help = `Usage: npm run simulate -- SCENARIO [--seed TEXT] [--json] [--trace FILE]

@@ -118,7 +118,13 @@ test('time and chance are asked for at their ports alone', (t) => {
 });
 
 test('each folder has a README that names each of its files', (t) => {
-  for (const folder of [...folders, 'control/cli', 'node-runtime/doctor']) {
+  for (const folder of [
+    ...folders,
+    'control/cli',
+    'node-runtime/doctor',
+    'node-runtime/hardware',
+    'node-runtime/wasm',
+  ]) {
     const readme = readFileSync(join(root, folder, 'README.md'), 'utf8');
     const missing = readdirSync(join(root, folder))
       .filter((name) => name.endsWith('.ts'))

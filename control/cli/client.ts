@@ -4,16 +4,20 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { createInterface } from 'node:readline';
 import type { LogLine, LogQuery } from '../../node-runtime/engine.ts';
-import type { ExecChannel } from '../exec-frames.ts';
+import type { ContentKind, SecretChange } from '../contents.ts';
+import type { ExecBegin, ExecChannel } from '../exec-frames.ts';
 import type { RouterMode } from '../fabric.ts';
 import { createSocketChannel } from '../socket-channel.ts';
 import type {
   ApplicationView,
+  AppliedView,
   ApplyView,
   ApprovedView,
+  ContentView,
   EventView,
   GoneInstanceView,
   InstanceView,
+  LabelledView,
   NodeView,
   PendingView,
   Problem,
@@ -23,7 +27,7 @@ import type {
   WindowView,
 } from '../views.ts';
 import { DaemonSilentError, NoDaemonError, RefusedError, SocketForbiddenError } from './errors.ts';
-import type { ExecTerminal } from './exec-session.ts';
+import type { ExecTyping } from './exec-session.ts';
 import { answerBytesMax, answerMs, logLineBytesMax, pingMs } from './limits.ts';
 import { ownerOf } from './owner.ts';
 
@@ -57,6 +61,7 @@ export interface Client {
   status(): Promise<StatusView>;
   nodes(): Promise<NodeView[]>;
   node(name: string): Promise<NodeView>;
+  labelNode(name: string, change: { set: Record<string, string>; remove: string[] }): Promise<LabelledView>;
   revokeNode(name: string, reason: string): Promise<RevokedView>;
   removeNode(name: string, reason: string): Promise<RevokedView>;
   applications(): Promise<ApplicationView[]>;
@@ -64,6 +69,10 @@ export interface Client {
   deleteApplication(project: string, name: string): Promise<void>;
   /** `source` says where each document came from, for refusals. */
   apply(documents: unknown[], source: string[]): Promise<ApplyView>;
+  contents(kind: ContentKind): Promise<ContentView[]>;
+  content(kind: ContentKind, project: string, name: string): Promise<ContentView>;
+  deleteContent(kind: ContentKind, project: string, name: string): Promise<void>;
+  setSecret(project: string, name: string, change: SecretChange): Promise<AppliedView>;
   createToken(token: TokenRequest): Promise<TokenView>;
   /** Boxes that wait for approval. */
   pending(): Promise<PendingView[]>;
@@ -78,7 +87,7 @@ export interface Client {
   goneInstance(name: string): Promise<GoneInstanceView>;
   logs(name: string, query: LogQuery, signal?: AbortSignal): AsyncGenerator<LogLine>;
   /** Runs a command beside an instance; resolves with its exit status. Ends it when the signal aborts. */
-  exec(name: string, command: string[], terminal: ExecTerminal, signal: AbortSignal): Promise<number>;
+  exec(begin: ExecBegin, typing: ExecTyping, signal: AbortSignal): Promise<number>;
   /** The daemon ends itself, and with `workloads` first what it runs. */
   down(workloads: boolean): Promise<void>;
 }
@@ -105,6 +114,7 @@ export function createClient({ socketPath }: { socketPath: string }): Client {
     status: () => get('/v1/status'),
     nodes: () => get('/v1/nodes'),
     node: (name) => get(`/v1/nodes/${segment(name)}`),
+    labelNode: (name, change) => ask({ method: 'POST', path: `/v1/nodes/${segment(name)}/labels`, body: change }),
     revokeNode: (name, reason) => ask({ method: 'POST', path: `/v1/nodes/${segment(name)}/revoke`, body: { reason } }),
     removeNode: (name, reason) => ask({ method: 'POST', path: `/v1/nodes/${segment(name)}/remove`, body: { reason } }),
     applications: () => get('/v1/applications'),
@@ -112,6 +122,12 @@ export function createClient({ socketPath }: { socketPath: string }): Client {
     deleteApplication: async (project, name) =>
       void (await ask({ method: 'DELETE', path: `/v1/applications/${segment(project)}/${segment(name)}` })),
     apply: (documents, source) => ask({ method: 'POST', path: '/v1/apply', body: { documents, source } }),
+    contents: (kind) => get(`/v1/${kind}s`),
+    content: (kind, project, name) => get(`/v1/${kind}s/${segment(project)}/${segment(name)}`),
+    deleteContent: async (kind, project, name) =>
+      void (await ask({ method: 'DELETE', path: `/v1/${kind}s/${segment(project)}/${segment(name)}` })),
+    setSecret: (project, name, body) =>
+      ask({ method: 'POST', path: `/v1/secrets/${segment(project)}/${segment(name)}`, body }),
     createToken: (token) => ask({ method: 'POST', path: '/v1/tokens', body: token }),
     pending: () => get('/v1/pending'),
     approve: (body) => ask({ method: 'POST', path: '/v1/pending/approve', body }),
@@ -137,15 +153,15 @@ export function createClient({ socketPath }: { socketPath: string }): Client {
       if (response.statusCode !== 200) await json(response, path);
       yield* lines(response, signal);
     },
-    exec: async (name, command, terminal, signal) => {
-      const channel = await upgrade(socketPath, `/v1/instances/${segment(name)}/exec`);
+    exec: async (begin, typing, signal) => {
+      const channel = await upgrade(socketPath, `/v1/instances/${segment(begin.instance)}/exec`);
       const end = (): void => channel.abort(new Error('interrupted'));
       signal.addEventListener('abort', end, { once: true });
       if (signal.aborted) end();
       try {
         // Loaded for this command alone: it checks what the daemon says.
         const { holdSession } = await import('./exec-session.ts');
-        return await holdSession(channel, { instance: name, command }, terminal, refusal);
+        return await holdSession(channel, begin, typing, refusal);
       } catch (error) {
         if (error instanceof RefusedError) throw error;
         throw new DaemonSilentError(`the session broke off: ${(error as Error).message}`, error);

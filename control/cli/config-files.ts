@@ -1,4 +1,4 @@
-// `{fromFile: ./path}` in a Config's files becomes `{text}` or `{base64}`. Called by manifest-files.ts. A manifest may come
+// `{fromFile: ./path}` in a Config's files, or a Secret's data, becomes `{text}` or `{base64}`. Called by manifest-files.ts. A manifest may come
 // from elsewhere, so it reads nothing outside its own folder, also not through links.
 
 import { isUtf8 } from 'node:buffer';
@@ -23,15 +23,16 @@ function isFields(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** The document with its files read; documents that are no Config, and malformed ones, come back as they are. */
+/** The document with its files read; documents of other kinds, and malformed ones, come back as they are. */
 export async function readConfigFiles({ value, placeOf, folder, budget }: ConfigDocument): Promise<unknown> {
-  if (!isFields(value) || value['kind'] !== 'Config' || !isFields(value['spec'])) return value;
-  const files = value['spec']['files'];
+  if (!isFields(value) || !isFields(value['spec'])) return value;
+  const list = value['kind'] === 'Config' ? 'files' : value['kind'] === 'Secret' ? 'data' : '';
+  const files = value['spec'][list];
   if (!isFields(files)) return value;
   const read: Fields = {};
   for (const [path, file] of Object.entries(files)) {
     const fromFile = isFields(file) ? file['fromFile'] : undefined;
-    const field = `spec.files[${JSON.stringify(path)}]`;
+    const field = `spec.${list}[${JSON.stringify(path)}]`;
     const place = `${placeOf(field)}: ${field}`;
     if (isFields(file) && fromFile !== undefined && Object.keys(file).length > 1) {
       throw new ManifestFileError(`${place} has fromFile and something else`, {
@@ -40,7 +41,7 @@ export async function readConfigFiles({ value, placeOf, folder, budget }: Config
     }
     read[path] = fromFile === undefined ? file : await content(place, folder, fromFile, budget);
   }
-  return { ...value, spec: { ...value['spec'], files: read } };
+  return { ...value, spec: { ...value['spec'], [list]: read } };
 }
 
 async function content(place: string, folder: string, fromFile: unknown, budget: { bytes: number }): Promise<Fields> {

@@ -5,7 +5,17 @@ import type { Command } from 'commander';
 import type { Allowance } from '../../node-runtime/policy.ts';
 import type { RouterMode } from '../fabric.ts';
 import { UsageError } from './errors.ts';
-import { allowImageOption, allowOption, cidr, collect, labelOption, routerOption, wholeNumber } from './options.ts';
+import {
+  absolutePath,
+  allowImageOption,
+  allowOption,
+  cidr,
+  collect,
+  labelOption,
+  locationOption,
+  routerOption,
+  wholeNumber,
+} from './options.ts';
 
 export interface DaemonSettings {
   found?: boolean;
@@ -16,11 +26,13 @@ export interface DaemonSettings {
   trustLan?: boolean;
   name?: string;
   label: Record<string, string>;
+  location?: string;
   router?: RouterMode;
   port: number;
   containerRange?: string;
   allow?: Allowance[];
   allowImage?: string[];
+  registryAuth?: string;
 }
 
 export const defaultPort = 7433;
@@ -65,6 +77,7 @@ export function withDaemonOptions(command: Command): Command {
     )
     .option('--name <name>', 'name of this node (default: the host name)')
     .addOption(labelOption('label of this node'))
+    .addOption(locationOption())
     .addOption(routerOption('place in the mesh (default: interior for a controller, else what the token says)'))
     .option(
       '--port <number>',
@@ -74,5 +87,10 @@ export function withDaemonOptions(command: Command): Command {
     )
     .option('--container-range <cidr>', 'addresses for containers and what they call (default: 198.18.0.0/15)', cidr)
     .addOption(allowOption())
-    .addOption(allowImageOption());
+    .addOption(allowImageOption())
+    .option(
+      '--registry-auth <file>',
+      'logins for registries of images, as in Docker’s config.json; absolute path, mode 600',
+      absolutePath,
+    );
 }

@@ -34,8 +34,12 @@ function windowText(host: Host, window: WindowView): string {
     ['labels', labelsText(labels)],
   ]);
   const warning = 'The window is open: boxes started with `selvedge up --trust-lan` join without proof.';
-  return `${host.style('yellow', warning)}\n${lines}`;
+  return `${host.style('yellow', warning)}\n${everywhere(cidrs) ? `${host.style('yellow', fromAnywhere)}\n` : ''}${lines}`;
 }
+
+const fromAnywhere =
+  'Its range holds every address there is: whoever reaches this controller joins. Give the range of your boxes.';
+const everywhere = (cidrs: readonly string[]): boolean => cidrs.some((cidr) => cidr.endsWith('/0'));
 
 export function addEnroll(program: Command, host: Host): void {
   const enroll = subcommand(
@@ -50,7 +54,7 @@ export function addEnroll(program: Command, host: Host): void {
     'Open the window. It closes by itself; boxes must have been started with `selvedge up --trust-lan`.',
     '$ selvedge enroll open --for 10m --cidr 192.0.2.0/24 --max 5 --label site=north',
   )
-    .addOption(durationOption('--for <duration>', 'how long', '10m'))
+    .addOption(durationOption('--for <duration>', 'how long', '10m', { from: '10s', to: '1d' }))
     .option(
       '--cidr <range>',
       'where boxes may come from, such as 192.0.2.0/24; may be given several times',

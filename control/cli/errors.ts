@@ -28,6 +28,12 @@ export class UsageError extends CliError {
   override readonly exitStatus = 2;
 }
 
+/** A file, or stdin, that a command was given cannot be used. */
+export class InputFileError extends CliError {
+  override readonly name = 'InputFileError';
+  readonly id = 'input-file';
+}
+
 /** A command beside an instance has ended, and not with 0: its status is this command's. */
 export class CommandEndedError extends Error {
   override readonly name = 'CommandEndedError';

@@ -1,12 +1,15 @@
 // The typing end of an exec session: sends what is typed, as much as the command takes, and hands on what it prints. Called by client.ts.
 
 import { constants } from 'node:os';
-import { decodeExec, type ExecChannel, encodeExec } from '../exec-frames.ts';
+import { decodeExec, type ExecBegin, type ExecChannel, encodeExec, type TerminalSize } from '../exec-frames.ts';
 import { execInputBytesMax } from '../limits.ts';
 import type { Problem } from '../views.ts';
 
-export interface ExecTerminal {
-  input: AsyncIterable<Uint8Array>;
+export interface ExecTyping {
+  /** Undefined when nobody types: the command waits for more, as at a terminal that is left alone. */
+  input: AsyncIterable<Uint8Array> | undefined;
+  /** Of the terminal that the command gets, as they come. */
+  resizes?: AsyncIterable<TerminalSize> | undefined;
   /** Resolves when more may come. */
   output(stream: 'stdout' | 'stderr', bytes: Uint8Array): Promise<void>;
 }
@@ -17,15 +20,16 @@ const pieceBytesMax = execInputBytesMax / 2;
 /** Resolves with the exit status; rejects with what `refusal` makes of the node's problem. */
 export async function holdSession(
   channel: ExecChannel,
-  begin: { instance: string; command: string[] },
-  terminal: ExecTerminal,
+  begin: ExecBegin,
+  { input, resizes, output }: ExecTyping,
   refusal: (problem: Problem) => Error,
 ): Promise<number> {
   let ahead = 0;
   let taken = Promise.withResolvers<void>();
 
   async function type(): Promise<void> {
-    for await (const bytes of terminal.input) {
+    if (input === undefined) return;
+    for await (const bytes of input) {
       for (let at = 0; at < bytes.byteLength; at += pieceBytesMax) {
         const piece = bytes.subarray(at, at + pieceBytesMax);
         while (ahead + piece.byteLength > execInputBytesMax) await taken.promise;
@@ -36,15 +40,20 @@ export async function holdSession(
     await channel.send(encodeExec({ message: { inputEnded: true } }));
   }
 
+  async function resize(): Promise<void> {
+    for await (const resized of resizes ?? []) await channel.send(encodeExec({ message: { resized } }));
+  }
+
   await channel.send(encodeExec({ message: { begin } }));
   // A connection that goes is told by receiving.
   type().catch(() => undefined);
+  resize().catch(() => undefined);
   for (;;) {
     const frame = await channel.receive();
     if (frame === undefined) throw new Error('the session broke off');
     const said = decodeExec(frame);
     if ('stream' in said) {
-      if (said.stream !== 'stdin') await terminal.output(said.stream, said.bytes);
+      if (said.stream !== 'stdin') await output(said.stream, said.bytes);
     } else if ('taken' in said.message) {
       ahead -= said.message.taken;
       taken.resolve();

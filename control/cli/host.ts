@@ -7,6 +7,13 @@ import type { Clock } from '../../node-runtime/clock.ts';
 export type Style = Parameters<typeof styleText>[0];
 export type StopSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
+export interface HostTerminal {
+  /** Hands every key on as it is typed, Ctrl-C too; returns how to undo it, which the end of the process does in any case. */
+  raw(): () => void;
+  /** Calls at each change of its size; returns how to undo it. */
+  onResize(run: () => void): () => void;
+}
+
 export interface Host {
   readonly clock: Clock;
   readonly env: Record<string, string | undefined>;
@@ -29,6 +36,8 @@ export interface Host {
   readInput(bytesMax: number): Promise<string>;
   /** Stdin as it comes. */
   input(): AsyncIterable<Uint8Array>;
+  /** The terminal that stdin and stdout are; undefined when one of them is none. */
+  readonly terminal: HostTerminal | undefined;
   /** Bytes as they are; resolves when more may come. */
   write(stream: 'stdout' | 'stderr', bytes: Uint8Array): Promise<void>;
   /** Calls once stdin has ended. */

@@ -12,6 +12,8 @@ export const yamlDepthMax = 64;
 export const configFileBytesMax = 1024 * 1024;
 /** Bytes of all files of one `apply`: with base64 (4/3) they fit one request of 8 MiB. */
 export const configBytesMax = 5 * 1024 * 1024;
+/** Bytes of one value of a Secret: the API takes no larger one. */
+export const secretFileBytesMax = 256 * 1024;
 /** Bytes of a token in a file: tokens have some hundred. */
 export const tokenBytesMax = 4096;
 

@@ -78,11 +78,12 @@ function tooDeepAt(text: string): number | undefined {
   return undefined;
 }
 
+const deep = (place: string): ManifestFileError =>
+  new ManifestFileError(`${place}: it is nested deeper than ${yamlDepthMax} levels`, {
+    action: 'Write a manifest with fewer levels; the deepest field has 8. Nothing was sent.',
+  });
+
 function parseAll(text: string, name: string, lineCounter: LineCounter): Document.Parsed[] {
-  const deep = (place: string): ManifestFileError =>
-    new ManifestFileError(`${place}: it is nested deeper than ${yamlDepthMax} levels`, {
-      action: 'Write a manifest with fewer levels; the deepest field has 8. Nothing was sent.',
-    });
   const at = tooDeepAt(text);
   if (at !== undefined) {
     const before = text.slice(0, at).split('\n');
@@ -91,7 +92,7 @@ function parseAll(text: string, name: string, lineCounter: LineCounter): Documen
   try {
     return parseAllDocuments(text, { lineCounter, prettyErrors: false }) as Document.Parsed[];
   } catch (error) {
-    // Deep indentation: the parser's recursion ends where the stack does.
+    // The same in the parser.
     if (error instanceof RangeError) throw deep(`${name}:1`);
     throw error;
   }
@@ -108,6 +109,8 @@ function parse({ text, name }: Text): LoadedDocument[] {
   for (const document of documents) {
     const [error] = document.errors;
     if (error !== undefined) {
+      // Deep indentation: the composer's recursion ends where the stack does.
+      if (error.code === 'RESOURCE_EXHAUSTION') throw deep(place(error.pos[0]));
       throw new ManifestFileError(`${place(error.pos[0])}: ${error.message}`, {
         action: 'Correct the YAML there; nothing was sent.',
       });

@@ -1,11 +1,13 @@
-// `selvedge nodes list`, `describe`, `pending`, `approve`, `deny`, `revoke` and `remove`.
+// `selvedge nodes list`, `describe`, `label`, `pending`, `approve`, `deny`, `revoke` and `remove`.
 
 import type { Command } from 'commander';
 import type { RouterMode } from '../fabric.ts';
 import type { NodeView, PendingView, RevokedView } from '../views.ts';
 import { contextOf, print } from './context.ts';
 import { formatDate } from './durations.ts';
+import { devicesTable, hardwareFacts } from './hardware-text.ts';
 import type { Host } from './host.ts';
+import { addLabel } from './nodes-label.ts';
 import { labelOption, routerOption } from './options.ts';
 import { age, coloured, facts, instancesTable, labelsText, nodesTable, pendingTable } from './render.ts';
 import { subcommand } from './subcommand.ts';
@@ -24,6 +26,7 @@ export function nodeText(host: Host, node: NodeView): string {
       ['engines', node.engines.map(printable).join(' ')],
       ['allows', node.policy && (node.policy.allow.map(printable).join(' ') || 'nothing beyond a container')],
       ['images', node.policy?.images?.map(printable).join(' ')],
+      ...hardwareFacts(node),
       ['admitted', node.admittedAt === undefined ? undefined : formatDate(node.admittedAt)],
       ['seen', node.lastSeenAt === undefined ? undefined : `${age(host, node.lastSeenAt)} ago`],
       ['plan', version && `generation ${version.generation} (epoch ${version.epoch}, term ${version.term})`],
@@ -31,6 +34,8 @@ export function nodeText(host: Host, node: NodeView): string {
       ['addresses', node.addresses.map(printable).join('\n').replaceAll('\n', ' ')],
     ]),
   ];
+  const devices = devicesTable(host, node);
+  if (devices !== undefined) parts.push(devices);
   if (node.links.length > 0) {
     const rows = node.links.map((link) => [
       printable(link.node),
@@ -187,6 +192,7 @@ export function addNodes(program: Command, host: Host): void {
       const node = await context.client.node(name);
       print(context, node, () => nodeText(host, node));
     });
+  addLabel(nodes, host);
   addApproval(nodes, host);
   addRevocation(nodes, host);
 }

@@ -2,6 +2,7 @@
 
 import { InvalidArgumentError, Option } from 'commander';
 import type { Allowance } from '../../node-runtime/policy.ts';
+import { locationCharactersMax } from '../limits.ts';
 import { parseDuration } from './durations.ts';
 
 /** For `--label k=v`, which may be given several times. */
@@ -24,6 +25,12 @@ export function cidr(text: string): string {
   if (match === null || bits < 8 || bits > 20 || parts.some((part) => part > 255) || first % 2 ** (32 - bits) !== 0) {
     throw new InvalidArgumentError('An IPv4 range such as 198.18.0.0/15, at most 20 bits long, is wanted.');
   }
+  return text;
+}
+
+/** A file that a daemon reads, which has a working folder of its own. */
+export function absolutePath(text: string): string {
+  if (!text.startsWith('/')) throw new InvalidArgumentError('Write the whole path, from / on.');
   return text;
 }
 
@@ -52,9 +59,19 @@ export function projectOption(): Option {
   return new Option('-p, --project <name>', 'the project').default('default');
 }
 
-/** A duration in milliseconds; the default is shown as it would be written. */
-export function durationOption(flags: string, description: string, standard: string): Option {
-  return new Option(flags, description).argParser(parseDuration).default(parseDuration(standard), standard);
+/** A duration in milliseconds; the default is shown as it would be written, and so are the bounds of what is taken. */
+export function durationOption(
+  flags: string,
+  description: string,
+  standard: string,
+  { from = '0s', to }: { from?: string; to?: string } = {},
+): Option {
+  const parse = (text: string): number => {
+    const ms = parseDuration(text);
+    if (ms >= parseDuration(from) && (to === undefined || ms <= parseDuration(to))) return ms;
+    throw new InvalidArgumentError(to === undefined ? `Give at least ${from}.` : `Give ${from} to ${to}.`);
+  };
+  return new Option(flags, description).argParser(parse).default(parse(standard), standard);
 }
 
 const allowances: readonly Allowance[] = ['privileged', 'capabilities', 'devices', 'host-paths'];
@@ -69,6 +86,18 @@ export function allowOption(): Option {
     if (found === undefined) throw new InvalidArgumentError(`Allowed choices are ${allowances.join(', ')}.`);
     return [...new Set([...before, found])];
   });
+}
+
+/** Where the box is: any words, or coordinates. */
+export function locationOption(): Option {
+  return new Option('--location <text>', 'where this box is, in words or as latitude,longitude').argParser(
+    (text: string) => {
+      const plain = text.trim();
+      if (plain === '' || plain.length > locationCharactersMax || /\p{C}/u.test(plain))
+        throw new InvalidArgumentError(`Write one line of at most ${locationCharactersMax} characters.`);
+      return plain;
+    },
+  );
 }
 
 export function allowImageOption(): Option {

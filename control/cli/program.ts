@@ -5,6 +5,7 @@ import { Command, Option } from 'commander';
 import { addApplications } from './applications.ts';
 import { addApply } from './apply.ts';
 import { addCompletion } from './completion.ts';
+import { addConfigs, addSecrets } from './contents.ts';
 import { addDelete } from './delete.ts';
 import { addDemo } from './demo.ts';
 import { addDescribe } from './describe.ts';
@@ -72,6 +73,8 @@ export function createProgram(host: Host): Command {
     addApply,
     addDelete,
     addApplications,
+    addConfigs,
+    addSecrets,
   ];
   for (const addCommand of [
     ...add,

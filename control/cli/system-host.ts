@@ -1,11 +1,14 @@
 // The Host of a real process: the only file of the command line that touches `process`, timers and the wall clock.
 
+import { spawnSync } from 'node:child_process';
 import { homedir } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { styleText } from 'node:util';
 import type { Clock } from '../../node-runtime/clock.ts';
-import type { Host, StopSignal } from './host.ts';
+import type { Host, HostTerminal, StopSignal } from './host.ts';
 
+/** It takes a millisecond; without it a session can still be used. */
+const sttyMs = 2_000;
 const stopSignals: StopSignal[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
 const clock: Clock = {
@@ -27,6 +30,25 @@ async function readInput(bytesMax: number): Promise<string> {
   }
   return Buffer.concat(chunks).toString('utf8');
 }
+
+const terminal: HostTerminal = {
+  raw() {
+    const undo = (): void => {
+      process.off('exit', undo);
+      process.stdin.setRawMode(false);
+    };
+    // Also after an error that nobody caught.
+    process.on('exit', undo);
+    process.stdin.setRawMode(true);
+    // Node.js leaves the terminal to put a carriage return before each line feed, which moves the cursor of full-screen programs.
+    spawnSync('stty', ['-opost'], { stdio: ['inherit', 'ignore', 'ignore'], timeout: sttyMs });
+    return undo;
+  },
+  onResize(run) {
+    process.stdout.on('resize', run);
+    return () => void process.stdout.off('resize', run);
+  },
+};
 
 /** Makes the Host of this process. Once per process: it listens for broken pipes. */
 export function createSystemHost(): Host {
@@ -63,6 +85,7 @@ export function createSystemHost(): Host {
     style: (format, text) => (coloured ? styleText(format, text, { validateStream: false }) : text),
     readInput,
     input: () => process.stdin as AsyncIterable<Buffer>,
+    terminal: process.stdin.isTTY === true && process.stdout.isTTY === true ? terminal : undefined,
     write: (stream, bytes) => {
       const written = Promise.withResolvers<void>();
       process[stream].write(bytes, () => written.resolve());

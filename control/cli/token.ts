@@ -32,7 +32,7 @@ export function addToken(program: Command, host: Host): void {
     '$ selvedge token create --ttl 10m --label site=north\n# then, on the other box:\n$ selvedge up --token-file token',
   )
     .option('--uses <number>', 'boxes that it admits', wholeNumber(1, tokenUsesMax), 1)
-    .addOption(durationOption('--ttl <duration>', 'how long it is valid', '1h'))
+    .addOption(durationOption('--ttl <duration>', 'how long it is valid', '1h', { from: '1m', to: '7d' }))
     .addOption(labelOption('label of the nodes that it admits'))
     .addOption(routerOption('place in the mesh of the nodes that it admits').default('edge'))
     .action(async (options: Options, command: Command) => {

@@ -33,10 +33,12 @@ export function upArguments(options: DaemonSettings, dataFolder: string): string
     ['--router', options.router],
     ...options.join.map((address): [string, string] => ['--join', address]),
     ...Object.entries(options.label).map(([key, value]): [string, string] => ['--label', `${key}=${value}`]),
+    ['--location', options.location],
     ['--port', String(options.port)],
     ['--container-range', options.containerRange],
     ...(options.allow ?? []).map((right): [string, string] => ['--allow', right]),
     ...(options.allowImage ?? []).map((pattern): [string, string] => ['--allow-image', pattern]),
+    ['--registry-auth', options.registryAuth],
     ['--data', dataFolder],
   ];
   const values = given.flatMap(([option, value]) => (value === undefined ? [] : [`${option}=${value}`]));

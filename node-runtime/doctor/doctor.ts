@@ -13,13 +13,14 @@ import { checkDefaultRoute } from './default-route.ts';
 import { checkDescriptors } from './descriptors.ts';
 import { checkDiskSpace } from './disk-space.ts';
 import { checkDiskSpeed } from './disk-speed.ts';
-import { checkDockerEngine, checkLimits, checkProcessEngine } from './engines.ts';
+import { checkDockerEngine, checkLimits, checkProcessEngine, checkWasmEngine } from './engines.ts';
 import { type Check, type DaemonState, type DoctorInput, type Finding, fail } from './finding.ts';
 import { checkMulticast } from './multicast.ts';
 import { checkNames } from './names.ts';
 import { checkControllers, checkDaemon, checkLinks } from './neighbours.ts';
 import { checkNodeVersion } from './node-version.ts';
 import { checkMdnsPort, checkMeshPort, checkTunnelPort } from './ports.ts';
+import { checkSecrets } from './secrets.ts';
 import { checkStore } from './store-check.ts';
 
 export type { DaemonState, Finding };
@@ -73,7 +74,9 @@ export async function examine(facts: { dataFolder: string; clock: Clock; daemon:
     ['engine-process', checkProcessEngine],
     ['limits', checkLimits],
     ['engine-docker', checkDockerEngine],
+    ['engine-wasm', checkWasmEngine],
     ['names', checkNames],
+    ['secrets', checkSecrets],
     ['mesh-port', checkMeshPort],
     ['tunnel-port', checkTunnelPort],
     ['mdns-port', checkMdnsPort],

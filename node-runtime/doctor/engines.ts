@@ -1,4 +1,4 @@
-// What can run workloads here: processes, and containers where a Docker Engine answers.
+// What can run workloads here: processes, modules, and containers where a Docker Engine answers.
 
 import { request } from 'node:http';
 import { closeCgroups, controllers, detectCgroups } from '../cgroups.ts';
@@ -75,4 +75,22 @@ export async function checkDockerEngine(): Promise<Finding> {
       ? 'Add the user that runs selvedge to the group docker, and start selvedge again.'
       : 'Start it (systemctl start docker), or remove its socket when it is not wanted.';
   return warn(id, `the Docker Engine on ${socket} cannot be used: ${fault}`, action);
+}
+
+/** A module that does nothing: magic, version, no sections. */
+const emptyModule = Buffer.from('0061736d01000000', 'hex');
+
+/** WebAssembly may be off in a hardened Node (--jitless); node:wasi is part of every one. */
+export async function checkWasmEngine(): Promise<Finding> {
+  const id = 'engine-wasm';
+  const action = 'Use a Node.js of nodejs.org or of the distribution, and take --jitless out of NODE_OPTIONS.';
+  if (typeof WebAssembly === 'undefined')
+    return warn(id, 'modules cannot be run: this Node.js has no WebAssembly', action);
+  const fault = await WebAssembly.compile(emptyModule).then(
+    () => undefined,
+    (error: Error) => error.message,
+  );
+  return fault === undefined
+    ? ok(id, 'modules can be run (WASI preview 1)')
+    : warn(id, `modules cannot be run: ${fault}`, action);
 }

@@ -627,3 +627,64 @@ test('what fails for a month is tried at least every five minutes, and runs with
   await clock.advance(300_000);
   t.true(actor.getSnapshot().context.ready);
 });
+
+test('one whose device is gone stops, waits and starts again, and that is no failure', async (t) => {
+  const { actor, clock, calls, endStop } = stage({ planned: planned() });
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(0);
+  t.is(instanceState(actor.getSnapshot().value), 'running');
+  actor.send({ type: 'WITHDRAWN', reason: 'its device meter is gone' });
+  t.is(instanceState(actor.getSnapshot().value), 'stopping');
+  t.is(actor.getSnapshot().context.reason, 'being stopped: its device meter is gone');
+  // Said again while it stops: once is enough.
+  actor.send({ type: 'WITHDRAWN', reason: 'its device meter is gone' });
+  endStop();
+  await clock.advance(0);
+  t.is(instanceState(actor.getSnapshot().value), 'waiting');
+  actor.send({ type: 'HELD', reason: 'waits for device meter' });
+  t.is(actor.getSnapshot().context.reason, 'waits for device meter');
+  await clock.advance(3_600_000);
+  t.is(instanceState(actor.getSnapshot().value), 'waiting');
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(0);
+  t.is(instanceState(actor.getSnapshot().value), 'running');
+  const { failures, restarts, withdrawn } = actor.getSnapshot().context;
+  t.deepEqual({ failures, restarts, withdrawn }, { failures: 0, restarts: 0, withdrawn: undefined });
+  t.deepEqual(calls, ['prepare', 'launch', 'terminate', 'prepare', 'launch']);
+  actor.stop();
+});
+
+test('one that is being removed is removed, whatever its device does', async (t) => {
+  const { actor, clock, endStop } = stage({ planned: planned() });
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(0);
+  actor.send({ type: 'WITHDRAWN', reason: 'its device meter is gone' });
+  actor.send({ type: 'DELETE' });
+  endStop();
+  await clock.advance(0);
+  t.is(actor.getSnapshot().status, 'done');
+});
+
+test('one that ended by itself at the loss of its device waits without a back-off', async (t) => {
+  const { actor, clock, endRun } = stage({ planned: planned() });
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(0);
+  endRun({ status: 1 });
+  await clock.advance(0);
+  t.is(instanceState(actor.getSnapshot().value), 'backingOff');
+  actor.send({ type: 'WITHDRAWN', reason: 'its device meter is gone' });
+  t.is(instanceState(actor.getSnapshot().value), 'waiting');
+  t.is(actor.getSnapshot().context.failures, 0);
+  actor.stop();
+});
+
+test('a pull for one whose device is gone ends', async (t) => {
+  const spec = { ...planned().spec, engine: 'docker', image: 'web' } as unknown as WorkloadSpec;
+  const { actor, clock, pull } = stage({ planned: { ...planned(), spec } });
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(0);
+  actor.send({ type: 'WITHDRAWN', reason: 'its device meter is gone' });
+  t.is(instanceState(actor.getSnapshot().value), 'waiting');
+  t.true(pull.signal().aborted);
+  actor.stop();
+});

@@ -21,6 +21,11 @@ const names: Record<string, [string, string][]> = {
     ['deploy.process.p99', 'ms'],
   ],
   memory: [['memory.rss', 'MB']],
+  footprint: [
+    ['footprint.rss', 'MB'],
+    ['footprint.processor', '% of a core'],
+    ['footprint.shims', 'MB'],
+  ],
   tunnel: [
     ['tunnel.throughput.ratio', 'ratio'],
     ['tunnel.latency.added.p50', 'µs'],
@@ -93,7 +98,7 @@ test.serial('a bench that is broken off ends what it started and removes its fol
 test('an unknown bench is refused, and help says which there are', async (t) => {
   const wrong = start(t, ['nonsense']);
   t.not((await wrong.closed)[0], 0);
-  t.regex(wrong.err(), /join, deploy, memory, tunnel/);
+  t.regex(wrong.err(), /join, deploy, memory, footprint, tunnel/);
   const help = start(t, ['--help']);
   t.is((await help.closed)[0], 0);
   for (const bench of Object.keys(names)) t.regex(help.out(), new RegExp(`^ +${bench} `, 'm'));

@@ -1,4 +1,4 @@
-// Runs one bench: `npm run bench -- join|deploy|memory|tunnel [--json]`. docs/benchmarks.md says how each measures. Progress
+// Runs one bench: `npm run bench -- join|deploy|memory|footprint|tunnel [--json]`. docs/benchmarks.md says how each measures. Progress
 // goes to stderr; what a bench started is ended and removed, also when it is broken off.
 
 import { loadavg } from 'node:os';
@@ -17,6 +17,10 @@ const benches: Record<string, { about: string; load(): Promise<Bench> }> = {
   memory: {
     about: 'idle memory of a worker node, beside an empty Node.js process',
     load: async () => (await import('./memory.ts')).memory,
+  },
+  footprint: {
+    about: 'memory and processor time of a node with twenty workloads at rest, beside one with none',
+    load: async () => (await import('./footprint.ts')).footprint,
   },
   tunnel: {
     about: 'service calls between two nodes, beside plain TCP and a bare pair of node:tls relays',
@@ -54,7 +58,7 @@ const program = new Command('npm run bench --')
   .option('--program <script>', 'measure this program, not what is bundled for it: a bin/selvedge.js')
   .option('--checkout', 'measure the checkout as it is, not bundled', false)
   .option('--node-option <argument>', 'argument of Node.js for each daemon, for profiles; may be repeated', collect, [])
-  .addHelpText('after', `\n${names.map((name) => `  ${name.padEnd(8)}${benches[name]?.about ?? ''}`).join('\n')}`)
+  .addHelpText('after', `\n${names.map((name) => `  ${name.padEnd(10)}${benches[name]?.about ?? ''}`).join('\n')}`)
   .showHelpAfterError();
 
 interface Options {

@@ -7,20 +7,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { processesOf } from '../../control/cli/demo-folder.ts';
 import { startFabric } from './fabric.ts';
 import { atMost, median } from './figures.ts';
+import { rssMb } from './resident.ts';
 import type { Bench } from './run.ts';
 
 const budgetMb = 110;
 const settleMs = 15_000;
 const looksUsual = 10;
 const lookEveryMs = 1_000;
-
-/** VmRSS, in units of 10^6 bytes; the kernel says kB and means 1,024. */
-async function rssMb(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8');
-  const kib = /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1];
-  if (kib === undefined) throw new Error(`process ${pid} has no VmRSS`);
-  return (Number(kib) * 1_024) / 1e6;
-}
 
 const shims = async (folder: string): Promise<number[]> => {
   const found: number[] = [];

@@ -2,7 +2,8 @@
 // docker-engine.test.ts (real containers) and test/simulations/sim-engine.test.ts (virtual time). Behaviours are those of simulations/sim-workload.ts.
 
 import type { ExecutionContext } from 'ava';
-import type { Engine, Launch, LogLine, LogQuery } from '../../node-runtime/engine.ts';
+import type { ProcessSpec, WorkloadSpec } from '../../control/plan.ts';
+import type { Engine, FileMount, Launch, LogLine, LogQuery } from '../../node-runtime/engine.ts';
 import {
   EngineStoppedError,
   InstanceRunningError,
@@ -33,7 +34,9 @@ export interface EngineUnderTest {
 const INSTANCE = 'default.app.web.0';
 const owner = { fabricId: 'f'.repeat(52), node: 'box' };
 
-export function launchOf(command: string[], changes: Partial<Launch> = {}): Launch {
+export type ProcessLaunch = Launch & { spec: WorkloadSpec & ProcessSpec };
+
+export function launchOf(command: string[], changes: Partial<ProcessLaunch> = {}): ProcessLaunch {
   return {
     instance: INSTANCE,
     spec: {
@@ -322,6 +325,46 @@ export function testEngine(test: Test, name: string, make: () => Promise<EngineU
     t.is(await read(INSTANCE, 'certificates/leaf.pem'), 'new');
     await t.throwsAsync(run(engine.writeFiles('default.app.nobody.0', [])), { instanceOf: InstanceUnknownError });
   });
+
+  on(
+    'configs and secrets are replaced while it runs, and variables that are secret are told to nobody',
+    async (t, world) => {
+      const { engine, command, run, file: read } = world;
+      const settings = (content: string, name = 'settings'): FileMount => ({
+        kind: 'configs',
+        name: 'a',
+        files: [{ path: `deep/${name}`, content: new TextEncoder().encode(content) }],
+      });
+      const password = (content: string): FileMount => ({
+        kind: 'secrets',
+        name: 'db',
+        files: [{ path: 'password', content: new TextEncoder().encode(content) }],
+      });
+      const launched = await run(
+        engine.launch(
+          launchOf(command('run'), {
+            mounts: [settings('one'), password('hidden')],
+            secretEnv: { PASSWORD: 'hidden' },
+          }),
+        ),
+      );
+      t.is(await read(INSTANCE, 'configs/a/deep/settings'), 'one');
+      t.is(await read(INSTANCE, 'secrets/db/password'), 'hidden');
+      t.false(JSON.stringify(await run(engine.list())).includes('hidden'));
+      await run(engine.writeMounts(INSTANCE, [settings('two', 'other'), password('changed')]));
+      t.is(await read(INSTANCE, 'configs/a/deep/settings'), undefined);
+      t.is(await read(INSTANCE, 'configs/a/deep/other'), 'two');
+      t.is(await read(INSTANCE, 'secrets/db/password'), 'changed');
+      t.is((await run(engine.list()))[0]?.pid, launched.pid);
+      await run(engine.writeMounts(INSTANCE, []));
+      t.is(await read(INSTANCE, 'configs/a/deep/other'), undefined);
+      t.is(await read(INSTANCE, 'secrets/db/password'), undefined);
+      await t.throwsAsync(run(engine.writeMounts('default.app.nobody.0', [])), { instanceOf: InstanceUnknownError });
+      await t.throwsAsync(run(engine.writeMounts(INSTANCE, [{ ...password('x'), name: '../up' }])), {
+        instanceOf: LaunchRefusedError,
+      });
+    },
+  );
 
   on('what is not acceptable is refused before anything is there', async (t, { engine, command, run }) => {
     const ok = launchOf(command('run'));

@@ -9,12 +9,14 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { type ApiOptions, createApi } from '../../control/api.ts';
 import { createApiServer } from '../../control/api-server.ts';
-import { createApply } from '../../control/apply.ts';
+import { createApply, createTurns } from '../../control/apply.ts';
+import { createContents } from '../../control/contents.ts';
 import { NameTakenError } from '../../control/errors.ts';
 import { createLedger } from '../../control/ledger.ts';
 import { createStatusReader } from '../../control/status-reader.ts';
 import type { InstanceView, Problem } from '../../control/views.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
+import { createSystemRandom } from '../../node-runtime/system-random.ts';
 import { createSimStore } from '../../simulations/sim-store.ts';
 import { eventually } from '../eventually.ts';
 import { skip } from '../skip.ts';
@@ -52,7 +54,10 @@ async function options(
     self: 'box1',
     linked: () => true,
   });
-  const { apply, deleteApplication } = createApply({ fabric, clock, ledger });
+  const serialized = createTurns();
+  const applying = createApply({ fabric, clock, ledger, random: createSystemRandom(), serialized });
+  const { apply, applyNow, deleteApplication } = applying;
+  const contents = createContents({ fabric, ledger, serialized, applyNow });
   const calls: unknown[] = [];
   const faults: unknown[] = [];
   const live = { count: 0 };
@@ -92,6 +97,10 @@ async function options(
     live,
     nodes: reader.nodes,
     nodeNamed: reader.node,
+    labelNode: async (name, { set, remove }) => {
+      calls.push({ label: name, set, remove });
+      return { node: name, labels: set, changed: true };
+    },
     revokeNode: async (name, reason) => {
       calls.push({ revoke: name, reason });
       return { node: name, peerId: 'p', revokedAt: 1, reason, already: false, removed: false, instances: [] };
@@ -104,6 +113,10 @@ async function options(
     application: reader.application,
     deleteApplication,
     apply: (documents, { dryRun, source }) => apply(documents, { dryRun, ...(source !== undefined && { source }) }),
+    contents: contents.list,
+    content: contents.describe,
+    deleteContent: contents.remove,
+    setSecret: contents.setSecret,
     createToken: async ({ uses, ttlMs, labels, router }) => {
       if (labels.fault === 'plain') throw new Error('the secret is hunter2');
       if (labels.fault === 'described') throw new NameTakenError('x');
@@ -347,6 +360,7 @@ test('a worker answers about itself and refuses the fabric, without reading the 
   const routes = [
     ['GET', '/v1/nodes'],
     ['GET', '/v1/nodes/box1'],
+    ['POST', '/v1/nodes/box1/labels'],
     ['POST', '/v1/nodes/box1/revoke'],
     ['POST', '/v1/nodes/box1/remove'],
     ['GET', '/v1/applications'],

@@ -5,6 +5,7 @@ import { createApply } from '../../control/apply.ts';
 import { ApplyInterruptedError, ManifestError, StorageRefusedError } from '../../control/errors.ts';
 import { createLedger } from '../../control/ledger.ts';
 import { faultOf } from '../../control/level-faults.ts';
+import { createSystemRandom } from '../../node-runtime/system-random.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
 import { createSimStore } from '../../simulations/sim-store.ts';
 
@@ -12,7 +13,7 @@ async function fixture() {
   const fabric = await createSimStore().open('fabric');
   const clock = createSimClock();
   const ledger = createLedger({ fabric, controller: 'box1', clock });
-  return { fabric, clock, ledger, ...createApply({ fabric, clock, ledger }) };
+  return { fabric, clock, ledger, ...createApply({ fabric, clock, ledger, random: createSystemRandom() }) };
 }
 
 const config = (text: string, name = 'program') => ({
@@ -68,7 +69,7 @@ test('an apply that the store ends in the middle says what was stored, and is fi
       await fabric.update(id, change);
     },
   };
-  const { apply } = createApply({ fabric: failing, clock, ledger });
+  const { apply } = createApply({ random: createSystemRandom(), fabric: failing, clock, ledger });
   const error = await t.throwsAsync(apply([config('x'), application({ A: '1' })]), {
     instanceOf: ApplyInterruptedError,
     message: /^1 of the documents \(Config default\/program\) were stored, 1 more was not: .*no space is left/,

@@ -47,6 +47,7 @@ export function testHost(
     write: async (stream, bytes) => {
       printed[stream === 'stdout' ? 'out' : 'error'].push(Buffer.from(bytes).toString('utf8'));
     },
+    terminal: undefined,
     onInputEnd: () => {},
     onSignal: (listener) => {
       listeners.add(listener);

@@ -34,6 +34,8 @@ test('wrong usage exits with 2 and says what is wrong', async (t) => {
     [['status', '-o', 'xml'], /Allowed choices are table, json/],
     [['token', 'create', '--uses', '0'], /whole number from 1 to 1000/],
     [['token', 'create', '--ttl', '1 hour'], /500ms, 10s, 5m, 1h, 7d/],
+    [['token', 'create', '--ttl', '8d'], /Give 1m to 7d/],
+    [['enroll', 'open', '--cidr', '192.0.2.0/24', '--for', '1s'], /Give 10s to 1d/],
     [['token', 'create', '--label', 'north'], /Write key=value/],
     [['token', 'create', '--router', 'middle'], /interior, edge/],
     [['apply'], /there is no file to apply/],
@@ -129,6 +131,7 @@ test('a detached daemon gets every option again, but no token among its argument
     containerRange: '10.64.0.0/16',
     allow: ['devices' as const, 'privileged' as const],
     allowImage: ['registry.example/*'],
+    registryAuth: '/etc/selvedge/registries.json',
   };
   t.deepEqual(upArguments(options, '/data'), [
     'up',
@@ -143,6 +146,7 @@ test('a detached daemon gets every option again, but no token among its argument
     '--allow=devices',
     '--allow=privileged',
     '--allow-image=registry.example/*',
+    '--registry-auth=/etc/selvedge/registries.json',
     '--data=/data',
   ]);
 });

@@ -213,6 +213,18 @@ const refusals: [title: string, object: unknown, path: string, reason: RegExp, g
     /not accepted/,
   ],
   [
+    'no graphics processor',
+    changed(application(), sensor, { name: 'web', engine: 'docker', image: 'web', gpus: 0 }),
+    'spec.microservices[0].gpus',
+    /less than 1/,
+  ],
+  [
+    'a log that fills the card',
+    changed(application(), sensor, { name: 'web', engine: 'docker', image: 'web', logging: { maxSize: '100Gi' } }),
+    'spec.microservices[0].logging.maxSize',
+    /not accepted/,
+  ],
+  [
     'an unknown pull policy',
     changed(application(), sensor, { name: 'web', engine: 'docker', image: 'web', pullPolicy: 'Always' }),
     'spec.microservices[0].pullPolicy',
@@ -259,7 +271,7 @@ const refusals: [title: string, object: unknown, path: string, reason: RegExp, g
     'a number in env',
     changed(application(), `${sensor}.env.PORT`, 80),
     'spec.microservices[0].env.PORT',
-    /a number, not a string/,
+    /a number, which is not accepted/,
   ],
   [
     'a bad name in env',

@@ -1,8 +1,11 @@
 // The plan compiler: slots, hashes and tickets, as pure functions of documents.
 
 import test from 'ava';
-import { canonicalJson } from '../../control/canonical-json.ts';
+import { canonicalJson, sha256 } from '../../control/canonical-json.ts';
+import type { SecretRecord } from '../../control/fabric.ts';
+import type { Plan } from '../../control/plan.ts';
 import { type CompileInput, compilePlan } from '../../control/plan-compiler.ts';
+import { saltContent } from '../../control/salted-content.ts';
 import { createSpecCompiler, fileSlot } from '../../control/workload-spec.ts';
 import { fakeSign } from './planner-fixture.ts';
 import { applicationRecord, configRecord, microservice, nodeRecord } from './records.ts';
@@ -13,6 +16,7 @@ function input(changes: Partial<CompileInput> = {}): CompileInput {
     node: nodeRecord('box1'),
     applications: [application],
     configs: [configRecord('c', { 'a.js': 'one' })],
+    secrets: [],
     placements: [{ _id: 'placement/default/app', instances: { 'default.app.web.0': { node: 'box1' } }, unplaced: {} }],
     version: { epoch: 1, term: 2, generation: 3 },
     fabricId: 'fabric-1',
@@ -32,7 +36,7 @@ test('no two paths share a slot, and a slot is a legal file name', (t) => {
   t.is(fileSlot('default', 'cold-chain-program', 'sensor.js'), 'config.default.cold-chain-program.sensor.js');
 });
 
-test('the hash of a spec follows its configs, and nothing else that does not concern the engine', (t) => {
+test('the hash of a spec follows what needs another launch, and nothing else', (t) => {
   const hash = (changes: Partial<CompileInput> = {}) => compilePlan(input(changes)).plan.instances[0]?.specHash;
   const base = hash();
   t.is(hash({ version: { epoch: 9, term: 9, generation: 9 } }), base);
@@ -44,7 +48,13 @@ test('the hash of a spec follows its configs, and nothing else that does not con
     }),
     base,
   );
-  t.not(hash({ configs: [configRecord('c', { 'a.js': 'two' })] }), base);
+  const changed = { configs: [configRecord('c', { 'a.js': 'two', 'b.js': 'more' })] };
+  t.is(hash(changed), base, 'content is given to it while it runs');
+  const restarted = [
+    applicationRecord('app', [microservice('web', { configs: [{ name: 'c', onChange: 'restart' }] })]),
+  ];
+  t.not(hash({ applications: restarted, ...changed }), hash({ applications: restarted }));
+  t.not(hash({ applications: [applicationRecord('app', [microservice('web')])] }), base);
   t.not(
     hash({ applications: [applicationRecord('app', [microservice('web', { configs: ['c'], env: { A: 'b' } })])] }),
     base,
@@ -53,7 +63,10 @@ test('the hash of a spec follows its configs, and nothing else that does not con
 
 test('what is not said leaves the hash of a spec alone, over versions of the program', (t) => {
   const compiled = (changes: Parameters<typeof microservice>[1]) =>
-    createSpecCompiler().compile(microservice('web', changes), 'default', new Map());
+    createSpecCompiler().compile(microservice('web', changes), 'default', {
+      configs: new Map(),
+      secrets: new Map(),
+    });
   t.like(compiled({}), { specHash: 'e2cda20c775bad027f420cca64957230f8f13a4f5bf363807bd59b46a6622f1c' });
   t.like(compiled({ resources: { memory: '64Mi' } }), { spec: { resources: { memory: '64Mi' } } });
 });
@@ -94,4 +107,66 @@ test('the same documents give the same plan, whatever their order', (t) => {
 test('only this node gets what is placed on it', (t) => {
   const { plan, files, covers } = compilePlan(input({ node: nodeRecord('box2') }));
   t.deepEqual([plan.instances, files, covers, plan.files], [[], [], [], []]);
+});
+
+/** As the version before this one planned it: the content was in the hash. */
+function plannedBefore(changes: Partial<CompileInput> = {}): Plan {
+  const { plan } = compilePlan(input(changes));
+  return {
+    ...plan,
+    instances: plan.instances.map((instance) => ({ ...instance, specHash: sha256(canonicalJson(instance.spec)) })),
+  };
+}
+
+test('what an older version planned keeps its hash, until it is really another workload', (t) => {
+  const previous = plannedBefore();
+  const hash = (changes: Partial<CompileInput> = {}) =>
+    compilePlan(input({ previous, ...changes })).plan.instances[0]?.specHash;
+  const held = previous.instances[0]?.specHash;
+  t.not(held, compilePlan(input()).plan.instances[0]?.specHash);
+  t.is(hash(), held);
+  t.is(hash({ configs: [configRecord('c', { 'a.js': 'two' })] }), held);
+  const other = [applicationRecord('app', [microservice('web', { configs: ['c'], env: { A: 'b' } })])];
+  t.not(hash({ applications: other }), held);
+});
+
+const secret: SecretRecord = {
+  ...{ _id: 'secret/default/db', project: 'default', name: 'db', generation: 1 },
+  data: {
+    password: saltContent(Buffer.from('hunter2'), Buffer.alloc(32, 7)),
+    unused: saltContent(Buffer.from('more'), Buffer.alloc(32, 8)),
+  },
+};
+
+test('a secret goes to the nodes that use it, as content whose hash says nothing of it', (t) => {
+  const web = microservice('web', { envFrom: { PASSWORD: { secret: 'db', key: 'password' } } });
+  const changes = { applications: [applicationRecord('app', [web])], secrets: [secret] };
+  const { plan, files } = compilePlan(input(changes));
+  t.deepEqual(
+    files.map(({ _id }) => _id),
+    ['desired/file/secret.default.db.password'],
+    'the key that it takes, and no other',
+  );
+  t.is(plan.files[0]?.sha256, sha256(Buffer.from(secret.data['password'] ?? '', 'base64')));
+  const text = JSON.stringify(plan);
+  for (const value of ['hunter2', sha256('hunter2'), Buffer.from('hunter2').toString('base64')])
+    t.false(text.includes(value));
+  t.deepEqual(compilePlan(input({ ...changes, node: nodeRecord('box2') })).files, []);
+});
+
+test('an instance whose secret is missing stays as it was, and says what is missing', (t) => {
+  const web = microservice('web', { secrets: ['db'], configs: ['c'] });
+  const applications = [applicationRecord('app', [web])];
+  const previous = compilePlan(input({ applications, secrets: [secret] })).plan;
+  const without = compilePlan(input({ applications, previous, configs: [configRecord('c', { 'a.js': 'two' })] }));
+  t.deepEqual(without.plan.instances, previous.instances);
+  t.deepEqual(without.problems, ['default.app.web.0: there is no Secret db in project default']);
+  t.deepEqual(
+    without.plan.files.map(({ slot }) => slot),
+    previous.files.map(({ slot }) => slot),
+  );
+  const badKey = microservice('web', { envFrom: { A: { secret: 'db', key: 'pasword' } } });
+  const missing = compilePlan(input({ applications: [applicationRecord('app', [badKey])], secrets: [secret] }));
+  t.deepEqual([missing.plan.instances, missing.files], [[], []]);
+  t.regex(missing.problems[0] ?? '', /there is no pasword in Secret db/);
 });

@@ -359,7 +359,8 @@ test('a changed config, a new key and a renewal each issue what they must', asyn
   await fixture.write(configRecord('c', { 'a.js': '2' }));
   await planner.idle();
   const after = await fixture.planOf('box1');
-  t.not(after?.instances[0]?.specHash, before?.instances[0]?.specHash);
+  t.not(after?.files[0]?.sha256, before?.files[0]?.sha256);
+  t.is(after?.instances[0]?.specHash, before?.instances[0]?.specHash, 'it is given the new file while it runs');
   t.deepEqual(numbers(), [2], 'the covered services are the same');
   await planner.renewAuthority('box1');
   t.deepEqual(numbers(), [2, 3]);

@@ -2,8 +2,11 @@
 
 import test from 'ava';
 import type { InstanceState, ObservedInstance } from '../../control/fabric.ts';
+import type { WorkloadSpec } from '../../control/plan.ts';
+import { saltContent } from '../../control/salted-content.ts';
 import { nodeStatus } from '../../control/status.ts';
 import { createStatusReader, readMailbox } from '../../control/status-reader.ts';
+import { contentKey } from '../../control/workload-spec.ts';
 import { createPlannerFixture } from './planner-fixture.ts';
 import { applicationRecord, configRecord, microservice, nodeRecord } from './records.ts';
 
@@ -108,6 +111,56 @@ test('a new generation is not ready before its plan is written and answered', as
   t.regex((await reader.instance('default.app.web.0'))?.reason ?? '', /has not replaced the older one yet \(running\)/);
   await report('box1');
   t.true((await reader.application('default', 'app'))?.ready);
+  await planner.stop();
+});
+
+test('an instance is not ready with older content than its plan says, and one of an older version does not tell', async (t) => {
+  const { reader, report, write, boot, planOf } = await fixture();
+  await write(nodeRecord('box1'), configRecord('c', { 'a.js': '1' }));
+  await write(applicationRecord('app', [microservice('web', { configs: ['c'] })]));
+  const { planner } = await boot();
+  const specOf = async () => (await planOf('box1'))?.instances[0]?.spec as WorkloadSpec;
+  const older = contentKey(await specOf());
+  await write(configRecord('c', { 'a.js': '2' }));
+  await planner.idle();
+  await report('box1', 'running', { content: older });
+  t.like(await reader.application('default', 'app'), {
+    ready: false,
+    reason: 'default.app.web.0: box1 has not given it the changed Configs and Secrets yet',
+  });
+  await report('box1', 'running', { content: contentKey(await specOf()) });
+  t.true((await reader.application('default', 'app'))?.ready);
+  await report('box1');
+  t.true((await reader.application('default', 'app'))?.ready);
+  await planner.stop();
+});
+
+test('an instance whose Secret is missing waits, and its reason names the Secret and the key', async (t) => {
+  const { reader, report, write, boot, fabric } = await fixture();
+  await write(nodeRecord('box1'));
+  const web = microservice('web', { envFrom: { PASSWORD: { secret: 'db', key: 'password' } } });
+  await write(applicationRecord('app', [web]));
+  const { planner } = await boot();
+  await report('box1');
+  t.like(await reader.instance('default.app.web.0'), {
+    state: 'waiting',
+    ready: false,
+    reason: 'there is no Secret db in project default',
+  });
+  const record = { _id: 'secret/default/db', project: 'default', name: 'db', generation: 1 };
+  await fabric.update('secret/default/db', () => ({ ...record, data: {} }));
+  t.regex((await reader.instance('default.app.web.0'))?.reason ?? '', /^there is no password in Secret db/);
+  // Damaged: no salt before it.
+  await fabric.update('secret/default/db', (old) => ({ ...old, ...record, data: { password: 'c2hvcnQ=' } }));
+  await planner.idle();
+  t.regex((await reader.instance('default.app.web.0'))?.reason ?? '', /^there is no Secret db/);
+  await fabric.update('secret/default/db', (old) => ({
+    ...{ ...old, ...record },
+    data: { password: saltContent(Buffer.from('x'), Buffer.alloc(32)) },
+  }));
+  await planner.idle();
+  await report('box1');
+  t.true((await reader.instance('default.app.web.0'))?.ready);
   await planner.stop();
 });
 

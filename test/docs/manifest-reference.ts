@@ -48,18 +48,28 @@ function probeMeanings(kind: ProbeKind, failureThreshold: string): Record<string
 }
 
 /** What each field means. Every field has one line, and no other path does (a test looks). */
-export const meanings: Record<'Application' | 'Config', Record<string, string>> = {
+export const meanings: Record<'Application' | 'Config' | 'Secret', Record<string, string>> = {
   Application: {
     apiVersion: 'The version of this form',
     kind: 'What the document is',
     'metadata.name': 'Its name, unique in the project. Applying the name again changes the application',
     'metadata.project': 'The project that it belongs to; names of different projects do not meet',
     'spec.microservices[].name': 'Its name, and the host name under which others of the application call it',
-    'spec.microservices[].engine': 'What runs it: a program of the box, or a container',
+    'spec.microservices[].engine':
+      'What runs it: a program of the box, a container, or a [WebAssembly module](wasm.md)',
     'spec.microservices[].command':
       "The program and its arguments. For a container: in place of the image's ENTRYPOINT",
     'spec.microservices[].image': 'The image; `docker` needs one, `process` takes none',
-    'spec.microservices[].args': "Arguments, in place of the image's CMD; `docker` alone",
+    'spec.microservices[].module.url': 'Where the node fetches the module; `wasm` needs a module, others take none',
+    'spec.microservices[].module.hostPath':
+      'A file of the node in place of an address. [The node must allow it](docker.md#what-a-node-allows)',
+    'spec.microservices[].module.config': 'One of its `configs` that has the module',
+    'spec.microservices[].module.file': 'Which file of that Config',
+    'spec.microservices[].module.sha256': 'What the module must be; with `url` and `hostPath`',
+    'spec.microservices[].trigger': 'The module is run [for each request](wasm.md#functions); without it once',
+    'spec.microservices[].requestTimeoutMs': 'A request that takes longer in the module is ended; 10 s without it',
+    'spec.microservices[].concurrency': 'So many requests are in an instance of the module at a time; 4 without it',
+    'spec.microservices[].args': "Arguments: in place of the image's CMD, or the module's",
     'spec.microservices[].user': 'Who it runs as in its container, in place of the image’s user',
     'spec.microservices[].readOnlyRoot': 'The container cannot write to its own file system',
     'spec.microservices[].capabilities.add':
@@ -69,6 +79,10 @@ export const meanings: Record<'Application' | 'Config', Record<string, string>> 
       'All that root may on the node. [The node must allow it](docker.md#what-a-node-allows)',
     'spec.microservices[].devices':
       'Devices of the node, under the same path. [The node must allow them](docker.md#what-a-node-allows)',
+    'spec.microservices[].gpus':
+      'Graphics processors, as `docker run --gpus` gives them. [The node must allow devices](docker.md#what-a-node-allows)',
+    'spec.microservices[].logging.maxSize': 'How much one file of its log on the node holds; 4Mi without this field',
+    'spec.microservices[].logging.maxFiles': 'How many such files; 2 without this field',
     'spec.microservices[].pullPolicy':
       'When the registry is asked for the image: where the node lacks it (without this field), before each start, or never',
     'spec.microservices[].platform': 'The platform of the image, where it has several',
@@ -78,27 +92,41 @@ export const meanings: Record<'Application' | 'Config', Record<string, string>> 
     'spec.microservices[].labels':
       'Labels of the container, for other programs on the node; placement does not look at them',
     'spec.microservices[].extraHosts': 'More lines of its `/etc/hosts`; they come before the names of services',
-    'spec.microservices[].env': 'Environment variables',
+    'spec.microservices[].env':
+      'Environment variables; a module has no others. [From a Secret or a Config](#changed-content): as it was when the instance started',
     'spec.microservices[].workingDirectory':
       "Where it starts; by default the instance's own folder, or what the image says",
     'spec.microservices[].ports[].name': 'Name of the port: for probes, and for `PORT_<NAME>`',
     'spec.microservices[].ports[].port':
       'The port that others call: `http://<microservice>:<port>`. A process listens on the `HOST` and `PORT` that it is given, a container on this port',
     'spec.microservices[].configs':
-      'Configs that it gets as files, in `configs/<name>/` of its folder; a container below `/selvedge`',
+      'Configs that it gets as files, in `configs/<name>/` of its folder; a container and a module below `/selvedge`. [Changed content](#changed-content) arrives while it runs',
+    'spec.microservices[].secrets':
+      'Secrets that it gets as files, in `secrets/<name>/`, that whoever it runs as can read alone; otherwise as `configs`',
     'spec.microservices[].replicas': 'How many instances; they are spread over nodes',
     'spec.microservices[].placement.node': 'This node alone',
     'spec.microservices[].placement.labels': 'Nodes that have all these labels',
+    'spec.microservices[].placement.arch': 'Nodes of this architecture',
+    'spec.microservices[].placement.devices[].name':
+      'A device that it needs: it is placed where one is, starts when it is there, and stops when it goes ([hardware](hardware.md)). `DEVICE_<NAME>` says where it is',
+    'spec.microservices[].placement.devices[].kind': 'What kind of device',
+    'spec.microservices[].placement.devices[].vendor': 'Of this vendor, by USB or PCI',
+    'spec.microservices[].placement.devices[].product': 'This product of the vendor',
+    'spec.microservices[].placement.devices[].serial': 'The one with this serial number',
+    'spec.microservices[].placement.devices[].path': 'The one at this path, or to which this link leads',
+    'spec.microservices[].placement.devices[].shared':
+      'Others that say so too may have it at the same time; without it nobody else has',
     'spec.microservices[].resources.memory':
-      'The most memory that an instance may use; past it the kernel ends it, and its reason says so',
+      'The most memory that an instance may use; past it the kernel ends it, and its reason says so. A module gets no more than this in each run. New instances go where so much is not declared by others yet',
     'spec.microservices[].resources.cpus': 'The most processor time, in cores; past it it waits',
     'spec.microservices[].resources.pids': 'The most processes and threads; past it no more are made',
     'spec.microservices[].volumes[].name':
       'A volume of each instance, which stays when the instance ends, changes or goes. `VOLUME_<NAME>` says where it is',
-    'spec.microservices[].volumes[].path': 'Where a container has it; `docker` needs one, `process` takes none',
+    'spec.microservices[].volumes[].path':
+      'Where a container or a module has it; `docker` and `wasm` need one, `process` takes none',
     'spec.microservices[].volumes[].hostPath':
-      'This folder of the node in place of a volume; `docker` alone. [The node must allow it](docker.md#what-a-node-allows)',
-    'spec.microservices[].volumes[].readOnly': 'The container cannot write to it; `docker` alone',
+      'This folder of the node in place of a volume; not for `process`. [The node must allow it](docker.md#what-a-node-allows)',
+    'spec.microservices[].volumes[].readOnly': 'The container or module cannot write to it; not for `process`',
     ...probeMeanings('startup', 'So many periods may it take to start up; then it is restarted'),
     ...probeMeanings('readiness', 'So many failures in a row make it unready'),
     'spec.microservices[].probes.readiness.successThreshold': 'So many successes in a row make it ready',
@@ -118,6 +146,15 @@ export const meanings: Record<'Application' | 'Config', Record<string, string>> 
     'spec.files': 'Path inside the Config, and the content of each file',
     'spec.files.*.text': 'The content as text',
     'spec.files.*.base64': 'The content as base64, for what is no text',
+  },
+  Secret: {
+    apiVersion: 'The version of this form',
+    kind: 'What the document is',
+    'metadata.name': 'Its name, unique in the project: what `secrets` and `env` of a microservice name',
+    'metadata.project': 'The project that it belongs to',
+    'spec.data': 'Key, and its value; at most 64 keys, 256 KiB each and 1 MiB in all',
+    'spec.data.*.text': 'The value as text',
+    'spec.data.*.base64': 'The value as base64, for what is no text',
   },
 };
 

@@ -78,6 +78,12 @@ export const notRunHere: readonly NotRunHere[] = [
       ] ?? 'false',
   },
   {
+    command: /^selvedge exec -it visitor -- sh$/,
+    why: 'it takes a terminal and somebody who types',
+    provedBy: 'test/e2e/exec-terminal.test.ts',
+    shows: 'sh -i',
+  },
+  {
     command: /^npm install -g --prefix image .*tgz$|^docker (build|run|exec|update|rm) /,
     why: 'it takes a base image, and a story of its own',
     provedBy: 'test/e2e/node-image.test.ts',

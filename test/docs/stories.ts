@@ -96,6 +96,23 @@ export const stories: readonly Story[] = [
     before: { '': [['box1', 'selvedge up --found --detach']] },
   },
   {
+    page: 'docs/hardware.md',
+    boxes: { box1: '192.0.2.1', box2: '192.0.2.2' },
+    before: { 'See it': [['box1', 'selvedge up --found --detach']] },
+  },
+  {
+    page: 'docs/wasm.md',
+    boxes: { box1: '192.0.2.1', box2: '192.0.2.2' },
+    before: {
+      Functions: [
+        ['box1', 'selvedge up --found --detach'],
+        ['box1', 'selvedge token create > token'],
+        ['box1', 'scp token box2:'],
+        ['box2', 'selvedge up --token-file token --detach'],
+      ],
+    },
+  },
+  {
     page: 'docs/manifest.md',
     boxes: { box1: '192.0.2.1' },
     before: { '': [['box1', 'selvedge up --found --detach']] },

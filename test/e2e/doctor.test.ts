@@ -23,12 +23,14 @@ const ofTheBox = new Set([
   'descriptors',
   'limits',
   'engine-docker',
+  'engine-wasm',
   'mesh-port',
   'tunnel-port',
   'mdns-port',
   'multicast',
   'default-route',
   'names',
+  'secrets',
   'node-version',
 ]);
 

@@ -54,6 +54,7 @@ test('a command beside an instance is typed to, read, ended and told', async (t)
       t.true(session.out().equals(Buffer.concat([Buffer.from('green\n'), typed])));
       const missing = await selvedge(dataFolder, 'exec', 'quiet', '--', 'no-such-program');
       t.is(missing.status, 127);
+      t.is(missing.error, 'selvedge: no-such-program: not found\n');
     });
 
     await step(`Ctrl-C on ${name} ends it`, async () => {
@@ -67,13 +68,22 @@ test('a command beside an instance is typed to, read, ended and told', async (t)
   }
 
   await step('each was told, without arguments', async () => {
-    const events = await selvedgeJson<EventView[]>(fabric.control.dataFolder, 'events');
+    const events = await waitFor('the ends to be recorded', async () => {
+      const all = await selvedgeJson<EventView[]>(fabric.control.dataFolder, 'events');
+      return all.filter(({ type }) => type === 'exec').length < 6 ? undefined : all;
+    });
     const told = events.filter(({ type }) => type === 'exec');
-    t.is(told.length, 3, 'those from the controller');
+    t.is(told.length, 6, 'the beginnings and ends of those from the controller');
     t.is(told[0]?.subject, 'default.talk.quiet.0');
     t.is(told[0]?.message, 'sh is run beside default.talk.quiet.0 for the operator of control');
+    const ended = 'sh beside default.talk.quiet.0 for the operator of control has ended: ';
+    t.is(told[1]?.message, `${ended}status 7`);
+    t.true(
+      told.some(({ message }) => message === `${ended}the operator has gone`),
+      told.map(({ message }) => message).join('; '),
+    );
     const own = edge.daemon.events.filter(({ type }) => type === 'exec').map(({ message }) => message);
-    t.is(own.length, 6);
+    t.is(own.length, 12);
     t.true(own.includes('sh is run beside default.talk.quiet.0 for the operator of edge-1'));
     t.false(JSON.stringify(events).includes('a-secret') || edge.output().includes('a-secret'));
   });

@@ -87,7 +87,12 @@ interface Starting extends FabricNode {
   first(options: readonly string[], token?: string): void;
 }
 
-function createNode(name: string, dataFolder: string, env: Record<string, string>): Starting {
+function createNode(
+  name: string,
+  dataFolder: string,
+  env: Record<string, string>,
+  own: readonly string[] = [],
+): Starting {
   const daemons: Daemon[] = [];
   const daemon = (): Daemon => {
     const last = daemons.at(-1);
@@ -109,10 +114,11 @@ function createNode(name: string, dataFolder: string, env: Record<string, string
       if (found === undefined) throw new Error(`${name} has no instance of ${microservice}`);
       return found;
     },
-    first: (options, token) => void daemons.push(startDaemon({ name, dataFolder, options, token, env })),
+    first: (options, token) =>
+      void daemons.push(startDaemon({ name, dataFolder, options: [...options, ...own], token, env })),
     async start() {
       if (daemon().end === undefined) throw new Error(`${name} runs already`);
-      daemons.push(startDaemon({ name, dataFolder, env }));
+      daemons.push(startDaemon({ name, dataFolder, options: own, env }));
       await daemon().answers();
     },
   };
@@ -143,12 +149,24 @@ async function endAll(folder: string, nodes: readonly FabricNode[]): Promise<voi
 /** Resolves when all nodes are joined and linked. */
 export async function createFabric(
   t: ExecutionContext,
-  { edges: count, envOf = () => ({}) }: { edges: number; envOf?: (node: string) => Record<string, string> },
+  {
+    edges: count,
+    envOf = () => ({}),
+    edgeOptions = [],
+    options,
+  }: {
+    edges: number;
+    envOf?: (node: string) => Record<string, string>;
+    /** Further arguments of `up` on the edge nodes, at their first start. */
+    edgeOptions?: readonly string[];
+    /** Of `selvedge up` on every node, at each start. */
+    options?: readonly string[];
+  },
 ): Promise<Fabric> {
   const folder = await mkdtemp(join(tmpdir(), 'selvedge-e2e-'));
-  const control = createNode('control', join(folder, 'control'), envOf('control'));
+  const control = createNode('control', join(folder, 'control'), envOf('control'), options);
   const edges = Array.from({ length: count }, (_, index) =>
-    createNode(`edge-${index + 1}`, join(folder, `edge-${index + 1}`), envOf(`edge-${index + 1}`)),
+    createNode(`edge-${index + 1}`, join(folder, `edge-${index + 1}`), envOf(`edge-${index + 1}`), options),
   );
   const started: FabricNode[] = [];
   t.teardown(async () => {
@@ -164,13 +182,16 @@ export async function createFabric(
   for (const edge of edges) {
     const { token } = await client.createToken({ uses: 1, ttlMs: 600_000, labels: {}, router: 'edge' });
     tokens.push(token);
-    edge.first([], token);
+    edge.first(edgeOptions, token);
     started.push(edge);
   }
   await Promise.all(edges.map((edge) => edge.daemon.event('joined')));
   await waitFor('every node to be linked', async () => {
     const { nodes } = await client.status();
-    return nodes.length === count + 1 && nodes.every(({ state, links }) => state === 'connected' && links.length > 0);
+    return (
+      nodes.length === count + 1 &&
+      nodes.every(({ state, links }) => state === 'connected' && (count === 0 || links.length > 0))
+    );
   });
 
   const application: Fabric['application'] = (name, holds, what) =>

@@ -101,7 +101,7 @@ test('a node in a container runs containers beside it, which outlive it, and lea
     const own = found
       .replace('/var/run/docker.sock:', `${dockerd.socket}:`)
       .replaceAll('/var/lib/selvedge', dataFolder)
-      .replace('selvedge up', `selvedge --data ${dataFolder} up --port 0`)
+      .replace('selvedge up', `selvedge --data ${dataFolder} up --port 0 --container-range 10.217.0.0/16`)
       .replace('selvedge down', `selvedge --data ${dataFolder} down`)
       .replace('selvedge selvedge', `selvedge selvedge --data ${dataFolder}`)
       .replace('--tag', '--build-arg BASE=selvedge-test/base --tag');

@@ -15,6 +15,7 @@ import { createSystemRandom } from '../../node-runtime/system-random.ts';
 import { createNodeKeys } from '../../pki/node-keys.ts';
 import { peerIdOf } from '../../pki/peer-id.ts';
 import { deriveApprovalKey } from '../../pki/scrypt.ts';
+import { createSimHardware } from '../../simulations/sim-hardware.ts';
 import { createSimNetwork } from '../../simulations/sim-mesh.ts';
 import { createSimRandom } from '../../simulations/sim-random.ts';
 import { createSimServiceNetwork } from '../../simulations/sim-service-network.ts';
@@ -45,6 +46,7 @@ export async function startOffline(
         disk: createFileDisk(dataFolder),
       },
       engines: createEngines([createProcessEngine({ folder: join(dataFolder, 'instances'), clock })]),
+      hardware: createSimHardware(),
       probe: runProbe,
       freePort: (taken) => pickFreePort('127.0.0.1', taken),
       replicate,

@@ -2,7 +2,7 @@
 // nobody needs them. A real daemon and a real Docker Engine. Numbered steps of one story.
 
 import { execFile } from 'node:child_process';
-import { readFile, rm } from 'node:fs/promises';
+import { chmod, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
@@ -36,19 +36,25 @@ test('an image is pulled when it is needed, told meanwhile, beside everything el
   const dockerd = await step('a Docker Engine', () => startDockerd());
   t.teardown(() => dockerd.close());
   const { docker } = dockerd;
-  const registry = await step('a registry with one image of 16 MB', async () => {
+  const [registry, closed] = await step('a registry with one image of 16 MB, and one that wants a login', async () => {
     const archive = join(dockerd.folder, 'root.tar');
     const id = await docker('create', '--network', 'none', busyboxImage, 'true');
     await docker('export', '--output', archive, id);
     await docker('rm', id);
     const files = await readFile(archive);
     await rm(archive);
-    return startRegistry(files, 16_000_000);
+    return Promise.all([startRegistry(files, 16_000_000), startRegistry(files, 1_000, 'shop:a-secret')]);
   });
   t.teardown(() => registry.close());
+  t.teardown(() => closed.close());
+  closed.release();
+  const logins = join(dockerd.folder, 'registries.json');
+  await writeFile(logins, '{}', { mode: 0o600 });
   const fabric = await step('two nodes, one of them with Docker', () =>
     createFabric(t, {
       edges: 1,
+      edgeOptions: ['--registry-auth', logins],
+      options: ['--container-range', '10.216.0.0/16'],
       envOf: (node): Record<string, string> => (node === 'control' ? {} : { DOCKER_HOST: dockerd.host }),
     }),
   );
@@ -107,6 +113,41 @@ test('an image is pulled when it is needed, told meanwhile, beside everything el
       return found.state === 'backingOff' ? found : undefined;
     });
     t.regex(reason, /^its image is not there: Docker refused to pull 127\.0\.0\.1:\d+\/web:2: .*manifest/);
+  });
+
+  await step('a registry that wants a login gets its own alone, and its refusal says what to do', async () => {
+    const [host = ''] = closed.image('web').split('/');
+    const auth = (login: string) => ({ auth: Buffer.from(login).toString('base64') });
+    const write = async (own: object): Promise<void> => {
+      const other = registry.image('web').split('/')[0] ?? '';
+      await writeFile(logins, JSON.stringify({ auths: { ...own, [`${other}0`]: auth('other:other-secret') } }));
+      await chmod(logins, 0o600);
+    };
+    const refused = (what: RegExp) =>
+      waitFor(`${what}`, async () => {
+        const { reason } = await see('closed');
+        if (!what.test(reason)) throw new Error(reason);
+        return reason;
+      });
+    await write({});
+    await fabric.apply(application('closed', { slow: closed.image('web') }));
+    await refused(
+      new RegExp(`the registry ${host} wants credentials, and this node has none for it; .*--registry-auth`),
+    );
+    t.deepEqual([...closed.logins], []);
+    await write({ [host]: auth('shop:wrong') });
+    await refused(/those that this node has for it were refused/);
+    await chmod(logins, 0o644);
+    await refused(/others may use it \(mode 644\)/);
+    await write({ [host]: auth('shop:a-secret') });
+    await fabric.ready('closed');
+    for (const login of closed.logins) {
+      const text = Buffer.from(login.replace('Basic ', ''), 'base64').toString();
+      t.true(['shop:wrong', 'shop:a-secret'].includes(text), text);
+    }
+    t.deepEqual([...registry.logins], [], 'nothing was said where nothing was wanted');
+    const told = [fabric.control, ...fabric.edges].map((node) => node.output()).join('');
+    t.notRegex(told, /a-secret|other-secret|c2hvcDph/);
   });
 
   await step(

@@ -22,6 +22,7 @@ import { createNodeKeys } from '../../pki/node-keys.ts';
 import { parseToken } from '../../pki/tokens.ts';
 import { createSimDisk } from '../../simulations/sim-disk.ts';
 import { createSimEngine } from '../../simulations/sim-engine.ts';
+import { createSimHardware } from '../../simulations/sim-hardware.ts';
 import { simDeriveKey } from '../../simulations/sim-scrypt.ts';
 import { createSimServiceNetwork } from '../../simulations/sim-service-network.ts';
 import { createSimStore } from '../../simulations/sim-store.ts';
@@ -52,6 +53,7 @@ async function runNode(t: ExecutionContext, settings: Partial<NodeSettings>): Pr
   const ports: NodePorts = {
     ...{ clock: shifted, random, keys, replicate, deriveKey: simDeriveKey, disk: createSimDisk() },
     engines: createEngines([createSimEngine({ clock, random })]),
+    hardware: createSimHardware(),
     probe: async () => ({ ok: true }),
     freePort: async () => 20_000,
     openStore: async () => createSimStore(),

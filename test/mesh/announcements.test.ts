@@ -1,8 +1,10 @@
 // The announcements table: what is taken in, what counts, and the attacks that must change nothing.
 
 import test from 'ava';
+import { createAnnouncedParts } from '../../mesh/announced-parts.ts';
 import type { Announcement } from '../../mesh/announcement-format.ts';
 import { createAnnouncementTable } from '../../mesh/announcements.ts';
+import { announcementBytesMax, announcementInstancesMax } from '../../mesh/limits.ts';
 import type { SignPayload, VerifySigned } from '../../pki/identity.ts';
 import { createTestFabric, type TestNode } from './credentials.ts';
 
@@ -210,4 +212,81 @@ test('what is malformed, oversized or has too many instances is refused and neve
   t.true('refused' in table.accept(announcementOf(one).replace(/^[^.]*/, 'e30')));
   t.true('refused' in table.accept(fabric.ticket({ instance, peerId: one.peerId })));
   t.deepEqual(table.current(), []);
+});
+
+const named = (index: number): string => `default.cold-chain.monitor.${index}`;
+const announcedBy = (node: TestNode, index: number, ready = true) => ({
+  instance: named(index),
+  ready,
+  ticket: fabric.ticket({ instance: named(index), peerId: node.peerId }),
+});
+
+test('parts of one node count side by side, each by its own sequence', (t) => {
+  const table = newTable();
+  const first = announcementOf(one, { sequence: 1, instances: [announcedBy(one, 0)] });
+  const second = announcementOf(one, { sequence: 2, part: 1, instances: [announcedBy(one, 1)] });
+  t.like(table.accept(second), { changed: true });
+  t.like(table.accept(first), { changed: true }, 'the other part was said earlier, and comes later');
+  t.deepEqual(
+    table.endpoints().map((endpoint) => endpoint.instance),
+    [named(0), named(1)],
+  );
+  t.true(table.current().includes(first) && table.current().includes(second));
+  const emptied = announcementOf(one, { sequence: 3, part: 1, instances: [] });
+  t.like(table.accept(emptied), { changed: true });
+  t.like(table.accept(second), { refused: 'older than the one that is held' });
+  t.deepEqual(
+    table.endpoints().map((endpoint) => endpoint.instance),
+    [named(0)],
+  );
+});
+
+test('an instance that changed its part is where it was said last', (t) => {
+  const table = newTable();
+  table.accept(announcementOf(one, { sequence: 4, part: 1, instances: [announcedBy(one, 0, false)] }));
+  table.accept(announcementOf(one, { sequence: 3, instances: [announcedBy(one, 0, true)] }));
+  t.deepEqual(
+    table.endpoints().map(({ instance, ready }) => ({ instance, ready })),
+    [{ instance: named(0), ready: false }],
+  );
+});
+
+test('attack: parts of an earlier start, or older ones of a forgotten peer, change nothing', (t) => {
+  const table = newTable();
+  const old = announcementOf(one, { sequence: 5, part: 1, instances: [announcedBy(one, 1)] });
+  const older = announcementOf(one, { sequence: 2, part: 2, instances: [announcedBy(one, 2)] });
+  table.accept(old);
+  table.accept(announcementOf(one, { sequence: 6, part: 2, instances: [] }));
+  table.forget(one.peerId);
+  t.like(table.accept(announcementOf(one, { sequence: 7, instances: [] })), { forward: true });
+  t.like(table.accept(older), { refused: 'older than one that was held' }, 'the first part is back, this one is not');
+  t.like(table.accept(old), { changed: true }, 'the newest of its part is taken again');
+  t.like(table.accept(announcementOf(one, { bootCounter: 2, sequence: 1, instances: [] })), { changed: true });
+  t.deepEqual(table.endpoints(), [], 'a new start ends all parts of the last one');
+  t.like(table.accept(old), { refused: 'older than the one that is held' });
+  t.like(table.accept(announcementOf(one, { sequence: 1, bootCounter: 3, part: 16, instances: [] })), {
+    refused: 'malformed',
+  });
+});
+
+test('five hundred instances take eight parts, and one that changes takes one', (t) => {
+  const parts = createAnnouncedParts();
+  const all = Array.from({ length: 500 }, (_, index) => announcedBy(one, index));
+  const before = parts.divide(all);
+  t.is(before.size, 8);
+  t.true([...before.values()].every((instances) => instances.length <= announcementInstancesMax));
+  for (const [part, instances] of before) {
+    const jws = announcementOf(one, { sequence: part + 1, ...(part > 0 && { part }), instances });
+    t.true(jws.length < announcementBytesMax);
+  }
+  const said = (divided: ReturnType<typeof parts.divide>) =>
+    [...divided].map(([part, one]) => `${part} ${JSON.stringify(one)}`);
+  const changed = (instances: typeof all): number => {
+    const earlier = new Set(said(before));
+    return said(parts.divide(instances)).filter((one) => !earlier.has(one)).length;
+  };
+  t.is(changed(all), 0);
+  t.is(changed(all.map((one, index) => (index === 300 ? { ...one, ready: false } : one))), 1);
+  t.is(changed(all.filter((_, index) => index !== 10)), 1, 'the others stay where they are');
+  t.is(parts.divide([]).size, 8, 'the empty ones are said as well');
 });

@@ -1,21 +1,22 @@
 // The docker engine against the conformance body, with real containers, and what only containers have.
 
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate } from 'node:fs/promises';
+import { mkdir, readdir, readFile, realpath, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'ava';
 import type { DockerOptions, VolumeSpec } from '../../control/plan.ts';
-import { createDockerEngine } from '../../node-runtime/docker-engine.ts';
-import type { Engine, Launch } from '../../node-runtime/engine.ts';
+import type { FileMount, Launch } from '../../node-runtime/engine.ts';
 import { DockerUnavailableError, ExecFailedError, NameServerError } from '../../node-runtime/errors.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
 import { launchOf, testEngine } from '../conformance/engine.ts';
 import { eventually } from '../eventually.ts';
 import { skip } from '../skip.ts';
+import { containersUnderTest, createContainerWorld } from './container-world.ts';
 import { busyboxImage, type Dockerd, dockerMissing, startDockerd } from './dockerd.ts';
-import { gone } from './process-world.ts';
+import { assertNothingLeft, assertTerminals, type Exec } from './exec-terminals.ts';
+import { createHardwareTree } from './hardware-tree.ts';
+import { pidsWith } from './process-world.ts';
 import { startRegistry } from './registry.ts';
 
 const clock = createSystemClock();
@@ -25,62 +26,12 @@ test.after.always(() => dockerd?.close());
 
 /** This file's own: an engine beside it, of another test, knows nothing of the networks that are being made here. */
 const range = '10.211.0.0/16';
-let worlds = 0;
-
-/** An engine of a node of its own on the dockerd of this file. */
-async function createWorld(host: string) {
-  const folder = await mkdtemp(join(tmpdir(), 'selvedge-containers-'));
-  const owner = { fabricId: 'f'.repeat(52), node: `box-${process.pid}-${worlds++}` };
-  const engines: Engine[] = [];
-  async function open(): Promise<Engine> {
-    const engine = createDockerEngine({ folder, clock, dockerHost: host, range });
-    engines.push(engine);
-    await engine.start(owner);
-    return engine;
-  }
-  /** The conformance body launches processes: the same command in a container. */
-  const asContainers = (engine: Engine): Engine => ({
-    ...engine,
-    start: () => engine.start(owner),
-    launch: ({ spec, ...launch }) => {
-      const { command = [], ...rest } = spec;
-      return engine.launch({ ...launch, spec: { ...rest, engine: 'docker', image: busyboxImage, command } });
-    },
-  });
-  return {
-    folder,
-    owner,
-    engine: asContainers(await open()),
-    adopt: async () => asContainers(await open()),
-    async close() {
-      const last = await open();
-      for (const { instance } of await last.list()) {
-        await last.terminate(instance, 0);
-        await last.remove(instance);
-      }
-      for (const engine of engines) await engine.stop();
-      await rm(folder, { recursive: true, force: true });
-    },
-  };
-}
+const createWorld = (host: string) => createContainerWorld(host, range);
 
 if (dockerd === undefined) test('the docker engine', (t) => skip(t, missing ?? ''));
 else {
   // One after the other: Docker makes a network for each, which takes it most of a second.
-  testEngine(test.serial, 'docker engine', async () => {
-    const world = await createWorld(dockerd.host);
-    return {
-      engine: world.engine,
-      adopt: world.adopt,
-      signalsAreStatuses: true,
-      command: (...behaviour) => ['/bin/sh', '/workload.sh', ...behaviour],
-      run: (promise) => promise,
-      untilGone: (pid) => gone(pid as number),
-      file: (instance, path) => readFile(join(world.folder, instance, 'files', path), 'utf8').catch(() => undefined),
-      now: () => clock.now(),
-      close: world.close,
-    };
-  });
+  testEngine(test.serial, 'docker engine', () => containersUnderTest(dockerd.host, range));
 
   test.serial(
     'every file of a container’s folder, damaged: the next daemon’s engine knows the instance and runs it again',
@@ -218,6 +169,31 @@ else {
   );
 
   test.serial(
+    'a device that an instance was given is in its container under its own path, to read and to write',
+    async (t) => {
+      const world = await createWorld(dockerd.host);
+      const tree = await createHardwareTree();
+      t.teardown(async () => {
+        await world.close();
+        await rm(tree.root, { recursive: true, force: true });
+      });
+      // /dev/zero by its numbers.
+      await tree.plugAdapter({ port: '1-2', vendor: '0403', product: '6001' }, 'ttyUSB0', [1, 5]);
+      const script = 'test "$(head -c 3 "$DEVICE_METER" | wc -c)" -eq 3 && echo x > /dev/ttyUSB0';
+      const launch = launchOf(['/bin/sh', '-c', script], { env: { DEVICE_METER: '/dev/ttyUSB0' } });
+      const run = async (more: Partial<Launch>): Promise<number | undefined> => {
+        await world.engine.launch({ ...launch, ...more });
+        const { status } = await world.engine.waitForExit(launch.instance);
+        await world.engine.remove(launch.instance);
+        return status;
+      };
+      t.not(await run({}), 0, 'nothing of the box is there without it');
+      const given = { devices: [{ host: join(tree.root, 'dev/ttyUSB0'), path: '/dev/ttyUSB0' }] };
+      t.is(await run(given), 0);
+    },
+  );
+
+  test.serial(
     'a volume outlives its container and its instance; a folder of the box is mounted, read-only where that is said',
     async (t) => {
       const world = await createWorld(dockerd.host);
@@ -270,6 +246,36 @@ else {
     t.is(await dockerd.docker('inspect', '--format', format, name), 'cooling 2');
   });
 
+  test.serial('graphics processors are asked of Docker, whose answer is told; logs are as large as said', async (t) => {
+    const world = await createWorld(dockerd.host);
+    t.teardown(world.close);
+    const launch = (instance: string, options: DockerOptions) => {
+      const made = launchOf(['/bin/true'], { instance });
+      return world.engine.launch({ ...made, spec: { ...made.spec, ...options } });
+    };
+    const inspect = (instance: string, format: string) =>
+      dockerd.docker(
+        ...['inspect', '--format', format],
+        `selvedge-${world.owner.fabricId.slice(0, 12)}-${world.owner.node}-${instance}`,
+      );
+    // No box that runs tests has one: the container is made, and not started.
+    for (const [instance, gpus, wanted] of [
+      ['default.app.all.0', 'all', '-1 []'],
+      ['default.app.two.0', 2, '2 []'],
+      ['default.app.one.0', ['GPU-1'], '0 [GPU-1]'],
+    ] as const) {
+      const asked = launch(instance, { gpus: typeof gpus === 'object' ? [...gpus] : gpus });
+      await t.throwsAsync(asked, { message: /could not select device driver .* with capabilities: \[\[gpu\]\]/ });
+      const format = '{{range .HostConfig.DeviceRequests}}{{.Count}} {{.DeviceIDs}}{{end}}';
+      t.is(await inspect(instance, format), wanted);
+    }
+    await launch('default.app.log.0', { logging: { maxSize: '1Mi', maxFiles: 3 } });
+    t.is(
+      await inspect('default.app.log.0', '{{.HostConfig.LogConfig}}'),
+      '{json-file map[max-file:3 max-size:1048576]}',
+    );
+  });
+
   test.serial('an image is asked for as its pull policy says, and for the platform that is wanted', async (t) => {
     const world = await createWorld(dockerd.host);
     t.teardown(world.close);
@@ -308,6 +314,62 @@ else {
     });
   });
 
+  test.serial('a container has its configs and secrets, as whom it runs, and changed ones while it runs', async (t) => {
+    const world = await createWorld(dockerd.host);
+    t.teardown(world.close);
+    const { engine } = world;
+    const mounts = (text: string): FileMount[] => [
+      { kind: 'configs', name: 'site', files: [{ path: 'deep/site.json', content: Buffer.from(text) }] },
+      { kind: 'secrets', name: 'db', files: [{ path: 'password', content: Buffer.from(text) }] },
+    ];
+    const both = 'cat /selvedge/configs/site/deep/site.json /selvedge/secrets/db/password';
+    const plain = launchOf(['/bin/sleep', '1000']);
+    const launch = { ...plain, spec: { ...plain.spec, user: '1234:1234' } as Launch['spec'] };
+    const secretEnv = { PASSWORD: 'hidden' };
+    const { instance, pid } = await engine.launch({ ...launch, mounts: mounts('one '), secretEnv });
+    const run = async (command: string) =>
+      (
+        await engine.exec(instance, ['/bin/sh', '-c', command], {
+          signal: AbortSignal.timeout(30_000),
+          outputBytesMax: 999,
+        })
+      ).output;
+    t.is(await run(both), 'one one ');
+    t.is(await run('echo "$PASSWORD"; stat -L -c "%u %a" /selvedge/secrets/db/password'), 'hidden\n1234 400\n');
+    t.regex(await run('touch /selvedge/secrets/db/mine 2>&1'), /Read-only file system/);
+    const begun = performance.now();
+    await engine.writeMounts(instance, mounts('two '));
+    t.is(await run(both), 'two two ');
+    t.log(`${(performance.now() - begun).toFixed(0)} ms, with the command that looks`);
+    t.deepEqual(
+      (await engine.list()).map((one) => one.pid),
+      [pid],
+    );
+    const secrets = await realpath(join(world.folder, instance, 'secrets'));
+    await engine.terminate(instance, 0);
+    // The same container again, and then another one, for a user of its image.
+    await engine.launch({ ...launch, mounts: mounts('three '), secretEnv });
+    t.is(await run(both), 'three three ');
+    await engine.terminate(instance, 0);
+    await mkdir(join(world.folder, 'image/etc'), { recursive: true });
+    await writeFile(join(world.folder, 'image/etc/passwd'), 'root:x:0:0::/:/bin/sh\nweb:x:4321:4321::/:/bin/sh\n');
+    const id = await dockerd.docker('create', '--network', 'none', busyboxImage, 'true');
+    await dockerd.docker('cp', join(world.folder, 'image/etc'), `${id}:/`);
+    await dockerd.docker('commit', id, 'selvedge-named-user');
+    await dockerd.docker('rm', id);
+    const { command: _, ...common } = plain.spec;
+    await world.launchAsIs({
+      ...launch,
+      spec: { ...common, engine: 'docker', image: 'selvedge-named-user', command: ['/bin/sleep', '1000'], user: 'web' },
+      mounts: mounts('three '),
+    });
+    t.is(await run('cat /selvedge/secrets/db/password'), 'three ');
+    t.is(await run('stat -L -c "%u %a" /selvedge/secrets/db/password'), '4321 400\n');
+    await engine.terminate(instance, 0);
+    await engine.remove(instance);
+    await t.throwsAsync(stat(secrets), { code: 'ENOENT' });
+  });
+
   test.serial('a command that hangs in a container is ended, and others can be run after it', async (t) => {
     const world = await createWorld(dockerd.host);
     t.teardown(world.close);
@@ -323,6 +385,23 @@ else {
     });
     t.regex(left, /sleep 1000/);
     await t.throwsAsync(run(['/no/such/program']), { instanceOf: ExecFailedError, message: /no such file/ });
+  });
+
+  test.serial('a command in a container has a terminal, and nothing of a session is left', async (t) => {
+    const world = await createWorld(dockerd.host);
+    t.teardown(world.close);
+    const { engine } = world;
+    const { instance } = await engine.launch(launchOf(['/bin/sleep', '1000']));
+    const exec: Exec = (command, options) => engine.exec(instance, command, options);
+    await assertTerminals(t, exec, '/bin/sh');
+    await assertNothingLeft(t, exec, '/bin/sh');
+    // Given up before Docker had made it, and before it had started it.
+    for (const afterMs of [0, 1, 5, 20]) {
+      const name = `${7_000_000 + afterMs}`;
+      const early = exec(['/bin/sleep', name], { signal: AbortSignal.timeout(afterMs), outputBytesMax: 10 });
+      await t.throwsAsync(early, { name: 'TimeoutError' });
+      await eventually(async () => (await pidsWith(`/bin/sleep\0${name}`)).length === 0);
+    }
   });
 
   test.serial('a frozen Docker is noticed within seconds, and found again with what runs', async (t) => {

@@ -15,7 +15,7 @@ const startMs = 60_000;
 
 export const busyboxImage = 'selvedge-test/busybox';
 
-async function found(command: string): Promise<boolean> {
+export async function found(command: string): Promise<boolean> {
   const folders = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
   const there = await Promise.all(
     folders.map((folder) =>
@@ -50,8 +50,10 @@ export interface Dockerd {
   /** SIGSTOP and SIGCONT: it keeps its sockets and answers nobody. */
   freeze(): void;
   thaw(): void;
-  /** Starts it again on the same folders. */
-  start(): Promise<void>;
+  /** Starts it again on the same folders; with other `data` on the same socket an empty one, or one of before. */
+  start(options?: { data?: string }): Promise<void>;
+  /** The image of busybox again, where it has none. */
+  importImage(): Promise<void>;
   /** Ends everything and removes it. */
   close(): Promise<void>;
 }
@@ -65,6 +67,8 @@ export async function startDockerd(options: { liveRestore?: boolean; packetFilte
   const socket = join(folder, 'docker.sock');
   const host = `unix://${socket}`;
   const log = join(folder, 'log');
+  const used = new Set<string>();
+  let running = 'data';
   let child: ChildProcess | undefined;
   let ended: Promise<unknown> = Promise.resolve();
 
@@ -73,7 +77,9 @@ export async function startDockerd(options: { liveRestore?: boolean; packetFilte
     return (await run('docker', words, { env, encoding: 'utf8', maxBuffer: 16 * 1024 * 1024 })).stdout.trim();
   };
 
-  async function start(): Promise<void> {
+  async function start({ data = 'data' }: { data?: string } = {}): Promise<void> {
+    used.add(data);
+    running = data;
     await rm(join(folder, 'pid'), { force: true });
     const output = openSync(log, 'a');
     const started = spawn(
@@ -81,7 +87,7 @@ export async function startDockerd(options: { liveRestore?: boolean; packetFilte
       [
         // Ends with the test's process, whatever happens to that.
         ...['--pdeathsig', 'TERM', '--', 'dockerd'],
-        ...['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec'), '--host', host],
+        ...['--data-root', join(folder, data), '--exec-root', join(folder, 'exec'), '--host', host],
         // Networks are made by the node; without the default bridge several dockerd live side by side.
         ...['--pidfile', join(folder, 'pid'), '--bridge', 'none', '--log-level', 'warn'],
         ...(options.liveRestore ? ['--live-restore'] : []),
@@ -114,14 +120,20 @@ export async function startDockerd(options: { liveRestore?: boolean; packetFilte
   }
 
   async function close(): Promise<void> {
-    if (child === undefined) await start();
+    for (const data of [running, ...[...used].filter((one) => one !== running)]) {
+      if (child === undefined) await start({ data });
+      await clear();
+      await stop();
+    }
+    await releaseMounts(folder);
+    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  async function clear(): Promise<void> {
     const containers = (await docker('ps', '--all', '--quiet')).split('\n').filter((id) => id !== '');
     if (containers.length > 0) await docker('rm', '--force', '--volumes', ...containers);
     const networks = await docker('network', 'ls', '--quiet', '--filter', 'label=io.selvedge.fabric');
     for (const id of networks.split('\n').filter((line) => line !== '')) await docker('network', 'rm', id);
-    await stop();
-    await releaseMounts(folder);
-    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
   }
 
   try {
@@ -135,7 +147,8 @@ export async function startDockerd(options: { liveRestore?: boolean; packetFilte
   }
   const freeze = (): void => void child?.kill('SIGSTOP');
   const thaw = (): void => void child?.kill('SIGCONT');
-  return { folder, socket, host, docker, stop, freeze, thaw, start, close };
+  const importImage = (): Promise<void> => importBusybox(folder, docker);
+  return { folder, socket, host, docker, stop, freeze, thaw, start, importImage, close };
 }
 
 /** Ranges of service addresses of the nodes that use this engine; each is a local route of the box. */
@@ -147,7 +160,7 @@ export async function serviceRoutes(docker: Dockerd['docker']): Promise<string[]
 }
 
 /** A dockerd that was killed leaves mounts of its containers. */
-async function releaseMounts(folder: string): Promise<void> {
+export async function releaseMounts(folder: string): Promise<void> {
   const mounts = (await readFile('/proc/self/mountinfo', 'utf8'))
     .split('\n')
     .map((line) => line.split(' ')[4] ?? '')
@@ -156,7 +169,7 @@ async function releaseMounts(folder: string): Promise<void> {
 }
 
 /** An image with a shell, its tools and the conformance body's workload: no registry is needed. */
-async function importBusybox(folder: string, docker: Dockerd['docker']): Promise<void> {
+export async function importBusybox(folder: string, docker: Dockerd['docker']): Promise<void> {
   const root = join(folder, 'rootfs');
   await mkdir(join(root, 'bin'), { recursive: true });
   await mkdir(join(root, 'tmp'));

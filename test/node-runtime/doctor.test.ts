@@ -11,6 +11,7 @@ import type { DoctorInput, Finding } from '../../node-runtime/doctor/finding.ts'
 import { judgeNames } from '../../node-runtime/doctor/names.ts';
 import { checkControllers, checkDaemon, checkLinks } from '../../node-runtime/doctor/neighbours.ts';
 import { judgeNodeVersion } from '../../node-runtime/doctor/node-version.ts';
+import { judgeSecrets } from '../../node-runtime/doctor/secrets.ts';
 import { lockHolder } from '../../node-runtime/doctor/store-check.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
 import { nodeView, statusView } from '../control/cli-harness.ts';
@@ -83,6 +84,11 @@ test('default routes are read from both of the kernel’s tables', (t) => {
   t.deepEqual(defaultRoutes(head + lan + out, unreachable), ['eth1']);
   t.deepEqual(defaultRoutes(head + lan, six + unreachable), ['wlan0']);
   t.deepEqual(defaultRoutes('', ''), []);
+});
+
+test('secrets in memory are well, secrets on the disk are said to be there', (t) => {
+  t.regex(said(judgeSecrets('/run/selvedge')), /^ok: .*in memory, below \/run\/selvedge/);
+  t.regex(said(judgeSecrets(undefined)), /^warn: .*on the disk/);
 });
 
 test('the three ways to names are told apart', (t) => {

@@ -7,7 +7,7 @@ import { EngineMissingError, EngineUnavailableError, InstanceUnknownError } from
 import { createSimClock } from '../../simulations/sim-clock.ts';
 import { createSimEngine } from '../../simulations/sim-engine.ts';
 import { createSimRandom } from '../../simulations/sim-random.ts';
-import { launchOf } from '../conformance/engine.ts';
+import { launchOf, type ProcessLaunch } from '../conformance/engine.ts';
 
 const owner = { fabricId: 'f'.repeat(52), node: 'box' };
 
@@ -59,9 +59,9 @@ function createWorld() {
   return { engines, docker: inner, run, goes };
 }
 
-const asContainer = (launch: Launch): Launch => ({
+const asContainer = (launch: ProcessLaunch): Launch => ({
   ...launch,
-  spec: { ...launch.spec, engine: 'docker', image: 'web', command: launch.spec.command ?? [] },
+  spec: { ...launch.spec, engine: 'docker', image: 'web' },
 });
 const launch = launchOf(['sim', 'run']);
 

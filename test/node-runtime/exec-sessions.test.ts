@@ -3,7 +3,7 @@
 import test from 'ava';
 import { decodeExec, type ExecFrame, encodeExec } from '../../control/exec-frames.ts';
 import type { Engines } from '../../node-runtime/engines.ts';
-import { createExecSessions, serveExec } from '../../node-runtime/exec-sessions.ts';
+import { createExecSessions, execText, serveExec } from '../../node-runtime/exec-sessions.ts';
 import { execIdleMs, execInputBytesMax, execSessionsMax } from '../../node-runtime/limits.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
 import { eventually } from '../eventually.ts';
@@ -29,7 +29,7 @@ function createWorld() {
   const run = createExecSessions({
     clock,
     engines,
-    told: (instance, program, by) => void told.push(`${by}: ${program} in ${instance}`),
+    told: (event) => void told.push(execText(event)),
     problem: (_by, message) => void problems.push(message),
   });
   const serve = serveExec({ run, isController: (peerId) => peerId === 'controller' });
@@ -55,10 +55,11 @@ test('only a controller is answered, and the arguments are not told', async (t) 
   await t.throwsAsync(serve(far, 'worker'), { message: /no controller/ });
   const { near, served } = begin();
   await eventually(() => running.count === 1);
-  t.deepEqual(told, ['controller: sh in a.b.c.0']);
+  t.deepEqual(told, ['sh is run beside a.b.c.0 for the operator of controller']);
   await near.close();
   await served;
   t.is(running.count, 0, 'the command goes with who asked for it');
+  t.is(told[1], 'sh beside a.b.c.0 for the operator of controller has ended: the operator has gone');
 });
 
 test('sessions are bounded in number, in bytes and in silence', async (t) => {

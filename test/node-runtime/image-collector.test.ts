@@ -1,6 +1,7 @@
 // Images that this node pulled go when nothing uses them: by age, and under disk pressure the oldest first; others never. The last test
 // has a real Docker Engine and a registry.
 
+import { createHash } from 'node:crypto';
 import { readFile, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
@@ -8,7 +9,7 @@ import { openDocker } from '../../node-runtime/docker-client.ts';
 import { createDockerEngine } from '../../node-runtime/docker-engine.ts';
 import type { DockerImages, LocalImage } from '../../node-runtime/docker-image-api.ts';
 import { createFileDisk } from '../../node-runtime/file-disk.ts';
-import { createImageCollector, isOurs, isPressed, listedName } from '../../node-runtime/image-collector.ts';
+import { createImageCollector, fullName, isOurs, isPressed } from '../../node-runtime/image-collector.ts';
 import { imageLookMs, imageUnusedMsMax, pulledImagesMax } from '../../node-runtime/limits.ts';
 import { createPulledImages } from '../../node-runtime/pulled-images.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
@@ -58,13 +59,17 @@ function world() {
     return { pulled, collector };
   };
   const put = (id: string, ...tags: string[]): void => {
-    const digests = [...new Set(tags.map((tag) => `${tag.replace(/:[^/]*$/, '')}@sha256:${id}`))];
+    const digests = [
+      ...new Set(
+        tags.map((tag) => `${tag.replace(/:[^/]*$/, '')}@sha256:${createHash('sha256').update(id).digest('hex')}`),
+      ),
+    ];
     there.set(id, { id, tags, digests, parent: undefined, bytes: gibibyte });
   };
   /** As docker-pulls.ts does it. */
   const pull = async ({ pulled }: ReturnType<typeof open>, id: string, reference: string): Promise<void> => {
     await pulled.begin(reference);
-    put(id, listedName(reference));
+    put(id, reference.replace('docker.io/library/', ''));
     await pulled.end(reference, id);
   };
   const days = async (count: number): Promise<void> => {
@@ -77,13 +82,13 @@ test('an image that was pulled and is unused for a week goes; one that is planne
   const { state, removed, told, open, put, pull, days, problems } = world();
   const daemon = open();
   put('theirs', 'theirs:1');
-  await pull(daemon, 'planned', 'host/planned:1');
+  await pull(daemon, 'planned', 'host.example/planned:1');
   await pull(daemon, 'held', 'held:1');
   await pull(daemon, 'old', 'docker.io/library/old:1');
   state.used.add('held');
   await days(8);
   t.deepEqual(removed, [], 'nothing goes before the plan is known');
-  daemon.collector.want(['host/planned:1']);
+  daemon.collector.want(['host.example/planned:1']);
   await days(6.9);
   t.deepEqual(removed, []);
   await days(0.2);
@@ -207,16 +212,20 @@ test('a daemon that is killed between a pull and its note knows it afterwards; t
   }
 });
 
-test('names are compared as Docker lists them', (t) => {
-  t.is(listedName('docker.io/library/web'), 'web:latest');
-  t.is(listedName('web:2'), 'web:2');
-  t.is(listedName('127.0.0.1:5000/shop/web'), '127.0.0.1:5000/shop/web:latest');
-  t.is(listedName('host/web@sha256:12'), 'host/web@sha256:12');
-  const image = { id: 'x', tags: ['host/web:1'], digests: ['host/web@sha256:12'], parent: undefined, bytes: 1 };
-  t.true(isOurs(image, ['host/web:1']));
-  t.false(isOurs(image, ['host/web:2']));
-  t.true(isOurs({ ...image, tags: [] }, ['host/web:1']), 'the tag moved on');
-  t.false(isOurs({ ...image, digests: ['other/web@sha256:12'] }, ['host/web:1']));
+test('names are compared whoever spells them', (t) => {
+  t.is(fullName('web'), fullName('docker.io/library/web:latest'));
+  t.is(fullName('127.0.0.1:5000/shop/web'), '127.0.0.1:5000/shop/web:latest');
+  const image = {
+    id: 'x',
+    tags: ['host.example/web:1'],
+    digests: [`host.example/web@sha256:${'1'.repeat(64)}`],
+    parent: undefined,
+    bytes: 1,
+  };
+  t.true(isOurs(image, ['host.example/web:1']));
+  t.false(isOurs(image, ['host.example/web:2']));
+  t.true(isOurs({ ...image, tags: [] }, ['host.example/web:1']), 'the tag moved on');
+  t.false(isOurs({ ...image, digests: [`other.example/web@sha256:${'1'.repeat(64)}`] }, ['host.example/web:1']));
   t.false(isPressed(undefined));
   t.false(isPressed({ bytesFree: 3 * gibibyte, bytes: 1000 * gibibyte }));
   t.false(isPressed({ bytesFree: gibibyte, bytes: 4 * gibibyte }));

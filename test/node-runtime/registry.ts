@@ -20,6 +20,8 @@ export interface Registry {
   image(name: string): string;
   /** Requests so far, as `GET /v2/…`. */
   readonly asked: readonly string[];
+  /** What Authorization headers said, each once. */
+  readonly logins: ReadonlySet<string>;
   /** Downloads of the large layer that were given up before their end. */
   readonly givenUp: number;
   /** Lets the rest of the large layer through, now and from now on. */
@@ -29,8 +31,11 @@ export interface Registry {
 
 const digestOf = (bytes: Uint8Array): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 
-/** `files` is a tar archive with the root of the image; the large layer is held back after half of it. */
-export async function startRegistry(files: Uint8Array, largeBytes: number): Promise<Registry> {
+/**
+ * `files` is a tar archive with the root of the image; the large layer is held back after half of it. `login`: USER:PASSWORD, without which
+ * nothing is answered.
+ */
+export async function startRegistry(files: Uint8Array, largeBytes: number, login?: string): Promise<Registry> {
   const large = oneFile('large', randomBytes(largeBytes));
   const layers = [files, large].map((tar) => ({ tar, bytes: gzipSync(tar, { level: 1 }) }));
   const config = Buffer.from(
@@ -57,6 +62,7 @@ export async function startRegistry(files: Uint8Array, largeBytes: number): Prom
   const release = new AbortController();
   const { signal: released } = release;
   const asked: string[] = [];
+  const logins = new Set<string>();
   let givenUp = 0;
 
   async function send(answer: ServerResponse, bytes: Uint8Array): Promise<void> {
@@ -79,6 +85,14 @@ export async function startRegistry(files: Uint8Array, largeBytes: number): Prom
   const server = createServer((request, answer) => {
     const { method, url = '' } = request;
     asked.push(`${method} ${url}`);
+    const { authorization } = request.headers;
+    if (authorization !== undefined) logins.add(authorization);
+    if (login !== undefined && authorization !== `Basic ${Buffer.from(login).toString('base64')}`) {
+      const errors = [{ code: 'UNAUTHORIZED', message: 'authentication required' }];
+      answer.writeHead(401, { 'www-authenticate': 'Basic realm="test"', 'content-type': 'application/json' });
+      answer.end(JSON.stringify({ errors }));
+      return;
+    }
     const [, kind, what = ''] = /^\/v2\/[^/]+\/(manifests|blobs)\/(.+)$/.exec(url) ?? [];
     const blob = kind === 'blobs' ? blobs.get(what) : undefined;
     if (url === '/v2/') answer.writeHead(200).end('{}');
@@ -98,6 +112,7 @@ export async function startRegistry(files: Uint8Array, largeBytes: number): Prom
   return {
     image: (name) => `127.0.0.1:${port}/${name}:1`,
     asked,
+    logins,
     get givenUp() {
       return givenUp;
     },

@@ -60,3 +60,16 @@ test('a controller that ends in order tells it before', async (t) => {
   t.deepEqual(fabric.controller().admissions.notices(), []);
   t.true((await fabric.controller().ledger.list()).some(({ type }) => type === 'window-closed'));
 });
+
+test('a box that joins after a window is over hears nothing of it, and has no problem with it', async (t) => {
+  const fabric = await createSimFabric(t, 'window-late');
+  await fabric.during(open(fabric, { forMs: 10_000 }));
+  await fabric.clock.advance(20_000);
+  const late = await fabric.join('box2');
+  await fabric.until('it is linked', async () => (await fabric.linkedTo(late)).includes('box1'));
+  await fabric.clock.advance(10_000);
+  t.deepEqual(
+    fabric.said('box2').filter((line) => /refused|ignored/.test(line)),
+    [],
+  );
+});

@@ -1,0 +1,23 @@
+// Where podman needs other words than Docker for the same thing. Called by docker-client.ts. Pure.
+
+import type Dockerode from 'dockerode';
+
+/** Podman's own API, on the same socket; its Docker API cannot make a network without a DNS server of podman's at its gateway. */
+export const podmanNetworksPath = '/v4.0.0/libpod/networks/create';
+
+export function isPodman(version: unknown): boolean {
+  const { Components: components } = version as { Components?: { Name?: string }[] };
+  return components?.some(({ Name }) => Name === 'Podman Engine') === true;
+}
+
+/** The port 53 at the gateway is this node's, and no other network that is isolated reaches this one. */
+export function podmanNetwork({ Name, Driver, Labels, IPAM }: Dockerode.NetworkCreateOptions): object {
+  return {
+    name: Name,
+    driver: Driver,
+    labels: Labels,
+    dns_enabled: false,
+    subnets: IPAM?.Config?.map(({ Subnet, Gateway }) => ({ subnet: Subnet, gateway: Gateway })),
+    options: { isolate: 'true' },
+  };
+}
