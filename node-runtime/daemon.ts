@@ -89,7 +89,8 @@ async function realPorts({
 }: DaemonOptions): Promise<NodePorts & { mesh(): Promise<Awaited<ReturnType<typeof createLibp2pMesh>>> }> {
   const clock = createSystemClock();
   const random = createSystemRandom();
-  const disk = createFileDisk(dataFolder);
+  const disk = createFileDisk(dataFolder, { owned: true });
+  const box = createSystemBox(dataFolder);
   const onProblem = (message: string) => onEvent?.({ at: clock.now(), type: 'problem', message });
   const listenPort = await portIfFree(port);
   const tunnelListenPort = await portIfFree(port === 0 ? 0 : tunnelPort);
@@ -100,7 +101,7 @@ async function realPorts({
     keys: createNodeKeys(),
     deriveKey: deriveApprovalKey,
     disk,
-    box: createSystemBox(dataFolder),
+    box,
     engines: createEngines(
       [
         createProcessEngine({
@@ -122,7 +123,10 @@ async function realPorts({
         }),
         createWasmEngine({ folder: join(dataFolder, 'wasm'), volumesFolder: join(dataFolder, 'volumes'), clock }),
       ],
-      { policy, kept: createKeptLogs({ disk, clock, onProblem }) },
+      {
+        policy,
+        kept: createKeptLogs({ disk, clock, space: () => box.space(), onProblem }),
+      },
     ),
     hardware: createSystemHardware({ clock, root: hardwareRoot, arch: process.arch, dataFolder }),
     probe: runProbe,

@@ -28,6 +28,7 @@ import { DockerUnavailableError, EngineStoppedError, InstanceRunningError, Insta
 import { createImageCollector, type ImageCollectorDependencies } from './image-collector.ts';
 import { createKeyedQueue } from './keyed-queue.ts';
 import { checkCommand, checkFiles, checkLaunch, checkMounts, isInstanceName } from './launch-check.ts';
+import { createLeftovers } from './leftovers.ts';
 import { createNameForwarder } from './name-forwarder.ts';
 import { createNameServer } from './name-server.ts';
 import { readRegistryAuth } from './registry-auth.ts';
@@ -108,6 +109,19 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     dependencies.images &&
     createImageCollector({ clock, docker: () => started?.watch.client(), ...dependencies.images });
 
+  const leftovers = createLeftovers({
+    root,
+    queue,
+    ready: () => unavailable() === undefined,
+    async isLeftover(instance) {
+      return (await containers.look(instance)) === undefined;
+    },
+    async remove(instance) {
+      await containers.mounts(instance).removeSecrets();
+      await containers.folder(instance).remove();
+    },
+  });
+
   /** What the container asks is answered from now on; one that calls nothing does without where nobody can listen. */
   async function tellNames(instance: string, hosts: Launch['hosts'], runs = true): Promise<void> {
     const { gateway, of } = await bridge();
@@ -161,6 +175,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
         onChange() {
           waits.wake();
           collector?.soon();
+          leftovers.soon();
           for (const listener of listeners) listener();
         },
       });
@@ -210,8 +225,9 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       );
     },
 
-    want(specs) {
-      collector?.want(specs.flatMap((spec) => (spec.engine === 'docker' ? [spec.image] : [])));
+    want(planned) {
+      leftovers.want(planned);
+      collector?.want(planned.flatMap(({ spec }) => (spec.engine === 'docker' ? [spec.image] : [])));
     },
 
     async launch(launch) {

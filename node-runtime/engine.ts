@@ -111,6 +111,11 @@ export interface LogQuery {
   ignoreCase?: boolean | undefined;
 }
 
+export interface WantedInstance {
+  name: string;
+  spec: WorkloadSpec;
+}
+
 export interface Engine {
   readonly name: string;
   /**
@@ -137,9 +142,9 @@ export interface Engine {
   stage(spec: WorkloadSpec, onProgress: (progress: string) => void, signal: AbortSignal): Promise<void>;
   /**
    * All that the plan wants. What was fetched for anything else may be removed from now on, when nothing has used it for long or room is
-   * needed; before it is called, nothing is.
+   * needed, and so may folders of instances that a daemon was killed over; before it is called, nothing is.
    */
-  want?(specs: readonly WorkloadSpec[]): void;
+  want?(planned: readonly WantedInstance[]): void;
   /** Starts what was staged; resolves when the process exists. An ended one of the same name is replaced; a running one is an error. */
   launch(launch: Launch): Promise<EngineInstance>;
   /** Resolves when the instance has ended (at once when it has already). Rejects when there is none or the signal aborts. */

@@ -2,7 +2,7 @@
 // Called by instances.ts and the composition. It runs nothing itself.
 
 import type { WorkloadSpec } from '../control/plan.ts';
-import type { Engine, EngineInstance, EngineOwner, InstanceNetwork } from './engine.ts';
+import type { Engine, EngineInstance, EngineOwner, InstanceNetwork, WantedInstance } from './engine.ts';
 import { EngineMissingError, InstanceUnknownError, PolicyRefusedError } from './errors.ts';
 import type { GoneInstance, KeptLogs } from './kept-logs.ts';
 import { LOG_TAIL_LINES_MAX } from './limits.ts';
@@ -28,7 +28,7 @@ export interface Engines extends Omit<Engine, 'name' | 'unavailable' | 'subscrib
   list(engine?: string): Promise<EngineInstance[]>;
   /** An instance that was removed, whose last lines `logs` still reads; by its name or a part of it. */
   gone(name: string): Promise<GoneInstance | undefined>;
-  want(specs: readonly WorkloadSpec[]): void;
+  want(planned: readonly WantedInstance[]): void;
   /** Ends and forgets what one engine has of an instance that another one runs by now, or that nobody wants. */
   clear(engine: string, instance: string, timeoutMs: number): Promise<void>;
 }
@@ -73,12 +73,14 @@ export function createEngines(
           begun.push(engine);
           await engine.start(owner);
         }
+        kept?.start();
       } catch (error) {
         await Promise.all(begun.map((engine) => engine.stop()));
         throw error;
       }
     },
     async stop() {
+      kept?.stop();
       await Promise.all(engines.map((engine) => engine.stop()));
     },
 
@@ -113,8 +115,8 @@ export function createEngines(
       heed(spec);
       await named(spec.engine).stage(spec, onProgress, signal);
     },
-    want(specs) {
-      for (const engine of engines) engine.want?.(specs);
+    want(planned) {
+      for (const engine of engines) engine.want?.(planned);
     },
     async launch(launch) {
       heed(launch.spec);

@@ -365,7 +365,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     },
     obey(next) {
       obeyed = next;
-      engines.want(next.plan.instances.map(({ spec }) => spec));
+      engines.want(next.plan.instances);
       reconcile();
     },
     recheck,

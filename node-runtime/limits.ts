@@ -101,6 +101,11 @@ export const goneLogsMax = 32;
 export const goneLogBytesMax = 512 * 1024;
 /** After a week nobody asks any more, and what a workload wrote is not kept for ever. */
 export const goneLogAgeMsMax = 7 * 86_400_000;
+/** With less free than both the room is for what runs: plans, logs of instances, the store. */
+export const goneLogBytesFreeMin = 64 * 1024 * 1024;
+export const goneLogBytesFreePartMin = 0.05;
+/** Between two looks at age and room. */
+export const goneLogLookMs = 600_000;
 /** A node that does not say in this time whether it has the log of a gone instance is taken to have none. */
 export const goneLogSearchMs = 3_000;
 /** The text that lines are searched for: what a person types. */
