@@ -104,6 +104,7 @@ async function compose(
       else report('mended', `over: ${before}`);
       // What was issued meanwhile is of the wrong time.
       if (id === 'clock' && now === undefined) certificates.renewAll();
+      if (id === 'clock') controller?.recheckAuthorities();
       links.refresh();
     },
   });
@@ -408,7 +409,7 @@ async function compose(
       authorityPublicKey: authorityKey.publicKey,
       issuing: controllerAuthority,
       obeyed: obeyedAtStart?.plan,
-      verifyChain,
+      verifyOwnChain,
       verifySigned,
       isLinked: (peerId) => peerId === mesh.peerId || links.linked().some((peer) => peer.peerId === peerId),
       conditionsOf: (peerId) =>
