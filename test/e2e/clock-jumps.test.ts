@@ -2,7 +2,7 @@
 // on, status says what is wrong with the clock and what to do, and all is well again by itself when the clock is right.
 
 import { accessSync } from 'node:fs';
-import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
@@ -134,38 +134,57 @@ test('clocks that are set ten years ahead, and a day back: what runs goes on, st
   }
 });
 
-test('daemons that start with a clock ten years ahead are well when it is right', async (t) => {
-  if (missing !== undefined) return skip(t, missing);
-  const { clocks, start } = await createWorld(t);
-  const first = start('control', ['--found']);
-  await first.answers();
-  const { token } = await first.client.createToken({ uses: 1, ttlMs: 600_000, labels: {}, router: 'edge' });
-  const joined = start('edge', [], token);
-  await joined.event('joined');
-  for (const name of ['control', 'edge'] as const)
-    await first.client.apply([application(`on-${name}`, name)], ['test.yaml']);
-  const pids = [await ready(first, 'on-control'), await ready(first, 'on-edge')];
-  await first.kill('SIGTERM');
-  await joined.kill('SIGTERM');
-  for (const clock of Object.values(clocks)) await clock.set('+3650d');
-  const [control, edge] = [start('control'), start('edge')];
-  await control.answers();
-  await edge.answers();
-  t.log(await says(control, /clock of this box/));
-  t.log(await says(edge, /clock of this box/));
-  for (const pid of pids) t.true(await isAlive(pid ?? 0));
-  for (const clock of Object.values(clocks)) await clock.set('+0');
-  await well(control);
-  await well(edge);
-  t.is(await ready(control, 'on-control'), pids[0] ?? 0);
-  t.is(await ready(control, 'on-edge'), pids[1] ?? 0);
-  for (const name of ['control', 'edge'] as const) {
-    await control.client.apply([application(`after-${name}`, name)], ['test.yaml']);
-    await ready(control, `after-${name}`);
-  }
-  // Once more, from what is on disk now.
-  await control.kill('SIGTERM');
-  const again = start('control');
-  await again.answers();
-  await well(again);
-});
+for (const [ahead, offset] of [
+  ['ten years', '+3650d'],
+  // Certificates are valid and half over: new ones are issued, which are of the future once the clock is right.
+  ['twenty days', '+20d'],
+] as const)
+  test(`daemons that start with a clock ${ahead} ahead are well when it is right`, async (t) => {
+    if (missing !== undefined) return skip(t, missing);
+    const { clocks, start } = await createWorld(t);
+    const first = start('control', ['--found']);
+    await first.answers();
+    const { token } = await first.client.createToken({ uses: 1, ttlMs: 600_000, labels: {}, router: 'edge' });
+    const joined = start('edge', [], token);
+    await joined.event('joined');
+    for (const name of ['control', 'edge'] as const)
+      await first.client.apply([application(`on-${name}`, name)], ['test.yaml']);
+    const pids = [await ready(first, 'on-control'), await ready(first, 'on-edge')];
+    await first.kill('SIGTERM');
+    await joined.kill('SIGTERM');
+    const chains = () =>
+      Promise.all(
+        ['control', 'edge'].map(async (name) => {
+          const path = join(clocks.control.folder, name, 'membership.json');
+          return (JSON.parse(await readFile(path, 'utf8')) as { chain: string[] }).chain[0];
+        }),
+      );
+    const before = await chains();
+    for (const clock of Object.values(clocks)) await clock.set(offset);
+    const control = start('control');
+    let edge = start('edge');
+    await control.answers();
+    await edge.answers();
+    if (offset === '+20d')
+      await waitFor('new certificates', async () => (await chains()).every((chain, index) => chain !== before[index]));
+    else for (const daemon of [control, edge]) t.log(await says(daemon, /clock of this box/));
+    for (const pid of pids) t.true(await isAlive(pid ?? 0));
+    // No link that is there already helps it.
+    await edge.kill('SIGTERM');
+    for (const clock of Object.values(clocks)) await clock.set('+0');
+    edge = start('edge');
+    await edge.answers();
+    await well(control);
+    await well(edge);
+    t.is(await ready(control, 'on-control'), pids[0] ?? 0);
+    t.is(await ready(control, 'on-edge'), pids[1] ?? 0);
+    for (const name of ['control', 'edge'] as const) {
+      await control.client.apply([application(`after-${name}`, name)], ['test.yaml']);
+      await ready(control, `after-${name}`);
+    }
+    // Once more, from what is on disk now.
+    await control.kill('SIGTERM');
+    const again = start('control');
+    await again.answers();
+    await well(again);
+  });
