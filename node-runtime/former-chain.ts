@@ -5,8 +5,13 @@ import { validityOf } from '../pki/rotation.ts';
 import type { Membership } from './membership.ts';
 
 function isValid(chain: readonly string[], nowMs: number): boolean {
-  const validities = chain.map((certificate) => validityOf(Buffer.from(certificate, 'base64')));
-  return validities.every(({ notBeforeMs, notAfterMs }) => notBeforeMs <= nowMs && nowMs <= notAfterMs);
+  try {
+    const validities = chain.map((certificate) => validityOf(Buffer.from(certificate, 'base64')));
+    return validities.every(({ notBeforeMs, notAfterMs }) => notBeforeMs <= nowMs && nowMs <= notAfterMs);
+  } catch {
+    // Damaged: the newest one is told to be where it is read; a former one is of no use.
+    return false;
+  }
 }
 
 /** With a new chain; the one to go back to is the one that it had, or an older one while that is valid. */
