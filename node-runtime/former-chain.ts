@@ -14,6 +14,14 @@ function isValid(chain: readonly string[], nowMs: number): boolean {
   }
 }
 
+function isAhead(chain: readonly string[], nowMs: number): boolean {
+  try {
+    return chain.some((certificate) => validityOf(Buffer.from(certificate, 'base64')).notBeforeMs > nowMs);
+  } catch {
+    return false;
+  }
+}
+
 /** With a new chain; the one to go back to is the one that it had, or an older one while that is valid. */
 export function withNewChain(membership: Membership, chain: readonly string[], nowMs: number): Membership {
   const { formerChain = membership.chain } = membership;
@@ -24,9 +32,9 @@ export function withNewChain(membership: Membership, chain: readonly string[], n
   };
 }
 
-/** The same one, unless its chain is not valid now and the former one is. */
+/** The same one, unless its chain is not valid yet and the former one is. */
 export function withUsableChain(membership: Membership, nowMs: number): Membership {
   const { formerChain, ...others } = membership;
-  if (formerChain === undefined || isValid(membership.chain, nowMs) || !isValid(formerChain, nowMs)) return membership;
+  if (formerChain === undefined || !isAhead(membership.chain, nowMs) || !isValid(formerChain, nowMs)) return membership;
   return { ...others, chain: formerChain };
 }
