@@ -153,14 +153,16 @@ export function createNodePlanner({
         return undefined;
       }
     }
-    // The number is stored before it is used: two authorities never share one.
+    // What cannot be issued (the issuer's own certificate is outside its time) must not change the record, which would bring another round.
     let issueNumber = node.issueNumber + 1;
+    const expected = issueAuthority(node, covers, issueNumber);
+    // The number is stored before it is used: two authorities never share one.
     await fabric.update(node._id, (current) => {
       if (current === undefined) return undefined;
       issueNumber = Number(current.issueNumber) + 1;
       return { ...current, issueNumber };
     });
-    const issued = issueAuthority(node, covers, issueNumber);
+    const issued = issueNumber === node.issueNumber + 1 ? expected : issueAuthority(node, covers, issueNumber);
     return async () => {
       await desk.writeAuthority(issued);
       state.renew = false;

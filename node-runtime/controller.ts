@@ -59,6 +59,8 @@ export interface Controller {
   /** Takes nodes out of the fabric: reaches every connected node within seconds. */
   readonly labels: NodeLabels;
   readonly revoking: Revoking;
+  /** The clock was set: looks now which authorities must be issued again. */
+  recheckAuthorities(): void;
   /** An enrollment was refused. */
   refused(peerId: PeerId, reason: string): void;
   /** A peer asked for, or wrote, what it may not. */
@@ -79,26 +81,16 @@ export async function createController(dependencies: {
   issuing: ControllerAuthority;
   /** The plan that this node obeyed when it started: what its store must know of. */
   obeyed: PlanVersion | undefined;
-  verifyChain: VerifyChain;
+  /** Time aside: by a wrong clock everything would be issued again, and by nobody who is believed. What has expired is renewed. */
+  verifyOwnChain: VerifyChain;
   verifySigned: VerifySigned;
   isLinked(peerId: PeerId): boolean;
   /** What stands in the way of a linked node on its box, as it says. */
   conditionsOf(peerId: PeerId): string[];
   problem(message: string): void;
 }): Promise<Controller> {
-  const {
-    ports,
-    store,
-    bulletin,
-    mesh,
-    membership,
-    issuing,
-    verifyChain,
-    verifySigned,
-    isLinked,
-    conditionsOf,
-    problem,
-  } = dependencies;
+  const { ports, store, bulletin, mesh, membership, issuing, verifySigned, isLinked, conditionsOf, problem } =
+    dependencies;
   const { clock, random, disk } = ports;
   const { fabricId, fabricName, node: self } = membership;
   const [issuingCertificate = '', root = ''] = issuing.chain;
@@ -163,7 +155,7 @@ export async function createController(dependencies: {
     ledger,
     fabricId,
     verifySigned,
-    verifyChain,
+    verifyChain: dependencies.verifyOwnChain,
   });
 
   /** Without those that were revoked: they have no mailbox and get no certificate. */
@@ -247,12 +239,15 @@ export async function createController(dependencies: {
     }
   }
 
-  function watchAuthorities(): void {
+  function watchAuthorities(delayMs = authorityCheckPeriodMs): void {
+    clock.clearTimeout(authorityTimer);
     authorityTimer = clock.setTimeout(() => {
       renewAuthorities()
         .catch((error: unknown) => problem(`authorities cannot be renewed: ${String(error)}`))
-        .finally(watchAuthorities);
-    }, authorityCheckPeriodMs);
+        .finally(() => {
+          if (authorityTimer !== undefined) watchAuthorities();
+        });
+    }, delayMs);
   }
 
   const serialized = createTurns();
@@ -296,7 +291,11 @@ export async function createController(dependencies: {
       await admissions.start();
       await lease.start();
       await planner.start();
-      watchAuthorities();
+      // What has expired while no controller ran, or was issued by a clock far ahead.
+      watchAuthorities(0);
+    },
+    recheckAuthorities() {
+      if (authorityTimer !== undefined) watchAuthorities(0);
     },
 
     async stop() {

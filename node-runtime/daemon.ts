@@ -31,6 +31,7 @@ import type { NodeEvent, NodePorts, NodeSettings, Report } from './node-ports.ts
 import type { NodePolicy } from './policy.ts';
 import { runProbe } from './probe.ts';
 import { createProcessEngine } from './process-engine.ts';
+import { createPulledImages } from './pulled-images.ts';
 import { createSystemBox } from './system-box.ts';
 import { createSystemClock } from './system-clock.ts';
 import { createSystemRandom } from './system-random.ts';
@@ -89,7 +90,8 @@ async function realPorts({
 }: DaemonOptions): Promise<NodePorts & { mesh(): Promise<Awaited<ReturnType<typeof createLibp2pMesh>>> }> {
   const clock = createSystemClock();
   const random = createSystemRandom();
-  const disk = createFileDisk(dataFolder);
+  const disk = createFileDisk(dataFolder, { owned: true });
+  const box = createSystemBox(dataFolder);
   const onProblem = (message: string) => onEvent?.({ at: clock.now(), type: 'problem', message });
   const listenPort = await portIfFree(port);
   const tunnelListenPort = await portIfFree(port === 0 ? 0 : tunnelPort);
@@ -100,7 +102,7 @@ async function realPorts({
     keys: createNodeKeys(),
     deriveKey: deriveApprovalKey,
     disk,
-    box: createSystemBox(dataFolder),
+    box,
     engines: createEngines(
       [
         createProcessEngine({
@@ -114,12 +116,20 @@ async function realPorts({
           folder: join(dataFolder, 'containers'),
           clock,
           dockerHost: process.env['DOCKER_HOST'],
+          images: {
+            pulled: createPulledImages({ disk, clock, onProblem }),
+            onRemoved: (message) => onEvent?.({ at: clock.now(), type: 'removed', message }),
+            onProblem,
+          },
           ...(containerRange !== undefined && { range: containerRange }),
           ...(registryAuth !== undefined && { registryAuth }),
         }),
         createWasmEngine({ folder: join(dataFolder, 'wasm'), volumesFolder: join(dataFolder, 'volumes'), clock }),
       ],
-      { policy, kept: createKeptLogs({ disk, clock, onProblem }) },
+      {
+        policy,
+        kept: createKeptLogs({ disk, clock, space: () => box.space(), onProblem }),
+      },
     ),
     hardware: createSystemHardware({ clock, root: hardwareRoot, arch: process.arch, dataFolder }),
     probe: runProbe,

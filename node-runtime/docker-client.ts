@@ -7,6 +7,7 @@ import type Dockerode from 'dockerode';
 import type { TerminalSize } from '../control/exec-frames.ts';
 import type { Clock } from './clock.ts';
 import { asBuffer, isFor, untilAborted } from './docker-answers.ts';
+import { createDockerImages, type DockerImages } from './docker-image-api.ts';
 import { isPodman, podmanNetwork, podmanNetworksPath } from './docker-podman.ts';
 import { DockerRefusedError, DockerUnavailableError } from './errors.ts';
 import { jsonLines } from './json-lines.ts';
@@ -59,7 +60,7 @@ export interface PullStep {
 }
 
 /** Rejects with DockerUnavailableError when the engine does not answer, and DockerRefusedError when it says no. */
-export interface DockerClient {
+export interface DockerClient extends DockerImages {
   /** A sign of life, soon or not at all. */
   ping(): Promise<void>;
   /** Which limits this engine's kernel holds for containers. */
@@ -188,6 +189,7 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
   }
 
   return {
+    ...createDockerImages(docker, ask, unless),
     ping,
     async limits() {
       const info = (await ask('describe itself', docker.info())) as Partial<Record<string, boolean>>;

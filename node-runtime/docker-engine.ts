@@ -25,8 +25,10 @@ import { createDockerWaits } from './docker-waits.ts';
 import { createDockerWatch, type DockerWatch } from './docker-watch.ts';
 import type { Engine, EngineInstance, EngineOwner, Launch } from './engine.ts';
 import { DockerUnavailableError, EngineStoppedError, InstanceRunningError, InstanceUnknownError } from './errors.ts';
+import { createImageCollector, type ImageCollectorDependencies } from './image-collector.ts';
 import { createKeyedQueue } from './keyed-queue.ts';
 import { checkCommand, checkFiles, checkLaunch, checkMounts, isInstanceName } from './launch-check.ts';
+import { createLeftovers } from './leftovers.ts';
 import { createNameForwarder } from './name-forwarder.ts';
 import { createNameServer } from './name-server.ts';
 import { readRegistryAuth } from './registry-auth.ts';
@@ -42,6 +44,8 @@ export interface DockerEngineDependencies {
   registryAuth?: string;
   /** CIDR of which this node takes a part for containers and the services that they call. */
   range?: string;
+  /** Which images this node pulled, so that they can go again; without it they stay. */
+  images?: Omit<ImageCollectorDependencies, 'clock' | 'docker'> | undefined;
 }
 
 interface Started {
@@ -101,6 +105,23 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     ...{ clock, owner, docker: connected, bridge, containers, waits, tellNames },
   });
 
+  const collector =
+    dependencies.images &&
+    createImageCollector({ clock, docker: () => started?.watch.client(), ...dependencies.images });
+
+  const leftovers = createLeftovers({
+    root,
+    queue,
+    ready: () => unavailable() === undefined,
+    async isLeftover(instance) {
+      return (await containers.look(instance)) === undefined;
+    },
+    async remove(instance) {
+      await containers.mounts(instance).removeSecrets();
+      await containers.folder(instance).remove();
+    },
+  });
+
   /** What the container asks is answered from now on; one that calls nothing does without where nobody can listen. */
   async function tellNames(instance: string, hosts: Launch['hosts'], runs = true): Promise<void> {
     const { gateway, of } = await bridge();
@@ -153,17 +174,21 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
         onEvent: ({ Actor }) => waits.wake(Actor?.Attributes?.[labelsOf.instance]),
         onChange() {
           waits.wake();
+          collector?.soon();
+          leftovers.soon();
           for (const listener of listeners) listener();
         },
       });
       started = { owner, watch, stopping: new AbortController() };
       await watch.start();
+      collector?.start();
     },
 
     async stop() {
       const ending = started;
       started = undefined;
       ending?.stopping.abort(new EngineStoppedError());
+      collector?.stop();
       await nameServer.close();
       if (ending !== undefined) await leaveNothing(ending).catch(() => undefined);
       await ending?.watch.stop();
@@ -193,7 +218,17 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     async stage(spec, onProgress, signal) {
       if (spec.engine !== 'docker') return;
       const either = AbortSignal.any([signal, running().stopping.signal]);
-      await pullWhereMissing({ docker: connected(), clock, credentials }, spec, onProgress, either);
+      const { pulled } = dependencies.images ?? {};
+      // A pull that came to an end, by a full disk too, may leave too little room.
+      await pullWhereMissing({ docker: connected(), clock, credentials, pulled }, spec, onProgress, either).finally(
+        () => collector?.soon(),
+      );
+    },
+
+    want(planned, staged) {
+      leftovers.want(planned);
+      const specs = [...planned.map(({ spec }) => spec), ...staged];
+      collector?.want(specs.flatMap((spec) => (spec.engine === 'docker' ? [spec.image] : [])));
     },
 
     async launch(launch) {

@@ -33,8 +33,10 @@ export function openDockerFolder(root: string, instance: string): DockerFolder {
 
   /** Renamed into place, so that nobody sees half of it. */
   async function replace(path: string, content: Uint8Array | string, mode: number): Promise<void> {
-    const temporary = join(dirname(path), `.selvedge-${process.pid}-${temporaries++}.tmp`);
+    const temporary = join(dirname(path), `.selvedge-${temporaries++}.tmp`);
     try {
+      // The names are few, so that what killed daemons left is replaced. Not taken over: it may have another mode.
+      await rm(temporary, { force: true });
       const file = await open(temporary, 'wx', mode);
       try {
         await file.writeFile(content);

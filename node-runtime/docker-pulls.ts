@@ -6,6 +6,7 @@ import type { Clock, TimerId } from './clock.ts';
 import type { DockerClient, PullStep } from './docker-client.ts';
 import { DockerRefusedError, RegistryRefusedError } from './errors.ts';
 import { DOCKER_PULL_LAYERS_MAX, DOCKER_PULL_TELL_MS } from './limits.ts';
+import type { PulledImages } from './pulled-images.ts';
 import { type RegistryCredentials, registryOf } from './registry-auth.ts';
 
 export interface Pulls {
@@ -13,6 +14,7 @@ export interface Pulls {
   clock: Clock;
   /** What this node has for the registry of an image. */
   credentials?: (image: string) => Promise<RegistryCredentials | undefined>;
+  pulled?: PulledImages | undefined;
 }
 
 /** How registries, and Docker in their name, say that they want another login. */
@@ -21,7 +23,7 @@ const wantsLogin =
 
 /** Rejects with DockerRefusedError, RegistryRefusedError, RegistryAuthError, DockerUnavailableError, or the signal's reason. */
 export async function pullWhereMissing(
-  { docker, clock, credentials = async () => undefined }: Pulls,
+  { docker, clock, credentials = async () => undefined, pulled }: Pulls,
   { image: reference, platform, pullPolicy = 'ifNotPresent' }: Pick<DockerSpec, 'image' | 'platform' | 'pullPolicy'>,
   onProgress: (progress: string) => void,
   signal: AbortSignal,
@@ -31,6 +33,25 @@ export async function pullWhereMissing(
   if (pullPolicy === 'never')
     throw new DockerRefusedError(`run ${reference}`, 'it is not on this node, and its pullPolicy is never');
   signal.throwIfAborted();
+  const before = pulled && new Set((await docker.images()).map(({ id }) => id));
+  await pulled?.begin(reference);
+  let arrived: string | undefined;
+  try {
+    await pull({ docker, clock, credentials }, { reference, platform }, onProgress, signal);
+    arrived = await docker.image(reference, platform);
+  } finally {
+    await pulled?.end(reference, arrived === undefined || before?.has(arrived) ? undefined : arrived);
+  }
+  if (arrived === undefined) throw new DockerRefusedError(`pull ${reference}`, 'it is not there afterwards');
+}
+
+/** Pulls, and tells how far it is. */
+async function pull(
+  { docker, clock, credentials }: Required<Pick<Pulls, 'docker' | 'clock' | 'credentials'>>,
+  { reference, platform }: { reference: string; platform: string | undefined },
+  onProgress: (progress: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
   const login = await credentials(reference);
   const meter = createPullMeter(reference);
   let told: string | undefined;
@@ -55,8 +76,6 @@ export async function pullWhereMissing(
   } finally {
     clock.clearTimeout(timer);
   }
-  if ((await docker.image(reference, platform)) === undefined)
-    throw new DockerRefusedError(`pull ${reference}`, 'it is not there afterwards');
 }
 
 /** Adds up what Docker says of the layers. Sizes are known once a layer is being downloaded. */

@@ -113,6 +113,11 @@ export interface LogQuery {
   ignoreCase?: boolean | undefined;
 }
 
+export interface WantedInstance {
+  name: string;
+  spec: WorkloadSpec;
+}
+
 export interface Engine {
   readonly name: string;
   /**
@@ -137,6 +142,11 @@ export interface Engine {
    * missing; ends and rejects when the signal aborts.
    */
   stage(spec: StageSpec, onProgress: (progress: string) => void, signal: AbortSignal): Promise<void>;
+  /**
+   * All that the plan wants, and wants fetched ahead. What was fetched for anything else may be removed from now on, when nothing has used it for long or room is
+   * needed, and so may folders of instances that a daemon was killed over; before it is called, nothing is.
+   */
+  want?(planned: readonly WantedInstance[], staged: readonly StageSpec[]): void;
   /** Starts what was staged; resolves when the process exists. An ended one of the same name is replaced; a running one is an error. */
   launch(launch: Launch): Promise<EngineInstance>;
   /** Resolves when the instance has ended (at once when it has already). Rejects when there is none or the signal aborts. */

@@ -2,7 +2,7 @@
 // Called by instances.ts and the composition. It runs nothing itself.
 
 import type { StageSpec } from '../control/plan.ts';
-import type { Engine, EngineInstance, EngineOwner, InstanceNetwork } from './engine.ts';
+import type { Engine, EngineInstance, EngineOwner, InstanceNetwork, WantedInstance } from './engine.ts';
 import { EngineMissingError, InstanceUnknownError, PolicyRefusedError } from './errors.ts';
 import type { GoneInstance, KeptLogs } from './kept-logs.ts';
 import { LOG_TAIL_LINES_MAX } from './limits.ts';
@@ -14,7 +14,7 @@ export interface EngineState {
   unavailable: string | undefined;
 }
 
-export interface Engines extends Omit<Engine, 'name' | 'unavailable' | 'subscribe' | 'network' | 'list'> {
+export interface Engines extends Omit<Engine, 'name' | 'unavailable' | 'subscribe' | 'network' | 'list' | 'want'> {
   /** What workloads may have of this box; `stage` and `launch` reject with PolicyRefusedError for what they may not. */
   readonly policy: NodePolicy;
   /** Names of those that can be used now. */
@@ -28,6 +28,7 @@ export interface Engines extends Omit<Engine, 'name' | 'unavailable' | 'subscrib
   list(engine?: string): Promise<EngineInstance[]>;
   /** An instance that was removed, whose last lines `logs` still reads; by its name or a part of it. */
   gone(name: string): Promise<GoneInstance | undefined>;
+  want(planned: readonly WantedInstance[], staged: readonly StageSpec[]): void;
   /** Ends and forgets what one engine has of an instance that another one runs by now, or that nobody wants. */
   clear(engine: string, instance: string, timeoutMs: number): Promise<void>;
 }
@@ -72,12 +73,14 @@ export function createEngines(
           begun.push(engine);
           await engine.start(owner);
         }
+        kept?.start();
       } catch (error) {
         await Promise.all(begun.map((engine) => engine.stop()));
         throw error;
       }
     },
     async stop() {
+      kept?.stop();
       await Promise.all(engines.map((engine) => engine.stop()));
     },
 
@@ -111,6 +114,9 @@ export function createEngines(
     async stage(spec, onProgress, signal) {
       heed(spec);
       await named(spec.engine).stage(spec, onProgress, signal);
+    },
+    want(planned, staged) {
+      for (const engine of engines) engine.want?.(planned, staged);
     },
     async launch(launch) {
       heed(launch.spec);

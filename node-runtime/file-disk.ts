@@ -15,13 +15,16 @@ const FOLDER_MODE = 0o700;
 
 /**
  * A disk over `folder`, which is made (mode 0700) at the first write. Operations on one path happen in call order.
+ * `owned`: no other process writes here, so temporary files that a listing meets are those of a killed one, and are removed.
  * Rejects with DiskPathError for a path that is not acceptable, and DiskError for whatever the file system refuses.
  */
-export function createFileDisk(folder: string): Disk {
+export function createFileDisk(folder: string, { owned = false }: { owned?: boolean } = {}): Disk {
   const root = resolve(folder);
   const queue = createKeyedQueue();
   /** Files whose last line is known to be whole. */
   const whole = new Set<string>();
+  /** Temporary files of writes that are under way. */
+  const writing = new Set<string>();
 
   async function guarded<T>(
     operation: string,
@@ -58,14 +61,19 @@ export function createFileDisk(folder: string): Disk {
         if (bytes.byteLength > DISK_FILE_BYTES_MAX) throw tooLarge('write', full);
         const parent = dirname(full);
         const temporary = join(parent, temporaryName(full.slice(parent.length + 1)));
-        const file = await createTemporary(temporary);
+        writing.add(temporary);
         try {
-          await file.writeFile(bytes);
-          await file.sync();
+          const file = await createTemporary(temporary);
+          try {
+            await file.writeFile(bytes);
+            await file.sync();
+          } finally {
+            await file.close();
+          }
+          await rename(temporary, full);
         } finally {
-          await file.close();
+          writing.delete(temporary);
         }
-        await rename(temporary, full);
         await syncFolder(parent);
         whole.delete(full);
       }),
@@ -100,7 +108,12 @@ export function createFileDisk(folder: string): Disk {
         path,
         async (full) => {
           try {
-            return (await readdir(full)).filter((name) => !isTemporaryName(name)).sort();
+            const names = (await readdir(full)).sort();
+            const left = names.filter((name) => isTemporaryName(name) && !writing.has(join(full, name)));
+            // One that cannot be removed takes a little room and is in nobody's way.
+            if (owned)
+              await Promise.all(left.map((name) => rm(join(full, name), { force: true }).catch(() => undefined)));
+            return names.filter((name) => !isTemporaryName(name));
           } catch (error) {
             if (isAbsent(error)) return [];
             throw error;

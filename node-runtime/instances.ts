@@ -365,6 +365,10 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     },
     obey(next) {
       obeyed = next;
+      engines.want(
+        next.plan.instances,
+        (next.plan.stage ?? []).map(({ spec }) => spec),
+      );
       reconcile();
     },
     recheck,

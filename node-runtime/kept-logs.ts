@@ -1,12 +1,19 @@
 // The last lines of instances that were removed: what an operator reads after the instance is gone. One small file each in the folder
 // `gone-logs`, bounded in number, bytes and age. Called by engines.ts. It never holds up a removal: what fails is told, not thrown.
 
-import type { Clock } from './clock.ts';
+import type { Clock, TimerId } from './clock.ts';
 import type { Disk } from './disk.ts';
 import type { LogLine, LogQuery } from './engine.ts';
 import { InstanceUnknownError } from './errors.ts';
 import { isInstanceName } from './launch-check.ts';
-import { goneLogAgeMsMax, goneLogBytesMax, goneLogsMax } from './limits.ts';
+import {
+  goneLogAgeMsMax,
+  goneLogBytesFreeMin,
+  goneLogBytesFreePartMin,
+  goneLogBytesMax,
+  goneLogLookMs,
+  goneLogsMax,
+} from './limits.ts';
 import { lineFilter } from './log-filter.ts';
 
 export interface GoneInstance {
@@ -16,6 +23,9 @@ export interface GoneInstance {
 }
 
 export interface KeptLogs {
+  /** Removes what is too old, now and then, and while room is short the oldest until there is some. Idempotent. */
+  start(): void;
+  stop(): void;
   /** Replaces what was kept of an instance of that name. Never rejects. */
   keep(instance: string, lines: AsyncIterable<LogLine>): Promise<void>;
   /** The one of that name, or the last to go of those of which it is a part. */
@@ -50,16 +60,47 @@ function readLine(text: string): LogLine[] {
 export function createKeptLogs({
   disk,
   clock,
+  space,
   onProblem,
 }: {
   disk: Disk;
   clock: Clock;
+  /** Of the volume that they are on. */
+  space?: () => Promise<{ bytesFree: number; bytes: number }>;
   onProblem(message: string): void;
 }): KeptLogs {
   /** Oldest first, without those that are too old. */
   const all = async (): Promise<KeptFile[]> => (await disk.list(folder)).flatMap(kept);
   const isFresh = ({ goneAt }: KeptFile): boolean => clock.now() - goneAt < goneLogAgeMsMax;
   const fresh = async (): Promise<KeptFile[]> => (await all()).filter(isFresh);
+
+  let timer: TimerId | undefined;
+  let stopped = true;
+
+  async function hasRoom(): Promise<boolean> {
+    if (space === undefined) return true;
+    const { bytesFree, bytes } = await space();
+    return bytesFree >= Math.min(goneLogBytesFreeMin, bytes * goneLogBytesFreePartMin);
+  }
+
+  /** While other things need the room more, none is kept: whether there is room now. */
+  async function makeRoom(): Promise<boolean> {
+    for (const { path } of await all()) {
+      if (await hasRoom()) return true;
+      await disk.remove(path);
+    }
+    return hasRoom();
+  }
+
+  async function tidy(): Promise<void> {
+    try {
+      for (const one of await all()) if (!isFresh(one)) await disk.remove(one.path);
+      await makeRoom();
+    } catch {
+      // The disk has trouble, which box-health.ts tells; the next look tries again.
+    }
+    if (!stopped) timer = clock.setTimeout(() => void tidy(), goneLogLookMs);
+  }
 
   /** The last lines that fit. */
   async function textOf(lines: AsyncIterable<LogLine>): Promise<string> {
@@ -75,8 +116,19 @@ export function createKeptLogs({
   }
 
   return {
+    start() {
+      if (!stopped) return;
+      stopped = false;
+      void tidy();
+    },
+    stop() {
+      stopped = true;
+      clock.clearTimeout(timer);
+    },
+
     async keep(instance, lines) {
       try {
+        if (!(await makeRoom())) throw new Error('too little room is left on the disk');
         const text = await textOf(lines);
         const path = `${folder}/${String(clock.now()).padStart(timeDigits, '0')}-${instance}.jsonl`;
         await disk.write(path, text);

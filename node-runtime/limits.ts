@@ -108,6 +108,11 @@ export const goneLogsMax = 32;
 export const goneLogBytesMax = 512 * 1024;
 /** After a week nobody asks any more, and what a workload wrote is not kept for ever. */
 export const goneLogAgeMsMax = 7 * 86_400_000;
+/** With less free than both the room is for what runs: plans, logs of instances, the store. */
+export const goneLogBytesFreeMin = 64 * 1024 * 1024;
+export const goneLogBytesFreePartMin = 0.05;
+/** Between two looks at age and room. */
+export const goneLogLookMs = 600_000;
 /** A node that does not say in this time whether it has the log of a gone instance is taken to have none. */
 export const goneLogSearchMs = 3_000;
 /** The text that lines are searched for: what a person types. */
@@ -148,6 +153,15 @@ export const DOCKER_PULL_MS = 2 * 3_600_000;
 export const DOCKER_PULL_TELL_MS = 2_000;
 /** Layers of one image that are counted; Docker itself takes 127. */
 export const DOCKER_PULL_LAYERS_MAX = 256;
+/** Images that this node remembers having pulled; those beyond stay on the box. */
+export const pulledImagesMax = 256;
+/** An image that nothing used for a week is for no rollback any more, and a site with a slow uplink has had it for a while. */
+export const imageUnusedMsMax = 7 * 86_400_000;
+/** Between two looks at who uses the images: two questions to Docker, and one small file while one of them is unused. */
+export const imageLookMs = 900_000;
+/** Less free than both, where Docker keeps its data, and unused images go at once: the next pull may need as much. */
+export const imageBytesFreeMin = 2 * 1024 * 1024 * 1024;
+export const imageBytesFreePartMin = 0.1;
 /** The node's start waits this long for Docker to say what runs; later it is found when it answers. */
 export const DOCKER_FIRST_LOOK_MS = 3_000;
 /** Between two tries to reach Docker, doubled from one to the other: a restart of dockerd takes seconds. */

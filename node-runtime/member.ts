@@ -23,6 +23,7 @@ import { createBoxHealth } from './box-health.ts';
 import { type Controller, createController } from './controller.ts';
 import { createDeliveredPlans } from './delivered-plan.ts';
 import { execText } from './exec-sessions.ts';
+import { withNewChain, withUsableChain } from './former-chain.ts';
 import type { ControllerAuthority } from './founding.ts';
 import { deviceChanges } from './hardware/device-changes.ts';
 import { createDeviceClaims } from './hardware/device-claims.ts';
@@ -91,7 +92,7 @@ async function compose(
   const { ports, authorityKey, controllerAuthority, mesh, actors, jitter, report } = dependencies;
   const { clock, random, keys, engines, hardware } = ports;
   const startedAt = clock.now();
-  let membership = dependencies.membership;
+  let membership = withUsableChain(dependencies.membership, clock.now());
   const { fabricId, fabricName, node, router } = membership;
   const root = decodeChain(membership.chain).at(-1) ?? new Uint8Array();
   const bundlePem = certificateToPem(root);
@@ -105,6 +106,10 @@ async function compose(
       else report('mended', `over: ${before}`);
       // What was issued meanwhile is of the wrong time.
       if (id === 'clock' && now === undefined) certificates.renewAll();
+      if (id === 'clock') {
+        goBackToUsable();
+        controller?.recheckAuthorities();
+      }
       links.refresh();
     },
   });
@@ -142,6 +147,24 @@ async function compose(
   const staging = createStaging({ clock, actors, jitter, engines, onChanged: () => observeNode() });
 
   const peerProblem = createPeerProblems({ clock, problem });
+
+  /** Issued by a clock that was ahead, its chain is believed by nobody: with the former one it hears of a better one. */
+  function goBackToUsable(): void {
+    const usable = withUsableChain(membership, clock.now());
+    if (usable === membership) return;
+    try {
+      authority.replace(usable.chain);
+    } catch (error) {
+      problem(`the former certificate of this node cannot be used either: ${(error as Error).message}`);
+      return;
+    }
+    membership = usable;
+    saveMembership(disk, membership).catch((error: unknown) =>
+      problem(`the membership is not stored: ${String(error)}`),
+    );
+    certificates.renewAll();
+    announcer.announce();
+  }
 
   const controllerReachable = (): boolean =>
     controllerAuthority !== undefined || links.linked().some(({ identity }) => identity.kind === 'controller');
@@ -392,7 +415,7 @@ async function compose(
       observeNode();
     },
     async onAuthority(chain, { issueNumber }) {
-      membership = { ...membership, chain: [...chain] };
+      membership = withNewChain(membership, chain, clock.now());
       await saveMembership(disk, membership);
       const wasUsable = authority.isUsable();
       authority.replace(chain);
@@ -415,7 +438,7 @@ async function compose(
       authorityPublicKey: authorityKey.publicKey,
       issuing: controllerAuthority,
       obeyed: obeyedAtStart?.plan,
-      verifyChain,
+      verifyOwnChain,
       verifySigned,
       isLinked: (peerId) => peerId === mesh.peerId || links.linked().some((peer) => peer.peerId === peerId),
       conditionsOf: (peerId) =>

@@ -20,6 +20,8 @@ export interface Membership {
   labels: Record<string, string>;
   /** Chain of this node's authority, base64 DER: authority, issuing authority, root. */
   chain: string[];
+  /** One that it had before, in case the newest was issued by a clock far ahead. */
+  formerChain?: string[];
   controllers: KnownController[];
 }
 
@@ -58,7 +60,7 @@ const isRecord = (value: unknown): value is Record<string, unknown> =>
 
 function isMembership(value: unknown): value is Membership {
   if (!isRecord(value)) return false;
-  const { fabricId, fabricName, node, router, labels, chain, controllers } = value;
+  const { fabricId, fabricName, node, router, labels, chain, formerChain = [], controllers } = value;
   const isController = (one: unknown): boolean =>
     isRecord(one) && isText(one['peerId']) && Array.isArray(one['addresses']) && one['addresses'].every(isText);
   return (
@@ -68,6 +70,8 @@ function isMembership(value: unknown): value is Membership {
     Object.values(labels).every(isText) &&
     Array.isArray(chain) &&
     chain.every(isText) &&
+    Array.isArray(formerChain) &&
+    formerChain.every(isText) &&
     Array.isArray(controllers) &&
     controllers.every(isController)
   );

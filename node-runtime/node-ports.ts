@@ -94,6 +94,7 @@ export type NodeEventType =
   | 'exec'
   | 'problem'
   | 'mended'
+  | 'removed'
   | 'stopping'
   | 'stopped';
 

@@ -35,7 +35,8 @@ function payloadOf(jws: string): Plan {
 }
 
 /** What is left of other plans, and of saving that a power cut ended. */
-async function removeOthers(disk: Disk, folder: string): Promise<void> {
+export async function removeOtherPlans(disk: Disk, version: PlanVersion): Promise<void> {
+  const folder = folderOf(version);
   for (const name of await disk.list('obeyed')) {
     if (name !== 'current' && `obeyed/${name}` !== folder) await disk.remove(`obeyed/${name}`);
   }
@@ -59,7 +60,7 @@ export async function saveObeyedPlan(
   await disk.write(pointerFile, folder);
   onStored();
   // This plan counts from here on, whatever becomes of the old ones: they are in nobody's way, and the next plan tries again.
-  await removeOthers(disk, folder).catch(() => undefined);
+  await removeOtherPlans(disk, obeyed.plan).catch(() => undefined);
 }
 
 /** Whose plan it must be. */

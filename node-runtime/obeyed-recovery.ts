@@ -10,6 +10,7 @@ import {
   loadObeyedPlan,
   type ObeyedPlan,
   type PlanOwner,
+  removeOtherPlans,
   saveObeyedPlan,
   storedVersions,
 } from './obeyed-plan.ts';
@@ -31,7 +32,11 @@ export async function loadObeyedAtStart(
   let damage: DamagedFileError | undefined;
   try {
     const obeyed = await loadObeyedPlan(disk, owner);
-    if (obeyed !== undefined) return { obeyed };
+    if (obeyed !== undefined) {
+      // What a daemon was killed over while it stored the next one.
+      await removeOtherPlans(disk, obeyed.plan).catch(() => undefined);
+      return { obeyed };
+    }
   } catch (error) {
     if (!(error instanceof DamagedFileError)) throw error;
     damage = error;

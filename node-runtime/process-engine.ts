@@ -18,6 +18,7 @@ import {
 import { type InstanceMounts, openInstanceMounts } from './instance-mounts.ts';
 import { createKeyedQueue } from './keyed-queue.ts';
 import { checkCommand, checkFiles, checkLaunch, checkMounts, isInstanceName } from './launch-check.ts';
+import { createLeftovers } from './leftovers.ts';
 import { LAUNCH_GRACE_MS, LAUNCH_RECORD_POLL_MS } from './limits.ts';
 import { askToEnd, killAll } from './process-end.ts';
 import { execBeside } from './process-exec.ts';
@@ -108,6 +109,19 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     return isInstanceName(instance) ? readStanding(open(instance), table, clock) : { kind: 'absent' };
   };
 
+  const leftovers = createLeftovers({
+    root,
+    queue,
+    ready: () => started !== undefined,
+    // A damaged record is no missing one: what it was of may run.
+    isLeftover: (instance) => isAbsent(join(open(instance).run, 'launch.json')),
+    async remove(instance) {
+      logs.forget(instance);
+      await mountsOf(instance).removeSecrets();
+      await rm(open(instance).folder, { recursive: true, force: true });
+    },
+  });
+
   async function begin(): Promise<Started> {
     const table = await createProcessTable(trial.boot).catch((error: unknown) => {
       throw new EngineUnavailableError('there is no Linux /proc here', { cause: error });
@@ -177,6 +191,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     subscribe: () => () => undefined,
     network: async () => undefined,
     stage: async () => undefined,
+    want: (planned) => leftovers.want(planned),
     notHeld: (spec) => {
       if (started === undefined) return undefined;
       const ownUser = started.users.hasOwn(spec.engine === 'process' ? spec.user : undefined);
@@ -325,4 +340,11 @@ async function settled(read: () => Promise<Standing>, clock: Clock): Promise<Sta
     if (standing.kind !== 'running' || standing.workload !== undefined || waitedMs >= LAUNCH_GRACE_MS) return standing;
     await clock.sleep(LAUNCH_RECORD_POLL_MS);
   }
+}
+
+async function isAbsent(path: string): Promise<boolean> {
+  return access(path).then(
+    () => false,
+    ({ code }: NodeJS.ErrnoException) => code === 'ENOENT',
+  );
 }

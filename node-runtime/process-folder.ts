@@ -81,8 +81,10 @@ export function openInstanceFolder(root: string, instance: string): InstanceFold
 
   /** Renamed into place, so that a reader never sees half of it. */
   async function replace(path: string, content: Uint8Array | string, mode: number, owner?: Owner): Promise<void> {
-    const temporary = join(dirname(path), `.selvedge-${process.pid}-${temporaries++}.tmp`);
+    const temporary = join(dirname(path), `.selvedge-${temporaries++}.tmp`);
     try {
+      // The names are few, so that what killed daemons left is replaced. Not taken over: it may have another mode.
+      await rm(temporary, { force: true });
       const file = await open(temporary, 'wx', mode);
       try {
         await file.writeFile(content);

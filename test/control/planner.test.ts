@@ -234,6 +234,29 @@ test('a mailbox that fails stops no other, is reported once and tried again', as
   await planner.stop();
 });
 
+test('an issuer that cannot issue, by a wrong clock, changes no record and is tried again', async (t) => {
+  let expired = true;
+  const fixture = await createPlannerFixture({
+    issueAuthority: (_node, _covers, number) => {
+      if (expired) throw new Error('the issuer has expired');
+      return [`AAA${number}`];
+    },
+  });
+  await fixture.write(nodeRecord('box1'));
+  const before = await fixture.fabric.get('node/box1');
+  const { planner } = await fixture.boot();
+  t.deepEqual(await fixture.fabric.get('node/box1'), before);
+  t.deepEqual(
+    fixture.events.filter(({ type }) => type === 'plan-not-written').map(({ message }) => message),
+    ['the issuer has expired'],
+  );
+  expired = false;
+  await fixture.clock.advance(60_000);
+  await planner.idle();
+  t.truthy(await fixture.planOf('box1'));
+  await planner.stop();
+});
+
 test('a malformed document is an event and stops nothing', async (t) => {
   const fixture = await createPlannerFixture();
   await fixture.write(

@@ -50,6 +50,21 @@ test('a temporary file that a crash left is not listed', async (t) => {
   t.deepEqual(await createFileDisk(folder).list(''), []);
 });
 
+test('who owns a folder removes what a killed process left in it, and not what it is writing itself', async (t) => {
+  const folder = await temporaryFolder();
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  await mkdir(join(folder, 'logs'));
+  for (const name of ['.1-a.jsonl.tmp', '.2-b.jsonl.tmp', '.other', 'kept'])
+    await writeFile(join(folder, 'logs', name), '');
+  t.deepEqual(await createFileDisk(folder).list('logs'), ['.other', 'kept']);
+  t.is((await readdir(join(folder, 'logs'))).length, 4);
+  const disk = createFileDisk(folder, { owned: true });
+  const writes = Array.from({ length: 20 }, (_, index) => disk.write(`logs/new-${index}`, 'x'.repeat(100_000)));
+  const lists = Array.from({ length: 20 }, () => disk.list('logs'));
+  await Promise.all([...writes, ...lists]);
+  t.deepEqual((await readdir(join(folder, 'logs'))).length, 22);
+});
+
 test('a write that the file system refuses leaves the old content, and says what to do', async (t) => {
   const folder = await temporaryFolder();
   t.teardown(() => rm(folder, { recursive: true, force: true }));

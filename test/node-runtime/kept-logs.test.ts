@@ -5,7 +5,7 @@ import type { LogLine } from '../../node-runtime/engine.ts';
 import { createEngines } from '../../node-runtime/engines.ts';
 import { InstanceUnknownError } from '../../node-runtime/errors.ts';
 import { createKeptLogs } from '../../node-runtime/kept-logs.ts';
-import { goneLogAgeMsMax, goneLogBytesMax, goneLogsMax } from '../../node-runtime/limits.ts';
+import { goneLogAgeMsMax, goneLogBytesMax, goneLogLookMs, goneLogsMax } from '../../node-runtime/limits.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
 import { createSimEngine } from '../../simulations/sim-engine.ts';
 import { createSimRandom } from '../../simulations/sim-random.ts';
@@ -70,6 +70,37 @@ test('they are bounded in number, bytes and age; of one name there is one', asyn
   t.is(await kept.find('default.app.web.5'), undefined);
   await kept.keep('default.app.db.0', linesOf('fresh'));
   t.deepEqual((await disk.list('gone-logs')).length, 1);
+});
+
+test('they go by themselves when they are too old, and the oldest first while room is short', async (t) => {
+  const { clock, disk, problems } = createWorld();
+  let bytesFree = 1e9;
+  const space = async () => ({ bytesFree, bytes: 100e9 });
+  const kept = createKeptLogs({ disk, clock, space, onProblem: (message) => void problems.push(message) });
+  kept.start();
+  kept.start();
+  const names = async () => (await disk.list('gone-logs')).map((name) => name.slice(16));
+  for (const name of ['a', 'b', 'c']) {
+    await kept.keep(`default.app.${name}.0`, linesOf('line'));
+    await clock.advance(86_400_000);
+  }
+  await clock.advance(goneLogAgeMsMax - 86_400_000 * 2.5);
+  t.deepEqual(await names(), ['default.app.b.0.jsonl', 'default.app.c.0.jsonl']);
+  const { remove } = disk;
+  disk.remove = async (path) => {
+    bytesFree += 50e6;
+    await remove(path);
+  };
+  bytesFree = 40e6;
+  await clock.advance(goneLogLookMs);
+  t.deepEqual(await names(), ['default.app.c.0.jsonl'], 'no more than is needed');
+  bytesFree = 0;
+  disk.remove = remove;
+  await kept.keep('default.app.d.0', linesOf('line'));
+  t.deepEqual(await names(), []);
+  t.deepEqual(problems, ['the last lines of default.app.d.0 could not be kept: too little room is left on the disk']);
+  kept.stop();
+  t.is(clock.pending(), 0);
 });
 
 test('an instance is removed also when its lines cannot be kept', async (t) => {

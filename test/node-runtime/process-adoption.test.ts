@@ -1,9 +1,9 @@
 // What the next daemon makes of what an earlier one left: killed daemons, killed shims, other boots, pids used again.
 
 import { execFile, spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { launchOf } from '../conformance/engine.ts';
@@ -51,6 +51,34 @@ test('a daemon that is killed leaves its instances running for the next one', as
   await writeFile(world.path(INSTANCE, 'go'), '');
   t.is((await waiting).status, 6);
   t.is(await world.text(INSTANCE, 'stdout.log'), 'still\n');
+});
+
+test('folders that a killed daemon made or half removed go once the plan is known; what is planned, ran or is nobody’s stays', async (t) => {
+  const world = await createProcessWorld();
+  t.teardown(world.close);
+  await world.engine.launch(launchOf(['true']));
+  await world.engine.waitForExit(INSTANCE);
+  const put = async (...path: string[]) => {
+    const file = world.path(...path);
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(file, '');
+  };
+  await put('default.app.made.0', 'run', '.selvedge-0.tmp');
+  await put('default.app.half.0', 'run', 'exit');
+  await put('default.app.half.0', 'stdout.log');
+  await put('default.app.damaged.0', 'run', 'launch.json');
+  await put('default.app.planned.0', 'stdout.log');
+  await put('.volumes', 'data');
+  await put('notes', 'mine.txt');
+  const next = await world.open();
+  const before = await readdir(world.folder);
+  next.want?.([{ name: 'default.app.planned.0', spec: launchOf(['true']).spec }], []);
+  const gone = ['default.app.half.0', 'default.app.made.0'];
+  await eventually(async () => !(await readdir(world.folder)).some((name) => gone.includes(name)), { what: 'an end' });
+  t.deepEqual(
+    before.filter((name) => !gone.includes(name)),
+    await readdir(world.folder),
+  );
 });
 
 test('a stranger with a pid that was ours is neither adopted nor signalled', async (t) => {
