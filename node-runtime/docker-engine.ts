@@ -10,6 +10,7 @@ import { describeContainer, standingOf } from './docker-container.ts';
 import { createDockerContainers } from './docker-containers.ts';
 import { endContainer } from './docker-end.ts';
 import { createDockerExec } from './docker-exec.ts';
+import { boxHosts, isOnBox, sharesBox } from './docker-host-network.ts';
 import { labelsOf, ownerLabels, ownsLabels } from './docker-labels.ts';
 import { createDockerLauncher } from './docker-launch.ts';
 import { readDockerLog } from './docker-log.ts';
@@ -97,8 +98,9 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     answer: names.answer,
     forwarder: createNameForwarder({ clock }),
   });
+  const leaveBridge = (instance: string): void => names.forget(network?.release(instance) ?? '');
   const { launch: launchContainer } = createDockerLauncher({
-    ...{ clock, owner, docker: connected, bridge, containers, waits, tellNames },
+    ...{ clock, owner, docker: connected, bridge, leaveBridge, containers, waits, tellNames },
   });
 
   /** What the container asks is answered from now on; one that calls nothing does without where nobody can listen. */
@@ -174,7 +176,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       const missing = (['memory', 'cpus', 'pids'] as const).filter((one) => resources[one] && held?.[one] === false);
       return missing.length === 0 ? undefined : `${missing.join(', ')}: the kernel under Docker does not limit it`;
     },
-    network: async (instance) => (await bridge()).of(instance),
+    network: async (instance, spec) => (sharesBox(spec) ? undefined : (await bridge()).of(instance)),
 
     async list() {
       const docker = connected();
@@ -221,7 +223,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
         if (facts !== undefined && standingOf(facts) === 'ended')
           waits.tell(instance, await containers.exitOf(instance, facts));
         if (facts !== undefined) await docker.remove(facts.Id);
-        names.forget(network?.release(instance) ?? '');
+        leaveBridge(instance);
         await containers.mounts(instance).removeSecrets();
         await containers.folder(instance).remove();
         waits.wake(instance);
@@ -250,8 +252,10 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     async writeHosts(instance, hosts) {
       running();
       await queue.run(instance, async () => {
-        if ((await containers.find(instance)) === undefined) throw new InstanceUnknownError(instance);
-        await tellNames(instance, hosts);
+        const facts = await containers.find(instance);
+        if (facts === undefined) throw new InstanceUnknownError(instance);
+        if (!isOnBox(facts)) return tellNames(instance, hosts);
+        await containers.folder(instance).writeHosts(await boxHosts(hosts, facts.HostConfig.ExtraHosts ?? []));
       });
     },
 
