@@ -20,9 +20,10 @@ export interface DockerLauncherDependencies {
   clock: Clock;
   owner(): EngineOwner;
   docker(): DockerClient;
-  bridge(): Promise<DockerNetwork>;
+  /** The network that the instance's next container is on. */
+  join(instance: string): Promise<DockerNetwork>;
   /** The instance is on no bridge any more. */
-  leaveBridge(instance: string): void;
+  leave(instance: string): Promise<void>;
   /** Has the container's names answered from now on; before it `runs`, as soon as it does where it cannot be done earlier. */
   tellNames(instance: string, hosts: Launch['hosts'], runs: boolean): Promise<void>;
   containers: DockerContainers;
@@ -49,10 +50,10 @@ export function createDockerLauncher(dependencies: DockerLauncherDependencies): 
 
   async function networkOf({ instance, spec }: Launch) {
     if (sharesBox(spec)) {
-      dependencies.leaveBridge(instance);
+      await dependencies.leave(instance);
       return { network: 'host', address: undefined, hostsFile: containers.folder(instance).hosts, resolvers: [] };
     }
-    const { name: network, gateway, of } = await dependencies.bridge();
+    const { name: network, gateway, of } = await dependencies.join(instance);
     const resolvers = [gateway, ...(await reachableResolvers())];
     return { network, address: of(instance).address, hostsFile: undefined, resolvers };
   }
