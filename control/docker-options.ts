@@ -52,6 +52,7 @@ export const dockerFields = {
     .describe('{add: [NET_ADMIN], drop: [ALL]}, each as wanted')
     .optional(),
   privileged: z.boolean().describe('true or false').optional(),
+  hostNetwork: z.boolean().describe('true or false').optional(),
   devices: z
     .array(
       z

@@ -101,6 +101,8 @@ export interface DockerOptions {
   /** Names without CAP_. */
   capabilities?: { add?: string[]; drop?: string[] };
   privileged?: boolean;
+  /** It shares the node's network, as a process does, in place of one of its own. */
+  hostNetwork?: boolean;
   /** Paths of the node's devices, the same inside. */
   devices?: string[];
   /** Graphics processors by Docker's device requests: all, how many, or which by their ids. */

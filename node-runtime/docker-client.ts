@@ -87,6 +87,8 @@ export interface DockerClient extends DockerImages {
     signal: AbortSignal,
   ): Promise<void>;
   network(name: string): Promise<NetworkFacts | undefined>;
+  /** Names of all networks with these labels. */
+  networks(labels: Record<string, string>): Promise<string[]>;
   createNetwork(options: Dockerode.NetworkCreateOptions): Promise<void>;
   removeNetwork(name: string): Promise<void>;
   /** What was written so far: frames of Docker's stream format. */
@@ -256,6 +258,10 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
     },
     network: (name) =>
       unless([404], ask('describe a network', docker.getNetwork(name).inspect() as Promise<NetworkFacts>)),
+    async networks(labels) {
+      const filters = { label: labelFilter(labels) };
+      return (await ask('list networks', docker.listNetworks({ filters }))).map(({ Name }) => Name);
+    },
     async createNetwork(options) {
       const made = podman ? post(podmanNetworksPath, podmanNetwork(options)) : docker.createNetwork(options);
       await ask('create the network', made);

@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import type { DockerOptions, Resources, VolumeSpec } from '../control/plan.ts';
 import { logFileBytes, memoryBytes } from '../control/quantity.ts';
 import type { ContainerFacts, ContainerOptions } from './docker-client.ts';
+import { linesOf } from './docker-host-network.ts';
 import { labelsOf, ownerLabels } from './docker-labels.ts';
 import type { EngineInstance, EngineOwner, Exit, Launch } from './engine.ts';
 import { LaunchRefusedError } from './errors.ts';
@@ -15,8 +16,11 @@ export const containerFilesFolder = '/selvedge';
 
 export interface ContainerPlace {
   owner: EngineOwner;
+  /** `host`: the box's own, where it has no address. */
   network: string;
-  address: string;
+  address: string | undefined;
+  /** On this box, mounted as its /etc/hosts, where it shares the box's network. */
+  hostsFile: string | undefined;
   /** On this box, mounted. */
   filesFolder: string;
   /** On this box, mounted, where it has secrets as files. */
@@ -44,7 +48,7 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
   const all = { ...launch.secretEnv, ...env };
   const options: ContainerOptions = {
     name: containerName(place.owner, instance),
-    Hostname: hostNameOf(instance),
+    ...(place.address !== undefined && { Hostname: hostNameOf(instance) }),
     Image: spec.image,
     ...(spec.command && { Entrypoint: spec.command, Cmd: spec.args ?? [] }),
     ...(spec.command === undefined && spec.args && { Cmd: spec.args }),
@@ -71,11 +75,16 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
                 ReadOnly: true,
               },
             ]),
+        ...(place.hostsFile === undefined
+          ? []
+          : [{ Type: 'bind' as const, Source: place.hostsFile, Target: '/etc/hosts', ReadOnly: true }]),
         ...volumes.map((volume) => mountOf(volume, instance, place.owner)),
       ],
       LogConfig: { Type: 'json-file', Config: logOptions(spec) },
     },
-    NetworkingConfig: { EndpointsConfig: { [place.network]: { IPAMConfig: { IPv4Address: place.address } } } },
+    ...(place.address !== undefined && {
+      NetworkingConfig: { EndpointsConfig: { [place.network]: { IPAMConfig: { IPv4Address: place.address } } } },
+    }),
   };
   const labels = {
     ...spec.labels,
@@ -163,7 +172,7 @@ function limits({ resources = {}, ulimits, extraHosts }: DockerOptions & { resou
     ...(ulimits && {
       Ulimits: Object.entries(ulimits).map(([Name, { soft, hard }]) => ({ Name, Soft: soft, Hard: hard })),
     }),
-    ...(extraHosts && { ExtraHosts: Object.entries(extraHosts).map(([name, address]) => `${name}:${address}`) }),
+    ...(extraHosts && { ExtraHosts: linesOf({ extraHosts }) }),
   };
 }
 

@@ -10,16 +10,12 @@ import { describeContainer, standingOf } from './docker-container.ts';
 import { createDockerContainers } from './docker-containers.ts';
 import { endContainer } from './docker-end.ts';
 import { createDockerExec } from './docker-exec.ts';
+import { boxHosts, isOnBox, sharesBox } from './docker-host-network.ts';
 import { labelsOf, ownerLabels, ownsLabels } from './docker-labels.ts';
 import { createDockerLauncher } from './docker-launch.ts';
 import { readDockerLog } from './docker-log.ts';
-import {
-  addressIn,
-  type DockerNetwork,
-  defaultContainerRange,
-  findDockerNetwork,
-  makeDockerNetwork,
-} from './docker-network.ts';
+import { addressIn, type DockerNetwork, defaultContainerRange } from './docker-network.ts';
+import { createDockerNetworks } from './docker-networks.ts';
 import { pullWhereMissing } from './docker-pulls.ts';
 import { createDockerWaits } from './docker-waits.ts';
 import { createDockerWatch, type DockerWatch } from './docker-watch.ts';
@@ -60,7 +56,6 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
   const queue = createKeyedQueue();
   const listeners = new Set<() => void>();
   let started: Started | undefined;
-  let network: DockerNetwork | undefined;
   let held: HeldLimits | undefined;
 
   const running = (): Started => {
@@ -75,12 +70,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     return docker;
   }
   const owner = (): EngineOwner => running().owner;
-  /** Made for the first container: a box whose Docker the fabric does not use gets no bridge. */
-  const bridge = (): Promise<DockerNetwork> =>
-    queue.run('', async () => {
-      network ??= await makeDockerNetwork(connected(), owner(), range);
-      return network;
-    });
+  const networks = createDockerNetworks({ docker: connected, owner, range, onGone: (one) => nameServer.leave(one) });
   const secretFolders = createSecretFolders({ root });
   const containers = createDockerContainers({ root, owner, docker: connected, secretFolders });
   const waits = createDockerWaits({
@@ -101,8 +91,21 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     answer: names.answer,
     forwarder: createNameForwarder({ clock }),
   });
+  const leave = async (instance: string): Promise<void> => names.forget((await networks.leave(instance)) ?? '');
+
+  /** What runs on the network of an earlier version goes on there; its next container is on its application's. */
+  async function join(instance: string): Promise<DockerNetwork> {
+    const before = networks.of(instance);
+    if (before !== undefined && networks.isFormer(before)) {
+      const facts = await containers.find(instance);
+      if (facts !== undefined && standingOf(facts) === 'running') return before;
+      await leave(instance);
+    }
+    return networks.join(instance);
+  }
+
   const { launch: launchContainer } = createDockerLauncher({
-    ...{ clock, owner, docker: connected, bridge, containers, waits, tellNames },
+    ...{ clock, owner, docker: connected, join, leave, containers, waits, tellNames },
   });
 
   const collector =
@@ -124,7 +127,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
 
   /** What the container asks is answered from now on; one that calls nothing does without where nobody can listen. */
   async function tellNames(instance: string, hosts: Launch['hosts'], runs = true): Promise<void> {
-    const { gateway, of } = await bridge();
+    const { gateway, of } = await join(instance);
     names.tell(of(instance).address, hosts);
     try {
       await nameServer.listen(gateway);
@@ -138,15 +141,16 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
   /** After each connection: the network, the addresses in use, and nothing left of launches that a daemon did not finish. */
   async function prepare(owner: EngineOwner, docker: DockerClient): Promise<void> {
     held = await docker.limits();
-    const opened = await findDockerNetwork(docker, owner);
-    network = opened;
-    if (opened === undefined) return;
+    const found = await networks.find(docker, owner);
+    if (found.length === 0) return;
     for (const id of await docker.containers(ownerLabels(owner))) {
       const facts = await docker.inspect(id);
       const instance = facts?.Config.Labels[labelsOf.instance];
       if (facts === undefined || instance === undefined) continue;
-      const address = addressIn(opened.name, facts);
-      if (address !== undefined) opened.hold(instance, address);
+      for (const network of found) {
+        const address = addressIn(network.name, facts);
+        if (address !== undefined) network.hold(instance, address);
+      }
     }
   }
 
@@ -192,14 +196,13 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       await nameServer.close();
       if (ending !== undefined) await leaveNothing(ending).catch(() => undefined);
       await ending?.watch.stop();
-      network = undefined;
     },
 
     notHeld({ resources = {} }) {
       const missing = (['memory', 'cpus', 'pids'] as const).filter((one) => resources[one] && held?.[one] === false);
       return missing.length === 0 ? undefined : `${missing.join(', ')}: the kernel under Docker does not limit it`;
     },
-    network: async (instance) => (await bridge()).of(instance),
+    network: async (instance, spec) => (sharesBox(spec) ? undefined : (await join(instance)).of(instance)),
 
     async list() {
       const docker = connected();
@@ -256,7 +259,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
         if (facts !== undefined && standingOf(facts) === 'ended')
           waits.tell(instance, await containers.exitOf(instance, facts));
         if (facts !== undefined) await docker.remove(facts.Id);
-        names.forget(network?.release(instance) ?? '');
+        await leave(instance);
         await containers.mounts(instance).removeSecrets();
         await containers.folder(instance).remove();
         waits.wake(instance);
@@ -285,8 +288,10 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     async writeHosts(instance, hosts) {
       running();
       await queue.run(instance, async () => {
-        if ((await containers.find(instance)) === undefined) throw new InstanceUnknownError(instance);
-        await tellNames(instance, hosts);
+        const facts = await containers.find(instance);
+        if (facts === undefined) throw new InstanceUnknownError(instance);
+        if (!isOnBox(facts)) return tellNames(instance, hosts);
+        await containers.folder(instance).writeHosts(await boxHosts(hosts, facts.HostConfig.ExtraHosts ?? []));
       });
     },
 
@@ -316,11 +321,11 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     },
   };
 
-  /** A network without containers is not left on the box. */
+  /** Networks without containers are not left on the box. */
   async function leaveNothing({ owner, watch }: Started): Promise<void> {
     const docker = watch.client();
-    if (docker === undefined || network === undefined) return;
-    if ((await docker.containers(ownerLabels(owner))).length === 0) await docker.removeNetwork(network.name);
+    if (docker !== undefined && (await docker.containers(ownerLabels(owner))).length === 0)
+      await networks.removeAll(docker);
   }
 
   async function removeUnstarted(docker: DockerClient, id: string): Promise<void> {

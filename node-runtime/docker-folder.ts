@@ -3,10 +3,11 @@
 //   <folder>/<instance>/        mode 0700
 //     files/                    mounted read-only into the container: configs/…, identity/…
 //     secrets                   mounted over files/secrets; a link to a folder in memory, or a folder
+//     hosts                     of one that shares the box's network: mounted as its /etc/hosts, and written in place
 //     asked.json                which signals the node sent to which run
 //     said.jsonl                lines of a container that was replaced, and the engine's own: see docker-log.ts
 
-import { chmod, lstat, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { chmod, lstat, mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { AskedToEnd } from './docker-container.ts';
 import type { Launch, LogLine } from './engine.ts';
@@ -16,6 +17,10 @@ export interface DockerFolder {
   readonly files: string;
   /** Where secrets are, or a link there: see secret-folders.ts. */
   readonly secrets: string;
+  /** Absolute. */
+  readonly hosts: string;
+  /** In place, since a file that is mounted stays the one that it was. */
+  writeHosts(text: string): Promise<void>;
   /** Replaces all files. No container may have them mounted and run. */
   resetFiles(files: Launch['files']): Promise<void>;
   layFiles(files: Launch['files']): Promise<void>;
@@ -29,6 +34,7 @@ export interface DockerFolder {
 export function openDockerFolder(root: string, instance: string): DockerFolder {
   const folder = join(root, instance);
   const files = join(folder, 'files');
+  const hosts = join(folder, 'hosts');
   let temporaries = 0;
 
   /** Renamed into place, so that nobody sees half of it. */
@@ -94,7 +100,14 @@ export function openDockerFolder(root: string, instance: string): DockerFolder {
   return {
     files,
     secrets: join(folder, 'secrets'),
+    hosts,
     layFiles,
+    async writeHosts(text) {
+      await makeFolder();
+      await clear(hosts, 'file');
+      await writeFile(hosts, text);
+      await chmod(hosts, 0o644);
+    },
     async resetFiles(laid) {
       await makeFolder();
       await rm(files, { recursive: true, force: true });

@@ -6,6 +6,7 @@ import type { Clock } from './clock.ts';
 import type { DockerClient } from './docker-client.ts';
 import { type ContainerPlace, containerOptions, describeContainer, standingOf } from './docker-container.ts';
 import type { DockerContainers } from './docker-containers.ts';
+import { boxHosts, linesOf, sharesBox } from './docker-host-network.ts';
 import { labelsOf } from './docker-labels.ts';
 import { createFrameReader } from './docker-log.ts';
 import type { DockerNetwork } from './docker-network.ts';
@@ -19,7 +20,10 @@ export interface DockerLauncherDependencies {
   clock: Clock;
   owner(): EngineOwner;
   docker(): DockerClient;
-  bridge(): Promise<DockerNetwork>;
+  /** The network that the instance's next container is on. */
+  join(instance: string): Promise<DockerNetwork>;
+  /** The instance is on no bridge any more. */
+  leave(instance: string): Promise<void>;
   /** Has the container's names answered from now on; before it `runs`, as soon as it does where it cannot be done earlier. */
   tellNames(instance: string, hosts: Launch['hosts'], runs: boolean): Promise<void>;
   containers: DockerContainers;
@@ -44,20 +48,33 @@ export function createDockerLauncher(dependencies: DockerLauncherDependencies): 
     return id;
   }
 
-  async function placeOf({ instance, mounts = [] }: Launch, imageId: string): Promise<ContainerPlace> {
-    const bridge = await dependencies.bridge();
+  async function networkOf({ instance, spec }: Launch) {
+    if (sharesBox(spec)) {
+      await dependencies.leave(instance);
+      return { network: 'host', address: undefined, hostsFile: containers.folder(instance).hosts, resolvers: [] };
+    }
+    const { name: network, gateway, of } = await dependencies.join(instance);
+    const resolvers = [gateway, ...(await reachableResolvers())];
+    return { network, address: of(instance).address, hostsFile: undefined, resolvers };
+  }
+
+  async function placeOf(launch: Launch, imageId: string): Promise<ContainerPlace> {
+    const { instance, mounts = [] } = launch;
     return {
+      ...(await networkOf(launch)),
       owner: owner(),
-      network: bridge.name,
-      address: bridge.of(instance).address,
       imageId,
       init: !withoutInit,
       filesFolder: containers.folder(instance).files,
       secretsFolder: mounts.some(({ kind }) => kind === 'secrets')
         ? await containers.mounts(instance).secretsFolder()
         : undefined,
-      resolvers: [bridge.gateway, ...(await reachableResolvers())],
     };
+  }
+
+  async function tellNames({ instance, spec, hosts }: Launch, runs: boolean): Promise<void> {
+    if (!sharesBox(spec)) await dependencies.tellNames(instance, hosts, runs);
+    else if (!runs) await containers.folder(instance).writeHosts(await boxHosts(hosts, linesOf(spec)));
   }
 
   /** The container of the launch: the ended one when it is made from the same, so that it keeps what it wrote; else a new one. */
@@ -70,7 +87,7 @@ export function createDockerLauncher(dependencies: DockerLauncherDependencies): 
     }
     await containers.folder(instance).resetFiles(launch.files);
     const options = containerOptions(launch, await placeOf(launch, imageId));
-    await dependencies.tellNames(instance, launch.hosts, false);
+    await tellNames(launch, false);
     const same = before?.Config.Labels[labelsOf.launch] === options.Labels?.[labelsOf.launch];
     if (before !== undefined && same && standingOf(before) === 'ended') return before.Id;
     if (before !== undefined) {
@@ -84,9 +101,9 @@ export function createDockerLauncher(dependencies: DockerLauncherDependencies): 
     return docker().create(options);
   }
 
-  async function answerNames({ instance, hosts }: Launch, id: string): Promise<void> {
+  async function answerNames(launch: Launch, id: string): Promise<void> {
     try {
-      await dependencies.tellNames(instance, hosts, true);
+      await tellNames(launch, true);
     } catch (error) {
       await docker().kill(id, 'SIGKILL');
       throw error;

@@ -1,5 +1,5 @@
-// The bridge network of this node's containers, and which address each has. Called by docker-engine.ts. Every node takes one part
-// of the container range: its lower half is the bridge's, its upper half holds the addresses of the services that containers call.
+// A bridge network of this node's containers, and which address each has. Called by docker-networks.ts. Each takes one part of the
+// container range: its lower half is the bridge's, its upper half holds the addresses of the services that containers call.
 //
 // Addresses are given out here and not by Docker, so that the node knows an instance's address before it runs and no other
 // container ever gets it in between. Containers do not reach each other on the bridge: they call through the service network.
@@ -27,12 +27,11 @@ import {
  */
 export const defaultContainerRange = '198.18.0.0/15';
 
-/** Of one node: 2,045 containers and 2,032 service addresses. */
-const partPrefix = 20;
+/** Of one application on this node: 509 containers and as many addresses of services; the usual range has 128 parts. */
+const partPrefix = 22;
 const halfPrefix = partPrefix + 1;
 /** Network, gateway (the first address), and the broadcast address at the end. */
 const reservedFirst = 2;
-const hostsPerHalf = 2 ** (32 - halfPrefix) - reservedFirst - 1;
 
 export interface DockerNetwork {
   readonly name: string;
@@ -40,6 +39,9 @@ export interface DockerNetwork {
   readonly gateway: string;
   /** The instance's address: the one that it has, or one that nobody has. */
   of(instance: string): InstanceNetwork;
+  has(instance: string): boolean;
+  /** No instance has an address of it. */
+  empty(): boolean;
   /** The container of an instance has this address already. */
   hold(instance: string, address: string): void;
   /** The address that it had. */
@@ -56,25 +58,14 @@ export function addressIn(network: string, { NetworkSettings }: ContainerFacts):
 
 const gatewayOf = ({ first }: Ipv4Range): string => addressText(first + 1);
 
-const nameOf = ({ fabricId, node }: EngineOwner): string => `selvedge-${fabricId.slice(0, 12)}-${node}`;
-
-/** The node's network; undefined when there is none yet. */
-export async function findDockerNetwork(docker: DockerClient, owner: EngineOwner): Promise<DockerNetwork | undefined> {
-  const found = await docker.network(nameOf(owner));
-  return found && read(found, owner);
+/** `application` is `<project>.<application>`; without one the network that an earlier version made for all of a node. */
+export function networkName({ fabricId, node }: EngineOwner, application?: string): string {
+  const all = `selvedge-${fabricId.slice(0, 12)}-${node}`;
+  return application === undefined ? all : `${all}-${application}`;
 }
 
-/** Makes the node's network in a part of the range (CIDR of at most 20 bits) that no route of this box overlaps. */
-export async function makeDockerNetwork(
-  docker: DockerClient,
-  owner: EngineOwner,
-  range: string,
-): Promise<DockerNetwork> {
-  return read(await make(docker, owner, nameOf(owner), range), owner);
-}
-
-function read(found: NetworkFacts, owner: EngineOwner): DockerNetwork {
-  const name = nameOf(owner);
+/** Throws ContainerNameTakenError for what is not this node's. */
+export function readDockerNetwork(name: string, found: NetworkFacts, owner: EngineOwner): DockerNetwork {
   if (!ownsLabels(found.Labels, owner)) throw new ContainerNameTakenError('network', name);
   const subnet = parseRange(found.IPAM?.Config?.[0]?.Subnet ?? '');
   const serviceRange = found.Labels?.[labelsOf.services];
@@ -84,6 +75,7 @@ function read(found: NetworkFacts, owner: EngineOwner): DockerNetwork {
 
 function giveAddresses(name: string, subnet: Ipv4Range, serviceRange: string): DockerNetwork {
   const byInstance = new Map<string, string>();
+  const hosts = 2 ** (32 - subnet.prefix) - reservedFirst - 1;
   const taken = new Set<string>();
   return {
     name,
@@ -91,8 +83,8 @@ function giveAddresses(name: string, subnet: Ipv4Range, serviceRange: string): D
     of(instance) {
       let address = byInstance.get(instance);
       // As many tries as there are addresses: a node runs fewer instances than that.
-      for (let attempt = 0; address === undefined && attempt < hostsPerHalf; attempt++) {
-        const candidate = addressText(subnet.first + reservedFirst + ((number(instance) + attempt) % hostsPerHalf));
+      for (let attempt = 0; address === undefined && attempt < hosts; attempt++) {
+        const candidate = addressText(subnet.first + reservedFirst + ((number(instance) + attempt) % hosts));
         if (!taken.has(candidate)) address = candidate;
       }
       if (address === undefined) throw new NoFreeRangeError(rangeText(subnet));
@@ -100,6 +92,8 @@ function giveAddresses(name: string, subnet: Ipv4Range, serviceRange: string): D
       taken.add(address);
       return { address, serviceRange };
     },
+    has: (instance) => byInstance.has(instance),
+    empty: () => byInstance.size === 0,
     hold(instance, address) {
       byInstance.set(instance, address);
       taken.add(address);
@@ -113,12 +107,16 @@ function giveAddresses(name: string, subnet: Ipv4Range, serviceRange: string): D
   };
 }
 
-async function make(docker: DockerClient, owner: EngineOwner, name: string, text: string): Promise<NetworkFacts> {
+/** Makes a network in a part of the range (CIDR of at most 20 bits) that no route of this box overlaps. */
+export async function makeDockerNetwork(
+  docker: DockerClient,
+  { owner, name, range: text }: { owner: EngineOwner; name: string; range: string },
+): Promise<DockerNetwork> {
   const range = parseRange(text);
   if (range === undefined || range.prefix > partPrefix) throw new NoFreeRangeError(text);
   const routed = routedRanges(await readFile('/proc/net/route', 'utf8').catch(() => ''));
   const count = partsOf(range, partPrefix);
-  const from = number([owner.fabricId, owner.node]);
+  const from = number([owner.fabricId, name]);
   let refused: unknown;
   for (let attempt = 0; attempt < count; attempt++) {
     const part = partOf(range, partPrefix, (from + attempt) % count);
@@ -133,7 +131,7 @@ async function make(docker: DockerClient, owner: EngineOwner, name: string, text
         Options: { 'com.docker.network.bridge.enable_icc': 'false' },
       });
       const made = await docker.network(name);
-      if (made !== undefined) return made;
+      if (made !== undefined) return readDockerNetwork(name, made, owner);
     } catch (error) {
       // Another network of this Docker has the part, also when it has no bridge at the moment.
       if (!(error instanceof DockerRefusedError)) throw error;

@@ -10,7 +10,7 @@ export function isPodman(version: unknown): boolean {
   return components?.some(({ Name }) => Name === 'Podman Engine') === true;
 }
 
-/** The port 53 at the gateway is this node's, and no other network that is isolated reaches this one. */
+/** The port 53 at the gateway is this node's; `isolate` keeps other such networks away where netavark makes rules for it. */
 export function podmanNetwork({ Name, Driver, Labels, IPAM }: Dockerode.NetworkCreateOptions): object {
   return {
     name: Name,

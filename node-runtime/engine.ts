@@ -132,7 +132,7 @@ export interface Engine {
   /** Calls the listener at each change of `unavailable`; returns what ends that. */
   subscribe(listener: () => void): () => void;
   /** The network that an instance has, or will have once it is launched; undefined when it shares the node's. */
-  network(instance: string): Promise<InstanceNetwork | undefined>;
+  network(instance: string, spec: WorkloadSpec): Promise<InstanceNetwork | undefined>;
   /** Which of the spec's limits it cannot hold on this box, and why; undefined when it holds all. */
   notHeld(spec: WorkloadSpec): string | undefined;
   /** What an earlier daemon left: running and ended ones. */

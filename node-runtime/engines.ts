@@ -2,7 +2,7 @@
 // Called by instances.ts and the composition. It runs nothing itself.
 
 import type { StageSpec } from '../control/plan.ts';
-import type { Engine, EngineInstance, EngineOwner, InstanceNetwork, WantedInstance } from './engine.ts';
+import type { Engine, EngineInstance, EngineOwner, WantedInstance } from './engine.ts';
 import { EngineMissingError, InstanceUnknownError, PolicyRefusedError } from './errors.ts';
 import type { GoneInstance, KeptLogs } from './kept-logs.ts';
 import { LOG_TAIL_LINES_MAX } from './limits.ts';
@@ -14,7 +14,7 @@ export interface EngineState {
   unavailable: string | undefined;
 }
 
-export interface Engines extends Omit<Engine, 'name' | 'unavailable' | 'subscribe' | 'network' | 'list' | 'want'> {
+export interface Engines extends Omit<Engine, 'name' | 'unavailable' | 'subscribe' | 'list' | 'want'> {
   /** What workloads may have of this box; `stage` and `launch` reject with PolicyRefusedError for what they may not. */
   readonly policy: NodePolicy;
   /** Names of those that can be used now. */
@@ -23,7 +23,6 @@ export interface Engines extends Omit<Engine, 'name' | 'unavailable' | 'subscrib
   unavailable(engine: string): string | undefined;
   /** Calls the listener with the name of an engine that came or went. */
   subscribe(listener: (engine: string) => void): () => void;
-  network(engine: string, instance: string): Promise<InstanceNetwork | undefined>;
   /** What an earlier daemon left in one engine, or in all that can be used now. */
   list(engine?: string): Promise<EngineInstance[]>;
   /** An instance that was removed, whose last lines `logs` still reads; by its name or a part of it. */
@@ -94,7 +93,7 @@ export function createEngines(
       };
     },
     notHeld: (spec) => byName.get(spec.engine)?.notHeld(spec),
-    network: (engine, instance) => named(engine).network(instance),
+    network: async (instance, spec) => named(spec.engine).network(instance, spec),
 
     async list(engine) {
       const asked = engine === undefined ? usable() : [named(engine)];

@@ -436,6 +436,18 @@ export class NoFreeRangeError extends Error {
   }
 }
 
+/** As many applications as a node has networks for have containers here. */
+export class TooManyNetworksError extends Error {
+  override readonly name = 'TooManyNetworksError';
+  readonly id = 'too-many-networks';
+  readonly retryable = true;
+  readonly action = 'place some of the applications that have containers on this node on others';
+
+  constructor(most: number) {
+    super(`containers of ${most} applications are on this node, which has no more networks`);
+  }
+}
+
 /** The resolver of the containers cannot listen at their gateway: another one of this box does so on all addresses, mostly. */
 export class NameServerError extends Error {
   override readonly name = 'NameServerError';

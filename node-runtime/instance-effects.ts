@@ -80,7 +80,7 @@ export function createInstanceEffects(dependencies: InstanceEffectsDependencies)
   /** What both beginnings share; the place is filled at once, so that others see its ports. */
   async function settle(planned: PlannedInstance, hostPorts: HostPorts) {
     const credential = await certificates.issue(planned.name, planned);
-    const network = await engines.network(planned.spec.engine, planned.name);
+    const network = await engines.network(planned.name, planned.spec);
     const place = { hostPorts, credential, network };
     const entry = placeOf(planned.name);
     if (entry) Object.assign(entry, place);

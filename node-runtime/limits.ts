@@ -181,6 +181,8 @@ export const DNS_FORWARD_MS = 1_200;
 /** Questions passed on at a time, for one container and for all: each holds a socket. */
 export const DNS_FORWARDS_EACH_MAX = 64;
 export const DNS_FORWARDS_MAX = 512;
+/** Networks of one node, one for each application: rules of the packet filter are walked for each packet, and the usual range has 128 parts. */
+export const DOCKER_NETWORKS_MAX = 100;
 /** Connections of the containers' resolver: TCP is for what does not fit in a packet. */
 export const DNS_CONNECTIONS_MAX = 512;
 /** Of one container: none takes them from the others. */

@@ -1,4 +1,4 @@
-// The resolver of this node's containers: DNS on UDP and TCP at their bridge's gateway address. Made by docker-engine.ts; the only
+// The resolver of this node's containers: DNS on UDP and TCP at the gateway address of each of their bridges. Made by docker-engine.ts; the only
 // file that imports dns-packet. Who asks is known by its address, which a container without NET_RAW cannot forge. It decides nothing:
 // container-names.ts says what to answer, name-forwarder.ts asks the box's own resolvers. Whoever is no container of this node gets no
 // answer at all: the address can be reached from the LAN, and an answer to a forged address would go to somebody else. Nothing is
@@ -26,6 +26,8 @@ import type { NameForwarder } from './name-forwarder.ts';
 export interface NameServer {
   /** Listens at the address, when it does not already. Rejects with NameServerError. */
   listen(address: string): Promise<void>;
+  /** Listens there no longer. Idempotent. */
+  leave(address: string): Promise<void>;
   /** Idempotent. */
   close(): Promise<void>;
 }
@@ -47,12 +49,13 @@ interface Listening {
   address: string;
   udp: UdpSocket;
   tcp: Server;
-  connections: Set<Socket>;
 }
 
 export function createNameServer({ knows, answer, forwarder, port = 53 }: NameServerOptions): NameServer {
   const forwards = new Map<string, number>();
-  let listening: Listening | undefined;
+  /** By their addresses. */
+  const listening = new Map<string, Listening>();
+  const connections = new Set<Socket>();
   let turn: Promise<unknown> = Promise.resolve();
 
   function inTurn<T>(run: () => Promise<T>): Promise<T> {
@@ -96,7 +99,7 @@ export function createNameServer({ knows, answer, forwarder, port = 53 }: NameSe
       if (from === 0) return;
       reply(address, bytes, 'udp')
         .then((answered) => {
-          if (answered !== undefined && listening?.udp === udp) udp.send(answered, from, address, () => undefined);
+          if (answered !== undefined && isOpen(udp)) udp.send(answered, from, address, () => undefined);
         })
         .catch(() => undefined);
     });
@@ -104,11 +107,13 @@ export function createNameServer({ knows, answer, forwarder, port = 53 }: NameSe
     udp.on('error', () => undefined);
   }
 
-  function serveTcp(socket: Socket, connections: Set<Socket>): void {
+  const isOpen = (udp: UdpSocket): boolean => [...listening.values()].some((one) => one.udp === udp);
+
+  function serveTcp(socket: Socket): void {
     socket.on('error', () => undefined);
     const asker = socket.remoteAddress ?? '';
     const own = [...connections].filter(({ remoteAddress }) => remoteAddress === asker).length;
-    if (!knows(asker) || own >= DNS_CONNECTIONS_EACH_MAX) {
+    if (!knows(asker) || own >= DNS_CONNECTIONS_EACH_MAX || connections.size >= DNS_CONNECTIONS_MAX) {
       socket.destroy();
       return;
     }
@@ -130,8 +135,7 @@ export function createNameServer({ knows, answer, forwarder, port = 53 }: NameSe
 
   async function open(address: string): Promise<Listening> {
     const udp = createSocket('udp4');
-    const connections = new Set<Socket>();
-    const tcp = createServer((socket) => serveTcp(socket, connections));
+    const tcp = createServer(serveTcp);
     tcp.maxConnections = DNS_CONNECTIONS_MAX;
     try {
       udp.bind(port, address);
@@ -147,27 +151,31 @@ export function createNameServer({ knows, answer, forwarder, port = 53 }: NameSe
     }
     tcp.on('error', () => undefined);
     serveUdp(udp);
-    return { address, udp, tcp, connections };
+    return { address, udp, tcp };
   }
 
-  async function closeNow(): Promise<void> {
-    const closing = listening;
-    listening = undefined;
-    if (closing === undefined) return;
-    for (const socket of closing.connections) socket.destroy();
-    closing.udp.close();
-    closing.tcp.close();
-    await once(closing.tcp, 'close');
+  async function closeOne({ address, udp, tcp }: Listening): Promise<void> {
+    listening.delete(address);
+    for (const socket of connections) if (socket.localAddress === address) socket.destroy();
+    udp.close();
+    tcp.close();
+    await once(tcp, 'close');
   }
 
   return {
     listen: (address) =>
       inTurn(async () => {
-        if (listening?.address === address) return;
-        await closeNow();
-        listening = await open(address);
+        if (!listening.has(address)) listening.set(address, await open(address));
       }),
-    close: () => inTurn(closeNow),
+    leave: (address) =>
+      inTurn(async () => {
+        const left = listening.get(address);
+        if (left !== undefined) await closeOne(left);
+      }),
+    close: () =>
+      inTurn(async () => {
+        for (const one of [...listening.values()]) await closeOne(one);
+      }),
   };
 }
 

@@ -6,7 +6,7 @@ import { describeNeed } from '../control/devices.ts';
 import type { StageSpec } from '../control/plan.ts';
 import { spellingsOf } from './image-names.ts';
 
-export const allowances = ['privileged', 'capabilities', 'devices', 'host-paths', 'users'] as const;
+export const allowances = ['privileged', 'capabilities', 'devices', 'host-paths', 'host-network', 'users'] as const;
 export type Allowance = (typeof allowances)[number];
 
 export interface NodePolicy {
@@ -52,11 +52,12 @@ function wants(spec: StageSpec): [Allowance, string][] {
     return 'hostPath' in module ? [...reached, ['host-paths', `the module ${module.hostPath} of its box`]] : reached;
   }
   if (spec.engine !== 'docker') return [];
-  const { privileged, capabilities, devices = [], deviceNeeds = [], gpus } = spec;
+  const { privileged, capabilities, hostNetwork, devices = [], deviceNeeds = [], gpus } = spec;
   const added = capabilities?.add ?? [];
   const wanted: [Allowance, string][] = [];
   if (privileged === true) wanted.push(['privileged', 'a privileged container']);
   if (added.length > 0) wanted.push(['capabilities', `the capabilities ${added.join(', ')}`]);
+  if (hostNetwork === true) wanted.push(['host-network', 'the network of its box in a container']);
   if (devices.length > 0) wanted.push(['devices', `the devices ${devices.join(', ')}`]);
   if (deviceNeeds.length > 0) wanted.push(['devices', `devices (${deviceNeeds.map(describeNeed).join('; ')})`]);
   if (gpus !== undefined) wanted.push(['devices', `the gpus ${Array.isArray(gpus) ? gpus.join(', ') : gpus}`]);

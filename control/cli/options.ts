@@ -74,7 +74,14 @@ export function durationOption(
   return new Option(flags, description).argParser(parse).default(parse(standard), standard);
 }
 
-const allowances: readonly Allowance[] = ['privileged', 'capabilities', 'devices', 'host-paths', 'users'];
+const allowances: readonly Allowance[] = [
+  'privileged',
+  'capabilities',
+  'devices',
+  'host-paths',
+  'host-network',
+  'users',
+];
 
 /** What workloads may have of this box. */
 export function allowOption(): Option {

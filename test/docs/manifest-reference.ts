@@ -78,6 +78,8 @@ export const meanings: Record<'Application' | 'Config' | 'Secret', Record<string
     'spec.microservices[].capabilities.drop': 'Fewer of them; NET_RAW is always dropped unless it is added',
     'spec.microservices[].privileged':
       'All that root may on the node. [The node must allow it](docker.md#what-a-node-allows)',
+    'spec.microservices[].hostNetwork':
+      "It shares the node's network, [as a program does](docker.md#the-network-of-the-box). The node must allow it",
     'spec.microservices[].devices':
       'Devices of the node, under the same path. [The node must allow them](docker.md#what-a-node-allows)',
     'spec.microservices[].gpus':

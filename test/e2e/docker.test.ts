@@ -219,6 +219,13 @@ ${microservices}`;
       t.regex(address, /^10\.215\./);
       await fabric.ready('apart');
       t.is(addressIn(await ask(prober, 'later.apart.default')), '');
+      const { host = '' } = instanceOf(await client.application('default', 'apart'), 'later').addresses?.[0] ?? {};
+      const apart = await docker('ps', '--quiet', '--filter', 'label=io.selvedge.instance=default.apart.later.0');
+      await docker('exec', '--detach', apart, 'httpd', '-f', '-p', '8080', '-h', '/selvedge/identity');
+      const read = get(host).replace('GET / ', 'GET /certificate.pem ');
+      t.regex(await waitFor('its own answer', () => docker('exec', apart, 'sh', '-c', read)), /END CERTIFICATE/);
+      for (const other of [prober, bystanders])
+        t.is(await docker('exec', other, 'sh', '-c', read), '', 'past the service network, of another application');
       t.deepEqual([await containerOf('prober'), await containerOf('server')], [prober, bystanders]);
       await client.deleteApplication('default', 'apart');
       await fabric.apply(manifest(1));
@@ -287,6 +294,7 @@ ${microservices}`;
     await said('caller', /^version 2$/);
   });
 
+  const routes = await serviceRoutes(docker);
   await step('what was deleted while no daemon looked is removed', async () => {
     await edge.daemon.kill('SIGKILL');
     await client.deleteApplication('default', 'mixed');
@@ -302,7 +310,6 @@ ${microservices}`;
   });
 
   await step('nothing is left on the box', async () => {
-    const routes = await serviceRoutes(docker);
     t.true(routes.length > 0);
     for (const node of [fabric.control, ...fabric.edges]) {
       await node.daemon.client.down(true);

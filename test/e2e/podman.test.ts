@@ -59,6 +59,16 @@ test('containers on podman call by name, outlive the daemon and podman’s servi
     return containerOf('server');
   });
 
+  await step('another application has a network of its own, which goes with it', async () => {
+    const networks = async () =>
+      (await docker('network', 'ls', '--quiet', '--filter', 'label=io.selvedge.fabric')).split('\n').length;
+    await fabric.apply(manifest.replace('name: shop', 'name: apart'));
+    await fabric.ready('apart');
+    t.is(await networks(), 2);
+    await fabric.control.daemon.client.deleteApplication('default', 'apart');
+    await waitFor('its network to be gone', async () => (await networks()) === 1);
+  });
+
   await step('a daemon that is killed finds the same containers', async () => {
     await fabric.control.daemon.kill('SIGKILL');
     await fabric.control.start();

@@ -88,8 +88,8 @@ else {
       const { engine, owner } = world;
       const launch = (instance: string, hosts: Launch['hosts']) =>
         engine.launch(launchOf(['/bin/sleep', '1000'], { instance, hosts }));
-      await engine.network('default.app.calls.0');
-      const network = `selvedge-${owner.fabricId.slice(0, 12)}-${owner.node}`;
+      await engine.network('default.app.calls.0', launchOf(['unused']).spec);
+      const network = `selvedge-${owner.fabricId.slice(0, 12)}-${owner.node}-default.app`;
       const format = '{{(index .IPAM.Config 0).Gateway}}';
       const gateway = await dockerd.docker('network', 'inspect', '--format', format, network);
       const taken = createServer().listen(53, gateway);

@@ -14,7 +14,7 @@ import { launchOf } from '../conformance/engine.ts';
 const owner = { fabricId: 'f'.repeat(52), node: 'box' };
 const place = {
   ...{ owner, network: 'net', address: '198.18.0.9', imageId: 'sha256:1', init: true },
-  ...{ filesFolder: '/data/files', secretsFolder: undefined, resolvers: ['198.18.0.1'] },
+  ...{ filesFolder: '/data/files', secretsFolder: undefined, hostsFile: undefined, resolvers: ['198.18.0.1'] },
 };
 
 function container(spec: { command?: string[]; args?: string[] } & DockerOptions, changes = {}) {

@@ -72,8 +72,8 @@ test('a launch goes to the engine of its spec, and everything else follows it', 
   await run(engines.launch(asContainer(launch)));
   t.is((await docker.list()).length, 1);
   t.is((await engines.list('process')).length, 0);
-  t.is(await engines.network('process', launch.instance), undefined);
-  t.truthy(await engines.network('docker', launch.instance));
+  t.is(await engines.network(launch.instance, launch.spec), undefined);
+  t.truthy(await engines.network(launch.instance, asContainer(launch).spec));
   t.truthy(await run(engines.terminate(launch.instance, 1_000)));
   await run(engines.remove(launch.instance));
   t.is((await docker.list()).length, 0);
@@ -122,5 +122,6 @@ test('what two engines run is ended in the one that was away', async (t) => {
 test('an engine that this version does not have is said to be missing', async (t) => {
   const { engines } = createWorld();
   t.is(engines.unavailable('wasm'), 'this node has no such engine');
-  t.throws(() => engines.network('wasm', launch.instance), { instanceOf: EngineMissingError });
+  const wasm = { ...launch.spec, engine: 'wasm' } as unknown as Launch['spec'];
+  await t.throwsAsync(engines.network(launch.instance, wasm), { instanceOf: EngineMissingError });
 });

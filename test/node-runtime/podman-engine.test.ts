@@ -1,9 +1,12 @@
 // The docker engine against the conformance body on Debian's podman, which speaks Docker's API too, and what differs there.
 
+import { readlink } from 'node:fs/promises';
 import test from 'ava';
-import { testEngine } from '../conformance/engine.ts';
+import type { DockerOptions, WorkloadSpec } from '../../control/plan.ts';
+import { launchOf, testEngine } from '../conformance/engine.ts';
 import { skip } from '../skip.ts';
-import { containersUnderTest } from './container-world.ts';
+import { containersUnderTest, createContainerWorld } from './container-world.ts';
+import { busyboxImage } from './dockerd.ts';
 import { podmanMissing, startPodman } from './podman.ts';
 
 const missing = await podmanMissing();
@@ -16,4 +19,28 @@ const range = '10.213.0.0/16';
 if (podman === undefined) test('the docker engine on podman', (t) => skip(t, missing ?? ''));
 else {
   testEngine(test.serial, 'podman', () => containersUnderTest(podman.host, range));
+
+  test.serial(
+    'a container that shares the network of the box reads its names, which change while it runs',
+    async (t) => {
+      const world = await createContainerWorld(podman.host, range);
+      t.teardown(world.close);
+      const { engine } = world;
+      const launch = launchOf(['/bin/sleep', '1000'], { hosts: [{ address: '127.9.9.9', names: ['server'] }] });
+      const options: DockerOptions = { hostNetwork: true, extraHosts: { printer: '192.0.2.7' } };
+      const { command, ...common } = launch.spec;
+      const spec: WorkloadSpec = { ...common, engine: 'docker', image: busyboxImage, command, ...options };
+      t.is(await engine.network(launch.instance, spec), undefined);
+      await world.launchAsIs({ ...launch, spec });
+      const run = async (...command: string[]): Promise<string> => {
+        const how = { signal: AbortSignal.timeout(20_000), outputBytesMax: 10_000 };
+        return (await engine.exec(launch.instance, command, how)).output;
+      };
+      const found = await run('cat', '/etc/hosts');
+      t.regex(found, /^192\.0\.2\.7\tprinter\n127\.9\.9\.9\tserver$/m);
+      await engine.writeHosts(launch.instance, [{ address: '127.9.9.8', names: ['other'] }]);
+      t.is(await run('cat', '/etc/hosts'), found.replace('127.9.9.9\tserver', '127.9.9.8\tother'));
+      t.is((await run('readlink', '/proc/self/ns/net')).trim(), await readlink('/proc/self/ns/net'));
+    },
+  );
 }

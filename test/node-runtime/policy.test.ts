@@ -22,6 +22,7 @@ const rights: [Allowance, Parameters<typeof container>[0], RegExp][] = [
   ['privileged', { privileged: true }, /a privileged container; `selvedge up --allow privileged`/],
   ['capabilities', { capabilities: { add: ['NET_ADMIN', 'SYS_TIME'] } }, /the capabilities NET_ADMIN, SYS_TIME;/],
   ['devices', { devices: ['/dev/ttyUSB0'] }, /the devices \/dev\/ttyUSB0; `selvedge up --allow devices`/],
+  ['host-network', { hostNetwork: true }, /the network of its box in a container; `selvedge up --allow host-network`/],
   [
     'host-paths',
     { volumes: [{ name: 'data', path: '/data', hostPath: '/srv/data' }] },
