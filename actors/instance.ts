@@ -74,7 +74,10 @@ export type InstanceEvent =
   | ProbedEvent;
 
 /** Between two tries of adopting, stopping or removing: what hinders them (a disk, an engine) passes, and nothing else waits for them. */
-const retryMs = 1_000;
+const retryBackOff = { firstMs: 1_000, maxMs: 30_000 };
+/** Tries at the first pace: most hindrances are over by then. An engine may be away for days, and each try is a document in two stores. */
+const quickTries = 5;
+const retryMs = (tries: number): number => backOffMs(retryBackOff, tries - quickTries + 1, 1);
 
 function describeExit({ exit, planned }: InstanceContext): string {
   if (exit === undefined) return 'it ended';
@@ -135,7 +138,7 @@ export const instanceMachine = setup({
       const { initialDelayMs = 0, failureThreshold = 0, periodMs = 0 } = context.planned.spec.startup ?? {};
       return initialDelayMs + failureThreshold * periodMs;
     },
-    retry: retryMs,
+    retry: ({ context }) => retryMs(context.tries),
     healthy: ({ context }) => context.planned.spec.healthyAfterMs ?? healthyAfterMs,
   },
   guards: {
@@ -181,7 +184,7 @@ export const instanceMachine = setup({
       return {
         tries,
         reason: `${what}${times}: ${messageOf(errorOf(event))}`,
-        nextTryAt: context.now() + retryMs,
+        nextTryAt: context.now() + retryMs(tries),
       };
     }),
     tryNow: assign({ nextTryAt: undefined }),
@@ -281,7 +284,7 @@ export const instanceMachine = setup({
       invoke: {
         src: 'adopt',
         input: ({ context }) => ({ planned: context.planned, found: context.found as EngineInstance }),
-        onDone: 'running',
+        onDone: { target: 'running', actions: 'noTries' },
         // The workload is untouched and runs; only what the node does for it is missing, and is tried again.
         onError: { target: 'adoptingLater', actions: { type: 'tryLater', params: 'it runs, and cannot be taken on' } },
       },
@@ -499,8 +502,11 @@ export const instanceMachine = setup({
         input: ({ context }) => context.planned,
         onDone: [
           { guard: 'deleted', target: 'removing', actions: ['noTries', assign({ exit: ({ event }) => event.output })] },
-          { guard: 'ill', target: 'ended', actions: assign({ exit: ({ event }) => event.output }) },
-          { target: 'waiting', actions: ['gone', 'forgiveFailures', assign({ exit: ({ event }) => event.output })] },
+          { guard: 'ill', target: 'ended', actions: ['noTries', assign({ exit: ({ event }) => event.output })] },
+          {
+            target: 'waiting',
+            actions: ['noTries', 'gone', 'forgiveFailures', assign({ exit: ({ event }) => event.output })],
+          },
         ],
         onError: { target: 'stoppingLater', actions: { type: 'tryLater', params: 'cannot be stopped' } },
       },
@@ -508,6 +514,8 @@ export const instanceMachine = setup({
     stoppingLater: {
       after: { retry: 'stopping' },
       on: {
+        // Its engine is back.
+        FOUND: 'stopping',
         DELETE: { actions: 'markDeleted' },
         UPDATE: [{ guard: 'changed', actions: ['take', 'recover'] }, { actions: 'take' }],
       },
@@ -522,7 +530,7 @@ export const instanceMachine = setup({
         onError: { target: 'removingLater', actions: { type: 'tryLater', params: 'cannot be removed' } },
       },
     },
-    removingLater: { on: { DELETE: {}, UPDATE: {} }, after: { retry: 'removing' } },
+    removingLater: { on: { DELETE: {}, UPDATE: {}, FOUND: 'removing' }, after: { retry: 'removing' } },
     completed: {
       entry: 'since',
       on: {

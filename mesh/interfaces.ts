@@ -107,11 +107,20 @@ export function isOnLink(source: string, networkInterface: NetworkInterface): bo
   if (family === 6 && isLinkLocal(address)) {
     return zone === networkInterface.name || networkInterface.addresses.some((own) => String(own.zone) === zone);
   }
-  const networks = new BlockList();
-  for (const own of networkInterface.addresses) {
-    if (own.family === family) networks.addSubnet(own.address, own.prefix, family === 4 ? 'ipv4' : 'ipv6');
-  }
-  return networks.check(address, family === 4 ? 'ipv4' : 'ipv6');
+  return networksOf(networkInterface)[family].check(address, family === 4 ? 'ipv4' : 'ipv6');
+}
+
+/** By interface as it was read: packets come by the second, changes of an interface by the day. */
+const networks = new WeakMap<NetworkInterface, Record<4 | 6, BlockList>>();
+
+function networksOf(networkInterface: NetworkInterface): Record<4 | 6, BlockList> {
+  const known = networks.get(networkInterface);
+  if (known !== undefined) return known;
+  const lists = { 4: new BlockList(), 6: new BlockList() };
+  for (const { address, prefix, family } of networkInterface.addresses)
+    lists[family].addSubnet(address, prefix, family === 4 ? 'ipv4' : 'ipv6');
+  networks.set(networkInterface, lists);
+  return lists;
 }
 
 /** Whether the address is one of this box. */

@@ -45,7 +45,8 @@ const livingOn = ({ engine, containers }: SimBox): string[] => [
 
 export function createRunChecks({ clock, boxes }: { clock: SimClock; boxes: Map<string, SimBox> }): RunChecks {
   const violations: string[] = [];
-  const plans = new Map<string, { now: Obeyed; before: Obeyed; since: number }>();
+  /** The obeyed one, and what was obeyed until when: several may come in one moment. */
+  const plans = new Map<string, { now: Obeyed; before: { plan: Obeyed; until: number }[] }>();
   const newest = new Map<string, number[]>();
   /** Instances on two boxes, since when. */
   const twice = new Map<string, number>();
@@ -58,8 +59,10 @@ export function createRunChecks({ clock, boxes }: { clock: SimClock; boxes: Map<
 
   function plansOf(name: string, box: SimBox) {
     const current = obeyedOn(box);
-    const known = plans.get(name) ?? { now: current, before: current, since: 0 };
-    const next = known.now.folder === current.folder ? known : { now: current, before: known.now, since: clock.now() };
+    const known = plans.get(name) ?? { now: current, before: [] };
+    const before = known.before.filter(({ until }) => clock.now() - until < movingOnMs);
+    if (known.now.folder !== current.folder) before.push({ plan: known.now, until: clock.now() });
+    const next = { now: current, before };
     plans.set(name, next);
     return next;
   }
@@ -70,17 +73,17 @@ export function createRunChecks({ clock, boxes }: { clock: SimClock; boxes: Map<
     watch: (name) => (what, instance, specHash) => {
       const box = boxes.get(name);
       if (box === undefined) return;
-      const { now, before, since } = plansOf(name, box);
-      const lately = clock.now() - since < movingOnMs;
-      const isWanted = now.hashes.get(instance) === specHash;
-      const wasWanted = lately && before.hashes.get(instance) === specHash;
+      const { now, before } = plansOf(name, box);
+      const wants = ({ hashes }: Obeyed): boolean => hashes.get(instance) === specHash;
+      const isWanted = wants(now);
       if (what === 'terminate') {
-        const wasUnwanted = lately && before.hashes.get(instance) !== specHash;
-        if (isWanted && !wasUnwanted) violated(`${name} ends ${instance}, which its plan wants as it is`);
+        if (isWanted && before.every(({ plan }) => wants(plan)))
+          violated(`${name} ends ${instance}, which its plan wants as it is`);
         return;
       }
       launches += 1;
-      if (!isWanted && !wasWanted) violated(`${name} launches ${instance}, which its plan does not want so`);
+      if (!isWanted && !before.some(({ plan }) => wants(plan)))
+        violated(`${name} launches ${instance}, which its plan does not want so`);
       if (livingOn(box).includes(instance)) violated(`${instance} runs twice on ${name}`);
     },
     event(name, type, message) {

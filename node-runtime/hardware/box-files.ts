@@ -2,10 +2,10 @@
 // folder. What stands there comes from whatever is plugged in: everything is bounded, and nothing is ever written or executed.
 
 import { constants } from 'node:fs';
-import { access, open, opendir, realpath } from 'node:fs/promises';
+import { access, open, readdir, realpath } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { deviceTextCharactersMax } from '../../control/limits.ts';
-import { boxFileBytesMax, boxFolderNamesMax } from './limits.ts';
+import { boxFileBytesMax, boxFileBytesUsual, boxFolderNamesMax } from './limits.ts';
 
 export interface BoxFiles {
   /** Of a file's beginning; undefined when it cannot be read. */
@@ -52,12 +52,14 @@ export function createBoxFiles(root: string): BoxFiles {
       // A pipe or a port that somebody put there must not keep us waiting.
       const file = await open(hostPath(path), constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
       try {
-        const buffer = Buffer.alloc(boxFileBytesMax);
+        // Nearly all of them have a line; hundreds are read each minute.
+        let buffer = Buffer.alloc(boxFileBytesUsual);
         let length = 0;
-        while (length < buffer.length) {
+        for (;;) {
           const { bytesRead } = await file.read(buffer, length, buffer.length - length, null);
-          if (bytesRead === 0) break;
           length += bytesRead;
+          if (bytesRead === 0 || length === boxFileBytesMax) break;
+          if (length === buffer.length) buffer = Buffer.concat([buffer], Math.min(boxFileBytesMax, 4 * length));
         }
         return buffer.toString('utf8', 0, length);
       } finally {
@@ -77,16 +79,9 @@ export function createBoxFiles(root: string): BoxFiles {
       return printableText(line);
     },
     async names(path) {
-      const names: string[] = [];
-      try {
-        for await (const { name } of await opendir(hostPath(path))) {
-          names.push(name);
-          if (names.length >= boxFolderNamesMax) break;
-        }
-      } catch {
-        return names;
-      }
-      return names.sort();
+      // At once: one by one they cost five times as much, every few seconds.
+      const names = await readdir(hostPath(path)).catch(() => []);
+      return names.slice(0, boxFolderNamesMax).sort();
     },
     async real(path) {
       try {

@@ -2,6 +2,8 @@
 
 /** Read of one file of the kernel: `/proc/cpuinfo` of 64 cores is 90 kB and only its first lines count, the others have a line. */
 export const boxFileBytesMax = 128 * 1024;
+/** What is made ready for one of them; four times as much whenever that is full. */
+export const boxFileBytesUsual = 4 * 1024;
 /** Names looked at in one folder: `/sys/class/tty` has 64 consoles of its own, `/dev` some hundreds. */
 export const boxFolderNamesMax = 2_048;
 /** Devices of one kind that are looked at, before those are taken that are published. */

@@ -22,7 +22,7 @@ export interface DaySettings {
 }
 
 export const nodeDay =
-  ({ faultsMs, meanPauseMs }: DaySettings = { faultsMs: 24 * hourMs, meanPauseMs: 4 * 60_000 }): Scenario =>
+  ({ faultsMs, meanPauseMs }: DaySettings = { faultsMs: 24 * hourMs, meanPauseMs: 8 * 60_000 }): Scenario =>
   async (world) => {
     const { clock, until, note, random } = world;
     const boxes = new Map<string, SimBox>();

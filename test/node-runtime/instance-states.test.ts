@@ -162,6 +162,15 @@ const cases: Case[] = [
     nextMs: 500,
   },
   {
+    title: 'its engine is away for long: it is tried ever less often',
+    state: 'stopping',
+    reason: /^cannot be stopped, tried 9 times: the engine is away$/,
+    events: [deleted],
+    effects: { terminate: () => refuse('the engine is away') },
+    afterMs: 20_000,
+    nextMs: 15_000,
+  },
+  {
     title: 'what it leaves cannot be removed',
     state: 'stopping',
     reason: /^cannot be removed: read-only$/,
