@@ -11,7 +11,7 @@ import { createDockerImages, type DockerImages } from './docker-image-api.ts';
 import { isPodman, podmanNetwork, podmanNetworksPath } from './docker-podman.ts';
 import { DockerRefusedError, DockerUnavailableError } from './errors.ts';
 import { jsonLines } from './json-lines.ts';
-import { DOCKER_ANSWER_MS, DOCKER_PING_MS, DOCKER_PULL_MS } from './limits.ts';
+import { DOCKER_ANSWER_MS, DOCKER_INSPECT_TRIES, DOCKER_PING_MS, DOCKER_PULL_MS } from './limits.ts';
 import type { RegistryCredentials } from './registry-auth.ts';
 
 export type ContainerFacts = Dockerode.ContainerInspectInfo;
@@ -208,7 +208,16 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
       );
       return found.map(({ Id }) => Id);
     },
-    inspect: (container) => unless([404], ask('describe a container', docker.getContainer(container).inspect())),
+    async inspect(container) {
+      for (let tries = 1; ; tries += 1) {
+        try {
+          return await unless([404], ask('describe a container', docker.getContainer(container).inspect()));
+        } catch (error) {
+          // Podman looks into the /proc of a container that ends at this very moment.
+          if (tries === DOCKER_INSPECT_TRIES || !/no such process/.test((error as Error).message)) throw error;
+        }
+      }
+    },
     async archive(id, path, bytesMax) {
       const read = async (): Promise<Buffer> => {
         const stream = (await docker.getContainer(id).getArchive({ path })) as Readable;

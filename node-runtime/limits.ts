@@ -336,3 +336,6 @@ export const WASM_CODE_MB = 512;
 
 /** A container's /etc/passwd, to find out whose its secrets are: a few kilobytes, also where hundreds may log in. */
 export const DOCKER_PASSWD_BYTES_MAX = 1024 * 1024;
+
+/** A container that ends while podman describes it: by the next look it has ended. */
+export const DOCKER_INSPECT_TRIES = 5;

@@ -319,13 +319,16 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
 
     async *logs(instance, options, signal) {
       const { stopping } = running();
-      if ((await standingOf(instance)).kind === 'absent') throw new InstanceUnknownError(instance);
+      // A launch that is under way has no record for a moment, and keeps the log.
+      const isGone = async ({ kind }: Standing) => kind === 'absent' && (await isAbsent(open(instance).folder));
+      if (!isInstanceName(instance) || (await isGone(await standingOf(instance))))
+        throw new InstanceUnknownError(instance);
       const removed = new AbortController();
       const signals = [stopping.signal, removed.signal, ...(signal === undefined ? [] : [signal])];
       const ended = async () => {
         if (started === undefined) return false;
         const standing = await standingOf(instance);
-        if (standing.kind === 'absent') removed.abort();
+        if (await isGone(standing)) removed.abort();
         return standing.kind !== 'running';
       };
       yield* logs.of(instance).read(options, ended, AbortSignal.any(signals));
