@@ -247,3 +247,25 @@ test('a folder without a readable launch record is no instance, and can be launc
   await world.engine.launch(launchOf(['true']));
   t.is((await world.engine.waitForExit(INSTANCE)).status, 0);
 });
+
+test('who follows a log reads on while a launch has no record yet, until the instance is removed', async (t) => {
+  const world = await createProcessWorld();
+  t.teardown(world.close);
+  const { engine } = world;
+  await engine.launch(launchOf(['/bin/sh', '-c', 'echo first']));
+  await engine.waitForExit(INSTANCE);
+  // As a launch leaves it between clearing what was known and writing what is.
+  await rm(join(world.folder, INSTANCE, 'run'), { recursive: true });
+  const texts: string[] = [];
+  const reading = (async () => {
+    const until = AbortSignal.timeout(20_000);
+    for await (const { text } of engine.logs(INSTANCE, { tail: 10, follow: true }, until)) texts.push(text);
+  })();
+  await eventually(() => texts.length === 1);
+  await engine.launch(launchOf(['/bin/sh', '-c', 'echo second']));
+  await eventually(() => texts.length === 2);
+  t.deepEqual(texts, ['first', 'second']);
+  await engine.waitForExit(INSTANCE);
+  await engine.remove(INSTANCE);
+  await reading;
+});
