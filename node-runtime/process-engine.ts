@@ -153,6 +153,13 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     return { table, tools, names, cgroups, users, launcher, waits, stopping, maintenance };
   }
 
+  async function forgetUnbegun(instance: string): Promise<void> {
+    const standing = await standingOf(instance);
+    if (standing.kind !== 'unbegun') return;
+    await removeGroups(standing.launch.groups ?? []);
+    await open(instance).reset();
+  }
+
   async function instancesOnDisk(): Promise<string[]> {
     return (await readdir(root)).filter(isInstanceName).sort();
   }
@@ -203,6 +210,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       const found: EngineInstance[] = [];
       for (const instance of await instancesOnDisk()) {
         const standing = await settled(() => standingOf(instance), clock);
+        if (standing.kind === 'unbegun') await queue.run(instance, () => forgetUnbegun(instance));
         if (standing.kind === 'ended') found.push(describeInstance(standing.launch, standing.exit, undefined));
         if (standing.kind === 'running')
           found.push(describeInstance(standing.launch, undefined, standing.workload?.pid));
@@ -223,7 +231,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       await queue.run(instance, async () => undefined);
       const { table, waits } = running();
       const standing = await standingOf(instance);
-      if (standing.kind === 'absent') return undefined;
+      if (standing.kind === 'absent' || standing.kind === 'unbegun') return undefined;
       const dependencies = { clock, table, folder: open(instance), instance };
       if (standing.kind === 'running' && timeoutMs > 0) {
         askToEnd(standing);
@@ -249,7 +257,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
         const standing = await standingOf(instance);
         if (standing.kind === 'running') throw new InstanceRunningError(instance);
         await killAll({ clock, table, folder, instance });
-        if (standing.kind === 'ended') await removeGroups(standing.launch.groups ?? []);
+        if (standing.kind !== 'absent') await removeGroups(standing.launch.groups ?? []);
         logs.forget(instance);
         try {
           await mountsOf(instance).removeSecrets();

@@ -193,10 +193,8 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
       const runAs = await users.find(instance, named, [folder.folder, ...Object.values(volumes)]);
       // Of an earlier launch something may be left whose shim was killed.
       await killAll({ clock, table, folder, instance });
-      if (before.kind === 'ended') {
-        waits.notify(instance, before);
-        await removeGroups(before.launch.groups ?? []);
-      }
+      if (before.kind === 'ended') waits.notify(instance, before);
+      if (before.kind !== 'absent') await removeGroups(before.launch.groups ?? []);
 
       const startedAt = clock.now();
       const launchId = `${instance}.${startedAt.toString(36)}.${process.pid}.${launches++}`;
@@ -218,7 +216,7 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
       };
       try {
         await makeVolumes(volumes, runAs);
-        await prepare(folder, launch, record, before.kind === 'ended' ? before.launch.files : []);
+        await prepare(folder, launch, record, before.kind === 'absent' ? [] : before.launch.files);
         return await begin(folder, launch, record);
       } catch (error) {
         await folder.reset().catch(() => undefined);

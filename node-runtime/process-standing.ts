@@ -13,6 +13,8 @@ export const LAUNCH_VARIABLE = 'SELVEDGE_LAUNCH';
 
 export type Standing =
   | { kind: 'absent' }
+  /** The daemon died before there was a shim: nothing of it ever ran. */
+  | { kind: 'unbegun'; launch: LaunchRecord }
   /** `lost`: nobody knows how, and nobody has cleared its session. */
   | { kind: 'ended'; launch: LaunchRecord; exit: Exit; lost: boolean }
   | {
@@ -48,6 +50,13 @@ export async function readStanding(folder: InstanceFolder, table: ProcessTable, 
   const late = await folder.readExit();
   if (late !== undefined) return endedWith(launch, late, table.boot);
   if ((await folder.readLaunch())?.launchId !== launch.launchId) return readStanding(folder, table, clock);
+  // What a shim wrote before the box went down may be lost with it.
+  if (launch.boot === table.boot && shimIdentity === undefined) {
+    // On a box that is busy beyond measure it may still be about to write.
+    const slow = (await table.withVariable(LAUNCH_VARIABLE, launch.launchId)).length > 0;
+    if (slow || (await folder.readIdentity('shim')) !== undefined) return { kind: 'running', launch, shim, workload };
+    return { kind: 'unbegun', launch };
+  }
   await folder.writeLost();
   const unknown = { status: undefined, signal: undefined, at: clock.now(), lost: true };
   return endedWith(launch, (await folder.readExit()) ?? unknown, table.boot);

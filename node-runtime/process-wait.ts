@@ -52,7 +52,7 @@ export function createProcessWaits({ clock, table, open, stopping }: ProcessWait
     for (;;) {
       const standing = await readStanding(folder, table, clock);
       if (waiter.exit !== undefined) return waiter.exit;
-      if (standing.kind === 'absent') throw new InstanceUnknownError(instance);
+      if (standing.kind === 'absent' || standing.kind === 'unbegun') throw new InstanceUnknownError(instance);
       if (standing.kind === 'ended') return standing.exit;
       waiter.launchId ??= standing.launch.launchId;
       if (waiter.launchId !== standing.launch.launchId) {

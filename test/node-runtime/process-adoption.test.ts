@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
+import { InstanceRunningError, InstanceUnknownError } from '../../node-runtime/errors.ts';
 import { launchOf } from '../conformance/engine.ts';
 import { eventually } from '../eventually.ts';
 import { skip } from '../skip.ts';
@@ -222,7 +223,7 @@ test('what an instance left when shim and workload were killed together is gone 
   t.false(await lives(Number(child)));
 });
 
-test('a launch that was cut off before its shim started is an end that nobody knows', async (t) => {
+test('a launch that was cut off before its shim started never was: no end, no failure, nothing left of it', async (t) => {
   const world = await createProcessWorld();
   t.teardown(world.close);
   await world.engine.launch(launchOf(['true']));
@@ -230,9 +231,32 @@ test('a launch that was cut off before its shim started is an end that nobody kn
   await eventually(async () => !(await lives(await shimOf(world))));
   for (const name of ['exit', 'shim', 'workload']) await rm(world.path(INSTANCE, 'run', name));
   const next = await world.open();
+  t.deepEqual(await next.list(), []);
+  await t.throwsAsync(next.waitForExit(INSTANCE), { instanceOf: InstanceUnknownError });
+  await next.launch(launchOf(['sh', '-c', 'exit 3']));
+  t.is((await next.waitForExit(INSTANCE)).status, 3);
+});
+
+test('a launch whose shim has not written who it is for long still runs', async (t) => {
+  const world = await createProcessWorld();
+  t.teardown(world.close);
+  const { pid } = await world.engine.launch(launchOf(['sleep', '1000']));
+  const shim = await shimOf(world);
+  const records = ['shim', 'workload'].map((name) => world.path(INSTANCE, 'run', name));
+  const texts = await Promise.all(records.map((path) => readFile(path)));
+  await Promise.all(records.map((path) => rm(path)));
+  // Older than the grace that every launch gets.
+  const record = world.path(INSTANCE, 'run', 'launch.json');
+  const launch = JSON.parse(await readFile(record, 'utf8'));
+  await writeFile(record, JSON.stringify({ ...launch, startedAt: launch.startedAt - 60_000 }));
+  const next = await world.open();
   const [found] = await next.list();
-  t.truthy(found?.exit);
-  t.is(found?.exit?.status, undefined);
+  t.is(found?.instance, INSTANCE);
+  t.is(found?.exit, undefined);
+  await t.throwsAsync(next.launch(launchOf(['true'])), { instanceOf: InstanceRunningError });
+  await Promise.all(records.map((path, index) => writeFile(path, texts[index] as Buffer)));
+  t.true(await lives(shim));
+  t.is((await next.list())[0]?.pid, pid);
 });
 
 test('a folder without a readable launch record is no instance, and can be launched over', async (t) => {
