@@ -10,8 +10,8 @@ import {
   allowImageOption,
   allowOption,
   cidr,
-  collect,
   labelOption,
+  listOption,
   locationOption,
   processUserOption,
   routerOption,
@@ -67,7 +67,7 @@ export function withDaemonOptions(command: Command): Command {
   return command
     .option('--found', 'found a new fabric; this box is its first controller')
     .option('--fabric <name>', 'name of the fabric that is founded')
-    .option('--join <address>', 'a node to ask when mDNS does not reach it; may be given several times', collect, [])
+    .addOption(listOption('--join <address>', 'a node to ask when mDNS does not reach it'))
     .option(
       '--token <token>',
       'token to join with; other users of this box can see it: prefer SELVEDGE_TOKEN or --token-file',

@@ -12,9 +12,11 @@ export function collectLabel(text: string, before: Record<string, string>): Reco
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 }
 
-/** For options that may be given several times. */
-export function collect(text: string, before: string[]): string[] {
-  return [...before, text];
+/** An option that may be given several times. */
+export function listOption(flags: string, description: string): Option {
+  return new Option(flags, `${description}; may be given several times`)
+    .argParser((text: string, before: string[]) => [...before, text])
+    .default([], 'none');
 }
 
 /** An IPv4 range of 8 to 20 bits: smaller ones have no room for a node's containers. */

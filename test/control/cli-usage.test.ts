@@ -26,6 +26,15 @@ test('every command has help with an example, and asking for it exits with 0', a
   }
 });
 
+test('help says a default in words', async (t) => {
+  const names = (command: Command): string[] =>
+    command.parent === null ? [] : [...names(command.parent), command.name()];
+  for (const command of allCommands(createProgram(testHost()))) {
+    const { out } = await cli([...names(command), '--help']);
+    t.notRegex(out, /default: *(\[|\{|""|\))/, command.name());
+  }
+});
+
 test('wrong usage exits with 2 and says what is wrong', async (t) => {
   const wrong: [string[], RegExp][] = [
     [[], /Usage: selvedge/],
@@ -41,6 +50,11 @@ test('wrong usage exits with 2 and says what is wrong', async (t) => {
     [['apply'], /there is no file to apply/],
     [['delete'], /there is no application to delete/],
     [['describe', 'house', 'x'], /cannot describe a "house"/],
+    [
+      ['describe', 'secret', 'db'],
+      /`selvedge secrets describe NAME` shows its keys and sizes \(values are never shown\)/,
+    ],
+    [['describe', 'configs', 'site'], /`selvedge configs describe NAME` shows its files/],
     [['wait', 'x', '--for', 'rain'], /Allowed choices are ready/],
     [['logs', 'x', '--tail', '-1'], /whole number/],
     [['logs', 'x', '--since', 'yesterday'], /how long ago \(10m, 1h30m\) or a time/],
