@@ -21,7 +21,8 @@ const run = promisify(execFile);
 
 const readme = `A support bundle of Selvedge. Taken out: private keys, tokens, approval codes, values of environment variables, contents of
 Configs and Secrets, and everywhere each of these values that runs on this box, where it has 6 characters or more (lines and words of Configs, and
-words of Secrets: 12). What workloads of this box print is in it only with --logs, and may hold secrets that the box does not know to be any: read it before you give it away.
+words of Secrets: 12). Of a Secret that was changed the former value is taken out as long as an instance of this box has it in a variable; after
+that no box knows it any more, and where it was printed it stays. What workloads of this box print is in it only with --logs, and may hold secrets that the box does not know to be any: read it before you give it away.
 `;
 
 interface Bundled {
