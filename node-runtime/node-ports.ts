@@ -77,6 +77,7 @@ export interface NodeSettings {
 }
 
 export type NodeEventType =
+  | 'options'
   | 'listening'
   | 'searching'
   | 'found'

@@ -2,7 +2,7 @@
 // install.ts. It starts nothing.
 
 import type { Command } from 'commander';
-import type { Allowance } from '../../node-runtime/policy.ts';
+import { type BoxOption, type BoxOptions, boxOptionNames } from '../box-options.ts';
 import type { RouterMode } from '../fabric.ts';
 import { UsageError } from './errors.ts';
 import {
@@ -10,6 +10,7 @@ import {
   allowImageOption,
   allowOption,
   cidr,
+  forgetOption,
   labelOption,
   listOption,
   locationOption,
@@ -18,7 +19,8 @@ import {
   wholeNumber,
 } from './options.ts';
 
-export interface DaemonSettings {
+/** Those of `BoxOptions` hold until they are given again or forgotten. */
+export interface DaemonSettings extends BoxOptions {
   found?: boolean;
   fabric?: string;
   join: string[];
@@ -27,14 +29,9 @@ export interface DaemonSettings {
   trustLan?: boolean;
   name?: string;
   label: Record<string, string>;
-  location?: string;
   router?: RouterMode;
   port: number;
-  containerRange?: string;
-  allow?: Allowance[];
-  allowImage?: string[];
-  registryAuth?: string;
-  processUser?: string;
+  forget?: BoxOption[];
 }
 
 export const defaultPort = 7433;
@@ -56,6 +53,11 @@ export function checkDaemonSettings(options: DaemonSettings): void {
     (options.found === true || options.token !== undefined || options.tokenFile !== undefined)
   ) {
     wrong('--trust-lan joins a fabric without token', 'Leave it out, or --found and --token.');
+  }
+  const both = options.forget?.find((option) => options[option] !== undefined);
+  if (both !== undefined) {
+    const name = boxOptionNames[both];
+    wrong(`--forget ${name} takes --${name} back, which is given too`, 'Leave one of them out.');
   }
   if (options.token !== undefined && options.tokenFile !== undefined) {
     wrong('there is a token in --token and another in --token-file', 'Leave one of them out.');
@@ -95,5 +97,6 @@ export function withDaemonOptions(command: Command): Command {
       'logins for registries of images, as in Docker’s config.json; absolute path, mode 600',
       absolutePath,
     )
-    .addOption(processUserOption());
+    .addOption(processUserOption())
+    .addOption(forgetOption());
 }

@@ -9,6 +9,7 @@ import { devicesTable, hardwareFacts } from './hardware-text.ts';
 import type { Host } from './host.ts';
 import { addLabel } from './nodes-label.ts';
 import { labelOption, routerOption } from './options.ts';
+import { policyFacts } from './policy-text.ts';
 import { age, coloured, facts, instancesTable, labelsText, nodesTable, pendingTable } from './render.ts';
 import { subcommand } from './subcommand.ts';
 import { printable, table } from './table.ts';
@@ -24,8 +25,7 @@ export function nodeText(host: Host, node: NodeView): string {
       ['router', node.controller ? `${node.router}, controller` : node.router],
       ['labels', labelsText(node.labels)],
       ['engines', node.engines.map(printable).join(' ')],
-      ['allows', node.policy && (node.policy.allow.map(printable).join(' ') || 'nothing beyond a container')],
-      ['images', node.policy?.images?.map(printable).join(' ')],
+      ...policyFacts(node),
       ...hardwareFacts(node),
       ['admitted', node.admittedAt === undefined ? undefined : formatDate(node.admittedAt)],
       ['seen', node.lastSeenAt === undefined ? undefined : `${age(host, node.lastSeenAt)} ago`],

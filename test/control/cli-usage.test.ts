@@ -64,6 +64,8 @@ test('wrong usage exits with 2 and says what is wrong', async (t) => {
     [['up', '--fabric', 'x'], /--fabric names a fabric that is being founded/],
     [['up', '--found', '--join', '192.0.2.1:7433'], /--found makes a new fabric/],
     [['up', '--found', '--trust-lan'], /--trust-lan joins a fabric without token/],
+    [['up', '--forget', 'name'], /Allowed choices are allow, allow-image, process-user/],
+    [['up', '--forget', 'allow', '--allow', 'devices'], /--forget allow takes --allow back, which is given too/],
     [['up', '--token', 'x', '--trust-lan'], /--trust-lan joins a fabric without token/],
     [['enroll', 'open', '--cidr', '192.0.2.0/24', '--max', '0'], /whole number from 1 to 1000/],
     [['nodes', 'approve'], /missing required argument 'code'/],
@@ -147,6 +149,7 @@ test('a detached daemon gets every option again, but no token among its argument
     allowImage: ['registry.example/*'],
     registryAuth: '/etc/selvedge/registries.json',
     processUser: 'app:dialout',
+    forget: ['location' as const],
   };
   t.deepEqual(upArguments(options, '/data'), [
     'up',
@@ -163,6 +166,7 @@ test('a detached daemon gets every option again, but no token among its argument
     '--allow-image=registry.example/*',
     '--registry-auth=/etc/selvedge/registries.json',
     '--process-user=app:dialout',
+    '--forget=location',
     '--data=/data',
   ]);
 });
