@@ -114,6 +114,14 @@ test('a deleted application, and a microservice that a new version has no longer
   t.true(reasons.has('stays until default.shop.till.0 on box2 has ended'), [...reasons].join('; '));
 
   await begin();
+  const pids = async () => new Map((await box1.engine.list()).map(({ instance, pid }) => [instance, pid]));
+  const started = await pids();
+  await fabric.during(controller.apply.deleteApplication('default', 'shop'));
+  await fabric.until('only the last dependant has ended', async () => (await running()) === 'stock till');
+  await begin();
+  const again = await pids();
+  t.is(again.get('default.shop.stock.0'), started.get('default.shop.stock.0'), 'applied again, it was never touched');
+  t.not(again.get('default.shop.sign.0'), started.get('default.shop.sign.0'));
   await fabric.during(controller.apply.deleteApplication('default', 'shop'));
   t.deepEqual(await ending(''), ['sign,stock till', 'stock till', 'stock', '']);
 });
