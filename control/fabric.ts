@@ -97,7 +97,10 @@ export interface SecretRecord {
   data: Record<string, string>;
 }
 
-/** `placement/<project>/<application>`: where the lease holder has put instances; index by instance name. */
+/**
+ * `placement/<project>/<application>`: where the lease holder has put instances; index by instance name. Of an application that was deleted
+ * it stays while `leaving` has somebody.
+ */
 export interface PlacementRecord {
   _id: `placement/${string}/${string}`;
   _rev?: string;

@@ -237,6 +237,23 @@ test('what is applied again while it stays goes on where it is', async (t) => {
   await planner.stop();
 });
 
+test('a mailbox that cannot be opened is waited for within the bound, and stops nobody else', async (t) => {
+  const { fabric, planner, lease, plans, boot, clock, mailbox } = await runningShop();
+  await planner.stop();
+  await lease.stop();
+  await clock.advance(20_000);
+  const broken = (node: string) => (node === 'box2' ? Promise.reject(new Error('unreadable')) : mailbox(node));
+  const next = await boot({ mailbox: broken });
+  await clock.advance(15_000);
+  await fabric.remove('application/default/shop');
+  await next.planner.idle();
+  t.deepEqual((await plans())[0], [name('stock')]);
+  await clock.advance(longest);
+  await next.planner.idle();
+  t.deepEqual((await plans())[0], []);
+  await next.planner.stop();
+});
+
 test('a node that is taken out is not waited for', async (t) => {
   const { fabric, write, planner, plans } = await runningShop();
   await fabric.remove('application/default/shop');
