@@ -235,6 +235,7 @@ async function compose(
 
   const serviceNetwork = ports.createServiceNetwork({
     fabricId,
+    mesh,
     localPeerId: mesh.peerId,
     advertisedAddresses: () => mesh.addresses(),
     verifyChain,
