@@ -25,6 +25,7 @@ import {
   windowSchema,
 } from './api-requests.ts';
 import {
+  NoLogError,
   NotAControllerError,
   NotFoundError,
   RequestRefusedError,
@@ -144,6 +145,22 @@ const actions = {
   instance: '`selvedge status` lists those that there are.',
 };
 
+/** That its node knows nothing of it says less than what it is doing there. */
+async function* logLines(
+  lines: AsyncIterable<LogLine>,
+  instance: InstanceView | GoneInstanceView,
+): AsyncGenerator<LogLine> {
+  let any = false;
+  try {
+    for await (const line of lines) {
+      any = true;
+      yield line;
+    }
+  } catch (error) {
+    throw !any && (error as { id?: unknown }).id === 'instance-unknown' ? new NoLogError(instance) : error;
+  }
+}
+
 /** Routes that only a controller answers; a worker refuses them before it reads a body. */
 const fabricPaths = [
   '/v1/nodes',
@@ -181,15 +198,15 @@ function addNodeRoutes(app: Hono, options: ApiOptions): void {
     const query = context.req.query();
     const asked = readLogQuery(query);
     const name = context.req.param('name');
-    const one = (await options.instance(name)) ?? (await options.goneInstance(name));
-    const { name: whole, node } = found(one, 'instance', name, actions.instance);
+    const known = (await options.instance(name)) ?? (await options.goneInstance(name));
+    const one = found(known, 'instance', name, actions.instance);
     const headers = { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' };
     // hono answers HEAD by GET and drops the body, which nobody would end.
     if (context.req.raw.method === 'HEAD') return new Response(null, { headers });
     if (followers >= logFollowersMax) throw new TooManyFollowersError(logFollowersMax);
     followers += 1;
     const body = logStream({
-      open: (signal) => options.logs({ name: whole, node }, asked, signal),
+      open: (signal) => logLines(options.logs({ name: one.name, node: one.node }, asked, signal), one),
       signal: context.req.raw.signal,
       onEnd: () => {
         followers -= 1;

@@ -4,7 +4,7 @@
 import type { Apply, Serialized } from './apply.ts';
 import { namedContent } from './content-references.ts';
 import { getRecord, listRecords } from './documents.ts';
-import { ContentInUseError, NotFoundError } from './errors.ts';
+import { ContentInUseError, ManifestError, NotFoundError, RequestRefusedError } from './errors.ts';
 import type { ConfigRecord, SecretRecord } from './fabric.ts';
 import type { Ledger } from './ledger.ts';
 import { contentUsersShownMax } from './limits.ts';
@@ -21,13 +21,25 @@ export interface Contents {
   describe(kind: ContentKind, project: string, name: string): Promise<ContentView | undefined>;
   /** Throws NotFoundError, ContentInUseError. */
   remove(kind: ContentKind, project: string, name: string): Promise<void>;
-  /** Sets some keys of a Secret (base64), removes others, and keeps the rest. Throws ManifestError, NotFoundError. */
+  /** Sets some keys of a Secret (base64), removes others, and keeps the rest. Throws RequestRefusedError, NotFoundError. */
   setSecret(project: string, name: string, change: SecretChange): Promise<AppliedView>;
 }
 
 export interface SecretChange {
   set: Record<string, string>;
   remove: string[];
+}
+
+/** The first refusal of a manifest that nobody wrote, in the words of the one who set keys. */
+function asTyped({ issues: [issue], message }: ManifestError): RequestRefusedError {
+  if (issue === undefined) return new RequestRefusedError(message);
+  const { path, reason, accepted, didYouMean } = issue;
+  const [, plain, quoted] = /^spec\.data(?:\.([\w$-]+)|\["((?:[^"\\]|\\.)*)"\])/.exec(path) ?? [];
+  const key = plain ?? quoted;
+  const field = key === undefined ? path.replace(/^(?:metadata|spec)\./, '') : `key ${key}`;
+  const meant = didYouMean === undefined ? '' : ` (did you mean ${JSON.stringify(didYouMean)}?)`;
+  const form = accepted === '' ? {} : { accepted };
+  return new RequestRefusedError(`${reason}${meant}`, { ...(field !== '' && { field }), ...form });
 }
 
 export function createContents({
@@ -101,7 +113,9 @@ export function createContents({
         }
         for (const [key, base64] of Object.entries(set)) data[key] = { base64 };
         const manifest = { apiVersion, kind: 'Secret', metadata: { name, project }, spec: { data } };
-        const { applied } = await applyNow([manifest]);
+        const { applied } = await applyNow([manifest]).catch((error: unknown) => {
+          throw error instanceof ManifestError ? asTyped(error) : error;
+        });
         return applied[0] as AppliedView;
       });
     },

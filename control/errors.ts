@@ -1,6 +1,7 @@
 // The errors of this folder, one class per cause. Each says whether a retry can help and what the operator should do.
 
 import type { ManifestIssue } from './manifest-issues.ts';
+import type { GoneInstanceView, InstanceView } from './views.ts';
 
 /** What every error of this folder has; the API turns it into an RFC 9457 problem. */
 interface ErrorFacts {
@@ -75,6 +76,24 @@ export class NotFoundError extends ControlError {
   readonly id = 'not-found';
   constructor(what: string, name: string, action: string) {
     super(`there is no ${what} ${JSON.stringify(name)}`, { action });
+  }
+}
+
+/** An instance has written nothing that could be read: it has not started yet, or what it wrote is not kept any more. */
+export class NoLogError extends ControlError {
+  override readonly name = 'NoLogError';
+  readonly id = 'no-log';
+  constructor(instance: InstanceView | GoneInstanceView) {
+    const { name, node } = instance;
+    const where = node === undefined ? 'without a node it' : `on ${node} it`;
+    const said =
+      'goneAt' in instance
+        ? `the last lines of ${name} are not kept on ${node} any more`
+        : `${name} has no log yet: ${where} is ${instance.state}${instance.reason === '' ? '' : ` (${instance.reason})`}`;
+    super(said, {
+      action: 'It has a log once it has started; `selvedge describe instance NAME` says what it waits for.',
+      retryable: true,
+    });
   }
 }
 

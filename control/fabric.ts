@@ -247,7 +247,7 @@ export interface ObservedNode {
   /** Absent in what older nodes wrote. */
   engines?: ObservedEngine[];
   /** What it lets workloads have of its box; absent in what older nodes wrote. */
-  policy?: { allow: string[]; images?: string[] };
+  policy?: { allow: string[]; images?: string[]; processUser?: string | null };
   /** What its box has; absent in what older nodes wrote. */
   hardware?: Hardware;
   /** Where it is, as its operator says. */

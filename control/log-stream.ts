@@ -1,7 +1,9 @@
-// Log lines as newline-delimited JSON, pulled one by one so that a slow reader slows the source. Called by api.ts. It must never outlive
+// Log lines as newline-delimited JSON, pulled one by one so that a slow reader slows the source; a failure with a name is the last line,
+// as `{"problem": …}`. Called by api.ts. It must never outlive
 // its reader: when that goes, the source's signal aborts.
 
 import type { LogLine } from '../node-runtime/engine.ts';
+import { problemOf } from './problems.ts';
 
 export function logStream({
   open,
@@ -14,7 +16,7 @@ export function logStream({
   signal: AbortSignal;
   /** Called once, however it ends. */
   onEnd: () => void;
-  /** Hears why a source failed. */
+  /** Hears why a source failed, where nobody described it. */
   report: (error: unknown) => void;
 }): ReadableStream<Uint8Array> {
   const own = new AbortController();
@@ -43,10 +45,17 @@ export function logStream({
           return;
         }
       } catch (error) {
-        // The status went out long ago: breaking off is the only way left to say that this is not the end.
         if (!ended) {
-          report(error);
           end();
+          // The status went out long ago.
+          const problem = problemOf(error);
+          if (problem !== undefined) {
+            controller.enqueue(line({ problem }));
+            controller.close();
+            return;
+          }
+          // Breaking off is the only way left to say that this is not the end.
+          report(error);
           controller.error(error);
           return;
         }

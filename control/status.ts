@@ -156,9 +156,10 @@ function versionOf(mailbox: MailboxFacts | undefined): { version?: PlanVersion }
 function policyOf(node: ObservedNode | undefined): Pick<NodeView, 'policy'> {
   const texts = (value: unknown): string[] =>
     Array.isArray(value) ? value.filter((item) => typeof item === 'string').slice(0, policyItemsMax) : [];
-  const { allow, images } = node?.policy ?? {};
+  const { allow, images, processUser } = (node?.policy ?? {}) as { [member: string]: unknown };
   if (allow === undefined) return {};
-  return { policy: { allow: texts(allow), ...(images !== undefined && { images: texts(images) }) } };
+  const user = processUser === null || typeof processUser === 'string' ? { processUser } : {};
+  return { policy: { allow: texts(allow), ...(images !== undefined && { images: texts(images) }), ...user } };
 }
 
 /** The same. */

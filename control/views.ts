@@ -50,8 +50,8 @@ export interface NodeView {
   engines: string[];
   /** Those of them that cannot be used now, and why. */
   unavailableEngines?: Record<string, string>;
-  /** What it lets workloads have of its box, and the only images it runs, where it says so. */
-  policy?: { allow: string[]; images?: string[] };
+  /** What it lets workloads have of its box, the only images it runs, and whom programs run as that name nobody; null: the daemon's user. */
+  policy?: { allow: string[]; images?: string[]; processUser?: string | null };
   /** What its box has, as it said last. */
   hardware?: Hardware;
   /** Where it is, in its operator's words. */

@@ -6,6 +6,7 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { type ApiOptions, createApi } from '../control/api.ts';
 import { createApiServer } from '../control/api-server.ts';
+import { type BoxOption, type BoxOptions, boxOptions, boxOptionsText } from '../control/box-options.ts';
 import { createExecUpgrade } from '../control/exec-upgrade.ts';
 import { createPouchStore } from '../control/pouch-store.ts';
 import { replicate } from '../control/replicate.ts';
@@ -25,10 +26,11 @@ import { pickFreePort, portIfFree } from './free-port.ts';
 import { createSystemHardware } from './hardware/system-hardware.ts';
 import { createInstanceLogs } from './instance-logs.ts';
 import { createKeptLogs } from './kept-logs.ts';
+import { settleOptions } from './kept-options.ts';
 import { tunnelPort } from './limits.ts';
 import { isController, type SelvedgeNode, startNode } from './node.ts';
 import type { NodeEvent, NodePorts, NodeSettings, Report } from './node-ports.ts';
-import type { NodePolicy } from './policy.ts';
+import { policyOf } from './policy.ts';
 import { runProbe } from './probe.ts';
 import { createProcessEngine } from './process-engine.ts';
 import { createPulledImages } from './pulled-images.ts';
@@ -44,14 +46,10 @@ export interface DaemonOptions extends NodeSettings {
   dataFolder: string;
   /** For mesh links; 0 takes any, and so does one that is taken. */
   port: number;
-  /** CIDR of at most 20 bits, from which containers and the services that they call get their addresses. */
-  containerRange?: string;
-  /** File with credentials for registries of images, absolute. */
-  registryAuth?: string;
-  /** What workloads may have of this box; nothing by default. */
-  policy?: NodePolicy;
-  /** Where the box is, in its operator's words. */
-  location?: string;
+  /** What holds on this box from now on, until it is said anew. */
+  options?: BoxOptions;
+  /** What of that an earlier start said, and holds no more. */
+  forget?: readonly BoxOption[];
   /** The root below which devices are found, for tests; no option of the program and no variable sets it. */
   hardwareRoot?: string;
   onEvent?: (event: DaemonEvent) => void;
@@ -77,29 +75,40 @@ function softwareVersion(): string {
 /** `192.0.2.7` of `/ip4/192.0.2.7/tcp/7433`. */
 const hostOf = (address: string): string => address.split('/')[2] ?? '';
 
+type RealPorts = NodePorts & {
+  mesh(): Promise<Awaited<ReturnType<typeof createLibp2pMesh>>>;
+  /** What the box was told. */
+  keepOptions(): Promise<void>;
+};
+
 async function realPorts({
   dataFolder,
   port,
-  containerRange,
-  registryAuth,
-  policy,
-  location,
+  options: given = {},
+  forget = [],
   hardwareRoot = '/',
   trace,
   onEvent,
-}: DaemonOptions): Promise<NodePorts & { mesh(): Promise<Awaited<ReturnType<typeof createLibp2pMesh>>> }> {
+}: DaemonOptions): Promise<RealPorts> {
   const clock = createSystemClock();
   const random = createSystemRandom();
   const disk = createFileDisk(dataFolder, { owned: true });
   const box = createSystemBox(dataFolder);
   const onProblem = (message: string) => onEvent?.({ at: clock.now(), type: 'problem', message });
+  const keys = createNodeKeys();
+  const { options, keep } = await settleOptions({ disk, keys, given, forget });
+  const { containerRange, registryAuth, location } = options;
+  const policy = policyOf(options);
+  if (boxOptions.some((option) => options[option] !== undefined)) {
+    onEvent?.({ at: clock.now(), type: 'options', message: `kept for this box: ${boxOptionsText(options)}`, options });
+  }
   const listenPort = await portIfFree(port);
   const tunnelListenPort = await portIfFree(port === 0 ? 0 : tunnelPort);
   const made = Promise.withResolvers<Awaited<ReturnType<typeof createLibp2pMesh>>>();
   return {
     clock,
     random,
-    keys: createNodeKeys(),
+    keys,
     deriveKey: deriveApprovalKey,
     disk,
     box,
@@ -109,7 +118,7 @@ async function realPorts({
           folder: join(dataFolder, 'instances'),
           volumesFolder: join(dataFolder, 'volumes'),
           hiddenFolder: dataFolder,
-          standardUser: policy?.processUser,
+          standardUser: policy.processUser,
           clock,
         }),
         createDockerEngine({
@@ -152,6 +161,7 @@ async function realPorts({
       return mesh;
     },
     mesh: () => made.promise,
+    keepOptions: keep,
     createServiceNetwork: (needs) =>
       createTunnelNetwork({
         ...needs,
@@ -171,7 +181,7 @@ async function realPorts({
 
 function apiOptions(input: {
   node: SelvedgeNode;
-  ports: Awaited<ReturnType<typeof realPorts>>;
+  ports: RealPorts;
   controller: boolean;
   down: (workloads: boolean) => void;
   report: Report;
@@ -282,6 +292,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   });
   const server = createApiServer({ fetch: api.fetch, upgrade, path: join(options.dataFolder, 'selvedge.sock'), clock });
   try {
+    await ports.keepOptions();
     // A controller's socket is there once the fabric is; a worker's tells how joining goes.
     if (controller) await node.joined;
     await server.start();

@@ -13,6 +13,19 @@ export class DamagedFileError extends Error {
   }
 }
 
+/** The options that this box was given do not hold what they must. The node does not start: it would open what they closed. */
+export class KeptOptionsError extends Error {
+  override readonly name = 'KeptOptionsError';
+  readonly id = 'kept-options-damaged';
+  readonly retryable = false;
+  readonly action: string;
+
+  constructor(path: string, reason: string, options?: ErrorOptions) {
+    super(`the file ${path} of the data folder is damaged: ${reason}`, options);
+    this.action = `put ${path} back from a backup of this node; or remove it, and start once with every option that this box is to have (\`selvedge up --process-user USER --allow-image PATTERN …\`): without the file it has none`;
+  }
+}
+
 /** The store of a controller opened, and what the controller knew is not in it: going on would end everything everywhere. */
 export class StoreLostError extends Error {
   override readonly name = 'StoreLostError';

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import type { FrameStream, Mesh, PeerId, StreamHandler } from '../mesh/mesh.ts';
 import type { LogLine, LogQuery } from './engine.ts';
 import type { Engines } from './engines.ts';
+import { InstanceUnknownError } from './errors.ts';
 import type { GoneInstance } from './kept-logs.ts';
 import { logGrepCharactersMax, logTailMax } from './limits.ts';
 
@@ -22,6 +23,9 @@ const request = z.strictObject({
 /** Whether an instance of this name, or of one that it is a part of, is gone from there. */
 const search = z.strictObject({ gone: z.string().min(1).max(255) });
 const found = z.object({ instance: z.string().min(1).max(255), goneAt: z.number() }).nullable();
+
+/** Instead of a line: the node has no log of it. */
+const unknown = z.object({ unknown: z.literal(true) });
 
 const line = z.object({ at: z.number().optional(), stream: z.enum(['stdout', 'stderr']), text: z.string() });
 
@@ -50,12 +54,17 @@ export function serveLogs(dependencies: {
       () => gone.abort(),
       () => gone.abort(),
     );
-    for await (const one of engines.logs(instance, query, gone.signal)) await stream.send(encode(one));
+    try {
+      for await (const one of engines.logs(instance, query, gone.signal)) await stream.send(encode(one));
+    } catch (error) {
+      if (!(error instanceof InstanceUnknownError)) throw error;
+      await stream.send(encode({ unknown: true }));
+    }
     await stream.close();
   };
 }
 
-/** Lines of an instance on a linked peer. Ends with the stream or the signal. */
+/** Lines of an instance on a linked peer. Ends with the stream or the signal. Rejects with InstanceUnknownError where it has no log there. */
 export async function* fetchLogs(
   mesh: Mesh,
   peerId: PeerId,
@@ -68,7 +77,9 @@ export async function* fetchLogs(
     for (;;) {
       const frame = await stream.receive(signal);
       if (frame === undefined) return;
-      const { at, ...rest } = line.parse(decode(frame));
+      const said = z.union([line, unknown]).parse(decode(frame));
+      if ('unknown' in said) throw new InstanceUnknownError(asked.instance);
+      const { at, ...rest } = said;
       yield { ...rest, at };
     }
   } finally {

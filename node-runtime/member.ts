@@ -520,7 +520,7 @@ async function compose(
     controller,
     notices,
     async status() {
-      const { addresses, links: linked, problems: lately } = observation();
+      const { addresses, links: linked, problems: lately, policy } = observation();
       return nodeStatus({
         fabric: { id: fabricId, name: fabricName },
         node: {
@@ -530,6 +530,7 @@ async function compose(
           controller: controller !== undefined,
           labels: membership.labels,
           engines: engines.offered(),
+          ...(policy && { policy }),
           hardware: hardware.current(),
           ...(ports.location !== undefined && { location: ports.location }),
           links: linked,

@@ -48,6 +48,7 @@ export function observedNode(facts: {
     policy: {
       allow: [...policy.allow],
       ...(policy.images && { images: [...policy.images] }),
+      processUser: policy.processUser ?? null,
     },
     hardware: facts.hardware,
     ...(facts.location !== undefined && { location: facts.location }),

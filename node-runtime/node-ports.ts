@@ -79,6 +79,7 @@ export interface NodeSettings {
 }
 
 export type NodeEventType =
+  | 'options'
   | 'listening'
   | 'searching'
   | 'found'

@@ -2,12 +2,10 @@
 // chosen for them, unless the one who runs the box said so. Pure;
 // called by engines.ts before anything is fetched or started. A plan cannot change it: it comes with `selvedge up`.
 
+import type { Allowance, BoxOptions } from '../control/box-options.ts';
 import { describeNeed } from '../control/devices.ts';
 import type { StageSpec } from '../control/plan.ts';
 import { spellingsOf } from './image-names.ts';
-
-export const allowances = ['privileged', 'capabilities', 'devices', 'host-paths', 'host-network', 'users'] as const;
-export type Allowance = (typeof allowances)[number];
 
 export interface NodePolicy {
   allow: readonly Allowance[];
@@ -18,6 +16,12 @@ export interface NodePolicy {
 }
 
 export const nothingAllowed: NodePolicy = { allow: [] };
+
+export const policyOf = ({ allow = [], allowImage, processUser }: BoxOptions): NodePolicy => ({
+  allow,
+  ...(allowImage !== undefined && { images: allowImage }),
+  ...(processUser !== undefined && { processUser }),
+});
 
 function matches(pattern: string, image: string): boolean {
   const [first = '', ...rest] = pattern.split('*');
@@ -34,11 +38,15 @@ function matches(pattern: string, image: string): boolean {
   return at <= image.length - last.length;
 }
 
+/** What is given takes the place of what is kept: all of it. */
+const withAllowance = (allow: readonly Allowance[], more: Allowance): string =>
+  [...allow, more].map((one) => `--allow ${one}`).join(' ');
+
 /** Where nobody was chosen, programs run as the daemon does: naming a user only takes rights away. */
 function wantsUser(spec: StageSpec, { allow, processUser }: NodePolicy): string | undefined {
   if (spec.engine !== 'process' || spec.user === undefined || processUser === undefined) return undefined;
   if (spec.user === processUser || allow.includes('users')) return undefined;
-  return `this node runs programs as ${processUser}, and does not allow ${spec.user}; \`selvedge up --allow users\` on it would`;
+  return `this node runs programs as ${processUser}, and does not allow ${spec.user}; \`selvedge up ${withAllowance(allow, 'users')}\` on it would`;
 }
 
 function wants(spec: StageSpec): [Allowance, string][] {
@@ -71,10 +79,10 @@ export function policyRefusal(spec: StageSpec, policy: NodePolicy): string | und
   if (user !== undefined) return user;
   for (const [allowance, what] of wants(spec)) {
     if (!allow.includes(allowance))
-      return `this node does not allow ${what}; \`selvedge up --allow ${allowance}\` on it would`;
+      return `this node does not allow ${what}; \`selvedge up ${withAllowance(allow, allowance)}\` on it would`;
   }
   if (spec.engine !== 'docker' || images === undefined) return;
   const spellings = spellingsOf(spec.image);
   if (images.some((pattern) => spellings.some((spelling) => matches(pattern, spelling)))) return;
-  return `this node does not allow the image ${spec.image}, only ${images.join(', ')}; \`selvedge up --allow-image PATTERN\` on it adds to these`;
+  return `this node does not allow the image ${spec.image}, only ${images.join(', ')}; \`selvedge up\` on it with an --allow-image for each of these and for that one would`;
 }

@@ -2,14 +2,13 @@
 // process-engine.ts, one launch of an instance at a time. A launch that fails leaves nothing running and no record.
 
 import type { ChildProcess } from 'node:child_process';
-import { constants } from 'node:fs';
-import { access, chown, mkdir, stat } from 'node:fs/promises';
+import { chown, mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { carryEnvironment } from './carried-environment.ts';
 import { type Cgroups, dataBytes, makeGroups, removeGroups, withoutGroup } from './cgroups.ts';
 import type { Clock } from './clock.ts';
 import type { EngineInstance, Exit, Launch } from './engine.ts';
-import { DiskError, InstanceRunningError, LaunchFailedError, WorkingDirectoryError } from './errors.ts';
+import { DiskError, InstanceRunningError, LaunchFailedError } from './errors.ts';
 import type { MountAccess } from './file-mounts.ts';
 import type { InstanceMounts } from './instance-mounts.ts';
 import { volumeVariable, workloadEnvironment } from './launch-check.ts';
@@ -25,6 +24,7 @@ import { type ProcessTable, sendSignal } from './process-table.ts';
 import type { ProcessUsers, RunAs } from './process-user.ts';
 import type { ProcessWaits } from './process-wait.ts';
 import { watchFolder } from './process-watch.ts';
+import { checkSeen, checkWorkingDirectory } from './working-directory.ts';
 
 /** Files of a workload are for whom it runs as; the folders that they are in stay the daemon's, and are shown to it alone. */
 export function accessOf(runAs: RunAs | undefined): { configs: MountAccess; secrets: MountAccess } {
@@ -191,6 +191,8 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
       const volumes = volumesOf(launch);
       const named = spec.engine === 'process' ? spec.user : undefined;
       const runAs = await users.find(instance, named, [folder.folder, ...Object.values(volumes)]);
+      if (runAs !== undefined)
+        await checkSeen(instance, spec.workingDirectory, { hidden: users.hidden, shown: runAs.folders });
       // Of an earlier launch something may be left whose shim was killed.
       await killAll({ clock, table, folder, instance });
       if (before.kind === 'ended') waits.notify(instance, before);
@@ -234,14 +236,4 @@ export function describeInstance(
   pid: number | undefined,
 ): EngineInstance {
   return { instance, specHash, pid: exit === undefined ? pid : undefined, startedAt, env, exit };
-}
-
-async function checkWorkingDirectory(instance: string, folder: string | undefined): Promise<void> {
-  if (folder === undefined) return;
-  try {
-    if (!(await stat(folder)).isDirectory()) throw Object.assign(new Error('not a folder'), { code: 'ENOTDIR' });
-    await access(folder, constants.X_OK);
-  } catch (error) {
-    throw new WorkingDirectoryError(instance, folder, error);
-  }
 }

@@ -171,13 +171,14 @@ exec "$@"
 `;
 
 /**
- * Arguments: paths of mount and mkdir, an empty folder, the folder that is hidden, the working directory, folders in the hidden one that
- * stay, '--', then the command. In a mount namespace of its own, as root: where the hidden folder was is then a folder with the way to
- * those that stay, and nothing else. Their paths are the same as outside.
+ * Arguments: paths of mount and mkdir, an empty folder, the folder that is hidden, folders in the hidden one that stay, '--', then the
+ * command. In a mount namespace of its own, as root: where the hidden folder was is then a folder with the way to those that stay, and
+ * nothing else. Their paths are the same as outside. It enters no folder but the root: as root it would be let in everywhere, through
+ * /proc out of the namespace too.
  */
 const ROOM = `
-selvedge_mount=$1 selvedge_mkdir=$2 selvedge_room=$3 selvedge_hidden=$4 selvedge_folder=$5
-shift 5
+selvedge_mount=$1 selvedge_mkdir=$2 selvedge_room=$3 selvedge_hidden=$4
+shift 4
 selvedge_fail() { echo "selvedge: its folder cannot be shown to its user: $1" >&2; exit 125; }
 "$selvedge_mount" -t tmpfs -o mode=0755,size=1m,nosuid,nodev selvedge "$selvedge_room" || selvedge_fail 'no tmpfs'
 umask 022
@@ -188,7 +189,7 @@ while [ "$1" != -- ]; do
 done
 shift
 "$selvedge_mount" --rbind "$selvedge_room" "$selvedge_hidden" || selvedge_fail "$selvedge_hidden"
-cd "$selvedge_folder" || selvedge_fail "$selvedge_folder"
+cd / || selvedge_fail /
 exec "$@"
 `;
 

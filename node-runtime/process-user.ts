@@ -10,6 +10,19 @@ import { DETECTION_MS } from './limits.ts';
 import type { ShimTools } from './process-shim.ts';
 import type { findCommand } from './process-tools.ts';
 
+/**
+ * Arguments: the working directory, then the command. Run as the program's user: where that one may not go, by whatever link, it does not
+ * begin.
+ */
+const ENTER = `
+cd "$1" 2> /dev/null || {
+  printf 'selvedge: workingDirectory: its user may not enter %s; a folder that this user may enter is accepted\\n' "$1" >&2
+  exit 125
+}
+shift
+exec "$@"
+`;
+
 /** By numbers: what the box calls them may change while it runs. */
 export interface RunAs {
   user: number;
@@ -31,6 +44,8 @@ export interface ProcessUsers {
   find(instance: string, named: string | undefined, folders: string[]): Promise<RunAs | undefined>;
   /** Whether `find` would answer anybody but the daemon's user. */
   hasOwn(named: string | undefined): boolean;
+  /** Of what is in it, a launch sees its `folders` alone; absolute. */
+  readonly hidden: string;
   /** Becomes the user in a mount namespace of its own; the pid stays the same through the chain. */
   wrap(runAs: RunAs, workingDirectory: string, processesMax: number | undefined, command: string[]): string[];
 }
@@ -121,6 +136,7 @@ export async function createProcessUsers(dependencies: ProcessUsersDependencies)
   }
 
   return {
+    hidden,
     hasOwn: (named = standard) => isRoot && named !== undefined,
 
     async find(instance, named = standard, folders) {
@@ -145,8 +161,7 @@ export async function createProcessUsers(dependencies: ProcessUsersDependencies)
     wrap({ user, group, groups, folders, secrets }, workingDirectory, processesMax, command) {
       const others = groups.length > 0 ? ['--groups', groups.join(',')] : ['--clear-groups'];
       const roomOf = (closed: string, ...shown: string[]): string[] => [
-        ...[tools.shell, `${tools.scripts}/room.sh`, path('mount'), path('mkdir'), room, closed, workingDirectory],
-        ...[...shown, '--'],
+        ...[tools.shell, `${tools.scripts}/room.sh`, path('mount'), path('mkdir'), room, closed, ...shown, '--'],
       ];
       return [
         ...[path('unshare'), '--mount', '--propagation', 'slave', '--'],
@@ -156,6 +171,7 @@ export async function createProcessUsers(dependencies: ProcessUsersDependencies)
         // Counted for all processes of the user, and for root not at all.
         ...(processesMax === undefined ? [] : [path('prlimit'), `--nproc=${processesMax}:${processesMax}`]),
         ...[path('setpriv'), '--reuid', `${user}`, '--regid', `${group}`, ...others, '--no-new-privs', '--'],
+        ...[tools.shell, '-c', ENTER, 'selvedge', workingDirectory],
         ...command,
       ];
     },

@@ -1,5 +1,5 @@
 // How this node logs in to registries: a file in the form of Docker's config.json, read anew for each pull. Called by docker-engine.ts.
-// Only the entry of the image's own registry leaves this file, and nothing of an entry is ever told to anybody but Docker.
+// Only the entry that is nearest to the image's own name leaves this file, and nothing of an entry is ever told to anybody but Docker.
 
 import { type FileHandle, open } from 'node:fs/promises';
 import { RegistryAuthError } from './errors.ts';
@@ -23,19 +23,40 @@ export function registryOf(reference: string): string {
   return !named || first === 'index.docker.io' || first === 'registry-1.docker.io' ? hub : first.toLowerCase();
 }
 
-/**
- * The registry of an entry's name: `docker login` writes URLs for some. A name without a dot or a port is that of no image's registry, and
- * its login nobody's.
- */
-function registryOfEntry(name: string): string | undefined {
-  const host = name.replace(/^https?:\/\//, '').split('/')[0] ?? '';
-  return /[.:]/.test(host) || host === 'localhost' ? registryOf(`${host}/`) : undefined;
+/** The repository of an image's reference in that registry, without tag and digest. */
+function repositoryOf(reference: string, registry: string): string {
+  const [first = '', ...rest] = reference.split('@')[0]?.split('/') ?? [];
+  const parts = rest.length > 0 && (/[.:]/.test(first) || first === 'localhost') ? rest : [first, ...rest];
+  const path = parts.join('/').replace(/:[^/:]*$/, '');
+  return registry === hub && !path.includes('/') ? `library/${path}` : path;
 }
+
+interface Scope {
+  registry: string;
+  /** Below which repositories; empty: all of the registry. */
+  path: string;
+}
+
+/**
+ * What an entry's name is for, as containers-auth.json(5) has it: `podman login registry/name` is for what is below that name alone. `docker
+ * login` writes URLs for some, whose path is that of an API. A name without a dot or a port is that of no image's registry, and its login nobody's.
+ */
+function scopeOf(name: string): Scope | undefined {
+  const [host = '', ...parts] = name.replace(/^https?:\/\//, '').split('/');
+  if (!/[.:]/.test(host) && host !== 'localhost') return undefined;
+  const registry = registryOf(`${host}/`);
+  const path = parts.join('/').replace(/\/+$/, '');
+  const isApi = /^https?:\/\//.test(name) || (registry === hub && /^v[12]$/.test(path));
+  return { registry, path: isApi ? '' : path };
+}
+
+const covers = ({ path }: Scope, repository: string): boolean =>
+  path === '' || repository === path || repository.startsWith(`${path}/`);
 
 type Text = Record<string, unknown>;
 const isText = (value: unknown): value is Text => typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** Undefined when the file has nothing for that registry. Rejects with RegistryAuthError. */
+/** Undefined when the file has nothing for that image. Rejects with RegistryAuthError. */
 export async function readRegistryAuth(path: string, image: string): Promise<RegistryCredentials | undefined> {
   const registry = registryOf(image);
   const refuse = (reason: string, cause?: unknown): never => {
@@ -43,11 +64,18 @@ export async function readRegistryAuth(path: string, image: string): Promise<Reg
   };
   const file = await readOwn(path, refuse);
   const auths = isText(file['auths']) ? file['auths'] : {};
-  const name = Object.keys(auths).find((one) => registryOfEntry(one) === registry);
+  const repository = repositoryOf(image, registry);
+  const scopes = Object.keys(auths).map((one) => ({ one, ...(scopeOf(one) ?? { registry: '', path: '' }) }));
+  // The nearest one counts alone: who logs in for one name gives no other's login out for it.
+  const [{ one: name } = { one: undefined }] = scopes
+    .filter((scope) => scope.registry === registry && covers(scope, repository))
+    .sort((one, other) => other.path.length - one.path.length);
   const entry = name === undefined ? undefined : auths[name];
   const found = isText(entry) ? credentialsOf(entry, registry, refuse) : undefined;
   if (found !== undefined) return found;
-  const helpers = isText(file['credHelpers']) ? Object.keys(file['credHelpers']).map(registryOfEntry) : [];
+  const helpers = isText(file['credHelpers'])
+    ? Object.keys(file['credHelpers']).map((one) => scopeOf(one)?.registry)
+    : [];
   if (helpers.includes(registry) || (file['credsStore'] !== undefined && name !== undefined)) {
     refuse(`it leaves the credentials of ${registry} to a helper program, which a node does not run`);
   }

@@ -8,7 +8,7 @@ import { contextOf, print } from './context.ts';
 import { RefusedError, UsageError } from './errors.ts';
 import type { Host } from './host.ts';
 import type { LoadedDocument } from './manifest-files.ts';
-import { collect } from './options.ts';
+import { listOption } from './options.ts';
 import { withProgress } from './progress.ts';
 import { subcommand } from './subcommand.ts';
 import { printable } from './table.ts';
@@ -66,7 +66,7 @@ export function addApply(program: Command, host: Host): void {
     '$ selvedge apply examples/cold-chain/app.yaml\n$ cat app.yaml | selvedge apply -f -',
   )
     .argument('[files...]', 'manifests; - is stdin')
-    .option('-f, --file <file>', 'a manifest; may be given several times', collect, [])
+    .addOption(listOption('-f, --file <file>', 'a manifest'))
     .action(async (files: string[], options: { file: string[] }, command: Command) => {
       const paths = [...files, ...options.file];
       if (paths.length === 0)

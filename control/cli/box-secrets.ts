@@ -1,13 +1,16 @@
 // The secrets that a data folder holds, so that they can be taken out of what leaves the box: private keys, what workloads have in their
-// environment, the contents of Configs and Secrets. Called by support-bundle.ts. They are held in memory for that, and never written.
+// environment, the contents of Configs and Secrets, and values that Secrets had when an instance started. Called by support-bundle.ts. They are held in memory for that, and never written.
 
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { unsaltContent } from '../salted-content.ts';
 import { bundleSecretBytesMax } from './limits.ts';
 
 /** Of one file of a Config: its lines and words. Shorter ones are in logs anyway. */
 const piecesCharactersMin = 12;
+
+/** Of the variables of an instance (node-runtime/instance-mounts.ts). */
+const variablesFile = '.variables.json';
 
 async function filesUnder(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
@@ -47,6 +50,28 @@ function parsed(text: string): unknown {
   }
 }
 
+const enginesFolders = ['instances', 'containers', 'wasm'];
+
+/**
+ * What instances have of Secrets: a variable stays as it was when the instance started, after the Secret has another value. Their folder
+ * holds a link to where that is (node-runtime/secret-folders.ts).
+ */
+async function valuesOfInstances(dataFolder: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const engine of enginesFolders) {
+    for (const instance of await readdir(join(dataFolder, engine)).catch((): string[] => [])) {
+      const folder = await realpath(join(dataFolder, engine, instance, 'secrets')).catch(() => undefined);
+      if (folder === undefined) continue;
+      for (const path of await filesUnder(folder)) {
+        const text = await read(path);
+        const variables = basename(path) === variablesFile ? parsed(text) : undefined;
+        found.push(...(variables === undefined ? [text] : environmentValues({ env: variables })));
+      }
+    }
+  }
+  return found;
+}
+
 const lines = (text: string): string[] => text.split('\n').map((line) => line.trim());
 
 export async function secretsOfBox(dataFolder: string): Promise<string[]> {
@@ -64,6 +89,7 @@ export async function secretsOfBox(dataFolder: string): Promise<string[]> {
     found.push(...environmentValues(plan));
     for (const reference of secretReferences(plan)) ofSecrets.add(reference);
   }
+  for (const value of await valuesOfInstances(dataFolder)) found.push(value, value.trim(), ...lines(value));
   for (const path of obeyed.filter((one) => one.includes('/files/'))) {
     const bytes = await readBytes(path);
     const isSecret = ofSecrets.has(basename(path));

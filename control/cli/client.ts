@@ -283,6 +283,8 @@ function refusal({
   });
 }
 
+const brokeOff = 'the log broke off';
+
 /** NDJSON as it comes; ends quietly when the signal aborts. */
 async function* lines(response: IncomingMessage, signal: AbortSignal | undefined): AsyncGenerator<LogLine> {
   const reader = createInterface({ input: response, crlfDelay: Number.POSITIVE_INFINITY });
@@ -298,10 +300,10 @@ async function* lines(response: IncomingMessage, signal: AbortSignal | undefined
       yield value;
     }
   } catch (error) {
-    if (signal?.aborted !== true) throw error;
+    if (signal?.aborted !== true) throw error instanceof RefusedError ? error : new DaemonSilentError(brokeOff, error);
   } finally {
     // Also for who stops reading before the end.
     if (!response.complete) response.destroy();
   }
-  if (signal?.aborted !== true && !response.complete) throw new DaemonSilentError('the log broke off');
+  if (signal?.aborted !== true && !response.complete) throw new DaemonSilentError(brokeOff);
 }

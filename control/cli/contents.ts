@@ -10,7 +10,7 @@ import { InputFileError, UsageError } from './errors.ts';
 import { plainReason } from './file-reasons.ts';
 import type { Host } from './host.ts';
 import { secretFileBytesMax } from './limits.ts';
-import { collect, projectOption } from './options.ts';
+import { listOption, projectOption } from './options.ts';
 import { facts } from './render.ts';
 import { subcommand } from './subcommand.ts';
 import { printable, table } from './table.ts';
@@ -46,6 +46,7 @@ function contentText(host: Host, kind: ContentKind, view: ContentView): string {
     [one.toLowerCase(), `${printable(view.project)}/${printable(view.name)}`],
     ['generation', String(view.generation)],
     ['used by', view.usedBy.length === 0 ? 'nobody' : view.usedBy.map(printable).join(' ')],
+    ['values', kind === 'secret' ? `never shown; who uses it reads secrets/${printable(view.name)}/KEY` : undefined],
   ]);
   const rows = view.keys.map((item) => [printable(item.key), `${item.bytes} B`]);
   return `${head}\n\n${table(host, [key, 'SIZE'], rows)}`;
@@ -136,13 +137,8 @@ function addSet(group: Command, host: Host): void {
   )
     .argument('<name>', 'its name')
     .addOption(projectOption())
-    .option(
-      '--from-file <key=file>',
-      'the value, byte for byte; - is stdin; may be given several times',
-      collectFile,
-      [],
-    )
-    .option('--remove <key>', 'take a key away; may be given several times', collect, [])
+    .addOption(listOption('--from-file <key=file>', 'the value, byte for byte; - is stdin').argParser(collectFile))
+    .addOption(listOption('--remove <key>', 'take a key away'))
     .addHelpText(
       'after',
       '\nA value is never an argument: other users of the box see command lines, and shells keep them.\nA final newline belongs to the value: use printf, not echo.',

@@ -2,7 +2,7 @@
 // install.ts. It starts nothing.
 
 import type { Command } from 'commander';
-import type { Allowance } from '../../node-runtime/policy.ts';
+import { type BoxOption, type BoxOptions, boxOptionNames } from '../box-options.ts';
 import type { RouterMode } from '../fabric.ts';
 import { UsageError } from './errors.ts';
 import {
@@ -10,15 +10,17 @@ import {
   allowImageOption,
   allowOption,
   cidr,
-  collect,
+  forgetOption,
   labelOption,
+  listOption,
   locationOption,
   processUserOption,
   routerOption,
   wholeNumber,
 } from './options.ts';
 
-export interface DaemonSettings {
+/** Those of `BoxOptions` hold until they are given again or forgotten. */
+export interface DaemonSettings extends BoxOptions {
   found?: boolean;
   fabric?: string;
   join: string[];
@@ -27,14 +29,9 @@ export interface DaemonSettings {
   trustLan?: boolean;
   name?: string;
   label: Record<string, string>;
-  location?: string;
   router?: RouterMode;
   port: number;
-  containerRange?: string;
-  allow?: Allowance[];
-  allowImage?: string[];
-  registryAuth?: string;
-  processUser?: string;
+  forget?: BoxOption[];
 }
 
 export const defaultPort = 7433;
@@ -57,6 +54,11 @@ export function checkDaemonSettings(options: DaemonSettings): void {
   ) {
     wrong('--trust-lan joins a fabric without token', 'Leave it out, or --found and --token.');
   }
+  const both = options.forget?.find((option) => options[option] !== undefined);
+  if (both !== undefined) {
+    const name = boxOptionNames[both];
+    wrong(`--forget ${name} takes --${name} back, which is given too`, 'Leave one of them out.');
+  }
   if (options.token !== undefined && options.tokenFile !== undefined) {
     wrong('there is a token in --token and another in --token-file', 'Leave one of them out.');
   }
@@ -67,7 +69,7 @@ export function withDaemonOptions(command: Command): Command {
   return command
     .option('--found', 'found a new fabric; this box is its first controller')
     .option('--fabric <name>', 'name of the fabric that is founded')
-    .option('--join <address>', 'a node to ask when mDNS does not reach it; may be given several times', collect, [])
+    .addOption(listOption('--join <address>', 'a node to ask when mDNS does not reach it'))
     .option(
       '--token <token>',
       'token to join with; other users of this box can see it: prefer SELVEDGE_TOKEN or --token-file',
@@ -95,5 +97,6 @@ export function withDaemonOptions(command: Command): Command {
       'logins for registries of images, as in Docker’s config.json; absolute path, mode 600',
       absolutePath,
     )
-    .addOption(processUserOption());
+    .addOption(processUserOption())
+    .addOption(forgetOption());
 }

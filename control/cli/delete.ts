@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { contextOf, print } from './context.ts';
 import { UsageError } from './errors.ts';
 import type { Host } from './host.ts';
-import { collect, projectOption } from './options.ts';
+import { listOption, projectOption } from './options.ts';
 import { subcommand } from './subcommand.ts';
 
 interface Named {
@@ -32,7 +32,7 @@ export function addDelete(program: Command, host: Host): void {
   )
     .argument('[application]', 'its name')
     .addOption(projectOption())
-    .option('-f, --file <file>', 'delete the applications of this manifest; may be given several times', collect, [])
+    .addOption(listOption('-f, --file <file>', 'delete the applications of this manifest'))
     .action(async (name: string | undefined, options: { project: string; file: string[] }, command: Command) => {
       const context = contextOf(host, command);
       const fromFiles = options.file.length === 0 ? [] : await declared(options.file, host);

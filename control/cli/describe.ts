@@ -105,6 +105,14 @@ export function addDescribe(program: Command, host: Host): void {
         const node = await context.client.node(name);
         return print(context, node, () => nodeText(host, node));
       }
+      const [content] = /^(config|secret)s?$/i.exec(kind)?.slice(1) ?? [];
+      if (content !== undefined) {
+        const shown =
+          content.toLowerCase() === 'secret' ? 'keys and sizes (values are never shown)' : 'files and sizes';
+        throw new UsageError(`${kind} has a command of its own`, {
+          action: `\`selvedge ${content.toLowerCase()}s describe NAME\` shows its ${shown}, and who uses it.`,
+        });
+      }
       throw new UsageError(`cannot describe a ${JSON.stringify(kind)}`, {
         action: 'Write `selvedge describe app NAME`, `describe instance NAME` or `describe node NAME`.',
       });

@@ -7,7 +7,7 @@ import { contextOf, print } from './context.ts';
 import { formatDate, formatDuration } from './durations.ts';
 import { UsageError } from './errors.ts';
 import type { Host } from './host.ts';
-import { collect, durationOption, labelOption, routerOption, wholeNumber } from './options.ts';
+import { durationOption, labelOption, listOption, routerOption, wholeNumber } from './options.ts';
 import { facts, labelsText } from './render.ts';
 import { subcommand } from './subcommand.ts';
 import { printable } from './table.ts';
@@ -55,12 +55,7 @@ export function addEnroll(program: Command, host: Host): void {
     '$ selvedge enroll open --for 10m --cidr 192.0.2.0/24 --max 5 --label site=north',
   )
     .addOption(durationOption('--for <duration>', 'how long', '10m', { from: '10s', to: '1d' }))
-    .option(
-      '--cidr <range>',
-      'where boxes may come from, such as 192.0.2.0/24; may be given several times',
-      collect,
-      [],
-    )
+    .addOption(listOption('--cidr <range>', 'where boxes may come from, such as 192.0.2.0/24'))
     .option('--max <number>', 'boxes that it admits', wholeNumber(1, admissionsMax), 10)
     .addOption(labelOption('label of the nodes that it admits'))
     .addOption(routerOption('place in the mesh of the nodes that it admits').default('edge'))

@@ -48,10 +48,10 @@ export class CommandEndedError extends Error {
   }
 }
 
-/** The file of a support bundle cannot be made, or is there already. */
-export class BundleRefusedError extends CliError {
-  override readonly name = 'BundleRefusedError';
-  readonly id = 'bundle-refused';
+/** The file that a command is to make cannot be made, or is there already. */
+export class OutFileError extends CliError {
+  override readonly name = 'OutFileError';
+  readonly id = 'out-file';
   constructor(path: string, cause: NodeJS.ErrnoException) {
     super(`${path} cannot be made: ${cause.code === 'EEXIST' ? 'it is there already' : cause.message}`, {
       action: 'Name another file with --out.',

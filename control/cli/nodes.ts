@@ -1,14 +1,15 @@
 // `selvedge nodes list`, `describe`, `label`, `pending`, `approve`, `deny`, `revoke` and `remove`.
 
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { RouterMode } from '../fabric.ts';
 import type { NodeView, PendingView, RevokedView } from '../views.ts';
-import { contextOf, print } from './context.ts';
+import { type Context, contextOf, print } from './context.ts';
 import { formatDate } from './durations.ts';
 import { devicesTable, hardwareFacts } from './hardware-text.ts';
 import type { Host } from './host.ts';
 import { addLabel } from './nodes-label.ts';
 import { labelOption, routerOption } from './options.ts';
+import { policyFacts } from './policy-text.ts';
 import { age, coloured, facts, instancesTable, labelsText, nodesTable, pendingTable } from './render.ts';
 import { subcommand } from './subcommand.ts';
 import { printable, table } from './table.ts';
@@ -24,8 +25,7 @@ export function nodeText(host: Host, node: NodeView): string {
       ['router', node.controller ? `${node.router}, controller` : node.router],
       ['labels', labelsText(node.labels)],
       ['engines', node.engines.map(printable).join(' ')],
-      ['allows', node.policy && (node.policy.allow.map(printable).join(' ') || 'nothing beyond a container')],
-      ['images', node.policy?.images?.map(printable).join(' ')],
+      ...policyFacts(node),
       ...hardwareFacts(node),
       ['admitted', node.admittedAt === undefined ? undefined : formatDate(node.admittedAt)],
       ['seen', node.lastSeenAt === undefined ? undefined : `${age(host, node.lastSeenAt)} ago`],
@@ -86,7 +86,8 @@ folder, and joins as a new node.`;
 
 /** How nodes leave. */
 function addRevocation(nodes: Command, host: Host): void {
-  const reason = ['--reason <text>', 'why; every node, the ledger and `nodes describe` keep it', ''] as const;
+  const reason = () =>
+    new Option('--reason <text>', 'why; every node, the ledger and `nodes describe` keep it').default('', 'none');
   subcommand(
     nodes,
     'revoke',
@@ -94,7 +95,7 @@ function addRevocation(nodes: Command, host: Host): void {
     "$ selvedge nodes revoke press-4 --reason 'stolen from hall 2'",
   )
     .argument('<name>', 'name of the node')
-    .option(...reason)
+    .addOption(reason())
     .addHelpText('after', revocationMeans)
     .action(async (name: string, options: { reason: string }, command: Command) => {
       const context = contextOf(host, command);
@@ -108,13 +109,37 @@ function addRevocation(nodes: Command, host: Host): void {
     '$ selvedge nodes remove press-4',
   )
     .argument('<name>', 'name of the node')
-    .option(...reason)
+    .addOption(reason())
     .addHelpText('after', revocationMeans)
     .action(async (name: string, options: { reason: string }, command: Command) => {
       const context = contextOf(host, command);
       const removed = await context.client.removeNode(name, options.reason);
       print(context, removed, () => revokedText(removed));
     });
+}
+
+/** Of a list on one line; `nodes pending` has them all. */
+const othersShown = 5;
+
+/** Said before a controller tries: when nobody has the handle, it gives one that was pushed out of the list time to come back. */
+async function whatIsTried({ client }: Context, code: string): Promise<string> {
+  const pending = await client.pending();
+  // As a controller reads what was typed (pki/approval-code.ts), which refuses what is no code at once.
+  const plain = code
+    .toUpperCase()
+    .replaceAll('O', '0')
+    .replace(/[IL]/g, '1')
+    .replace(/[^0-9A-Z]/g, '');
+  const handle = plain.slice(0, 2);
+  const its = pending.filter((one) => one.handle === handle).length;
+  if (its > 0) return `Asking ${its === 1 ? 'the box that waits' : `the ${its} boxes that wait`} as ${handle} …`;
+  const others = pending.map((one) => `${one.handle} (${printable(one.name)})`);
+  const more = others.length > othersShown ? ', …' : '';
+  const waiting =
+    others.length === 0
+      ? 'No box waits here now'
+      : `No box waits as ${handle} now; these do: ${others.slice(0, othersShown).join(', ')}${more}`;
+  return `${waiting}. Trying a few seconds more, for one that is just coming (Ctrl-C ends it) …`;
 }
 
 interface ApproveOptions {
@@ -144,8 +169,7 @@ function addApproval(nodes: Command, host: Host): void {
     .addOption(routerOption('place in the mesh that it may have').default('edge'))
     .action(async (code: string, { name, label, router }: ApproveOptions, command: Command) => {
       const context = contextOf(host, command);
-      // Every box that claims the handle is tried; one that was pushed out of the list gets time to come back.
-      if (!context.json) host.error(host.style('dim', 'Asking the boxes that wait under this handle …'));
+      if (!context.json) host.error(host.style('dim', await whatIsTried(context, code)));
       const approved = await context.client.approve({
         code,
         labels: label,

@@ -1,7 +1,18 @@
 // Options that several commands have, and their parsers.
 
 import { InvalidArgumentError, Option } from 'commander';
-import type { Allowance } from '../../node-runtime/policy.ts';
+import {
+  type Allowance,
+  allowances,
+  type BoxOption,
+  boxOptionNames,
+  boxOptions,
+  isAbsolutePath,
+  isContainerRange,
+  isImagePattern,
+  isLocation,
+  isProcessUser,
+} from '../box-options.ts';
 import { locationCharactersMax } from '../limits.ts';
 import { parseDuration } from './durations.ts';
 
@@ -12,25 +23,23 @@ export function collectLabel(text: string, before: Record<string, string>): Reco
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 }
 
-/** For options that may be given several times. */
-export function collect(text: string, before: string[]): string[] {
-  return [...before, text];
+/** An option that may be given several times. */
+export function listOption(flags: string, description: string): Option {
+  return new Option(flags, `${description}; may be given several times`)
+    .argParser((text: string, before: string[]) => [...before, text])
+    .default([], 'none');
 }
 
-/** An IPv4 range of 8 to 20 bits: smaller ones have no room for a node's containers. */
+/** From which containers get their addresses. */
 export function cidr(text: string): string {
-  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\/(\d{1,2})$/.exec(text);
-  const [bits = 0, ...parts] = (match?.slice(1).map(Number) ?? []).reverse();
-  const first = parts.reduceRight((sum, part) => sum * 256 + part, 0);
-  if (match === null || bits < 8 || bits > 20 || parts.some((part) => part > 255) || first % 2 ** (32 - bits) !== 0) {
+  if (!isContainerRange(text))
     throw new InvalidArgumentError('An IPv4 range such as 198.18.0.0/15, at most 20 bits long, is wanted.');
-  }
   return text;
 }
 
 /** A file that a daemon reads, which has a working folder of its own. */
 export function absolutePath(text: string): string {
-  if (!text.startsWith('/')) throw new InvalidArgumentError('Write the whole path, from / on.');
+  if (!isAbsolutePath(text)) throw new InvalidArgumentError('Write the whole path, from / on.');
   return text;
 }
 
@@ -74,15 +83,6 @@ export function durationOption(
   return new Option(flags, description).argParser(parse).default(parse(standard), standard);
 }
 
-const allowances: readonly Allowance[] = [
-  'privileged',
-  'capabilities',
-  'devices',
-  'host-paths',
-  'host-network',
-  'users',
-];
-
 /** What workloads may have of this box. */
 export function allowOption(): Option {
   return new Option(
@@ -100,7 +100,7 @@ export function locationOption(): Option {
   return new Option('--location <text>', 'where this box is, in words or as latitude,longitude').argParser(
     (text: string) => {
       const plain = text.trim();
-      if (plain === '' || plain.length > locationCharactersMax || /\p{C}/u.test(plain))
+      if (!isLocation(plain))
         throw new InvalidArgumentError(`Write one line of at most ${locationCharactersMax} characters.`);
       return plain;
     },
@@ -112,8 +112,7 @@ export function processUserOption(): Option {
     '--process-user <user>',
     'run programs as this user (or user:group) unless they name one themselves, which then takes --allow users',
   ).argParser((text: string) => {
-    if (!/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?$/.test(text))
-      throw new InvalidArgumentError('Write a user, or user:group, by name or number.');
+    if (!isProcessUser(text)) throw new InvalidArgumentError('Write a user, or user:group, by name or number.');
     return text;
   });
 }
@@ -123,8 +122,20 @@ export function allowImageOption(): Option {
     '--allow-image <pattern>',
     'run these images alone, * for any characters; may be given several times',
   ).argParser((text: string, before: string[] = []) => {
-    if (!/^[\x21-\x7e]{1,255}$/.test(text))
-      throw new InvalidArgumentError('Write registry.example/shop/* or the like.');
+    if (!isImagePattern(text)) throw new InvalidArgumentError('Write registry.example/shop/* or the like.');
     return [...before, text];
+  });
+}
+
+/** Takes back what an earlier start said of this box. */
+export function forgetOption(): Option {
+  const names = boxOptions.map((option) => boxOptionNames[option]);
+  return new Option(
+    '--forget <option>',
+    `take back what an earlier start said: ${names.join(', ')}; may be given several times`,
+  ).argParser((text: string, before: BoxOption[] = []) => {
+    const found = boxOptions.find((option) => boxOptionNames[option] === text.replace(/^--/, ''));
+    if (found === undefined) throw new InvalidArgumentError(`Allowed choices are ${names.join(', ')}.`);
+    return [...new Set([...before, found])];
   });
 }

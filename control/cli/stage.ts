@@ -1,6 +1,6 @@
 // `selvedge stage`: fetches what an application needs to the nodes where it runs or would run, and starts nothing.
 
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import type { StageView } from '../views.ts';
 import { sendManifests } from './apply.ts';
 import { type Context, contextOf, print } from './context.ts';
@@ -8,7 +8,7 @@ import { formatDuration } from './durations.ts';
 import { StageFailedError, UsageError, WaitedInVainError } from './errors.ts';
 import type { Host } from './host.ts';
 import { waitEveryMs } from './limits.ts';
-import { collect, durationOption, projectOption } from './options.ts';
+import { durationOption, listOption, projectOption } from './options.ts';
 import { withProgress } from './progress.ts';
 import { stagedTable } from './staged-table.ts';
 import { subcommand } from './subcommand.ts';
@@ -58,11 +58,7 @@ export function addStage(program: Command, host: Host): void {
   )
     .argument('[application]', 'one that is applied')
     .addOption(projectOption())
-    .addOption(
-      new Option('-f, --file <file>', 'a manifest that need not be applied; may be given several times')
-        .argParser(collect)
-        .default([], 'none'),
-    )
+    .addOption(listOption('-f, --file <file>', 'a manifest that need not be applied'))
     .addOption(durationOption('--timeout <duration>', 'wait no longer; nodes go on', '10m'))
     .action(async (name: string | undefined, options: StageOptions, command: Command) => {
       if ((name === undefined) === (options.file.length === 0))

@@ -4,6 +4,7 @@ import type { ApplicationView, ApprovalView, InstanceView, NodeView, StatusView 
 import { formatTime } from './durations.ts';
 import type { Host } from './host.ts';
 import { screenRowsMin } from './limits.ts';
+import { policyLine } from './policy-text.ts';
 import { applicationsTable, instancesTable, nodesTable } from './render.ts';
 import { indented, printable } from './table.ts';
 
@@ -89,6 +90,9 @@ export function statusText(host: Host, status: StatusView, { all = false }: { al
       .split('\n')
       .map((line) => host.style(style, line));
   const head = [`${scope}: ${well}`, ...said('dim', summary(status, instances))];
+  const own = status.nodes.find(({ name }) => name === status.node)?.policy;
+  const policy = own && policyLine(own);
+  if (policy !== undefined) head.push(...said('dim', `On ${printable(status.node)} ${policy}.`));
   for (const notice of status.notices ?? []) head.push(...said('yellow', printable(notice)));
   if (!status.controllerReachable) {
     head.push(...said('yellow', 'No controller is reachable; this node goes on with the plan that it has.'));

@@ -10,9 +10,9 @@ import type { Command } from 'commander';
 import { secretsOfBox } from './box-secrets.ts';
 import { bundleParts } from './bundle-parts.ts';
 import { type Context, contextOf, print } from './context.ts';
-import { BundleRefusedError } from './errors.ts';
 import type { Host } from './host.ts';
 import { bundleBytesMax, bundlePartBytesMax } from './limits.ts';
+import { withOutFile } from './out-file.ts';
 import { withProgress } from './progress.ts';
 import { createRedaction } from './redaction.ts';
 import { subcommand } from './subcommand.ts';
@@ -21,7 +21,8 @@ const run = promisify(execFile);
 
 const readme = `A support bundle of Selvedge. Taken out: private keys, tokens, approval codes, values of environment variables, contents of
 Configs and Secrets, and everywhere each of these values that runs on this box, where it has 6 characters or more (lines and words of Configs, and
-words of Secrets: 12). What workloads of this box print is in it only with --logs, and may hold secrets that the box does not know to be any: read it before you give it away.
+words of Secrets: 12). Of a Secret that was changed the former value is taken out as long as an instance of this box has it in a variable; after
+that no box knows it any more, and where it was printed it stays. What workloads of this box print is in it only with --logs, and may hold secrets that the box does not know to be any: read it before you give it away.
 `;
 
 interface Bundled {
@@ -42,11 +43,6 @@ function bounded(text: string, bytesMax: number): string {
 
 async function bundle(context: Context, options: { out: string; logs: boolean; version: string }): Promise<Bundled> {
   const { dataFolder } = context;
-  // First: where it cannot be written is known before anything is asked for, and what is there is not lost.
-  const target = await open(options.out, 'wx', 0o600).catch((error: NodeJS.ErrnoException) => {
-    throw new BundleRefusedError(options.out, error);
-  });
-  await target.close();
   const folder = await mkdtemp(join(tmpdir(), 'selvedge-support-'));
   try {
     await chmod(folder, 0o700);
@@ -69,9 +65,6 @@ async function bundle(context: Context, options: { out: string; logs: boolean; v
     const { size } = await made.stat();
     await made.close();
     return { path: options.out, bytes: size, contents };
-  } catch (error) {
-    await rm(options.out, { force: true });
-    throw error;
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -94,7 +87,7 @@ export function addSupportBundle(program: Command, host: Host): void {
       const out = resolve(host.workingFolder, options.out ?? 'selvedge-support.tgz');
       const version = program.version() ?? '';
       const made = await withProgress(host, 'collecting', () =>
-        bundle(context, { out, logs: options.logs === true, version }),
+        withOutFile(out, () => bundle(context, { out, logs: options.logs === true, version })),
       );
       print(context, made, () => {
         const names = made.contents.map(({ name }) => name).join(', ');

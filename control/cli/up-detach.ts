@@ -4,6 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { chmodSync, closeSync, mkdirSync, openSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { boxOptionNames } from '../box-options.ts';
 import type { Context } from './context.ts';
 import type { DaemonSettings } from './daemon-options.ts';
 import { defaultDataFolder } from './data-folder.ts';
@@ -40,6 +41,7 @@ export function upArguments(options: DaemonSettings, dataFolder: string): string
     ...(options.allowImage ?? []).map((pattern): [string, string] => ['--allow-image', pattern]),
     ['--registry-auth', options.registryAuth],
     ['--process-user', options.processUser],
+    ...(options.forget ?? []).map((option): [string, string] => ['--forget', boxOptionNames[option]]),
     ['--data', dataFolder],
   ];
   const values = given.flatMap(([option, value]) => (value === undefined ? [] : [`${option}=${value}`]));

@@ -9,6 +9,7 @@ const mustBeMended: ReadonlySet<unknown> = new Set([
   'damaged-file',
   'disk-failed',
   'identity-key-unusable',
+  'kept-options-damaged',
   'lease-journal-damaged',
   'store-damaged',
   'store-lost',

@@ -3,6 +3,7 @@
 
 import type { Command } from 'commander';
 import type { Daemon, DaemonEvent, DaemonOptions } from '../../node-runtime/daemon.ts';
+import { boxOptionNames, boxOptions } from '../box-options.ts';
 import { type Context, contextOf } from './context.ts';
 import { checkDaemonSettings, type DaemonSettings, withDaemonOptions } from './daemon-options.ts';
 import { formatTime } from './durations.ts';
@@ -103,14 +104,10 @@ async function up(options: UpOptions, context: Context): Promise<void> {
     found: options.found === true,
     join: options.join,
     port: options.port,
-    ...(options.containerRange !== undefined && { containerRange: options.containerRange }),
-    ...(options.registryAuth !== undefined && { registryAuth: options.registryAuth }),
-    policy: {
-      allow: options.allow ?? [],
-      ...(options.allowImage && { images: options.allowImage }),
-      ...(options.processUser !== undefined && { processUser: options.processUser }),
-    },
-    ...(options.location !== undefined && { location: options.location }),
+    options: Object.fromEntries(
+      boxOptions.flatMap((option) => (options[option] === undefined ? [] : [[option, options[option]]])),
+    ),
+    ...(options.forget !== undefined && { forget: options.forget }),
     ...(options.name !== undefined && { name: options.name }),
     ...(options.router !== undefined && { router: options.router }),
     ...(options.fabric !== undefined && { fabricName: options.fabric }),
@@ -133,7 +130,8 @@ export function addUp(program: Command, host: Host): void {
     subcommand(
       program,
       'up',
-      'Run the daemon of this box. Without options it goes on as before, or shows a code by which a fabric on the LAN can approve it. --allow, --allow-image, --process-user, --registry-auth and --location count for this start alone.',
+      'Run the daemon of this box. Without options it goes on as before, or shows a code by which a fabric on the LAN can approve it.\n' +
+        `${boxOptions.map((option) => `--${boxOptionNames[option]}`).join(', ')} are kept for later starts: given again, an option replaces what was kept of it, and --forget takes it back.`,
       '$ selvedge up --found                              # the first box\n' +
         '$ selvedge up --name press-4                       # the others: `selvedge nodes approve CODE` on the first\n' +
         '$ selvedge up --token-file token --name press-4    # … or with a token\n' +

@@ -15,6 +15,7 @@ import { checkDiskSpace } from './disk-space.ts';
 import { checkDiskSpeed } from './disk-speed.ts';
 import { checkDockerEngine, checkLimits, checkProcessEngine, checkWasmEngine } from './engines.ts';
 import { type Check, type DaemonState, type DoctorInput, type Finding, fail } from './finding.ts';
+import { checkKeptOptions } from './kept-options.ts';
 import { checkMulticast } from './multicast.ts';
 import { checkNames } from './names.ts';
 import { checkControllers, checkDaemon, checkLinks } from './neighbours.ts';
@@ -64,6 +65,7 @@ export async function examine(facts: { dataFolder: string; clock: Clock; daemon:
     ['node-version', checkNodeVersion],
     ['data-folder', checkDataFolder],
     ['files', () => checkFiles(input, disk, problem)],
+    ['options', () => checkKeptOptions(input, disk)],
     ['store', checkStore],
     ['disk-space', checkDiskSpace],
     ['disk-speed', checkDiskSpeed],

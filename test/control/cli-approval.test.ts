@@ -2,7 +2,7 @@
 
 import test from 'ava';
 import type { PendingView } from '../../control/views.ts';
-import { cli, fakeDaemon, nodeView, statusView, temporaryFolder } from './cli-harness.ts';
+import { cli, fakeDaemon, nodeView, statusView, temporaryFolder, testHost } from './cli-harness.ts';
 
 const pending: PendingView = {
   handle: 'K7',
@@ -42,17 +42,17 @@ test('nobody waiting is said with what to do', async (t) => {
 test('approve sends the code in the body, with name, labels and place', async (t) => {
   const folder = await temporaryFolder(t);
   const approved = { node: 'press-4', peerId: '12D3KooWpending', router: 'interior' };
-  const asked = await fakeDaemon(t, folder, { 'POST /v1/pending/approve': approved });
+  const asked = await fakeDaemon(t, folder, { 'GET /v1/pending': [], 'POST /v1/pending/approve': approved });
   const options = ['--name', 'press-4', '--label', 'site=north', '--router', 'interior', '--data', folder];
   const { out, status } = await cli(['nodes', 'approve', 'k7 abcd efgh jk', ...options]);
   t.is(status, 0);
   t.regex(out, /press-4 is a node now/);
   const body = { code: 'k7 abcd efgh jk', name: 'press-4', labels: { site: 'north' }, router: 'interior' };
-  t.deepEqual(asked[0]?.body, body);
-  t.false(asked[0]?.path.includes('abcd'));
+  t.deepEqual(asked[1]?.body, body);
+  t.false(asked.some(({ path }) => /abcd/i.test(path)));
   const json = await cli(['nodes', 'approve', 'K7-ABCD-EFGH-JK', '-o', 'json', '--data', folder]);
   t.deepEqual(JSON.parse(json.out), approved);
-  t.deepEqual(asked[1]?.body, { code: 'K7-ABCD-EFGH-JK', labels: {}, router: 'edge' });
+  t.deepEqual(asked[2]?.body, { code: 'K7-ABCD-EFGH-JK', labels: {}, router: 'edge' });
 });
 
 test('a code that is not accepted exits with 1 and says why', async (t) => {
@@ -63,10 +63,36 @@ test('a code that is not accepted exits with 1 and says why', async (t) => {
     detail: 'none shows this code',
     action: 'Look.',
   };
-  await fakeDaemon(t, folder, { 'POST /v1/pending/approve': problem });
+  await fakeDaemon(t, folder, { 'GET /v1/pending': [pending], 'POST /v1/pending/approve': problem });
   const { status, error } = await cli(['nodes', 'approve', 'K7-ABCD-EFGH-JK', '--data', folder]);
   t.is(status, 1);
   t.regex(error, /none shows this code[\s\S]*Look\./);
+});
+
+test('who has the handle of a code, or that nobody has, is said before anybody waits', async (t) => {
+  const folder = await temporaryFolder(t);
+  const evil = { ...pending, handle: 'ZZ', name: 'evil\u001b[2Jbox' };
+  const host = testHost();
+  let saidBefore = '';
+  const boxes = [pending, evil];
+  await fakeDaemon(t, folder, {
+    'GET /v1/pending': () => boxes,
+    'POST /v1/pending/approve': () => {
+      saidBefore = host.printed.error.splice(0).join('\n');
+      return { node: 'press-4', peerId: '12D3KooWpending', router: 'edge' };
+    },
+  });
+  const approve = async (code: string): Promise<string> => {
+    await cli(['nodes', 'approve', code, '--data', folder], host);
+    return saidBefore;
+  };
+  t.regex(await approve(' k7 abcd-efgh jk'), /Asking the box that waits as K7 …/);
+  const mistyped = await approve('KT-ABCD-EFGH-JK');
+  t.regex(mistyped, /No box waits as KT now; these do: K7 \(press-4\), ZZ \(evil.*box\)\. Trying a few seconds more/);
+  t.false(mistyped.includes('\u001b'));
+  boxes.length = 0;
+  t.regex(await approve('K7-ABCD-EFGH-JK'), /No box waits here now\. Trying/);
+  t.false(mistyped.includes('ABCD'), 'the code is not repeated');
 });
 
 test('deny lists whom it sent away', async (t) => {

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { chmod, mkdir, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -133,6 +134,37 @@ test('token create sends what was asked and prints the token alone on stdout', a
   ]);
   t.is(out, 'slv-secret');
   t.deepEqual(asked[0]?.body, { uses: 3, ttlMs: 600_000, labels: { site: 'north' }, router: 'interior' });
+});
+
+test('token create --out makes a file that its owner alone can read, and writes over none', async (t) => {
+  const folder = await temporaryFolder(t);
+  const view = { id: 't1', uses: 1, expiresAt: 10, labels: {}, router: 'edge' };
+  const asked = await fakeDaemon(t, folder, { 'POST /v1/tokens': { ...view, token: 'slv-secret' } });
+  const path = join(folder, 'token');
+  const create = (...args: string[]) =>
+    cli(['token', 'create', '--data', folder, ...args], testHost({ workingFolder: folder }));
+  const made = await create('--out', 'token');
+  t.deepEqual([made.status, made.out], [0, `The token is in ${path}.`]);
+  t.false(`${made.out}${made.error}`.includes('slv-secret'));
+  t.is(readFileSync(path, 'utf8'), 'slv-secret\n');
+  t.is(statSync(path).mode & 0o777, 0o600);
+
+  const again = await create('--out', 'token');
+  t.is(again.status, 1);
+  t.regex(again.error, /token cannot be made: it is there already[\s\S]*another file with --out/);
+  t.is(asked.length, 1, 'no token is made that could not be kept');
+  t.is((await create('--out', 'no/such/folder')).status, 1);
+
+  const json = await create('--out', 'other', '-o', 'json');
+  t.deepEqual(JSON.parse(json.out), { ...view, path: join(folder, 'other') });
+});
+
+test('the file of a token that nobody made is taken back', async (t) => {
+  const folder = await temporaryFolder(t);
+  await fakeDaemon(t, folder, {});
+  const path = join(folder, 'token');
+  t.is((await cli(['token', 'create', '--data', folder, '--out', path])).status, 1);
+  t.false(existsSync(path));
 });
 
 test('wait gives up in time and says which instance is not ready and why', async (t) => {

@@ -26,6 +26,15 @@ test('every command has help with an example, and asking for it exits with 0', a
   }
 });
 
+test('help says a default in words', async (t) => {
+  const names = (command: Command): string[] =>
+    command.parent === null ? [] : [...names(command.parent), command.name()];
+  for (const command of allCommands(createProgram(testHost()))) {
+    const { out } = await cli([...names(command), '--help']);
+    t.notRegex(out, /default: *(\[|\{|""|\))/, command.name());
+  }
+});
+
 test('wrong usage exits with 2 and says what is wrong', async (t) => {
   const wrong: [string[], RegExp][] = [
     [[], /Usage: selvedge/],
@@ -41,6 +50,11 @@ test('wrong usage exits with 2 and says what is wrong', async (t) => {
     [['apply'], /there is no file to apply/],
     [['delete'], /there is no application to delete/],
     [['describe', 'house', 'x'], /cannot describe a "house"/],
+    [
+      ['describe', 'secret', 'db'],
+      /`selvedge secrets describe NAME` shows its keys and sizes \(values are never shown\)/,
+    ],
+    [['describe', 'configs', 'site'], /`selvedge configs describe NAME` shows its files/],
     [['wait', 'x', '--for', 'rain'], /Allowed choices are ready/],
     [['logs', 'x', '--tail', '-1'], /whole number/],
     [['logs', 'x', '--since', 'yesterday'], /how long ago \(10m, 1h30m\) or a time/],
@@ -50,6 +64,8 @@ test('wrong usage exits with 2 and says what is wrong', async (t) => {
     [['up', '--fabric', 'x'], /--fabric names a fabric that is being founded/],
     [['up', '--found', '--join', '192.0.2.1:7433'], /--found makes a new fabric/],
     [['up', '--found', '--trust-lan'], /--trust-lan joins a fabric without token/],
+    [['up', '--forget', 'name'], /Allowed choices are allow, allow-image, process-user/],
+    [['up', '--forget', 'allow', '--allow', 'devices'], /--forget allow takes --allow back, which is given too/],
     [['up', '--token', 'x', '--trust-lan'], /--trust-lan joins a fabric without token/],
     [['enroll', 'open', '--cidr', '192.0.2.0/24', '--max', '0'], /whole number from 1 to 1000/],
     [['nodes', 'approve'], /missing required argument 'code'/],
@@ -133,6 +149,7 @@ test('a detached daemon gets every option again, but no token among its argument
     allowImage: ['registry.example/*'],
     registryAuth: '/etc/selvedge/registries.json',
     processUser: 'app:dialout',
+    forget: ['location' as const],
   };
   t.deepEqual(upArguments(options, '/data'), [
     'up',
@@ -149,6 +166,7 @@ test('a detached daemon gets every option again, but no token among its argument
     '--allow-image=registry.example/*',
     '--registry-auth=/etc/selvedge/registries.json',
     '--process-user=app:dialout',
+    '--forget=location',
     '--data=/data',
   ]);
 });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { createApply, createTurns } from '../../control/apply.ts';
 import { createContents } from '../../control/contents.ts';
-import { ManifestError } from '../../control/errors.ts';
+import { ManifestError, RequestRefusedError } from '../../control/errors.ts';
 import type { SecretRecord } from '../../control/fabric.ts';
 import { createLedger } from '../../control/ledger.ts';
 import { holdsValue, saltContent, saltedBytes, unsaltContent } from '../../control/salted-content.ts';
@@ -44,6 +44,15 @@ async function refusal(t: ExecutionContext, applying: Promise<unknown>): Promise
   const error = await t.throwsAsync(applying, { instanceOf: ManifestError });
   t.false(`${error?.message}${JSON.stringify(error)}`.includes('horse'), 'no value in a refusal');
   return (error as ManifestError).issues.map(({ path, reason }) => `${path} ${reason}`).join('\n');
+}
+
+/** A refusal of `setSecret`: in the words of who typed it, without the manifest that is made of it. */
+async function typed(t: ExecutionContext, setting: Promise<unknown>, field: string, said: RegExp): Promise<void> {
+  const error = await t.throwsAsync<RequestRefusedError>(setting, { instanceOf: RequestRefusedError });
+  t.is(error.field, field, error.message);
+  t.regex(`${error.message}; ${error.accepted ?? ''}`, said);
+  const all = `${error.message}${JSON.stringify(error)}`;
+  t.notRegex(all, /horse|document 1|apply again|metadata/);
 }
 
 test('a value that stays keeps its salt, one that changes gets another; events and views have none', async (t) => {
@@ -145,14 +154,32 @@ test('what somebody uses is not removed, nor a key that somebody takes', async (
     await refusal(t, apply([secret({ spare: { text: 'x' } })])),
     /spec\.data has no "password", which application default\/app, microservice web takes as a variable/,
   );
-  await refusal(t, setSecret('default', 'db', { set: {}, remove: ['password'] }));
+  await typed(
+    t,
+    setSecret('default', 'db', { set: {}, remove: ['password'] }),
+    'data',
+    /has no "password", which application default\/app, microservice web takes/,
+  );
   t.is((await setSecret('default', 'db', { set: { more: base64('y') }, remove: ['spare'] })).generation, 2);
   t.deepEqual(
     (await list('secret'))[0]?.keys.map(({ key }) => key),
     ['password', 'more'],
   );
   await t.throwsAsync(setSecret('default', 'db', { set: {}, remove: ['spare'] }), { name: 'NotFoundError' });
-  await refusal(t, setSecret('default', 'db', { set: { 'a/b': base64(value) }, remove: [] }));
+  await typed(
+    t,
+    setSecret('default', 'db', { set: { 'a/b': base64(value) }, remove: [] }),
+    'key a/b',
+    /a name such as/,
+  );
+  await typed(
+    t,
+    setSecret('default', 'Data_Base', { set: { a: 'eA==' }, remove: [] }),
+    'name',
+    /"data-base".*a DNS label/,
+  );
+  await typed(t, setSecret('No Project', 'db', { set: { a: 'eA==' }, remove: [] }), 'project', /a DNS label/);
+  await typed(t, setSecret('default', 'db', { set: { a: 'horse' }, remove: [] }), 'key a', /base64/);
   await deleteApplication('default', 'app');
   await remove('secret', 'default', 'db');
   await remove('config', 'default', 'site');

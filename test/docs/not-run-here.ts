@@ -44,7 +44,7 @@ export const notRunHere: readonly NotRunHere[] = [
     instead: () => ':',
   },
   {
-    command: /^scp (\S+) (\w+):$/,
+    command: /^(?:sudo )?scp (\S+) (\w+):$/,
     why: 'the boxes run no SSH server; the file is copied',
     provedBy: 'test/docs/not-run-here.ts',
     shows: 'cp "$1"',

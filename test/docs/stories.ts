@@ -122,4 +122,15 @@ export const stories: readonly Story[] = [
     sections: ['The program', 'As a service'],
     boxes: { box1: '192.0.2.1', box2: '192.0.2.2' },
   },
+  {
+    page: 'docs/install.md',
+    sections: ['What a box keeps of its options'],
+    boxes: { box1: '192.0.2.1' },
+    before: {
+      'What a box keeps of its options': [
+        ['box1', 'selvedge up --found --name box1 --process-user daemon --allow privileged --detach'],
+        ['box1', 'selvedge down'],
+      ],
+    },
+  },
 ];

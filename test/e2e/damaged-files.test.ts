@@ -7,6 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { processesOf } from '../../control/cli/demo-folder.ts';
+import { createFileDisk } from '../../node-runtime/file-disk.ts';
+import { settleOptions } from '../../node-runtime/kept-options.ts';
 import { createSystemRandom } from '../../node-runtime/system-random.ts';
 import { readCertificate } from '../../pki/certificate-reader.ts';
 import { createRoot, issueControllerAuthority, issueNodeAuthority } from '../../pki/certificates.ts';
@@ -208,7 +210,10 @@ async function expire(folder: string, controller: string): Promise<void> {
 }
 
 async function prepare(t: ExecutionContext): Promise<{ control: string; edge: string; stranger: string }> {
-  const fabric = await createFabric(t, { edges: 1 });
+  const fabric = await createFabric(t, {
+    edges: 1,
+    options: ['--location', 'hall 2', '--allow-image', 'registry.example/*'],
+  });
   await fabric.apply(manifest);
   await fabric.ready('work');
   const [edge] = fabric.edges;
@@ -219,7 +224,9 @@ async function prepare(t: ExecutionContext): Promise<{ control: string; edge: st
   for (const pid of pids) if (pid !== undefined) process.kill(pid, 'SIGKILL');
   const stranger = await mkdtemp(join(tmpdir(), 'selvedge-stranger-'));
   t.teardown(() => rm(stranger, { recursive: true, force: true }));
+  const disk = createFileDisk(stranger);
   const { node } = await startOffline(stranger, { found: true });
+  await (await settleOptions({ disk, keys: createNodeKeys(), given: { location: 'elsewhere' }, forget: [] })).keep();
   await (await node.joined).controller?.createToken({ uses: 1, ttlMs: 60_000, labels: {}, router: 'edge' });
   await node.stop({ workloads: false });
   return { control: fabric.control.dataFolder, edge: edge.dataFolder, stranger };
@@ -243,6 +250,7 @@ test('a damaged file is named, or mended, and never costs a node its identity', 
         'authority.pem',
         'membership.json',
         'boot-counter',
+        'kept-options.json',
         'obeyed/current',
         'store/CURRENT',
       ])
@@ -286,6 +294,11 @@ test('a damaged file is named, or mended, and never costs a node its identity', 
         'membership.json',
         'cut in half',
         /^error: the file membership\.json of the data folder is damaged: it is no JSON$/m,
+      ],
+      [
+        'kept-options.json',
+        'cut in half',
+        /^error: the file kept-options\.json of the data folder is damaged: it is no JSON$/m,
       ],
       ['store/CURRENT', 'emptied', /^error: the store in .*\/store is damaged/m],
     ] as const) {

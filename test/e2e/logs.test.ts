@@ -59,3 +59,50 @@ test('lines are chosen by text and time on their node, asked from a controller a
     t.regex(unknown.error, /nobody/);
   });
 });
+
+const neverStarted = `
+apiVersion: selvedge/v1
+kind: Application
+metadata: { name: idle }
+spec:
+  microservices:
+    - name: base
+      engine: process
+      command: [sleep, '1000']
+      placement: { node: edge-1 }
+      probes: { readiness: { exec: { command: [sh, -c, 'exit 1'] }, periodMs: 1000 } }
+    - name: waiter
+      engine: process
+      command: [sh, -c, 'echo started; exec sleep 1000']
+      dependsOn: [base]
+      placement: { node: edge-1 }
+    - name: homeless
+      engine: process
+      command: [sleep, '1000']
+      placement: { labels: { site: nowhere } }`;
+
+test('the log of an instance that never started: there is none yet, what it does, and what to do', async (t) => {
+  const step = tell(t);
+  const fabric = await step('a controller and an edge node', () => createFabric(t, { edges: 1 }));
+  const edge = fabric.edges[0] as FabricNode;
+  await fabric.apply(neverStarted);
+  for (const { dataFolder } of [fabric.control, edge]) {
+    await step(`asked in ${dataFolder.split('/').at(-1)}`, async () => {
+      await waitFor('it to wait', async () =>
+        /waiting/.test((await selvedge(dataFolder, 'describe', 'instance', 'default.idle.waiter.0')).out),
+      );
+      for (const follow of [[], ['--follow'], ['-o', 'json']]) {
+        const { status, out, error } = await selvedge(dataFolder, 'logs', 'waiter', ...follow);
+        t.deepEqual([status, out], [1, '']);
+        t.regex(
+          error,
+          /^error: default\.idle\.waiter\.0 has no log yet: on edge-1 it is waiting \(.*base.*\)\n.*describe instance/,
+        );
+        t.notRegex(error, /aborted|\bat .*:\d+/);
+      }
+    });
+  }
+  const homeless = await selvedge(fabric.control.dataFolder, 'logs', 'homeless');
+  t.is(homeless.status, 1);
+  t.regex(homeless.error, /homeless\.0 has no log yet: without a node it is .*nowhere/);
+});

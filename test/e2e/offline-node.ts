@@ -7,6 +7,7 @@ import { replicate } from '../../control/replicate.ts';
 import { createEngines } from '../../node-runtime/engines.ts';
 import { createFileDisk } from '../../node-runtime/file-disk.ts';
 import { pickFreePort } from '../../node-runtime/free-port.ts';
+import { settleOptions } from '../../node-runtime/kept-options.ts';
 import { type SelvedgeNode, startNode } from '../../node-runtime/node.ts';
 import { runProbe } from '../../node-runtime/probe.ts';
 import { createProcessEngine } from '../../node-runtime/process-engine.ts';
@@ -35,15 +36,18 @@ export async function startOffline(
   const behindMs = clockMs === undefined ? 0 : real.now() - clockMs;
   const clock = { ...real, now: () => real.now() - behindMs };
   const problems: string[] = [];
+  const [disk, keys] = [createFileDisk(dataFolder), createNodeKeys()];
+  // As the daemon does.
+  await settleOptions({ disk, keys, given: {}, forget: [] });
   const network = createSimNetwork({ clock, random: createSimRandom('offline') });
   const node = await startNode(
     {
       ...{
         clock,
         random: createSystemRandom(),
-        keys: createNodeKeys(),
+        keys,
         deriveKey: deriveApprovalKey,
-        disk: createFileDisk(dataFolder),
+        disk,
       },
       engines: createEngines([createProcessEngine({ folder: join(dataFolder, 'instances'), clock })]),
       hardware: createSimHardware(),

@@ -47,7 +47,7 @@ test('a program starts when its device is plugged in, stops when it is pulled ou
         labels: {},
         join: [],
       },
-      ...{ hardwareRoot: tree.root, location: 'hall 2, by the press' },
+      ...{ hardwareRoot: tree.root, options: { location: 'hall 2, by the press' } },
     });
   };
   const client = createClient({ socketPath: join(dataFolder, 'selvedge.sock') });

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { createRedaction } from '../../control/cli/redaction.ts';
 import { selvedge, selvedgeJson } from './command.ts';
-import { createFabric } from './fabric.ts';
+import { createFabric, waitFor } from './fabric.ts';
 
 interface Bundled {
   path: string;
@@ -113,6 +113,18 @@ spec:
     logs.get('logs/default.loud.loud.0.log') ?? '',
     new RegExp(`says \\[removed\\] ${planted.unknown} \\[removed\\] and\\n.*\\[removed\\]\\n.*\\[removed\\]`),
   );
+
+  const plans = (): string => readFileSync(join(edge.dataFolder, 'obeyed', 'current'), 'utf8');
+  const before = plans();
+  await apply(`
+apiVersion: selvedge/v1
+kind: Secret
+metadata: { name: keys }
+spec: { data: { alone: { text: "${secret('new value')}" }, both: { text: "${secrets.first}\\n${secrets.second}" } } }
+`);
+  await waitFor('the plan with the new value to be obeyed', () => plans() !== before);
+  const changed = await check('changed', ['--logs'], ['logs/default.loud.loud.0.log']);
+  t.regex(changed.get('logs/default.loud.loud.0.log') ?? '', /says \[removed\]/, 'the value that it was started with');
 
   const again = await selvedge(edge.dataFolder, 'support-bundle', '--out', join(folder, 'up.tgz'));
   t.is(again.status, 1);

@@ -1,11 +1,12 @@
 // What a node lets containers have: refused unless it is allowed, before anything is fetched or started.
 
 import test from 'ava';
+import type { Allowance } from '../../control/box-options.ts';
 import type { DockerOptions, VolumeSpec, WasmModule, WorkloadSpec } from '../../control/plan.ts';
 import type { Engine } from '../../node-runtime/engine.ts';
 import { createEngines } from '../../node-runtime/engines.ts';
 import { PolicyRefusedError } from '../../node-runtime/errors.ts';
-import { type Allowance, nothingAllowed, policyRefusal } from '../../node-runtime/policy.ts';
+import { nothingAllowed, policyRefusal } from '../../node-runtime/policy.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
 import { createSimEngine } from '../../simulations/sim-engine.ts';
 import { launchOf } from '../conformance/engine.ts';
@@ -34,7 +35,10 @@ for (const [right, options, reason] of rights) {
   test(`${right}: refused by default, and with other rights; allowed by name`, (t) => {
     t.regex(policyRefusal(container(options), { allow: [] }) ?? '', reason);
     const others = rights.map(([other]) => other).filter((other) => other !== right);
-    t.regex(policyRefusal(container(options), { allow: others }) ?? '', reason);
+    const refused = policyRefusal(container(options), { allow: others }) ?? '';
+    // What is given takes the place of what is kept: the advice has all of it.
+    const all = [...others, right].map((one) => `--allow ${one}`).join(' ');
+    t.true(refused.endsWith(`; \`selvedge up ${all}\` on it would`), refused);
     t.is(policyRefusal(container(options), { allow: [right] }), undefined);
   });
 }
@@ -42,7 +46,10 @@ for (const [right, options, reason] of rights) {
 test('plug and play is a device too: the same leave for containers, none for programs, which may open what their user may', (t) => {
   const deviceNeeds = [{ name: 'meter', kind: 'serial' as const, vendor: '0403' }];
   const refusal = policyRefusal({ ...container({}), deviceNeeds }, { allow: ['privileged', 'host-paths'] });
-  t.regex(refusal ?? '', /devices \(serial 0403:\*\); `selvedge up --allow devices`/);
+  t.regex(
+    refusal ?? '',
+    /devices \(serial 0403:\*\); `selvedge up --allow privileged --allow host-paths --allow devices`/,
+  );
   t.is(policyRefusal({ ...container({}), deviceNeeds }, { allow: ['devices'] }), undefined);
   t.is(policyRefusal({ ...launchOf(['run']).spec, deviceNeeds }, { allow: [] }), undefined);
 });

@@ -6,7 +6,7 @@ import { chmod, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { ProcessUserError } from '../../node-runtime/errors.ts';
+import { LaunchRefusedError, ProcessUserError } from '../../node-runtime/errors.ts';
 import { policyRefusal } from '../../node-runtime/policy.ts';
 import type { ProcessEngineDependencies } from '../../node-runtime/process-engine.ts';
 import { launchOf, type ProcessLaunch } from '../conformance/engine.ts';
@@ -138,6 +138,55 @@ test('a link in its volume leads root nowhere', async (t) => {
   await world.engine.waitForExit(instance);
   t.is((await stat(world.path('volumes', instance, 'data'))).uid, 1);
   t.is((await stat(outside)).uid, 0);
+});
+
+test('no working directory leads it past what is hidden: not by /proc, not by a link', async (t) => {
+  if (!isRoot) return skip(t, onlyRoot);
+  const world = await createWorld(t);
+  // Modes alone would let everybody in who is inside already.
+  await mkdir(world.path('open'));
+  await chmod(world.path('open'), 0o755);
+  await writeFile(world.path('open', 'secret'), 'not for you', { mode: 0o644 });
+  const outside = await mkdtemp(join(tmpdir(), 'selvedge-user-'));
+  t.teardown(() => rm(outside, { recursive: true, force: true }));
+  await chmod(outside, 0o777);
+  const around = `/proc/${process.pid}/root`;
+  await symlink(world.path('open'), join(outside, 'link'));
+  await symlink(`${around}${world.data}/open`, join(outside, 'proc-link'));
+  const at = (workingDirectory: string, command: string[]) => {
+    const { spec, ...rest } = asUser(command, 'games');
+    return { ...rest, spec: { ...spec, workingDirectory } };
+  };
+  const look = ['/bin/sh', '-c', 'pwd; cat secret ../secret; ls ..'];
+  const refused: [string, RegExp][] = [
+    [`${around}${world.data}/open`, /workingDirectory: .* lies in \/proc, .*; accepted: a folder outside of \/proc/],
+    ['/proc/self', /lies in \/proc/],
+    ['/tmp/../proc/1', /lies in \/proc/],
+    ['/sys/kernel', /lies in \/sys/],
+    [world.path('open'), /lies in the data folder/],
+    [world.data, /lies in the data folder/],
+    [world.path('instances'), /lies in the data folder/],
+    [join(outside, 'link'), /workingDirectory: .*link \(.*open\) lies in the data folder/],
+    [join(outside, 'proc-link'), /lies in the data folder/],
+  ];
+  for (const [folder, message] of refused)
+    await t.throwsAsync(world.engine.launch(at(folder, look)), { instanceOf: LaunchRefusedError, message }, folder);
+
+  // What is not hidden, by a way that leads past the namespace: the user is not let through.
+  await symlink(`${around}${outside}`, join(outside, 'past'));
+  await world.engine.launch(at(join(outside, 'past'), look));
+  t.is((await world.engine.waitForExit(instance)).status, 125);
+  t.regex(await world.read('instances', instance, 'stderr.log'), /workingDirectory: its user may not enter .*past/);
+  t.is(await world.read('instances', instance, 'stdout.log'), '');
+
+  // Its own places are its own, by a link too, and a command beside it is where it is.
+  await symlink(outside, join(outside, 'good'));
+  await world.engine.launch(at(join(outside, 'good'), ['/bin/sh', '-c', 'mkdir way; cd way; exec sleep 1000']));
+  const signal = AbortSignal.timeout(60_000);
+  await eventually(async () => {
+    const beside = await world.engine.exec(instance, ['/bin/pwd', '-P'], { signal, outputBytesMax: 1_000 });
+    return beside.output === `${outside}/way\n`;
+  });
 });
 
 test('the node’s default is for those that name nobody', async (t) => {

@@ -70,6 +70,53 @@ test('only the entry of the image’s own registry is taken', async (t) => {
   await t.throwsAsync(read('cloud.example/web'), { instanceOf: RegistryAuthError, message: /helper program/ });
 });
 
+test('a login for a name in a registry is for the images below it alone', async (t) => {
+  const path = await file(t, {
+    auths: {
+      'registry.example/shop': { auth: auth('shop:s') },
+      'registry.example/shop/tills/': { auth: auth('tills:t') },
+      'other.example:5000': { auth: auth('all:a') },
+      'other.example:5000/shop': { auth: auth('few:f') },
+      'docker.io/library': { auth: auth('library:l') },
+      'docker.io/Shop': { auth: auth('capital:c') },
+      'hub.example': {},
+      'hub.example/shop': { auth: auth('below:b') },
+    },
+  });
+  const users: Record<string, string | undefined> = {
+    'registry.example/shop/web:1.2': 'shop',
+    'Registry.Example/shop': 'shop',
+    [`registry.example/shop/web@sha256:${'0'.repeat(64)}`]: 'shop',
+    'registry.example/shop/tills/north:1': 'tills',
+    'registry.example/shop/tills-old:1': 'shop',
+    'registry.example/shopping/web': undefined,
+    'registry.example/stranger/shop': undefined,
+    'registry.example/web': undefined,
+    'registry.example:5000/shop/web': undefined,
+    'other.example:5000/web': 'all',
+    'other.example:5000/shopping/web': 'all',
+    'other.example:5000/shop/web': 'few',
+    busybox: 'library',
+    'busybox:1': 'library',
+    'docker.io/library/busybox': 'library',
+    'shop/web': undefined,
+    'hub.example/web': undefined,
+    'hub.example/shop/web': 'below',
+  };
+  for (const [image, user] of Object.entries(users)) t.is((await readRegistryAuth(path, image))?.username, user, image);
+});
+
+test('the path of a URL is that of an API, and no name of images', async (t) => {
+  const path = await file(t, {
+    auths: {
+      'https://registry.example/v2/': { auth: auth('url:u') },
+      'index.docker.io/v1/': { auth: auth('hub:h') },
+    },
+  });
+  t.is((await readRegistryAuth(path, 'registry.example/shop/web'))?.username, 'url');
+  t.is((await readRegistryAuth(path, 'busybox'))?.username, 'hub');
+});
+
 test('a file that others may use, or that is none, is refused without its words', async (t) => {
   const good = { auths: { 'registry.example': { auth: auth('shop:very-secret') } } };
   const refusals: [unknown, number, RegExp][] = [
