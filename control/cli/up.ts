@@ -3,7 +3,7 @@
 
 import type { Command } from 'commander';
 import type { Daemon, DaemonEvent, DaemonOptions } from '../../node-runtime/daemon.ts';
-import { type Context, contextOf } from './context.ts';
+import { asJson, type Context, contextOf } from './context.ts';
 import { checkDaemonSettings, type DaemonSettings, withDaemonOptions } from './daemon-options.ts';
 import { formatTime } from './durations.ts';
 import { DaemonFailedError, NoDaemonError } from './errors.ts';
@@ -116,7 +116,7 @@ async function up(options: UpOptions, context: Context): Promise<void> {
     ...(options.fabric !== undefined && { fabricName: options.fabric }),
     ...(token !== undefined && { token }),
     ...(options.trustLan === true && { trustLan: true }),
-    onEvent: (event) => host.out(json ? JSON.stringify(event) : eventText(host, event)),
+    onEvent: (event) => host.out(json ? asJson(event) : eventText(host, event)),
   };
   let bySignal: boolean;
   try {
