@@ -145,6 +145,18 @@ export class ModuleFetchError extends Error {
   }
 }
 
+/** Whether the module can be run could not be found out now. */
+export class ModuleLookError extends Error {
+  override readonly name = 'ModuleLookError';
+  readonly id = 'module-not-looked-into';
+  readonly retryable = true;
+  readonly action = 'see that the node has free memory (`selvedge doctor`); it is tried again by itself';
+
+  constructor(ended: string, options?: ErrorOptions) {
+    super(`the process that looks into the module ended with ${ended}`, options);
+  }
+}
+
 /** The module is there, and is none that can be run. */
 export class ModuleRefusedError extends Error {
   override readonly name = 'ModuleRefusedError';

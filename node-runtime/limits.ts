@@ -319,6 +319,10 @@ export const MODULE_CACHE_BYTES_MAX = 256 * 1024 * 1024;
 export const MODULE_FETCH_MS = 30 * 60_000;
 /** Nothing came for this long: the other side is gone. */
 export const MODULE_SILENCE_MS = 30_000;
+/** To compile a module for a look into it: the largest take 7 s on two busy cores. */
+export const MODULE_LOOK_MS = 5 * 60_000;
+/** What is said of it is one sentence. */
+export const MODULE_VERDICT_BYTES_MAX = 16 * 1024;
 /** Between two words about a fetch: each is a document on its way to the controller. */
 export const MODULE_TELL_MS = 2_000;
 /** One request in a module, and how many at a time, where the manifest says nothing. */
