@@ -169,6 +169,8 @@ export const DOCKER_RETRY_MS = 250;
 export const DOCKER_RETRY_MS_MAX = 5_000;
 /** Look again at a container this often while waiting for its end: the events answer first. */
 export const DOCKER_EXIT_POLL_MS = 30_000;
+/** Containers that Docker is asked to describe at a time. */
+export const DOCKER_INSPECTS_MAX = 8;
 /** One line of JSON that Docker sends; a container's labels are in an event. */
 export const DOCKER_LINE_BYTES_MAX = 1024 * 1024;
 /** A container's log that Docker keeps: each of two files. */
