@@ -21,7 +21,13 @@ import { pullWhereMissing } from './docker-pulls.ts';
 import { createDockerWaits } from './docker-waits.ts';
 import { createDockerWatch, type DockerWatch } from './docker-watch.ts';
 import type { Engine, EngineInstance, EngineOwner, Launch } from './engine.ts';
-import { DockerUnavailableError, EngineStoppedError, InstanceRunningError, InstanceUnknownError } from './errors.ts';
+import {
+  DockerUnavailableError,
+  EngineStoppedError,
+  InstanceNotRunningError,
+  InstanceRunningError,
+  InstanceUnknownError,
+} from './errors.ts';
 import { createImageCollector, type ImageCollectorDependencies } from './image-collector.ts';
 import { createKeyedQueue } from './keyed-queue.ts';
 import { checkCommand, checkFiles, checkLaunch, checkMounts, isInstanceName } from './launch-check.ts';
@@ -301,7 +307,8 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       running();
       checkCommand(instance, command);
       const facts = await containers.find(instance);
-      if (facts === undefined || standingOf(facts) !== 'running') throw new InstanceUnknownError(instance);
+      if (facts === undefined) throw new InstanceUnknownError(instance);
+      if (standingOf(facts) !== 'running') throw new InstanceNotRunningError(instance);
       return commands.exec(instance, facts.Id, command, options);
     },
 

@@ -257,6 +257,18 @@ export class InstanceUnknownError extends Error {
   }
 }
 
+/** It is there, and nothing of it runs that a command could be beside. */
+export class InstanceNotRunningError extends Error {
+  override readonly name = 'InstanceNotRunningError';
+  readonly id = 'instance-not-running';
+  readonly retryable = true;
+  readonly action = 'see why with `selvedge describe instance`, and try again when it runs';
+
+  constructor(instance: string) {
+    super(`${instance.slice(0, 256)} does not run now`);
+  }
+}
+
 /** A command that was to run beside a workload. */
 export class ExecFailedError extends Error {
   override readonly name = 'ExecFailedError';
