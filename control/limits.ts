@@ -205,6 +205,14 @@ export const checkpointConflictsMax = 3;
 export const refusalsPerStreamMax = 200;
 /** Bytes of an observed document: links and problems of a node, both bounded lists. */
 export const observedBytesMax = 65_536;
+/** Of what a node says of itself and its instances, as much is shown as an honest one says: 256 links, 20 problems, 15 steps. */
+export const observedLinksMax = 256;
+export const observedAddressesMax = 64;
+export const observedProblemsMax = 64;
+export const observedHistoryMax = 64;
+/** Of a name in it; and of a reason, which an engine's error may make long. */
+export const observedNameCharactersMax = 253;
+export const observedReasonCharactersMax = 2_000;
 /** Bytes of a tombstone that a node writes: id, revision, and whom it is about. */
 export const observedTombstoneBytesMax = 1024;
 /** Observed documents in one mailbox: what one node may run (`nodeInstancesMax`), as much again that is ending, and itself. */

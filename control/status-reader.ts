@@ -1,49 +1,14 @@
 // Reads what the views are made of: the fabric's records and every mailbox. Called by the composition for the API. It must never write,
 // and a mailbox that cannot be read is a node of which nothing is known, not a failed answer.
 
-import { z } from 'zod';
 import { listRecords } from './documents.ts';
-import type { ObservedInstance, ObservedNode } from './fabric.ts';
 import { plannerWritersMax } from './limits.ts';
-import { probeKinds } from './plan.ts';
-import { asPlan, decodePayload, isVersion } from './plan-version.ts';
+import { readObservedInstance, readObservedNode } from './observed-documents.ts';
+import { asPlan, decodePayload } from './plan-version.ts';
 import { type FabricFacts, fabricStatus, fabricViews, type MailboxFacts } from './status.ts';
-import type { Database, StoredDocument } from './store.ts';
+import type { Database } from './store.ts';
 import type { ApplicationView, InstanceView, NodeView, StageView, StatusView } from './views.ts';
 import { createSpecCompiler } from './workload-spec.ts';
-
-const text = z.string();
-const time = z.number();
-const probe = z.looseObject({ judgement: z.enum(['passing', 'failing', 'failed']), reason: text, since: time });
-/** What the views read of it; a node may say more than this version knows. */
-const observedInstance = z.looseObject({
-  instance: text,
-  state: text,
-  ready: z.boolean(),
-  reason: text,
-  since: time.optional(),
-  restarts: z.number(),
-  specHash: text,
-  content: text.optional(),
-  pid: z.number().optional(),
-  nextTryAt: time.optional(),
-  failures: z.number().optional(),
-  history: z.array(z.looseObject({ at: time, state: text, ready: z.boolean(), reason: text })).optional(),
-  probes: z.partialRecord(z.enum(probeKinds), probe).optional(),
-  exit: z.looseObject({ at: time, status: z.number().optional(), signal: text.optional() }).optional(),
-  addresses: z.array(z.looseObject({ port: text, host: text, hostPort: z.number() })).optional(),
-});
-
-function isObservedInstance(document: StoredDocument): boolean {
-  const read = observedInstance.safeParse(document);
-  return read.success && document._id === `observed/instance/${read.data.instance}`;
-}
-
-function asObservedNode(document: StoredDocument | undefined): ObservedNode | undefined {
-  if (document === undefined || (document.version !== undefined && !isVersion(document.version))) return undefined;
-  const lists = [document.links, document.addresses, document.problems].every(Array.isArray);
-  return lists ? (document as unknown as ObservedNode) : undefined;
-}
 
 /** What one mailbox says; malformed observations are left out. */
 export async function readMailbox(database: Database): Promise<MailboxFacts> {
@@ -52,8 +17,8 @@ export async function readMailbox(database: Database): Promise<MailboxFacts> {
   const plan = await database.get('desired/plan');
   return {
     plan: typeof plan?.jws === 'string' ? asPlan(decodePayload(plan.jws)) : undefined,
-    node: asObservedNode(node),
-    instances: instances.filter(isObservedInstance) as unknown as ObservedInstance[],
+    node: readObservedNode(node),
+    instances: instances.flatMap((document) => readObservedInstance(document) ?? []),
   };
 }
 

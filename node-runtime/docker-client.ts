@@ -232,7 +232,12 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
       };
       return unless([404], ask('read a file', read()));
     },
-    create: async (options) => (await ask('create the container', docker.createContainer(options))).id,
+    async create({ name, platform, ...body }) {
+      // dockerode would repeat all of it in the address, which Docker bounds and writes into its log when it is asked to: with the
+      // variables, secret ones too.
+      const asked = { _query: { name, ...(platform !== undefined && { platform }) }, _body: body };
+      return (await ask('create the container', docker.createContainer(asked as ContainerOptions))).id;
+    },
     async start(id) {
       await unless([304], ask('start the container', docker.getContainer(id).start()));
     },

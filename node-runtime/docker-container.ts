@@ -101,6 +101,9 @@ export function containerOptions(launch: Launch, place: ContainerPlace): Contain
     Labels: { ...labels, [labelsOf.launch]: made },
     // Not part of what it was made from: a box that moves to another network keeps its containers.
     HostConfig: { ...options.HostConfig, Dns: place.resolvers },
+    // Nor this, which earlier versions did not say. The image's own check would be one more process on the box every millisecond, where
+    // it says so, outside of the container's limits; the node has its own probes.
+    Healthcheck: { Test: ['NONE'] },
   };
 }
 

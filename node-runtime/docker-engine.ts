@@ -5,9 +5,10 @@ import { mkdir, readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Clock } from './clock.ts';
 import { createContainerNames } from './container-names.ts';
-import { type DockerClient, dockerSocket, type HeldLimits, openDocker } from './docker-client.ts';
-import { describeContainer, standingOf } from './docker-container.ts';
+import { type ContainerFacts, type DockerClient, dockerSocket, type HeldLimits, openDocker } from './docker-client.ts';
+import { containerName, describeContainer, standingOf } from './docker-container.ts';
 import { createDockerContainers } from './docker-containers.ts';
+import { describeAll } from './docker-describe-all.ts';
 import { endContainer } from './docker-end.ts';
 import { createDockerExec } from './docker-exec.ts';
 import { boxHosts, isOnBox, sharesBox } from './docker-host-network.ts';
@@ -20,7 +21,13 @@ import { pullWhereMissing } from './docker-pulls.ts';
 import { createDockerWaits } from './docker-waits.ts';
 import { createDockerWatch, type DockerWatch } from './docker-watch.ts';
 import type { Engine, EngineInstance, EngineOwner, Launch } from './engine.ts';
-import { DockerUnavailableError, EngineStoppedError, InstanceRunningError, InstanceUnknownError } from './errors.ts';
+import {
+  DockerUnavailableError,
+  EngineStoppedError,
+  InstanceNotRunningError,
+  InstanceRunningError,
+  InstanceUnknownError,
+} from './errors.ts';
 import { createImageCollector, type ImageCollectorDependencies } from './image-collector.ts';
 import { createKeyedQueue } from './keyed-queue.ts';
 import { checkCommand, checkFiles, checkLaunch, checkMounts, isInstanceName } from './launch-check.ts';
@@ -91,6 +98,9 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     answer: names.answer,
     forwarder: createNameForwarder({ clock }),
   });
+  /** By its name too: a container inherits the labels of its image, which anybody may have made. */
+  const isOwn = ({ Name, Config }: ContainerFacts, instance: string): boolean =>
+    ownsLabels(Config.Labels, owner()) && Name.replace(/^\//, '') === containerName(owner(), instance);
   const leave = async (instance: string): Promise<void> => names.forget((await networks.leave(instance)) ?? '');
 
   /** What runs on the network of an earlier version goes on there; its next container is on its application's. */
@@ -143,10 +153,9 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     held = await docker.limits();
     const found = await networks.find(docker, owner);
     if (found.length === 0) return;
-    for (const id of await docker.containers(ownerLabels(owner))) {
-      const facts = await docker.inspect(id);
-      const instance = facts?.Config.Labels[labelsOf.instance];
-      if (facts === undefined || instance === undefined) continue;
+    for (const facts of await describeAll(docker, await docker.containers(ownerLabels(owner)))) {
+      const instance = facts.Config.Labels[labelsOf.instance];
+      if (instance === undefined) continue;
       for (const network of found) {
         const address = addressIn(network.name, facts);
         if (address !== undefined) network.hold(instance, address);
@@ -207,12 +216,11 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
     async list() {
       const docker = connected();
       const found: EngineInstance[] = [];
-      for (const id of await docker.containers(ownerLabels(owner()))) {
-        const facts = await docker.inspect(id);
-        const instance = facts?.Config.Labels[labelsOf.instance] ?? '';
-        if (facts === undefined || !isInstanceName(instance) || !ownsLabels(facts.Config.Labels, owner())) continue;
+      for (const facts of await describeAll(docker, await docker.containers(ownerLabels(owner())))) {
+        const instance = facts.Config.Labels[labelsOf.instance] ?? '';
+        if (!isInstanceName(instance) || !isOwn(facts, instance)) continue;
         // A launch that nobody finished: the next one makes its own.
-        if (standingOf(facts) === 'created') await queue.run(instance, () => removeUnstarted(docker, id));
+        if (standingOf(facts) === 'created') await queue.run(instance, () => removeUnstarted(docker, facts.Id));
         else found.push(describeContainer(facts, await containers.folder(instance).readAsked()));
       }
       return found.sort((one, other) => (one.instance < other.instance ? -1 : 1));
@@ -299,7 +307,8 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
       running();
       checkCommand(instance, command);
       const facts = await containers.find(instance);
-      if (facts === undefined || standingOf(facts) !== 'running') throw new InstanceUnknownError(instance);
+      if (facts === undefined) throw new InstanceUnknownError(instance);
+      if (standingOf(facts) !== 'running') throw new InstanceNotRunningError(instance);
       return commands.exec(instance, facts.Id, command, options);
     },
 

@@ -168,7 +168,7 @@ export interface Engine {
    * Runs a command beside a running workload: its names, folder, user and environment, and for a container inside it. Resolves when
    * the command has ended; it is killed when the signal aborts, and the promise rejects with the signal's reason. Of a session nothing
    * is left after its end: whoever the command started is killed too, ExecLeftError says that it cannot be. Rejects with
-   * InstanceUnknownError when there is no such instance or it has ended, ExecFailedError when the command cannot be started,
+   * InstanceUnknownError when there is no such instance, InstanceNotRunningError when it has ended, ExecFailedError when the command cannot be started,
    * NoTerminalError when it should have a terminal and this box has none to give.
    */
   exec(instance: string, command: string[], options: ExecOptions): Promise<Execution>;

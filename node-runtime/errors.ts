@@ -158,6 +158,18 @@ export class ModuleFetchError extends Error {
   }
 }
 
+/** Whether the module can be run could not be found out now. */
+export class ModuleLookError extends Error {
+  override readonly name = 'ModuleLookError';
+  readonly id = 'module-not-looked-into';
+  readonly retryable = true;
+  readonly action = 'see that the node has free memory (`selvedge doctor`); it is tried again by itself';
+
+  constructor(ended: string, options?: ErrorOptions) {
+    super(`the process that looks into the module ended with ${ended}`, options);
+  }
+}
+
 /** The module is there, and is none that can be run. */
 export class ModuleRefusedError extends Error {
   override readonly name = 'ModuleRefusedError';
@@ -255,6 +267,18 @@ export class InstanceUnknownError extends Error {
 
   constructor(instance: string) {
     super(`there is no instance ${JSON.stringify(instance.slice(0, 256))} here`);
+  }
+}
+
+/** It is there, and nothing of it runs that a command could be beside. */
+export class InstanceNotRunningError extends Error {
+  override readonly name = 'InstanceNotRunningError';
+  readonly id = 'instance-not-running';
+  readonly retryable = true;
+  readonly action = 'see why with `selvedge describe instance`, and try again when it runs';
+
+  constructor(instance: string) {
+    super(`${instance.slice(0, 256)} does not run now`);
   }
 }
 

@@ -169,6 +169,8 @@ export const DOCKER_RETRY_MS = 250;
 export const DOCKER_RETRY_MS_MAX = 5_000;
 /** Look again at a container this often while waiting for its end: the events answer first. */
 export const DOCKER_EXIT_POLL_MS = 30_000;
+/** Containers that Docker is asked to describe at a time. */
+export const DOCKER_INSPECTS_MAX = 8;
 /** One line of JSON that Docker sends; a container's labels are in an event. */
 export const DOCKER_LINE_BYTES_MAX = 1024 * 1024;
 /** A container's log that Docker keeps: each of two files. */
@@ -319,6 +321,10 @@ export const MODULE_CACHE_BYTES_MAX = 256 * 1024 * 1024;
 export const MODULE_FETCH_MS = 30 * 60_000;
 /** Nothing came for this long: the other side is gone. */
 export const MODULE_SILENCE_MS = 30_000;
+/** To compile a module for a look into it: the largest take 7 s on two busy cores. */
+export const MODULE_LOOK_MS = 5 * 60_000;
+/** What is said of it is one sentence. */
+export const MODULE_VERDICT_BYTES_MAX = 16 * 1024;
 /** Between two words about a fetch: each is a document on its way to the controller. */
 export const MODULE_TELL_MS = 2_000;
 /** One request in a module, and how many at a time, where the manifest says nothing. */

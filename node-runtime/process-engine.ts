@@ -12,6 +12,7 @@ import {
   DiskError,
   EngineStoppedError,
   EngineUnavailableError,
+  InstanceNotRunningError,
   InstanceRunningError,
   InstanceUnknownError,
 } from './errors.ts';
@@ -318,7 +319,8 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       const { table, tools, names, users } = running();
       checkCommand(instance, command);
       const standing = await standingOf(instance);
-      if (standing.kind !== 'running') throw new InstanceUnknownError(instance);
+      if (standing.kind === 'absent') throw new InstanceUnknownError(instance);
+      if (standing.kind !== 'running') throw new InstanceNotRunningError(instance);
       const secretEnv = await mountsOf(instance).readVariables();
       const place = { standing, folder: open(instance), names, users, nodeExecutableFolder, secretEnv };
       const beside = { clock, table, tools, ...place };

@@ -1,5 +1,5 @@
 // The engine of WebAssembly modules. Called by engines.ts. Each instance is a process of its own, the runner (wasm/), which the process
-// engine starts, watches, limits, logs and ends: this file adds the module and what it may see. No module runs in the daemon.
+// engine starts, watches, limits, logs and ends: this file adds the module and what it may see. No module is compiled or run in the daemon.
 
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
@@ -13,7 +13,7 @@ import { checkLaunch, isInstanceName } from './launch-check.ts';
 import { createProcessEngine, type ProcessEngineDependencies } from './process-engine.ts';
 import { type RunnerSettings, settingsFile } from './wasm/settings.ts';
 import { processLaunchOf, type WasmWorkload } from './wasm-launch.ts';
-import { moduleFault } from './wasm-module.ts';
+import { lookIntoModule } from './wasm-look.ts';
 import { createModules } from './wasm-modules.ts';
 
 export interface WasmEngineDependencies extends Pick<ProcessEngineDependencies, 'logger' | 'trial'> {
@@ -37,8 +37,10 @@ export function createWasmEngine({ folder, volumesFolder, clock, ...rest }: Wasm
   let stopping: AbortController | undefined;
 
   async function look(sha256: string, read: () => Promise<Uint8Array>): Promise<void> {
+    if (stopping === undefined) throw new EngineStoppedError();
+    const { signal } = stopping;
     if (fit.has(sha256)) return;
-    const fault = await moduleFault(await read());
+    const fault = await lookIntoModule(await read(), signal);
     if (fault !== undefined) throw new ModuleRefusedError(fault);
     fit.add(sha256);
   }

@@ -33,7 +33,7 @@ export interface RunnerPlace {
 }
 
 /** In the published package the runner is a bundle of its own; in the sources it is run as it is. */
-function findRunner(): string {
+export function runnerFile(): string {
   const source = fileURLToPath(new URL('./wasm/runner.ts', import.meta.url));
   return existsSync(source) ? source : fileURLToPath(new URL('../dist/wasm/runner.js', import.meta.url));
 }
@@ -100,7 +100,7 @@ export function processLaunchOf(launch: Launch & { spec: WasmWorkload }, place: 
         '--allow-wasi',
         '--allow-worker',
         '--allow-fs-read=*',
-        findRunner(),
+        runnerFile(),
         settingsPath,
       ],
       env: {},

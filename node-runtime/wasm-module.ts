@@ -1,5 +1,5 @@
-// Whether bytes are a module that this engine runs. Called by wasm-engine.ts before a module is used for the first time. It runs
-// nothing of the module.
+// Whether bytes are a module that this engine runs. Called by the runner for wasm-look.ts, never by the daemon: hostile bytes
+// can end the process that compiles them. It runs nothing of the module.
 
 import { wasiModule } from './wasm/wasi-names.ts';
 

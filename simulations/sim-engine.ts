@@ -5,6 +5,7 @@ import type { Clock, TimerId } from '../node-runtime/clock.ts';
 import type { Engine, EngineInstance, Exit, FileMount, Launch, LogLine } from '../node-runtime/engine.ts';
 import {
   EngineStoppedError,
+  InstanceNotRunningError,
   InstanceRunningError,
   InstanceUnknownError,
   LaunchRefusedError,
@@ -320,7 +321,8 @@ export function createSimEngine({ clock, random, name: engineName = 'process', w
       const alive = running();
       checkCommand(name, command);
       const instance = instances.get(name);
-      if (instance === undefined || instance.exit !== undefined) throw new InstanceUnknownError(name);
+      if (instance === undefined) throw new InstanceUnknownError(name);
+      if (instance.exit !== undefined) throw new InstanceNotRunningError(name);
       const steps = workloadSteps(command, 0);
       if (steps === undefined) return { status: 127, signal: undefined, output: `${command[0]}: not found\n` };
       const gone = AbortSignal.any([alive, signal]);

@@ -2,12 +2,20 @@
 // takes the secrets out. Nothing here reads the content of a key, a Config or a store.
 
 import { execFile } from 'node:child_process';
-import { lstat, open, readdir, readFile } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
 import { arch, cpus, freemem, loadavg, release, totalmem, uptime } from 'node:os';
-import { join, relative } from 'node:path';
+import { join } from 'node:path';
 import type { StatusView } from '../views.ts';
 import type { Context } from './context.ts';
-import { bundleCommandMs, bundleEvents, bundleFilesMax, bundleLogLines, bundlePartBytesMax } from './limits.ts';
+import { folderListing } from './folder-listing.ts';
+import {
+  bundleCommandMs,
+  bundleEvents,
+  bundleFilesMax,
+  bundleFolderFilesMax,
+  bundleLogLines,
+  bundlePartBytesMax,
+} from './limits.ts';
 import { unitName } from './systemd-unit.ts';
 
 export interface Part {
@@ -44,39 +52,6 @@ async function daemonLog(dataFolder: string): Promise<string> {
   const own = await tailOf(join(dataFolder, 'selvedge.log'));
   const journal = await printed('journalctl', '--unit', unitName, '--lines', String(bundleLogLines), '--no-pager');
   return own === undefined ? journal : `${own}\n--- journal ---\n${journal}`;
-}
-
-interface Listed {
-  path: string;
-  kind: 'file' | 'folder' | 'other';
-  mode: string;
-  owner: string;
-  bytes: number;
-  changedAt: string;
-}
-
-/** Names, modes and sizes. */
-async function listing(folder: string): Promise<{ files: Listed[]; more: boolean } | string> {
-  try {
-    const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-    const files: Listed[] = [];
-    for (const entry of entries.slice(0, bundleFilesMax)) {
-      const path = join(entry.parentPath, entry.name);
-      const found = await lstat(path).catch(() => undefined);
-      if (found === undefined) continue;
-      files.push({
-        path: relative(folder, path),
-        kind: found.isDirectory() ? 'folder' : found.isFile() ? 'file' : 'other',
-        mode: (found.mode & 0o7777).toString(8),
-        owner: `${found.uid}:${found.gid}`,
-        bytes: found.size,
-        changedAt: found.mtime.toISOString(),
-      });
-    }
-    return { files, more: entries.length > bundleFilesMax };
-  } catch (error) {
-    return `it cannot be listed: ${(error as Error).message}`;
-  }
 }
 
 const platform = (version: string, dataFolder: string) => ({
@@ -136,7 +111,10 @@ export async function bundleParts(
     { name: 'events.json', content: await asked(() => client.events({ limit: bundleEvents })) },
     { name: 'daemon.log', content: await daemonLog(dataFolder) },
     { name: 'unit.txt', content: await printed('systemctl', 'cat', unitName, '--no-pager') },
-    { name: 'data-folder.json', content: await listing(dataFolder) },
+    {
+      name: 'data-folder.json',
+      content: await folderListing(dataFolder, { filesMax: bundleFilesMax, folderFilesMax: bundleFolderFilesMax }),
+    },
     { name: 'volumes.txt', content: await printed('df', '-Pk', dataFolder) },
     { name: 'mounts.txt', content: await asked(() => readFile('/proc/mounts', 'utf8')) },
     { name: 'docker.txt', content: await printed('docker', 'info') },

@@ -26,9 +26,16 @@ export function contextOf(host: Host, command: Command): Context {
   return { host, dataFolder, json: options.output === 'json', client };
 }
 
+/** The same value for every reader, with what JSON lets stand and a terminal may obey written as escapes. */
+export function asJson(value: unknown, indent?: number): string {
+  const escaped = (text: string): string =>
+    Array.from({ length: text.length }, (_, at) => `\\u${text.charCodeAt(at).toString(16).padStart(4, '0')}`).join('');
+  return JSON.stringify(value, undefined, indent).replace(/[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu, escaped);
+}
+
 /** Prints the value as JSON with `-o json`, else the text that `render` makes. */
 export function print(context: Context, value: unknown, render: () => string): void {
-  context.host.out(context.json ? JSON.stringify(value, undefined, 2) : render());
+  context.host.out(context.json ? asJson(value, 2) : render());
 }
 
 /** Runs `work` with a signal that SIGINT, SIGTERM and SIGHUP abort, for commands that go on until they are told to end. */

@@ -63,7 +63,7 @@ function instanceFacts(host: Host, instance: InstanceView): string {
     ['application', `${printable(instance.project)}/${printable(instance.application)}`],
     ['microservice', printable(instance.microservice)],
     ['node', instance.node === undefined ? 'none' : printable(instance.node)],
-    ['engine', instance.engine],
+    ['engine', printable(instance.engine)],
     ['state', coloured(host, instance.state)],
     ['ready', instance.ready ? 'yes' : 'no'],
     ['reason', printable(instance.reason)],
@@ -77,7 +77,10 @@ function instanceFacts(host: Host, instance: InstanceView): string {
     ['restarts', String(instance.restarts)],
     ['failures in a row', instance.failures ? String(instance.failures) : undefined],
     ['next try', instance.nextTryAt === undefined ? undefined : formatDate(instance.nextTryAt)],
-    ['listens', instance.addresses?.map(({ port, host: on, hostPort }) => `${port} on ${on}:${hostPort}`).join(', ')],
+    [
+      'listens',
+      instance.addresses?.map(({ port, host: on, hostPort }) => printable(`${port} on ${on}:${hostPort}`)).join(', '),
+    ],
   ]);
 }
 

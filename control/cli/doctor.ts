@@ -3,7 +3,7 @@
 
 import type { Command } from 'commander';
 import type { DaemonState, Finding } from '../../node-runtime/doctor/doctor.ts';
-import { type Context, contextOf } from './context.ts';
+import { asJson, type Context, contextOf } from './context.ts';
 import { DoctorFoundError, NoDaemonError, SocketForbiddenError } from './errors.ts';
 import type { Host } from './host.ts';
 import { withProgress } from './progress.ts';
@@ -55,7 +55,7 @@ export function addDoctor(program: Command, host: Host): void {
     const failed = findings.filter(({ outcome }) => outcome === 'fail');
     if (context.json) {
       const checks = findings.map(({ id, outcome, message, action }) => ({ id, status: outcome, message, action }));
-      host.out(JSON.stringify({ ok: failed.length === 0, dataFolder, checks }, undefined, 2));
+      host.out(asJson({ ok: failed.length === 0, dataFolder, checks }, 2));
     } else {
       const width = Math.max(...findings.map(({ id }) => id.length));
       host.out(

@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 import type { EventView } from '../views.ts';
-import { type Context, contextOf, print, untilSignal } from './context.ts';
+import { asJson, type Context, contextOf, print, untilSignal } from './context.ts';
 import { formatDate } from './durations.ts';
 import type { Host } from './host.ts';
 import { followEveryMs } from './limits.ts';
@@ -21,7 +21,7 @@ async function follow({ host, client, json }: Context, limit: number, signal: Ab
   let events = await client.events({ limit });
   let after: string | undefined;
   for (;;) {
-    for (const event of events) host.out(json ? JSON.stringify(event) : eventLine(host, event));
+    for (const event of events) host.out(json ? asJson(event) : eventLine(host, event));
     after = events.at(-1)?.id ?? after;
     await host.clock.sleep(followEveryMs, signal);
     events = await client.events(after === undefined ? {} : { after });

@@ -100,6 +100,8 @@ export const bundleBytesMax = 32 * 1024 * 1024;
 export const bundlePartBytesMax = 2 * 1024 * 1024;
 /** Files of the data folder that it lists: hundreds of instances have some ten each. */
 export const bundleFilesMax = 10_000;
+/** Of one folder: a workload may have millions in its volume, and the others are to be listed too. */
+export const bundleFolderFilesMax = 1_000;
 /** Lines of the daemon's log; of each workload's a quarter of that. */
 export const bundleLogLines = 2_000;
 export const bundleEvents = 1_000;

@@ -1,12 +1,13 @@
 // `selvedge logs`: what an instance has written.
 
 import { type Command, InvalidArgumentError } from 'commander';
-import { contextOf, untilSignal } from './context.ts';
+import { asJson, contextOf, untilSignal } from './context.ts';
 import { formatDate, parseSince } from './durations.ts';
 import { findLog } from './find-instance.ts';
 import type { Host } from './host.ts';
 import { wholeNumber } from './options.ts';
 import { subcommand } from './subcommand.ts';
+import { printable } from './table.ts';
 
 const tailMax = 10_000;
 const grepCharactersMax = 256;
@@ -40,12 +41,13 @@ export function addLogs(program: Command, host: Host): void {
       const instance = await findLog(client, name);
       if ('goneAt' in instance) {
         const { name: whole, node, goneAt } = instance;
-        host.error(`${whole} is gone since ${formatDate(goneAt)}; these are its last lines, kept on ${node}:`);
+        const about = `${printable(whole)} is gone since ${formatDate(goneAt)}`;
+        host.error(`${about}; these are its last lines, kept on ${printable(node)}:`);
       }
       await untilSignal(host, async (signal) => {
         const { tail, follow = false, since, grep, ignoreCase } = options;
         for await (const line of client.logs(instance.name, { tail, follow, since, grep, ignoreCase }, signal)) {
-          if (json) host.out(JSON.stringify(line));
+          if (json) host.out(asJson(line));
           else if (line.stream === 'stderr') host.error(line.text);
           else host.out(line.text);
         }

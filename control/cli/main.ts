@@ -4,6 +4,7 @@ import { CommanderError } from 'commander';
 import type { Host } from './host.ts';
 import { createProgram } from './program.ts';
 import { createSystemHost } from './system-host.ts';
+import { printable, printableLines } from './table.ts';
 
 const usageStatus = 2;
 
@@ -22,8 +23,9 @@ function report(error: unknown, host: Host): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : usageStatus;
   if (!(error instanceof Error)) throw error;
   const { action, exitStatus } = error as { action?: unknown; exitStatus?: unknown };
-  if (error.message !== '') host.error(`${host.style('red', 'error:')} ${error.message}`);
-  if (typeof action === 'string' && action !== '') host.error(`${action}${idText(error, host)}`);
+  // What a node or another program said may be a part of both.
+  if (error.message !== '') host.error(`${host.style('red', 'error:')} ${printableLines(error.message)}`);
+  if (typeof action === 'string' && action !== '') host.error(`${printableLines(action)}${idText(error, host)}`);
   if (typeof action !== 'string') host.error(error.stack ?? '');
   return typeof exitStatus === 'number' ? exitStatus : 1;
 }
@@ -32,7 +34,7 @@ function report(error: unknown, host: Host): number {
 function idText(error: Error, host: Host): string {
   const { id, type } = error as { id?: unknown; type?: unknown };
   const shown = typeof type === 'string' && type.startsWith('urn:') ? type.split(':').at(-1) : id;
-  return host.columns === undefined || typeof shown !== 'string' ? '' : host.style('dim', ` [${shown}]`);
+  return host.columns === undefined || typeof shown !== 'string' ? '' : host.style('dim', ` [${printable(shown)}]`);
 }
 
 /** The process's whole life. Ends it: a daemon's left-over handles must not keep it. */

@@ -39,7 +39,7 @@ export function nodeText(host: Host, node: NodeView): string {
   if (node.links.length > 0) {
     const rows = node.links.map((link) => [
       printable(link.node),
-      link.kind,
+      printable(link.kind),
       link.roundTripMs === undefined ? '' : `${link.roundTripMs.toFixed(1)} ms`,
       printable(link.peerId),
     ]);

@@ -10,7 +10,7 @@ const bad = new Set(['failed', 'backingOff', 'unreachable', 'unplaced', 'not rea
 
 export function coloured(host: Host, state: string): string {
   if (good.has(state)) return host.style('green', state);
-  return host.style(bad.has(state) ? 'red' : 'yellow', state);
+  return host.style(bad.has(state) ? 'red' : 'yellow', printable(state));
 }
 
 /** How long ago, or nothing. */
@@ -56,7 +56,7 @@ export function instancesTable(host: Host, instances: InstanceView[]): string {
   const rows = instances.map((instance) => [
     printable(instance.name),
     printable(instance.node ?? '-'),
-    instance.engine,
+    printable(instance.engine),
     coloured(host, instance.state),
     instance.ready ? host.style('green', 'yes') : 'no',
     instance.pid === undefined ? '' : String(instance.pid),

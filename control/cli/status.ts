@@ -3,7 +3,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Command } from 'commander';
 import type { StatusView } from '../views.ts';
-import { type Context, contextOf, untilSignal } from './context.ts';
+import { asJson, type Context, contextOf, untilSignal } from './context.ts';
 import { formatTime } from './durations.ts';
 import type { Host } from './host.ts';
 import { watchEveryMs } from './limits.ts';
@@ -19,7 +19,7 @@ async function watch(context: Context, all: boolean, signal: AbortSignal): Promi
     const status = await client.status();
     const text = (): string => statusText(host, status, { all });
     if (json) {
-      if (!isDeepStrictEqual(status, shown)) host.out(JSON.stringify(status));
+      if (!isDeepStrictEqual(status, shown)) host.out(asJson(status));
     } else if (host.columns !== undefined) {
       // Over the last one, line by line: clearing first would flicker.
       const lines = `${formatTime(host.clock.now()).slice(0, 8)}  (Ctrl-C ends this)\n${text()}`.split('\n');
@@ -45,6 +45,6 @@ export function addStatus(program: Command, host: Host): void {
         return await untilSignal(host, (signal) => watch(context, all, signal));
       }
       const status = await withProgress(host, 'asking the daemon', () => context.client.status());
-      context.host.out(context.json ? JSON.stringify(status, undefined, 2) : statusText(host, status, { all }));
+      context.host.out(context.json ? asJson(status, 2) : statusText(host, status, { all }));
     });
 }

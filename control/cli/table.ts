@@ -12,11 +12,13 @@ const textCharactersMin = 26;
 const none = ['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right'];
 const alsoNone = ['left', 'left-mid', 'mid', 'mid-mid', 'right', 'right-mid', 'middle'];
 
-/** Text that came from elsewhere, without what could move the cursor or change the terminal's state. */
+/** Text that came from elsewhere, without what could move the cursor, change the terminal's state, hide, or turn the direction of text. */
 export function printable(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is removed.
-  return stripVTControlCharacters(text).replace(/[\u0000-\u001f\u007f-\u009f]/g, ' ');
+  return stripVTControlCharacters(text).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, ' ');
 }
+
+/** The same for a text of several lines. */
+export const printableLines = (text: string): string => text.split('\n').map(printable).join('\n');
 
 /** Widths that fit: the widest column gives first. Exported for its test. */
 export function fitWidths(natural: number[], columns: number): number[] {

@@ -4,7 +4,7 @@
 import type { Command } from 'commander';
 import type { Daemon, DaemonEvent, DaemonOptions } from '../../node-runtime/daemon.ts';
 import { boxOptionNames, boxOptions } from '../box-options.ts';
-import { type Context, contextOf } from './context.ts';
+import { asJson, type Context, contextOf } from './context.ts';
 import { checkDaemonSettings, type DaemonSettings, withDaemonOptions } from './daemon-options.ts';
 import { formatTime } from './durations.ts';
 import { DaemonFailedError, NoDaemonError } from './errors.ts';
@@ -113,7 +113,7 @@ async function up(options: UpOptions, context: Context): Promise<void> {
     ...(options.fabric !== undefined && { fabricName: options.fabric }),
     ...(token !== undefined && { token }),
     ...(options.trustLan === true && { trustLan: true }),
-    onEvent: (event) => host.out(json ? JSON.stringify(event) : eventText(host, event)),
+    onEvent: (event) => host.out(json ? asJson(event) : eventText(host, event)),
   };
   let bySignal: boolean;
   try {

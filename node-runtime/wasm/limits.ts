@@ -17,5 +17,7 @@ export const threadEndMs = 5_000;
 export const runsBetweenCollections = 32;
 /** A run with more memory than this is collected at once, so that the next one does not come on top. */
 export const collectAtOnceBytes = 4 * 1024 * 1024;
+/** Of what is said of a module that cannot be run: a module's names may be long. */
+export const faultCharactersMax = 300;
 /** V8's own heap in a thread; a module has none of it but its tables. */
 export const threadHeapMb = 64;

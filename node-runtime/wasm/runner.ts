@@ -5,10 +5,12 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { createSystemClock } from '../system-clock.ts';
+import { moduleFault } from '../wasm-module.ts';
 import { createFunctions } from './functions.ts';
 import { runGuest } from './guest.ts';
 import { realPreopens } from './guest-paths.ts';
-import { type HttpSettings, type RunnerSettings, secretPrefix } from './settings.ts';
+import { faultCharactersMax } from './limits.ts';
+import { type HttpSettings, type ModuleVerdict, type RunnerSettings, secretPrefix, verdictFlag } from './settings.ts';
 import { createThreads } from './threads.ts';
 
 const cannotRun = 126;
@@ -83,5 +85,13 @@ function runOnce(module: WebAssembly.Module, settings: RunnerSettings): number {
   }
 }
 
+/** Of a module from stdin. */
+async function sayVerdict(): Promise<void> {
+  const fault = await moduleFault(readFileSync(0));
+  const verdict: ModuleVerdict = fault === undefined ? {} : { fault: fault.slice(0, faultCharactersMax) };
+  process.stdout.write(JSON.stringify(verdict));
+}
+
 const [, script, file] = process.argv;
-if (file !== undefined && script !== undefined && import.meta.url === pathToFileURL(script).href) await main(file);
+if (file !== undefined && script !== undefined && import.meta.url === pathToFileURL(script).href)
+  await (file === verdictFlag ? sayVerdict() : main(file));

@@ -1,4 +1,5 @@
-// What a runner is told: the file `wasm.json` of its instance. Written by wasm-launch.ts, read by runner.ts; types and names only.
+// What a runner is told: the file `wasm.json` of its instance. Written by wasm-launch.ts, read by runner.ts; types and names only, also of what
+// it answers to wasm-look.ts.
 
 /** A folder that the module sees; nothing else of the box's files. */
 export interface Preopen {
@@ -40,3 +41,11 @@ export interface RunnerSettings extends GuestSettings {
 export const secretPrefix = 'SELVEDGE_SECRET_';
 
 export const settingsFile = 'wasm.json';
+
+/** In place of that file: the runner reads a module from its stdin, says what it thinks of it, and runs nothing. */
+export const verdictFlag = '--verdict';
+
+export interface ModuleVerdict {
+  /** Why the module cannot be run. */
+  fault?: string;
+}

@@ -6,6 +6,7 @@ import type { ProcessSpec, WorkloadSpec } from '../../control/plan.ts';
 import type { Engine, FileMount, Launch, LogLine, LogQuery } from '../../node-runtime/engine.ts';
 import {
   EngineStoppedError,
+  InstanceNotRunningError,
   InstanceRunningError,
   InstanceUnknownError,
   LaunchRefusedError,
@@ -180,7 +181,7 @@ export function testEngine(test: Test, name: string, make: () => Promise<EngineU
     await t.throwsAsync(run(engine.exec(INSTANCE, command('run'), options)), { instanceOf: InstanceUnknownError });
     await run(engine.launch(launchOf(command('exit:0@10'))));
     await run(engine.waitForExit(INSTANCE));
-    await t.throwsAsync(run(engine.exec(INSTANCE, command('run'), options)), { instanceOf: InstanceUnknownError });
+    await t.throwsAsync(run(engine.exec(INSTANCE, command('run'), options)), { instanceOf: InstanceNotRunningError });
     await t.throwsAsync(run(engine.exec(INSTANCE, [], options)), { instanceOf: LaunchRefusedError });
   });
 
