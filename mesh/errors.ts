@@ -184,3 +184,19 @@ export class LocalRangeError extends Error {
     super(`the addresses ${range} could not be made this box's own: ${reason}`, { cause });
   }
 }
+
+/** A peer that is reached through others was not reached. */
+export class RouteError extends Error {
+  override readonly name = 'RouteError';
+  readonly id = 'route-failed';
+  readonly retryable = true;
+  readonly action = 'See where it ended (selvedge doctor on that node); routes are found anew as links come and go.';
+  /** The node at which it ended. */
+  readonly at: string;
+  readonly reason: string;
+  constructor(at: string, reason: string, cause?: unknown) {
+    super(`the way through other nodes ended at ${at}: ${reason}`, { cause });
+    this.at = at;
+    this.reason = reason;
+  }
+}

@@ -3,8 +3,14 @@
 
 import type { Clock, TimerId } from '../node-runtime/clock.ts';
 import { createLiveness, judge, type KeepAliveSettings, type Liveness, sampleRoundTrip } from './keep-alive.ts';
-import { type Connection, type LinkMuxer, muxerOf, type Stream } from './libp2p-node.ts';
-import { connectionsPerPeerMax, unadmittedConnectionsMax, unadmittedStreamsMax } from './limits.ts';
+import { type Connection, isRoutedAddress, type LinkMuxer, muxerOf, type Stream } from './libp2p-node.ts';
+import {
+  connectionsPerPeerMax,
+  routedIntervalMs,
+  routedSilentMsMax,
+  unadmittedConnectionsMax,
+  unadmittedStreamsMax,
+} from './limits.ts';
 import { type LinkFacts, linkToEvict, preferredLink, redundantLinks } from './link-table.ts';
 import type { Address, PeerId } from './mesh.ts';
 
@@ -42,6 +48,9 @@ export interface Links {
   startKeepAlive(): void;
   stopKeepAlive(): void;
 }
+
+/** A pace of its own, and no faster than that of the links below. */
+const routedKeepAlive: KeepAliveSettings = { intervalMs: routedIntervalMs, silentMsMax: routedSilentMsMax };
 
 export function createLinks({ self, clock, keepAlive, isAdmitted, onFirst, onLast }: LinksOptions): Links {
   const links = new Map<PeerId, Link[]>();
@@ -103,7 +112,7 @@ export function createLinks({ self, clock, keepAlive, isAdmitted, onFirst, onLas
       for (const link of redundantLinks(ofPeer, self, now)) closeWhenIdle(link);
       for (const link of ofPeer) {
         if (late) link.liveness.heardAt = now;
-        const verdict = judge(link.liveness, now, keepAlive);
+        const verdict = judge(link.liveness, now, link.routed ? routedKeepAlive : keepAlive);
         if (verdict === 'ping') void ping(link, now);
         if (verdict === 'dead') drop(link, `no sign of life for ${now - link.liveness.heardAt} ms`);
       }
@@ -148,6 +157,7 @@ export function createLinks({ self, clock, keepAlive, isAdmitted, onFirst, onLas
         peerId,
         direction: connection.direction,
         host: remote.split('/')[2] ?? '',
+        routed: isRoutedAddress(remote),
         openedAt: now,
         connection,
         muxer: muxerOf(connection),

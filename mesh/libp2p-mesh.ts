@@ -3,6 +3,7 @@
 
 import type { Clock } from '../node-runtime/clock.ts';
 import type { Random } from '../node-runtime/random.ts';
+import { raceAddresses } from './address-race.ts';
 import { dialAny } from './dialler.ts';
 import { createDiscovery } from './discovery.ts';
 import { NotConnectedError, ProtocolRefusedError, StreamResetError } from './errors.ts';
@@ -18,8 +19,15 @@ import { createLinks } from './libp2p-links.ts';
 import { listenOnHosts } from './libp2p-listen.ts';
 import { type Connection, createLibp2pNode } from './libp2p-node.ts';
 import { createStreams } from './libp2p-streams.ts';
-import { keepAliveIntervalMs, silentMsMax, streamsPerProtocolMax, unadmittedStreamsMax } from './limits.ts';
-import type { Address, Mesh, MeshEvent, PeerId } from './mesh.ts';
+import {
+  keepAliveIntervalMs,
+  routedAfterMs,
+  silentMsMax,
+  streamsPerProtocolMax,
+  unadmittedStreamsMax,
+} from './limits.ts';
+import type { Address, Mesh, MeshEvent, PeerId, Routes } from './mesh.ts';
+import { createRoutedStreams } from './routed-streams.ts';
 
 /** Fields first, then the text, as pino has it. */
 export interface MeshLogger {
@@ -80,6 +88,25 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
     connectionTo: (peerId) => links.preferred(peerId)?.connection,
     mayOpen: (peerId, audience) => running && links.has(peerId) && (audience === 'anyone' || admitted.has(peerId)),
     onHandlerFailed: (fields) => logger?.debug(fields, 'a stream handler failed'),
+  });
+
+  const handle: Mesh['handle'] = (protocol, audience, handler) => {
+    const maxInboundStreams = audience === 'anyone' ? unadmittedStreamsMax : streamsPerProtocolMax;
+    const serve = (stream: Parameters<typeof streams.serve>[0], connection: Connection): void => {
+      streams.serve(stream, connection.remotePeer.toString(), audience, handler).catch((error) => stream.abort(error));
+    };
+    node.libp2p
+      .handle(protocol, serve, { force: true, maxInboundStreams, maxOutboundStreams: streamsPerProtocolMax })
+      .catch((error) => logger?.warn({ error, protocol }, 'libp2p did not take a protocol'));
+  };
+
+  let routes: Routes | undefined;
+  const routed = createRoutedStreams({
+    clock,
+    self,
+    mesh: { open: (peerId, protocol, signal) => streams.open(peerId, protocol, untilStopped(signal)), handle },
+    routes: () => routes,
+    onArrived: ({ stream, neighbour }, from) => node.acceptOver(stream, neighbour, from),
   });
 
   const discovery = createDiscovery({
@@ -153,8 +180,25 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
   const untilStopped = (signal: AbortSignal | undefined): AbortSignal =>
     signal === undefined ? stopping.signal : AbortSignal.any([signal, stopping.signal]);
 
+  async function dialRouted(expected: PeerId, signal: AbortSignal): Promise<Connection> {
+    const { stream, neighbour } = await routed.open(expected, signal);
+    return node.dialOver(stream, neighbour, expected, signal);
+  }
+
   async function dial(wanted: readonly Address[], expected: PeerId | undefined, signal: AbortSignal): Promise<PeerId> {
-    const connection = await dialAny(
+    const next = expected === undefined ? undefined : routes?.nextHop(expected);
+    const lastResort =
+      expected === undefined || next === undefined || next === expected
+        ? undefined
+        : { attempt: (limit: AbortSignal) => dialRouted(expected, limit), afterMs: routedAfterMs };
+    const direct = (_all: string, limit: AbortSignal) => dialDirect(wanted, expected, limit);
+    const places = wanted.length === 0 && lastResort !== undefined ? [] : ['its addresses'];
+    const connection = await raceAddresses(clock, places, direct, signal, lastResort);
+    return connection.remotePeer.toString();
+  }
+
+  function dialDirect(wanted: readonly Address[], expected: PeerId | undefined, signal: AbortSignal) {
+    return dialAny(
       wanted,
       {
         clock,
@@ -163,7 +207,6 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
       },
       signal,
     );
-    return connection.remotePeer.toString();
   }
 
   /** One dial at a time for one peer; whoever comes meanwhile waits for it, and tries its own addresses if it fails. */
@@ -197,16 +240,10 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
     addresses,
     advertise: (fabricId) => discovery.advertise(fabricId),
     found: () => discovery.found(),
-    handle(protocol, audience, handler) {
-      const maxInboundStreams = audience === 'anyone' ? unadmittedStreamsMax : streamsPerProtocolMax;
-      const serve = (stream: Parameters<typeof streams.serve>[0], connection: Connection): void => {
-        streams
-          .serve(stream, connection.remotePeer.toString(), audience, handler)
-          .catch((error) => stream.abort(error));
-      };
-      node.libp2p
-        .handle(protocol, serve, { force: true, maxInboundStreams, maxOutboundStreams: streamsPerProtocolMax })
-        .catch((error) => logger?.warn({ error, protocol }, 'libp2p did not take a protocol'));
+    handle,
+    route(next) {
+      if (routes === undefined) routed.serve();
+      routes = next;
     },
     async connect({ peerId: expected, addresses: wanted }, signal) {
       signal?.throwIfAborted();
@@ -226,6 +263,7 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
     },
     isAdmitted: (peerId) => admitted.has(peerId),
     connected: () => links.peers(),
+    isRouted: (peerId) => links.preferred(peerId)?.routed,
     roundTripMs: (peerId) => links.preferred(peerId)?.liveness.roundTripMs,
     subscribe(listener) {
       listeners.add(listener);

@@ -5,7 +5,7 @@ import { createPrivateKey } from 'node:crypto';
 import { noise } from '@chainsafe/libp2p-noise';
 import { yamux } from '@chainsafe/libp2p-yamux';
 import { privateKeyFromRaw } from '@libp2p/crypto/keys';
-import type { Connection, MultiaddrConnection, PrivateKey, Stream, StreamMuxer } from '@libp2p/interface';
+import type { Connection, MultiaddrConnection, PrivateKey, Stream, StreamMuxer, Upgrader } from '@libp2p/interface';
 import { peerIdFromPrivateKey } from '@libp2p/peer-id';
 import { tcp } from '@libp2p/tcp';
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
@@ -21,7 +21,8 @@ import {
   openTimeoutMs,
   streamWindowBytesMax,
 } from './limits.ts';
-import type { Address, PeerId } from './mesh.ts';
+import type { Address, FrameStream, PeerId } from './mesh.ts';
+import { RoutedConnection } from './routed-connection.ts';
 
 export type { Connection, Stream };
 
@@ -35,9 +36,17 @@ export interface Libp2pNode {
   listen(host: string, port: number): Promise<number>;
   /** Dials one address. Rejects with PeerMismatchError before any stream exists when `expected` did not answer. */
   dial(address: Address, expected: PeerId | undefined, signal: AbortSignal): Promise<Connection>;
+  /** A connection on a stream that leads to the peer through `neighbour`. Rejects when somebody else answers. */
+  dialOver(stream: FrameStream, neighbour: PeerId, expected: PeerId, signal: AbortSignal): Promise<Connection>;
+  /** The same at the other end. Rejects when it is not `from` that dialled. */
+  acceptOver(stream: FrameStream, neighbour: PeerId, from: PeerId): Promise<void>;
   /** Drops what libp2p remembers of a peer that is gone: strangers must not fill its store. */
   forget(connection: Connection): void;
 }
+
+/** As libp2p writes addresses of connections through others (/p2p-circuit), for want of one of our own. */
+const routedAddress = (neighbour: PeerId, peerId: PeerId) => multiaddr(`/p2p/${neighbour}/p2p-circuit/p2p/${peerId}`);
+export const isRoutedAddress = (address: Address): boolean => address.includes('/p2p-circuit');
 
 /** The multiplexer below a connection: pings at this level need no protocol, so they work before admission. */
 export interface LinkMuxer {
@@ -71,6 +80,7 @@ export async function createLibp2pNode({ identityPem }: { identityPem: string })
   const expectations = new WeakMap<Multiaddr, { expected: PeerId; found: PeerId | undefined }>();
   const handshakes = new Map<string, number>();
   let dialAddress: ((address: Multiaddr, signal: AbortSignal) => Promise<Connection>) | undefined;
+  let upgrader: Upgrader | undefined;
   let listenOn: ((address: Multiaddr) => Promise<number | undefined>) | undefined;
 
   /** Counts a host's unfinished handshakes; says whether this one is too many. */
@@ -131,8 +141,9 @@ export async function createLibp2pNode({ identityPem }: { identityPem: string })
       },
     },
     services: {
-      // A service is handed libp2p's parts; these two are used without its dial queue, which would dial one by one.
-      parts({ transportManager }) {
+      // A service is handed libp2p's parts; these are used without its dial queue, which would dial one by one.
+      parts({ transportManager, upgrader: made }) {
+        upgrader = made;
         dialAddress = (address, signal) => transportManager.dial(address, { signal });
         listenOn = async (address) => {
           const before = new Set(transportManager.getListeners());
@@ -144,6 +155,9 @@ export async function createLibp2pNode({ identityPem }: { identityPem: string })
       },
     },
   });
+
+  const routed = (stream: FrameStream, remoteAddr: Multiaddr, direction: 'inbound' | 'outbound') =>
+    new RoutedConnection({ stream, remoteAddr, direction, log: libp2p.logger.forComponent('selvedge:routed') });
 
   return {
     peerId,
@@ -158,12 +172,11 @@ export async function createLibp2pNode({ identityPem }: { identityPem: string })
       }
     },
     async dial(address, expected, signal) {
-      if (dialAddress === undefined) throw new Error('libp2p has not handed out its parts');
       const target = multiaddr(address);
       const expectation = expected === undefined ? undefined : { expected, found: undefined as PeerId | undefined };
       if (expectation !== undefined) expectations.set(target, expectation);
       try {
-        return await dialAddress(target, signal);
+        return await partsOf(dialAddress)(target, signal);
       } catch (error) {
         const found = expectation?.found;
         if (expected !== undefined && found !== undefined && found !== expected)
@@ -171,12 +184,39 @@ export async function createLibp2pNode({ identityPem }: { identityPem: string })
         throw error;
       }
     },
+    async dialOver(stream, neighbour, expected, signal) {
+      const connection = routed(stream, routedAddress(neighbour, expected), 'outbound');
+      try {
+        return await partsOf(upgrader).upgradeOutbound(connection, { signal });
+      } catch (error) {
+        connection.abort(error as Error);
+        throw error;
+      }
+    },
+    async acceptOver(stream, neighbour, from) {
+      const connection = routed(stream, routedAddress(neighbour, from), 'inbound');
+      try {
+        await partsOf(upgrader).upgradeInbound(connection, { signal: AbortSignal.timeout(handshakeTimeoutMs) });
+      } catch (error) {
+        connection.abort(error as Error);
+        throw error;
+      }
+      await new Promise<void>((resolve) => {
+        if (connection.status === 'open') connection.addEventListener('close', () => resolve(), { once: true });
+        else resolve();
+      });
+    },
     forget(connection) {
       libp2p.peerStore.delete(connection.remotePeer).catch(() => {
         // It was never stored.
       });
     },
   };
+}
+
+function partsOf<T>(parts: T | undefined): T {
+  if (parts === undefined) throw new Error('libp2p has not handed out its parts');
+  return parts;
 }
 
 /** libp2p wants the seed and the public key (RFC 8032), 64 bytes. */
@@ -196,7 +236,8 @@ function identityFromPem(identityPem: string): PrivateKey {
 }
 
 function hostOf(address: Multiaddr): string {
-  return address.getComponents().find(({ name }) => name === 'ip4' || name === 'ip6')?.value ?? 'unknown';
+  // Of one through others the far end may not have too many: the routers on the way vouch for who it is.
+  return address.getComponents().findLast(({ name }) => ['ip4', 'ip6', 'p2p'].includes(name))?.value ?? 'unknown';
 }
 
 function portOf(address: Multiaddr): number | undefined {

@@ -111,6 +111,18 @@ export const unsentBufferBytesMax = 256 * 1024;
 export const unsentBytesMax = 32 * 1024 * 1024;
 /** One frame of a byte stream on a link: others get a turn between two of them. */
 export const frameDuplexChunkBytes = 64 * 1024;
+/** Routers on one way: a chain of sites is shorter, and what goes in a circle ends. */
+export const routeHopsMax = 16;
+/** From the wish for a stream through routers to the far end's answer: a satellite on each of a few hops. */
+export const routeAnswerMs = 8_000;
+/** Streams that one router carries for others, and those of one neighbour: each holds up to two windows and buffers of a quarter MiB. */
+export const forwardedStreamsMax = 512;
+export const forwardedStreamsPerPeerMax = 128;
+/** A direct connection gets so long before a way through others is tried beside it. */
+export const routedAfterMs = 2_000;
+/** Keep-alive of a connection through others: the links below notice what dies on the way, this one only a far end that hangs. */
+export const routedIntervalMs = 2_500;
+export const routedSilentMsMax = 10_000;
 /** Open streams of one protocol and direction on one connection. */
 export const streamsPerProtocolMax = 256;
 /** Streams that one connection may open to us, over all protocols. */

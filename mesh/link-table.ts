@@ -6,18 +6,21 @@ import type { PeerId } from './mesh.ts';
 export interface LinkFacts {
   peerId: PeerId;
   direction: 'inbound' | 'outbound';
-  /** The far end's IP address. */
+  /** The far end's IP address; of one through other nodes, the neighbour. */
   host: string;
+  /** It goes through other nodes. */
+  routed: boolean;
   openedAt: number;
 }
 
 /**
- * The connection that both ends use when there are several to one peer: one dialled by the peer with the lower id, so that
+ * The connection that both ends use when there are several to one peer: a direct one before one through others, and one dialled by the peer with the lower id, so that
  * two that dialled each other agree without a word; of several, the newest, since an older one may be a leftover.
  */
 export function preferredLink<Link extends LinkFacts>(links: readonly Link[], self: PeerId): Link | undefined {
   return links.reduce<Link | undefined>((best, link) => {
     if (best === undefined) return link;
+    if (link.routed !== best.routed) return link.routed ? best : link;
     const better = Number(dialledByLower(link, self)) - Number(dialledByLower(best, self));
     if (better !== 0) return better > 0 ? link : best;
     return link.openedAt > best.openedAt ? link : best;

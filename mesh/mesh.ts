@@ -31,6 +31,14 @@ export type Audience = 'anyone' | 'admitted';
 
 export type StreamHandler = (stream: FrameStream, from: PeerId) => Promise<void>;
 
+/** How peers are reached that have no connection of their own to this node. */
+export interface Routes {
+  /** The neighbour through which the peer is reached; the peer itself when it is one; undefined when nobody leads to it. */
+  nextHop(to: PeerId): PeerId | undefined;
+  /** Whether this node carries for others. */
+  readonly forwards: boolean;
+}
+
 export interface Mesh {
   readonly peerId: PeerId;
   start(): Promise<void>;
@@ -47,8 +55,11 @@ export interface Mesh {
    * closed, so it lasts as long as the conversation. A later handler for the same protocol takes the place of the earlier one.
    */
   handle(protocol: string, audience: Audience, handler: StreamHandler): void;
+  /** Who carries for whom, from now on. Without it nobody is reached through others, and nothing is carried. */
+  route(routes: Routes): void;
   /**
-   * Dials the addresses until one answers and authenticates it; returns the authenticated peer id. An existing connection
+   * Dials the addresses until one answers and authenticates it; returns the authenticated peer id. Where none does and `route` knows a
+   * way, it is reached through others: such a connection is as authenticated and private as any. An existing connection
    * to `peerId` is used again. Rejects with PeerMismatchError when `peerId` was given and another one answered.
    */
   connect(target: { peerId?: PeerId; addresses: readonly Address[] }, signal?: AbortSignal): Promise<PeerId>;
@@ -60,6 +71,8 @@ export interface Mesh {
   expel(peerId: PeerId): void;
   isAdmitted(peerId: PeerId): boolean;
   connected(): PeerId[];
+  /** Whether the connection that is used goes through other nodes; undefined without one. */
+  isRouted(peerId: PeerId): boolean | undefined;
   /** Smoothed round-trip time of the connection in milliseconds, undefined before the first sample. */
   roundTripMs(peerId: PeerId): number | undefined;
   subscribe(listener: (event: MeshEvent) => void): () => void;

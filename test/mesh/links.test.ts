@@ -81,8 +81,19 @@ const link = (facts: Partial<LinkFacts>): LinkFacts => ({
   peerId: 'B',
   direction: 'outbound',
   host: '10.0.0.1',
+  routed: false,
   openedAt: 0,
   ...facts,
+});
+
+test('a direct connection is preferred to one through others, whoever dialled and whenever', (t) => {
+  const direct = link({ direction: 'inbound', openedAt: 1 });
+  const routed = link({ direction: 'outbound', routed: true, openedAt: 2 });
+  for (const self of ['A', 'Z']) {
+    t.is(preferredLink([direct, routed], self), direct);
+    t.is(preferredLink([routed, direct], self), direct);
+  }
+  t.is(preferredLink([routed], 'A'), routed);
 });
 
 test('both ends prefer the same one of two connections', (t) => {
