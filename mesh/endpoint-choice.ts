@@ -109,7 +109,7 @@ function highest(candidates: readonly Endpoint[], caller: string): readonly Endp
   let best: { endpoint: Endpoint; weight: string } | undefined;
   for (const endpoint of candidates) {
     // Of hexadecimal digits the order of the texts is that of the numbers.
-    const weight = hash('sha256', JSON.stringify([caller, endpoint.instance]));
+    const weight = hash('sha256', `${caller} ${endpoint.instance}`);
     if (best === undefined || weight > best.weight) best = { endpoint, weight };
   }
   return best === undefined ? [] : [best.endpoint];
