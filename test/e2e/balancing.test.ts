@@ -26,7 +26,12 @@ spec:
       placement: { labels: { selvedge/router: edge } }
       replicas: 4
       balancing: ${balancing}
-      probes: { readiness: { exec: { command: [sh, -c, 'test ! -e unready'] }, periodMs: 200, failureThreshold: 1 } }
+      probes:
+        readiness:
+          exec: { command: [sh, -c, 'test ! -e unready'] }
+          periodMs: 200
+          failureThreshold: 1
+          timeoutMs: 60000
     - name: asker
       engine: process
       command: [node, ${workload('asker')}]
@@ -150,6 +155,7 @@ test('each policy chooses among four instances on two nodes, without a restart a
     await waitFor('it to listen no more', () => isRefused(deaf));
     await waitFor('it to be passed over', async () => {
       const answers = await ask(8);
+      if (answers.includes('failed')) t.log(await client.instance(asker.name));
       t.false(answers.includes('failed'), 'no caller notices');
       const { passedOver = [], ready } = await client.instance(deaf.name);
       return ready && passedOver.some(({ by, port }) => by === near.name && port === 8080);
