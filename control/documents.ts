@@ -2,6 +2,7 @@
 // reason and never an exception in the middle of planning. Called by the planner and the views; it must never write.
 
 import { z } from 'zod';
+import { storedBalancing } from './balancing.ts';
 import { deviceNeeds } from './devices.ts';
 import { dockerFields, volume } from './docker-options.ts';
 import type {
@@ -88,6 +89,7 @@ const common = z.looseObject({
     })
     .optional(),
   replicas: count.max(replicasMax),
+  balancing: storedBalancing.optional(),
   placement: z.looseObject({
     node: label.optional(),
     labels: texts.optional(),

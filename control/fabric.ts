@@ -2,7 +2,7 @@
 
 import type { DeviceNeed } from './devices.ts';
 import type { Device, Hardware } from './hardware.ts';
-import type { EngineSpec, PlanVersion, PortSpec, ProbeKind, Probes, Resources, VolumeSpec } from './plan.ts';
+import type { Balancing, EngineSpec, PlanVersion, PortSpec, ProbeKind, Probes, Resources, VolumeSpec } from './plan.ts';
 
 export type RouterMode = 'interior' | 'edge';
 
@@ -56,6 +56,8 @@ export type MicroserviceSpec = EngineSpec &
     resources?: Resources;
     volumes?: VolumeSpec[];
     replicas: number;
+    /** Left out where it is plain round-robin. */
+    balancing?: Balancing;
     placement: { node?: string; labels?: Record<string, string>; arch?: string; devices?: DeviceNeed[] };
     healthyAfterMs?: number;
     dependsOn: string[];
@@ -236,6 +238,14 @@ export interface ObservedLink {
   roundTripMs?: number;
 }
 
+/** What is wrong with calls of a node's instances, as that node finds. */
+export interface ObservedCalls {
+  /** Instances that are announced as ready and did not take a call: others are called in their place until then. */
+  ejected: { instance: string; port: number; reason: string; failures: number; until: number }[];
+  /** Callers whose last call of a service (`<microservice>:<port>`) reached no instance. */
+  failing: { caller: string; called: string; reason: string; since: number }[];
+}
+
 /** `observed/node` */
 export interface ObservedNode {
   _id: 'observed/node';
@@ -260,6 +270,8 @@ export interface ObservedNode {
   addresses: string[];
   /** What it fetches ahead; absent when its plan says nothing of that, and in what older nodes write. */
   staged?: ObservedStage[];
+  /** Absent while all is well with them. */
+  calls?: ObservedCalls;
   /** What was refused or failed lately, newest first, bounded. */
   problems: { at: number; message: string }[];
 }

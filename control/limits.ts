@@ -300,3 +300,7 @@ export const stageLifetimeMs = 24 * 3_600_000;
 export const nodeStageItemsMax = 64;
 /** Of what a node says of one of them. */
 export const stageReasonCharactersMax = 300;
+
+/** Of calls that fail on one node, and of what is said beside one instance: a screen shows no more. */
+export const callsShownMax = 64;
+export const callReasonCharactersMax = 300;

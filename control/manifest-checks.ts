@@ -1,6 +1,7 @@
 // What concerns more than one field of a manifest: duplicates, references, cycles, sums. Pure; called by manifest.ts after the
 // schema has accepted the document. It must never read the fabric (what an application needs from there is checked in apply.ts).
 
+import { checkBalancing } from './balancing.ts';
 import { dockerOptionsOf } from './docker-options.ts';
 import { applicationInstancesMax, envBytesMax } from './limits.ts';
 import { checkDevices } from './manifest-devices.ts';
@@ -212,6 +213,7 @@ function checkMicroservice(microservice: ParsedMicroservice, at: Path): FieldIss
     ...checkVolumes(microservice, [...at, 'volumes']),
     ...checkDevices(microservice, [...at, 'placement', 'devices']),
     ...checkPorts(microservice, at),
+    ...checkBalancing(microservice.balancing, microservice.replicas, [...at, 'balancing']),
     ...checkEnvironment(microservice, [...at, 'env']),
     ...duplicates(microservice.configs.map(nameOf), (index) => [...at, 'configs', index]),
     ...duplicates(microservice.secrets.map(nameOf), (index) => [...at, 'secrets', index]),

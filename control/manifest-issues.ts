@@ -46,13 +46,18 @@ interface SchemaNode {
   additionalProperties?: SchemaNode | boolean;
   propertyNames?: SchemaNode;
   items?: SchemaNode;
+  /** Of a field that takes several forms. */
+  anyOf?: SchemaNode[];
 }
+
+const propertiesOf = ({ properties, anyOf = [] }: SchemaNode = {}): Record<string, SchemaNode> =>
+  Object.assign({}, ...anyOf.map((form) => form.properties), properties);
 
 function schemaAt(root: SchemaNode, path: FieldPath): SchemaNode | undefined {
   let node: SchemaNode | undefined = root;
   for (const part of path) {
     const extra: SchemaNode | boolean | undefined = node?.additionalProperties;
-    const named: SchemaNode | undefined = typeof part === 'string' ? node?.properties?.[part] : node?.items;
+    const named: SchemaNode | undefined = typeof part === 'string' ? propertiesOf(node)[part] : node?.items;
     node = named ?? (typeof extra === 'object' ? extra : undefined);
   }
   return node;
@@ -137,7 +142,7 @@ export function describeIssues(schema: z.ZodType, input: unknown, issues: readon
     const path = issue.path.map((part) => (typeof part === 'symbol' ? String(part) : part));
     const node = schemaAt(root, path);
     if (issue.code === 'unrecognized_keys') {
-      const known = Object.keys(node?.properties ?? {});
+      const known = Object.keys(propertiesOf(node));
       return issue.keys.map((key) => {
         const guess = didYouMean(key, known);
         const accepted = known.join(', ');

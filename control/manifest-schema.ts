@@ -2,6 +2,7 @@
 // accepted form that a refusal repeats. What concerns more than one field is in manifest-checks.ts, never here.
 
 import { z } from 'zod';
+import { balancingField } from './balancing.ts';
 import { deviceNeeds } from './devices.ts';
 import { dockerFields, volume } from './docker-options.ts';
 import {
@@ -207,6 +208,7 @@ const microservice = z
       .default([])
       .describe('a list of names of Secrets of the same project'),
     replicas: whole(0, replicasMax, '').default(1),
+    balancing: balancingField.optional(),
     placement: z
       .strictObject({
         node: label.optional(),

@@ -1,6 +1,7 @@
 // Manifests: what operators declare, checked and turned into specs. Called by apply.ts (and by the CLI before it sends anything).
 // Everything is checked before anything is returned; it must never read or write the fabric.
 
+import { toBalancing } from './balancing.ts';
 import { toNeed } from './devices.ts';
 import { dockerFieldNames, dockerOptionsOf } from './docker-options.ts';
 import { ManifestError } from './errors.ts';
@@ -230,6 +231,7 @@ function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
     env,
     configs,
     secrets,
+    balancing,
     ...rest
   } = parsed;
   const workload = toEngineSpec(parsed);
@@ -239,6 +241,7 @@ function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
     ...toEnvironment(env),
     configs: configs.map(toReference),
     ...(secrets.length > 0 && { secrets: secrets.map(toReference) }),
+    ...toBalancing(balancing),
     placement: {
       ...(placement.node !== undefined && { node: placement.node }),
       ...(placement.labels !== undefined && { labels: placement.labels }),

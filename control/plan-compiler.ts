@@ -56,12 +56,13 @@ function compareText(left: string, right: string): number {
 }
 
 function callsOf(application: ApplicationRecord): CallableService[] {
-  return application.microservices.flatMap(({ name, ports }) =>
+  return application.microservices.flatMap(({ name, ports, balancing }) =>
     ports.map(({ port }) => ({
       project: application.project,
       application: application.name,
       microservice: name,
       port,
+      ...(balancing && { balancing }),
     })),
   );
 }

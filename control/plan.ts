@@ -191,9 +191,21 @@ export interface StageItem {
   spec: StageSpec;
 }
 
+/** What chooses among the ready instances of a service: for each new connection, on the node of the caller. */
+export const balancingPolicies = ['round-robin', 'closest', 'least-connections', 'sticky'] as const;
+export type BalancingPolicy = (typeof balancingPolicies)[number];
+
+export type Balancing =
+  /** `localFirst`: instances on the caller's own node as long as one of them is ready. */
+  | { policy: BalancingPolicy; localFirst?: true }
+  /** The instance of this index, and no other. */
+  | { instance: number };
+
 /** A service port that an instance may call by name. */
 export interface CallableService extends MicroserviceName {
   port: number;
+  /** As the called microservice declares it; left out where it is plain round-robin. */
+  balancing?: Balancing;
 }
 
 export interface PlannedInstance extends MicroserviceName {

@@ -1,6 +1,7 @@
 // The views: the fabric as its controller knows it, or one node as it knows itself. Pure functions of documents that status-reader.ts
 // read. They must never guess: what cannot be heard is not called well.
 
+import { type CallTroubles, callTroubles } from './call-views.ts';
 import type {
   ApplicationRecord,
   ConfigRecord,
@@ -56,12 +57,15 @@ interface Index {
   heard: Map<string, boolean>;
   /** By `<node> <instance>`: why what is not declared any more stays. */
   staying: Map<string, string>;
+  /** By instance: what its own node and others say of calls. */
+  troubles: Map<string, CallTroubles>;
 }
 
 function indexOf({ nodes, mailboxes, linked, self, placements }: FabricFacts): Index {
+  const heard = new Map(nodes.map(({ name, peerId }) => [name, name === self || linked(peerId)]));
+  const troubles = callTroubles([...mailboxes].flatMap(([node, said]) => (heard.get(node) ? [[node, said.node]] : [])));
   const staying = stayingReasons(placements);
-  const index: Index = { planned: new Map(), observed: new Map(), heard: new Map(), staying };
-  for (const { name, peerId } of nodes) index.heard.set(name, name === self || linked(peerId));
+  const index: Index = { planned: new Map(), observed: new Map(), heard, staying, troubles };
   for (const [node, { plan, instances }] of mailboxes) {
     for (const instance of plan?.instances ?? []) index.planned.set(`${node} ${instance.name}`, { instance, node });
     for (const instance of instances) index.observed.set(`${node} ${instance.instance}`, instance);
@@ -95,7 +99,7 @@ function applicationView(application: ApplicationRecord, facts: FabricFacts, ind
     const views = Array.from({ length: microservice.replicas }, (_, number) => {
       const instance = instanceName(project, name, microservice.name, number);
       const node = placement?.instances[instance]?.node;
-      return instanceView({
+      const view = instanceView({
         ...{ name: instance, project, application: name, microservice: microservice.name, engine: microservice.engine },
         node,
         unplaced: placement?.unplaced[instance],
@@ -107,6 +111,7 @@ function applicationView(application: ApplicationRecord, facts: FabricFacts, ind
         heard: node !== undefined && (index.heard.get(node) ?? false),
         nodesKnown: facts.nodes.length,
       });
+      return { ...view, ...index.troubles.get(instance) };
     });
     instances.push(...views);
     const { engine, replicas, ports } = microservice;
@@ -298,13 +303,15 @@ export interface NodeFacts {
 /** One node, answered by itself: what it obeys and what runs. `ok` exactly when `problems` is empty. */
 export function nodeStatus({ fabric, node, obeyed, mailbox, controllerReachable }: NodeFacts): StatusView {
   const observed = new Map(mailbox.instances.map((instance) => [instance.instance, instance]));
+  const troubles = callTroubles([[node.name, mailbox.node]]);
   const instances = (obeyed?.instances ?? []).map((planned) => {
     const { name, project, application, microservice, spec } = planned;
-    return instanceView({
+    const view = instanceView({
       ...{ name, project, application, microservice, engine: spec.engine, node: node.name, planned },
       observed: observed.get(name),
       heard: true,
     });
+    return { ...view, ...troubles.get(name) };
   });
   const newest = mailbox.plan;
   const upToDate = obeyed !== undefined && (newest === undefined || compareVersions(obeyed, newest) >= 0);

@@ -39,6 +39,10 @@ export interface InstanceView {
   addresses?: InstanceAddress[];
   /** Which of its limits the node cannot hold, and why. */
   limits?: string;
+  /** Services (`<microservice>:<port>`) that its last call did not reach, and why. */
+  failingCalls?: { called: string; reason: string; since: number }[];
+  /** Nodes whose calls go to others until then, because it did not take them. */
+  passedOver?: { by: string; port: number; reason: string; failures: number; until: number }[];
 }
 
 export interface NodeView {

@@ -7,6 +7,8 @@ export interface BoundedMap<K, V> {
   delete(key: K): void;
   deleteWhere(matches: (value: V, key: K) => boolean): void;
   keys(): IterableIterator<K>;
+  /** Whoever was used longest ago comes first; not a use. */
+  values(): IterableIterator<V>;
   readonly size: number;
 }
 
@@ -33,6 +35,7 @@ export function createBoundedMap<K, V>(entriesMax: number): BoundedMap<K, V> {
       for (const [key, value] of entries) if (matches(value, key)) entries.delete(key);
     },
     keys: () => entries.keys(),
+    values: () => entries.values(),
     get size() {
       return entries.size;
     },

@@ -74,10 +74,25 @@ export const tunnelOverLinkAfterMs = 1_500;
 export const tunnelDirectRetryMs = 60_000;
 /** Instances that one call tries. */
 export const callAttemptsMax = 8;
-/** An endpoint that failed is used last for so long: the next announcement says whether it is ready. */
-export const endpointAvoidedMs = 2_000;
-/** Failed endpoints remembered. */
-export const avoidedEndpointsMax = 4_096;
+/** An instance that did not take a call is ejected for so long at first: the next announcement says whether it is ready. */
+export const ejectionMs = 2_000;
+/** At most, however often it failed: what is well again is called again within a minute. */
+export const ejectionMsMax = 60_000;
+/** Ejected instances remembered: more than a node calls. */
+export const ejectedEndpointsMax = 4_096;
+/** Costs that differ by less are equal: below a millisecond, or a quarter, it is the boxes that differ, not the way to them. */
+export const equalCostMicroseconds = 1_000;
+export const equalCostRatio = 1.25;
+/** Pairs of caller and service whose last call failed: a node has 1,024 instances, few of which fail. */
+export const failingCallsMax = 1_024;
+/** A caller that has not tried again for so long is no news any more. */
+export const failingCallsKeptMs = 10 * 60_000;
+/** Between two words about calls that fail: each is a document on its way to the controller. */
+export const callsToldMs = 2_000;
+/** Of why one failed: the called side has a say in it. */
+export const callReasonCharactersMax = 300;
+/** Entries of each list in such a word. */
+export const toldCallsMax = 64;
 /** A session without streams is closed after this: longer than the usual poll of a microservice. */
 export const tunnelIdleMs = 60_000;
 /** How often sessions are looked at: revoked ones are closed within this. */

@@ -2,22 +2,18 @@
 // tunnel-network.ts for each accepted connection. Until an instance has answered nothing has been read of the caller.
 
 import type { Socket } from 'node:net';
+import type { ObservedCalls } from '../control/fabric.ts';
 import type { CallableService, MicroserviceName } from '../control/plan.ts';
 import type { Clock } from '../node-runtime/clock.ts';
 import type { Random } from '../node-runtime/random.ts';
 import type { Authorize } from './authorization.ts';
-import { createBoundedMap } from './bounded-map.ts';
 import type { TellDenied } from './denied-calls.ts';
-import { chooseEndpoint, serves } from './endpoint-choice.ts';
+import { chooseEndpoint, whyNoEndpoint } from './endpoint-choice.ts';
+import { createEndpointHealth } from './endpoint-health.ts';
 import { TunnelRefusedError, TunnelUnreachableError } from './errors.ts';
+import { createFailingCalls } from './failing-calls.ts';
 import { connectInstance } from './instance-connect.ts';
-import {
-  avoidedEndpointsMax,
-  callAttemptsMax,
-  callAttemptsMs,
-  callsPerInstanceMax,
-  endpointAvoidedMs,
-} from './limits.ts';
+import { callAttemptsMax, callAttemptsMs, callsPerInstanceMax, toldCallsMax } from './limits.ts';
 import type { LocalInstance, LocalInstances } from './local-instances.ts';
 import type { PeerId } from './mesh.ts';
 import type { OpenCalls } from './open-calls.ts';
@@ -49,11 +45,17 @@ export interface ServiceCallsOptions {
   client: TunnelClient;
   authorize: Authorize;
   tellDenied: TellDenied;
+  /** Of a call to an instance there, in microseconds; undefined where nothing is known. */
+  costOf: (peerId: PeerId) => number | undefined;
   onCall: (outcome: CallOutcome) => void;
 }
 
 export interface ServiceCalls {
   setEndpoints(endpoints: readonly Endpoint[]): void;
+  /** There is a new way to the peer: what failed before says nothing of it. */
+  reachable(peerId: PeerId): void;
+  /** What is wrong with calls now; bounded. */
+  troubles(): ObservedCalls;
   /** Takes over a paused socket that an instance opened to one of its service addresses. */
   accept(socket: Socket, instance: string, wanted: CallableService): void;
   forget(instance: string): void;
@@ -64,35 +66,49 @@ interface Attempted {
   endpoint: Endpoint | undefined;
   attempts: number;
   reason: string;
+  /** The endpoint has one call less. */
+  release(): void;
 }
 
-/** Usually nobody has failed. */
-const nobody: ReadonlySet<string> = new Set();
+const nothingToRelease = (): void => undefined;
 
 export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
-  const { clock, random, localPeerId, instances, openCalls, client, authorize, tellDenied, onCall } = options;
+  const { clock, random, localPeerId, instances, openCalls, client, authorize, tellDenied, costOf, onCall } = options;
   let byService = new Map<string, Endpoint[]>();
   /** Of each (instance, service): the endpoint of its last call. */
   const lastOf = new Map<string, Map<string, string>>();
-  const avoidedUntil = createBoundedMap<string, number>(avoidedEndpointsMax);
+  const health = createEndpointHealth({ clock, random });
+  const failing = createFailingCalls({ clock });
+  /** Calls to each instance that are open or on their way, of all callers here. */
+  const callsTo = new Map<string, number>();
 
   const portKey = (name: MicroserviceName, port: number) => `${serviceKey(name)}:${port}`;
 
   function choose(caller: LocalInstance, wanted: CallableService, excluded: ReadonlySet<string>): Endpoint | undefined {
     const key = portKey(wanted, wanted.port);
     const endpoints = byService.get(key) ?? [];
-    const now = clock.now();
-    const avoided =
-      avoidedUntil.size === 0
-        ? nobody
-        : new Set(endpoints.map(({ instance }) => instance).filter((name) => (avoidedUntil.get(name) ?? 0) > now));
     const turns = lastOf.get(caller.instance) ?? new Map<string, string>();
     lastOf.set(caller.instance, turns);
     // Callers begin at different places, so that many callers with one call each do not all meet the first instance.
     const after = turns.get(key) ?? endpoints[Math.floor(random.next() * endpoints.length)]?.instance;
-    const endpoint = chooseEndpoint({ endpoints, wanted, excluded, avoided, after });
+    const endpoint = chooseEndpoint({
+      ...{ endpoints, wanted, excluded, after, localPeerId, costOf },
+      caller: caller.instance,
+      isEjected: health.isEjected,
+      openCallsTo: (instance) => callsTo.get(instance) ?? 0,
+    });
     if (endpoint !== undefined) turns.set(key, endpoint.instance);
     return endpoint;
+  }
+
+  /** From the choice on, so that calls which begin together do not all find the same instance idle. */
+  function countTo(instance: string): () => void {
+    callsTo.set(instance, (callsTo.get(instance) ?? 0) + 1);
+    return () => {
+      const left = (callsTo.get(instance) ?? 1) - 1;
+      if (left > 0) callsTo.set(instance, left);
+      else callsTo.delete(instance);
+    };
   }
 
   /** To an instance of this node there is no tunnel, but the same rules. */
@@ -119,22 +135,25 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
 
   async function attempt(caller: LocalInstance, wanted: CallableService, signal: AbortSignal): Promise<Attempted> {
     const excluded = new Set<string>();
-    let reason = 'no instance of it is ready';
+    let reason = whyNoEndpoint(byService.get(portKey(wanted, wanted.port)) ?? [], wanted);
     for (let attempts = 0; ; attempts += 1) {
       const endpoint = attempts < callAttemptsMax && !signal.aborted ? choose(caller, wanted, excluded) : undefined;
-      if (endpoint === undefined) return { far: undefined, endpoint, attempts, reason };
+      if (endpoint === undefined) return { far: undefined, endpoint, attempts, reason, release: nothingToRelease };
       excluded.add(endpoint.instance);
+      const release = countTo(endpoint.instance);
       try {
         const connect = endpoint.peerId === localPeerId ? connectLocal : connectRemote;
         const far = await connect(caller, endpoint, signal);
-        avoidedUntil.delete(endpoint.instance);
-        return { far, endpoint, attempts: attempts + 1, reason: '' };
+        health.answered(endpoint);
+        return { far, endpoint, attempts: attempts + 1, reason: '', release };
       } catch (error) {
+        release();
         reason = error instanceof Error ? error.message : 'unknown';
         // What policy denies here it denies everywhere: asking on would only make more events.
         if (error instanceof TunnelRefusedError && error.status === 403)
-          return { far: undefined, endpoint, attempts: attempts + 1, reason };
-        avoidedUntil.set(endpoint.instance, clock.now() + endpointAvoidedMs);
+          return { far: undefined, endpoint, attempts: attempts + 1, reason, release: nothingToRelease };
+        // A caller that hangs up, or time that others have used, says nothing about this one.
+        if (!signal.aborted) health.failed(endpoint, reason);
       }
     }
   }
@@ -153,11 +172,13 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
       () => abort.abort(new TunnelUnreachableError('no instance answered in time')),
       callAttemptsMs,
     );
-    const { far, endpoint, attempts, reason } = await attempt(caller, wanted, abort.signal);
+    const { far, endpoint, attempts, reason, release } = await attempt(caller, wanted, abort.signal);
     clock.clearTimeout(timer);
     socket.off('close', onEarlyClose);
     pending();
     const outcome = far === undefined ? 'failed' : 'connected';
+    if (far !== undefined) failing.answered(caller.instance, wanted);
+    else if (!socket.destroyed) failing.failed(caller.instance, wanted, reason);
     onCall({
       instance: caller.instance,
       called: wanted,
@@ -168,33 +189,52 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
       tookMs: clock.now() - startedAt,
     });
     if (far === undefined || endpoint === undefined || socket.destroyed) {
+      release();
       far?.reset();
       resetSocket(socket);
       return;
     }
     const isLocal = endpoint.peerId === localPeerId;
     const carried = relay(socketEnd(socket), far, () => done());
-    const done = openCalls.add(isLocal ? [caller.instance, endpoint.instance] : [caller.instance], carried);
+    const closed = openCalls.add(isLocal ? [caller.instance, endpoint.instance] : [caller.instance], carried);
+    const done = () => {
+      closed();
+      release();
+    };
   }
 
   return {
     setEndpoints(endpoints) {
       byService = Map.groupBy(endpoints, (endpoint) => portKey(endpoint, endpoint.port));
+      // One that is unready, gone or elsewhere by now begins anew when it is ready.
+      health.forgetWhere(({ instance, peerId, port, ...name }) => {
+        const now = byService.get(portKey(name, port))?.find((endpoint) => endpoint.instance === instance);
+        return now?.ready !== true || now.peerId !== peerId;
+      });
     },
+
+    reachable: (peerId) => health.forgetWhere((endpoint) => endpoint.peerId === peerId),
+
+    troubles: () => ({
+      ejected: health.ejected().slice(0, toldCallsMax),
+      failing: failing.current().slice(0, toldCallsMax),
+    }),
 
     accept(socket, instance, wanted) {
       const caller = instances.get(instance);
-      const mayCall = caller?.calls.some((call) =>
-        serves({ ...call, instance, peerId: localPeerId, ready: true }, wanted),
-      );
-      if (caller === undefined || !mayCall || openCalls.count(instance) >= callsPerInstanceMax) {
+      // As the plan says it now: with the balancing of this moment.
+      const call = caller?.calls.find((one) => portKey(one, one.port) === portKey(wanted, wanted.port));
+      if (caller === undefined || call === undefined || openCalls.count(instance) >= callsPerInstanceMax) {
         socket.on('error', () => undefined);
         resetSocket(socket);
         return;
       }
-      void carry(socket, caller, wanted);
+      void carry(socket, caller, call);
     },
 
-    forget: (instance) => void lastOf.delete(instance),
+    forget(instance) {
+      lastOf.delete(instance);
+      failing.forget(instance);
+    },
   };
 }

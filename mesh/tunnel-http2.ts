@@ -48,12 +48,18 @@ export function watchLiveness(session: Http2Session, socket: TLSSocket): Livenes
   let bytesRead = socket.bytesRead;
   let asked = false;
 
+  function answered(error: Error | null): void {
+    asked = false;
+    if (error === null) silentMs = 0;
+  }
+
   function ask(): void {
-    if (asked || session.closed || session.destroyed) return;
-    asked = session.ping((error) => {
-      asked = false;
-      if (error === null) silentMs = 0;
-    });
+    if (asked || session.destroyed) return;
+    asked = true;
+    // A session that takes no more calls, as after a renewal, sends no pings (node:http2). Its other end acknowledges settings too
+    // (RFC 9113, section 6.5), also when there is nothing in them.
+    if (session.closed) session.settings({}, answered);
+    else asked = session.ping(answered);
   }
 
   function listen(): void {

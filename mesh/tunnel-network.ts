@@ -2,13 +2,14 @@
 // node-runtime/node.ts. It puts the parts together and keeps their order of start and stop; it decides nothing itself.
 
 import { isIP } from 'node:net';
+import type { ObservedCalls } from '../control/fabric.ts';
 import type { Clock } from '../node-runtime/clock.ts';
 import type { Random } from '../node-runtime/random.ts';
 import type { VerifyChain } from '../pki/identity.ts';
 import { type Authorize, sameApplication } from './authorization.ts';
 import { createDeniedCalls, type DeniedCall } from './denied-calls.ts';
 import { ServiceNetworkLimitError, ServiceNetworkStoppedError } from './errors.ts';
-import { attachedInstancesMax, callableServicesMax, localRangesSweepMs, tunnelSweepMs } from './limits.ts';
+import { attachedInstancesMax, callableServicesMax, callsToldMs, localRangesSweepMs, tunnelSweepMs } from './limits.ts';
 import { createLocalInstances } from './local-instances.ts';
 import { createLocalRanges } from './local-ranges.ts';
 import type { Mesh, PeerId } from './mesh.ts';
@@ -44,13 +45,18 @@ export interface TunnelNetworkOptions {
   /** Carries sessions where nothing but a link's own connection gets through; left out, those calls fail. */
   mesh?: Pick<Mesh, 'open' | 'handle'>;
   onDenied: (event: DeniedCall) => void;
+  /** What a call to an instance on that node costs, in microseconds; undefined where nothing is known. All cost the same when left out. */
+  costOf?: (peerId: PeerId) => number | undefined;
   onCall?: (outcome: CallOutcome) => void;
+  /** What is wrong with calls now, when that is something else than before; not at once. */
+  onTroubles?: (troubles: ObservedCalls) => void;
 }
 
 export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwork {
   const { clock, random, node, listen, verifyChain, isPeerAdmitted, localPeerId, advertisedHosts, onDenied } = options;
   const { verifyOwnChain = verifyChain } = options;
   const { isPeerRevoked = () => false, authorize = sameApplication, onCall = () => undefined } = options;
+  const { costOf = () => undefined, onTroubles = () => undefined } = options;
   const instances = createLocalInstances();
   const openCalls = createOpenCalls();
   const tellDenied = createDeniedCalls({ clock, onDenied });
@@ -67,6 +73,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     client,
     authorize,
     tellDenied,
+    costOf,
     onCall,
   });
   const ranges = createLocalRanges();
@@ -76,6 +83,8 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
   let running = false;
   let rangesTimer: unknown;
   let sweepTimer: unknown;
+  let troublesTimer: unknown;
+  let told = JSON.stringify(calls.troubles());
   let queue: Promise<unknown> = Promise.resolve();
 
   /** Start, stop, attach and detach one after the other. */
@@ -89,6 +98,14 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     server.sweep();
     client.sweep();
     sweepTimer = clock.setTimeout(sweep, tunnelSweepMs);
+  }
+
+  function tellTroubles(): void {
+    const troubles = calls.troubles();
+    const news = JSON.stringify(troubles) !== told;
+    told = JSON.stringify(troubles);
+    if (news) onTroubles(troubles);
+    troublesTimer = clock.setTimeout(tellTroubles, callsToldMs);
   }
 
   function detachNow(name: string): void {
@@ -129,6 +146,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
   async function close(): Promise<void> {
     running = false;
     clock.clearTimeout(sweepTimer);
+    clock.clearTimeout(troublesTimer);
     clock.clearTimeout(rangesTimer);
     // The routes stay: containers run on, and without them what they call would leave the box in clear.
     rangeOf.clear();
@@ -147,6 +165,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
         running = true;
         overLink?.serve((stream) => (running ? server.accept(stream) : stream.destroy()));
         sweepTimer = clock.setTimeout(sweep, tunnelSweepMs);
+        troublesTimer = clock.setTimeout(tellTroubles, callsToldMs);
         rangesTimer = clock.setTimeout(() => void ranges.sweep(), localRangesSweepMs);
       }),
 
@@ -180,6 +199,9 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
         if (range !== undefined && ![...rangeOf.values()].includes(range)) await ranges.release(range);
       }),
     setEndpoints: (endpoints) => calls.setEndpoints(endpoints),
-    setOffer: (peerId, offer) => client.setOffer(peerId, offer),
+    setOffer(peerId, offer) {
+      client.setOffer(peerId, offer);
+      if (offer !== undefined) calls.reachable(peerId);
+    },
   };
 }

@@ -4,7 +4,7 @@
 import { fromPromise } from 'xstate';
 import { instanceMachine } from '../actors/instance.ts';
 import { type ProbeOutcome, probeMachine } from '../actors/probe.ts';
-import type { PlannedInstance, ProbeSpec } from '../control/plan.ts';
+import type { CallableService, PlannedInstance, ProbeSpec } from '../control/plan.ts';
 import { contentKey } from '../control/workload-spec.ts';
 import type { ServiceNetwork, WorkloadCredential } from '../mesh/service-network.ts';
 import type { EngineInstance, Exit, InstanceNetwork, Launch } from './engine.ts';
@@ -26,6 +26,8 @@ export interface InstancePlace {
   credential: WorkloadCredential | undefined;
   /** Which content of configs and secrets it has (`contentKey`); undefined while it has none. */
   content: string | undefined;
+  /** What it may call, as it was given last. */
+  calls: readonly CallableService[] | undefined;
 }
 
 export interface InstanceEffectsDependencies {
@@ -52,7 +54,7 @@ export interface InstanceEffectsDependencies {
 export interface InstanceEffects {
   /** The instance machine with these effects. */
   readonly machine: typeof instanceMachine;
-  /** A service that it may call has come or gone: its names change while it runs. */
+  /** A service that it may call has come or gone, or is balanced otherwise: that changes while it runs. */
   rename(planned: PlannedInstance): Promise<void>;
   /** Gives a running instance the content that its plan says now. */
   layContent(instance: string, planned: PlannedInstance): Promise<void>;
@@ -65,7 +67,7 @@ export function createInstanceEffects(dependencies: InstanceEffectsDependencies)
 
   function attach(
     planned: PlannedInstance,
-    { hostPorts, network, credential }: Omit<InstancePlace, 'content'> & { credential: WorkloadCredential },
+    { hostPorts, network, credential }: Omit<InstancePlace, 'content' | 'calls'> & { credential: WorkloadCredential },
     adoptedEnv?: Record<string, string>,
   ) {
     const { name: instance, project, application, microservice, calls } = planned;
@@ -75,6 +77,11 @@ export function createInstanceEffects(dependencies: InstanceEffectsDependencies)
       ...(network && { network }),
       ...(adoptedEnv && { adoptedEnv }),
     });
+  }
+
+  function noteCalls({ name, calls }: PlannedInstance): void {
+    const entry = placeOf(name);
+    if (entry) entry.calls = calls;
   }
 
   /** What both beginnings share; the place is filled at once, so that others see its ports. */
@@ -99,6 +106,7 @@ export function createInstanceEffects(dependencies: InstanceEffectsDependencies)
       hostPorts[port] = await dependencies.freePort(taken);
     }
     const attached = await attach(planned, place);
+    noteCalls(planned);
     const newest = dependencies.plannedNow(planned);
     const launch = launchOf({
       ...{ planned: newest, node, hostPorts, network, attached, credential, bundlePem },
@@ -114,6 +122,7 @@ export function createInstanceEffects(dependencies: InstanceEffectsDependencies)
     const place = await settle(planned, hostPortsOf(planned, env));
     const { hosts } = await attach(planned, place, env);
     await engines.writeHosts(planned.name, hosts);
+    noteCalls(planned);
     await engines.writeFiles(planned.name, identityFiles(place.credential, bundlePem));
     await layContent(planned.name, planned);
   }
@@ -169,6 +178,7 @@ export function createInstanceEffects(dependencies: InstanceEffectsDependencies)
       if (hostPorts === undefined || credential === undefined) return;
       const { hosts } = await attach(planned, { hostPorts, network, credential });
       await engines.writeHosts(planned.name, hosts);
+      noteCalls(planned);
     },
     machine: instanceMachine.provide({
       actors: {

@@ -83,7 +83,14 @@ interface Supervised extends InstancePlace {
   formerEngine: string | undefined;
 }
 
-const unknown = { network: undefined, ready: false, credential: undefined, observed: undefined, content: undefined };
+const unknown = {
+  network: undefined,
+  ready: false,
+  credential: undefined,
+  observed: undefined,
+  content: undefined,
+  calls: undefined,
+};
 
 export function createInstances(dependencies: InstancesDependencies): Instances {
   const { node, clock, jitter, actors, engines, serviceNetwork, certificates, observer } = dependencies;
@@ -93,6 +100,8 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
   /** What an earlier daemon said of instances that have no actor yet. */
   let before: Map<string, ObservedInstance> = new Map();
   let stopped = false;
+  /** Those that are being given other service names. */
+  const renaming = new Set<string>();
   let unsubscribe: () => void = () => undefined;
   /** Engines that can be used and have said what they run. */
   const listed = new Set<string>();
@@ -169,6 +178,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     }
     const { context } = snapshot;
     contents.look(instance);
+    void renameServices(instance);
     if (snapshot.matches('waiting')) admitOrHold(entry, context.planned, context.reason);
     if (snapshot.matches('completed') || snapshot.matches('failed')) dependencies.devices.release(instance);
     const state = instanceState(snapshot.value);
@@ -287,14 +297,25 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     }
   }
 
+  /** A running instance gets what it may call by its newest plan; that may have changed while it started, too. */
   async function renameServices(instance: string): Promise<void> {
-    const planned = supervised.get(instance)?.actor.getSnapshot().context.planned;
-    if (planned === undefined || stopped) return;
+    const { actor, calls } = supervised.get(instance) ?? {};
+    const snapshot = actor?.getSnapshot();
+    if (calls === undefined || stopped || renaming.has(instance) || !snapshot?.matches('running')) return;
+    const { planned } = snapshot.context;
+    if (calls === planned.calls || JSON.stringify(calls) === JSON.stringify(planned.calls)) return;
+    renaming.add(instance);
     try {
       await rename(planned);
+      renaming.delete(instance);
+      // The plan may be another by now.
+      if (supervised.get(instance)?.calls === planned.calls) void renameServices(instance);
     } catch (error) {
       dependencies.onProblem(`${instance} does not have its new service names yet: ${String(error)}`);
-      clock.setTimeout(() => void renameServices(instance), renameRetryMs);
+      clock.setTimeout(() => {
+        renaming.delete(instance);
+        void renameServices(instance);
+      }, renameRetryMs);
     }
   }
 
@@ -318,11 +339,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     deleteInOrder(planned);
     for (const [instance, { actor }] of supervised) {
       const next = planned.get(instance);
-      if (next === undefined) continue;
-      const before = actor.getSnapshot();
-      actor.send({ type: 'UPDATE', planned: next });
-      const renamed = JSON.stringify(before.context.planned.calls) !== JSON.stringify(next.calls);
-      if (renamed && before.matches('running') && actor.getSnapshot().matches('running')) void renameServices(instance);
+      if (next !== undefined) actor.send({ type: 'UPDATE', planned: next });
     }
     // Those that ran on have their devices before anybody new may choose.
     for (const [instance, left] of found) keepDevices(planned.get(instance), left);

@@ -2,13 +2,14 @@
 // deciding half (controller.ts). Called by node.ts; the same code runs on real and on simulated ports. It wires and reports;
 // what it wires decides.
 
-import type { ObservedNode } from '../control/fabric.ts';
+import type { ObservedCalls, ObservedNode } from '../control/fabric.ts';
 import type { Plan } from '../control/plan.ts';
 import { nodeStatus } from '../control/status.ts';
 import { readMailbox } from '../control/status-reader.ts';
 import type { StatusView } from '../control/views.ts';
 import { bulletinWrites, controllerWrites } from '../control/write-guard.ts';
 import type { Mesh } from '../mesh/mesh.ts';
+import { pathCost } from '../mesh/path-cost.ts';
 import { presentMembership } from '../pki/enrollment-client.ts';
 import { enrollmentProtocol } from '../pki/enrollment-frames.ts';
 import { windowOver } from '../pki/facts.ts';
@@ -122,6 +123,7 @@ async function compose(
   const stored = await loadObeyedAtStart(disk, owner, onMended);
   let obeyed: Plan | undefined = stored.obeyed?.plan;
   const problems: ObservedNode['problems'] = [];
+  let calls: ObservedCalls = { ejected: [], failing: [] };
 
   const store = await ports.openStore();
   stops.push(() => store.close());
@@ -183,6 +185,7 @@ async function compose(
       mesh,
       links: links.linked(),
       staged: staging.observed(),
+      calls,
       problems,
     });
   const observeNode = (): void => observer.observe(observation());
@@ -242,6 +245,11 @@ async function compose(
     verifyOwnChain,
     isPeerAdmitted: (peerId) => mesh.isAdmitted(peerId) && !bulletin.isRevoked(peerId),
     isPeerRevoked: (peerId) => bulletin.isRevoked(peerId),
+    costOf: (peerId) => pathCost(mesh, peerId),
+    onTroubles(troubles) {
+      calls = troubles;
+      observeNode();
+    },
     onDenied: ({ caller, called, reason }) => {
       const text = (name: typeof caller): string => (name === undefined ? 'a stranger' : microserviceKey(name));
       problem(`a call of ${text(caller)} to ${text(called)} was denied: ${reason}`);

@@ -1,6 +1,6 @@
 // What a node says of itself in `observed/node`: pure. Called by member.ts whenever something of it changed.
 
-import type { ObservedLink, ObservedNode, ObservedStage } from '../control/fabric.ts';
+import type { ObservedCalls, ObservedLink, ObservedNode, ObservedStage } from '../control/fabric.ts';
 import type { Hardware } from '../control/hardware.ts';
 import type { PlanVersion } from '../control/plan.ts';
 import type { Mesh } from '../mesh/mesh.ts';
@@ -33,9 +33,11 @@ export function observedNode(facts: {
   mesh: Mesh;
   links: readonly LinkedPeer[];
   staged: ObservedStage[];
+  calls: ObservedCalls;
   problems: ObservedNode['problems'];
 }): Omit<ObservedNode, '_rev'> & Record<string, unknown> {
-  const { node, software, startedAt, version, policy, controllerReachable, mesh, links, staged, problems } = facts;
+  const { node, software, startedAt, version, policy, controllerReachable, mesh, links, staged, calls, problems } =
+    facts;
   return {
     _id: 'observed/node',
     node,
@@ -57,6 +59,7 @@ export function observedNode(facts: {
     links: links.slice(0, observedLinksMax).map((peer) => observedLink(peer, mesh)),
     addresses: mesh.addresses().slice(0, controllerAddressesMax),
     ...(staged.length > 0 && { staged }),
+    ...(calls.ejected.length + calls.failing.length > 0 && { calls }),
     problems: [...problems],
   };
 }

@@ -1,5 +1,6 @@
 // Everything that a node needs from outside: the daemon gives the real adapters, the simulator its own. Types only.
 
+import type { ObservedCalls } from '../control/fabric.ts';
 import type { MicroserviceName } from '../control/plan.ts';
 import type { Replicate, Store } from '../control/store.ts';
 import type { Address, Mesh, PeerId } from '../mesh/mesh.ts';
@@ -29,6 +30,10 @@ export interface ServiceNetworkNeeds {
   verifyOwnChain: VerifyChain;
   isPeerAdmitted(peerId: PeerId): boolean;
   isPeerRevoked(peerId: PeerId): boolean;
+  /** Of a call to an instance there, in microseconds; undefined where nothing is known. */
+  costOf(peerId: PeerId): number | undefined;
+  /** What is wrong with calls of instances here is something else than before. */
+  onTroubles(troubles: ObservedCalls): void;
   onDenied(denied: {
     caller: MicroserviceName | undefined;
     called: MicroserviceName | undefined;

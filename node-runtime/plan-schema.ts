@@ -2,6 +2,7 @@
 // every boot, so nothing may get there that a later reader stumbles over. Fields that this version does not know are let be.
 
 import { z } from 'zod';
+import { storedBalancing } from '../control/balancing.ts';
 import { deviceNeeds } from '../control/devices.ts';
 import { dockerFields, volume } from '../control/docker-options.ts';
 import type { Plan } from '../control/plan.ts';
@@ -90,7 +91,7 @@ const instance = z.looseObject({
   index: count,
   spec,
   specHash: text,
-  calls: z.array(z.looseObject({ ...microservice, port: count })),
+  calls: z.array(z.looseObject({ ...microservice, port: count, balancing: storedBalancing.optional() })),
   dependsOn: z.array(name),
   ticket: text,
 });

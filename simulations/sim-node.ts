@@ -18,7 +18,7 @@ import type { SimNetwork } from './sim-mesh.ts';
 import { createSimOutages, type SimOutages } from './sim-outages.ts';
 import type { SimRandom } from './sim-random.ts';
 import { simDeriveKey } from './sim-scrypt.ts';
-import { createSimServiceNetwork } from './sim-service-network.ts';
+import { createSimServiceNetwork, type SimServiceNetwork } from './sim-service-network.ts';
 import { createSimStore, type SimStore } from './sim-store.ts';
 
 export interface SimBox {
@@ -29,6 +29,8 @@ export interface SimBox {
   readonly hardware: SimHardware;
   /** The engine of containers, and what makes it go away; where it was asked for. */
   readonly containers: { engine: SimEngine; outages: SimOutages } | undefined;
+  /** What the node of the last start told its service network. */
+  readonly services: SimServiceNetwork | undefined;
   /** Starts the node on this box; again after `stop` or `crash`. */
   start(settings?: Partial<NodeSettings>): Promise<SelvedgeNode>;
   /** The running node; throws when there is none. */
@@ -109,6 +111,7 @@ export function createSimBox(options: SimBoxOptions): SimBox {
     trace({ at: clock.now(), node: name, actor: `database/${database}`, event: id, state: revision }),
   );
   let running: SelvedgeNode | undefined;
+  let services: SimServiceNetwork | undefined;
   let nextPort = 20_000;
   let life: SimLife | undefined;
   let peerId: string | undefined;
@@ -146,6 +149,9 @@ export function createSimBox(options: SimBoxOptions): SimBox {
     engine,
     hardware,
     containers,
+    get services() {
+      return services;
+    },
     get running() {
       return running !== undefined;
     },
@@ -179,7 +185,10 @@ export function createSimBox(options: SimBoxOptions): SimBox {
           peerId = peerIdOf(identity.publicKey);
           return network.createMesh({ peerId, name });
         },
-        createServiceNetwork: ({ localPeerId }) => createSimServiceNetwork({ node: localPeerId }),
+        createServiceNetwork({ localPeerId }) {
+          services = createSimServiceNetwork({ node: localPeerId });
+          return services;
+        },
         platform: { arch: 'x64', os: 'linux' },
         hostName: name,
         software: 'simulated',

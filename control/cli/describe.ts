@@ -43,6 +43,19 @@ function probeFacts(host: Host, { probes = {} }: InstanceView): [string, string]
   });
 }
 
+function callFacts({ failingCalls = [], passedOver = [] }: InstanceView): [string, string][] {
+  return [
+    ...failingCalls.map(({ called, reason, since }): [string, string] => [
+      'calls fail',
+      `${printable(called)} since ${formatDate(since)}: ${printable(reason)}`,
+    ]),
+    ...passedOver.map(({ by, port, reason, failures, until }): [string, string] => [
+      'passed over',
+      `by ${printable(by)} until ${formatDate(until)}, port ${port}, after ${failures === 1 ? 'a failed call' : `${failures} failures in a row`}: ${printable(reason)}`,
+    ]),
+  ];
+}
+
 function historyTable(host: Host, { history = [] }: InstanceView): string[] {
   if (history.length === 0) return [];
   const rows = history.map(({ at, state, ready, reason }) => [
@@ -77,6 +90,7 @@ function instanceFacts(host: Host, instance: InstanceView): string {
     ['restarts', String(instance.restarts)],
     ['failures in a row', instance.failures ? String(instance.failures) : undefined],
     ['next try', instance.nextTryAt === undefined ? undefined : formatDate(instance.nextTryAt)],
+    ...callFacts(instance),
     [
       'listens',
       instance.addresses?.map(({ port, host: on, hostPort }) => printable(`${port} on ${on}:${hostPort}`)).join(', '),

@@ -107,6 +107,8 @@ export const meanings: Record<'Application' | 'Config' | 'Secret', Record<string
     'spec.microservices[].secrets':
       'Secrets that it gets as files, in `secrets/<name>/`, that whoever it runs as can read alone; otherwise as `configs`',
     'spec.microservices[].replicas': 'How many instances; they are spread over nodes',
+    'spec.microservices[].balancing':
+      '[Which instance a call reaches](#which-instance-answers); `round-robin` without it. It changes nothing that runs',
     'spec.microservices[].placement.node': 'This node alone',
     'spec.microservices[].placement.labels': 'Nodes that have all these labels',
     'spec.microservices[].placement.arch': 'Nodes of this architecture',

@@ -224,7 +224,7 @@ for (const one of cases) {
     const snapshot = actor.getSnapshot();
     t.is(instanceState(snapshot.value), one.state);
 
-    const place = { hostPorts: {}, network: undefined, credential: undefined, content: undefined };
+    const place = { hostPorts: {}, network: undefined, credential: undefined, content: undefined, calls: undefined };
     const version = { epoch: 1, term: 1, generation: 1 };
     const observed = observationOf(snapshot, {
       node: 'box',
