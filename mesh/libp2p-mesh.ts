@@ -38,6 +38,8 @@ export interface Libp2pMeshOptions {
   discovery: boolean | { interfaces?: InterfaceFilter };
   keepAlive?: Partial<KeepAliveSettings>;
   logger?: MeshLogger;
+  /** More arrives than is looked at; told at a bounded rate. */
+  onFlood?: (message: string) => void;
 }
 
 const STOPPING = 'this node is stopping';
@@ -89,6 +91,7 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
     clock,
     random,
     onFound: (entry) => emit({ type: 'found', ...entry }),
+    onFlood: (message) => options.onFlood?.(message),
     ...(logger === undefined ? {} : { logger }),
   });
 
