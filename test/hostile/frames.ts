@@ -29,7 +29,7 @@ function pieces(bytes: Uint8Array, draw: Draw): Uint8Array[] {
 }
 
 /** By the description alone: `head` bytes of length, big-endian, then the frame. */
-function cutFrames(bytes: Uint8Array, head: number, longest: number) {
+export function cutFrames(bytes: Uint8Array, head: number, longest: number) {
   const frames: Uint8Array[] = [];
   let at = 0;
   while (bytes.length - at >= head) {

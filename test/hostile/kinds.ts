@@ -3,9 +3,11 @@
 import { enrollmentKinds } from './enrollment.ts';
 import { frameKinds } from './frames.ts';
 import { linkKinds } from './links.ts';
+import { nameKinds } from './names.ts';
 import { replicationKinds } from './replication.ts';
 import type { HostileKind } from './run-kind.ts';
 import { signedKinds } from './signed.ts';
+import { streamKinds } from './streams.ts';
 
 export const kinds: readonly HostileKind[] = [
   ...frameKinds,
@@ -13,4 +15,6 @@ export const kinds: readonly HostileKind[] = [
   ...linkKinds,
   ...enrollmentKinds,
   ...replicationKinds,
+  ...nameKinds,
+  ...streamKinds,
 ];

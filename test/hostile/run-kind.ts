@@ -27,7 +27,8 @@ export interface HostileKind {
   name: string;
   /** How many of all cases are of this kind, beside the shares of the others: few where one costs much. */
   share: number;
-  open(): HostileWorld | Promise<HostileWorld>;
+  /** What it starts is stopped when the test ends. */
+  open(t: ExecutionContext): HostileWorld | Promise<HostileWorld>;
 }
 
 /** Far beyond what any frame costs on a busy box; what takes longer than this is work without bound. */
@@ -57,7 +58,7 @@ export async function runKind(
   { seed, first, end }: { seed: string; first: number; end: number },
 ): Promise<void> {
   const startedAt = performance.now();
-  const world = await open();
+  const world = await open(t);
   let accepted = 0;
   let slowestMs = 0;
   try {
