@@ -25,6 +25,8 @@ export const callableServicesMax = 256;
 export const attachedInstancesMax = 1_024;
 /** Connections at once from one instance: each costs about 18 kB and two descriptors. */
 export const callsPerInstanceMax = 2_048;
+/** Of them from the workloads of one other node: it leaves room for those of the rest. */
+export const callsPerInstanceOfPeerMax = 1_536;
 
 /** Streams of one tunnel session: with a window of 2 MiB each the worst that stalled readers can hold is 1 GiB. */
 export const tunnelStreamsPerSessionMax = 512;

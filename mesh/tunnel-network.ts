@@ -52,7 +52,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
   const openCalls = createOpenCalls();
   const tellDenied = createDeniedCalls({ clock, onDenied });
   const admission = createTunnelAdmission({ instances, openCalls, verifyChain, isPeerAdmitted, authorize, tellDenied });
-  const server = createTunnelServer({ clock, instances, openCalls, admission, isPeerRevoked, authorize });
+  const server = createTunnelServer({ clock, instances, openCalls, admission, isPeerRevoked, authorize, tellDenied });
   const client = createTunnelClient({ clock, verifyChain, isPeerRevoked, tellDenied });
   const calls = createServiceCalls({
     clock,
