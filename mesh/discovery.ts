@@ -15,6 +15,7 @@ import {
   SERVICES,
 } from './discovery-records.ts';
 import { createDiscoverySocket } from './discovery-socket.ts';
+import type { TellFlood } from './flood-teller.ts';
 import { createFoundTable } from './found-table.ts';
 import { isLinkLocal, isOnLink, isOwn, type NetworkInterface } from './interfaces.ts';
 import {
@@ -23,7 +24,6 @@ import {
   discoveryPacketsPerSecondMax,
   discoverySocketsMax,
   firstQueryBackoffMs,
-  floodTellMs,
   goodbyeMs,
   queryBackoffMsMax,
 } from './limits.ts';
@@ -38,8 +38,8 @@ export interface DiscoveryOptions {
   random: Random;
   /** A peer that is new, or that says something new. */
   onFound: (entry: Announcement) => void;
-  /** More arrives than is looked at; told once a minute. */
-  onFlood?: (message: string) => void;
+  /** More arrives than is looked at. */
+  tellFlood?: TellFlood;
   logger?: { debug(fields: object, text: string): void };
 }
 
@@ -64,7 +64,7 @@ interface LinkSocket {
 }
 
 export function createDiscovery(options: DiscoveryOptions): Discovery {
-  const { peerId, clock, random, onFound, onFlood, logger } = options;
+  const { peerId, clock, random, onFound, tellFlood, logger } = options;
   const table = createFoundTable();
   const sockets = new Map<string, LinkSocket>();
   /** Tells our own questions, which come back to us, from those of other nodes on this box. */
@@ -75,7 +75,6 @@ export function createDiscovery(options: DiscoveryOptions): Discovery {
   let question: TimerId | undefined;
   let dropped = 0;
   let announced = '';
-  let floodToldAt: number | undefined;
 
   // --- sockets
 
@@ -120,10 +119,8 @@ export function createDiscovery(options: DiscoveryOptions): Discovery {
   function onDropped(why: 'junk' | 'flood'): void {
     dropped++;
     if (why === 'junk') return;
-    const now = clock.now();
-    if (floodToldAt !== undefined && Math.abs(now - floodToldAt) < floodTellMs) return;
-    floodToldAt = now;
-    onFlood?.(
+    tellFlood?.(
+      'discovery',
       `more than ${discoveryPacketsPerSecondMax} packets of multicast DNS in a second: the rest of them is not looked at`,
     );
   }

@@ -22,6 +22,8 @@ export interface LinksOptions {
   clock: Clock;
   keepAlive: KeepAliveSettings;
   isAdmitted(peerId: PeerId): boolean;
+  /** Strangers hold too many connections: one of that host was closed. */
+  onCrowded(host: string): void;
   /** The first connection of a peer is there. */
   onFirst(link: Link): void;
   /** The last connection of a peer is gone. */
@@ -43,7 +45,7 @@ export interface Links {
   stopKeepAlive(): void;
 }
 
-export function createLinks({ self, clock, keepAlive, isAdmitted, onFirst, onLast }: LinksOptions): Links {
+export function createLinks({ self, clock, keepAlive, isAdmitted, onCrowded, onFirst, onLast }: LinksOptions): Links {
   const links = new Map<PeerId, Link[]>();
   let beat: TimerId | undefined;
   let beatAt = 0;
@@ -82,7 +84,9 @@ export function createLinks({ self, clock, keepAlive, isAdmitted, onFirst, onLas
     const strangers = all().filter(({ direction, peerId }) => direction === 'inbound' && !isAdmitted(peerId));
     if (strangers.length <= unadmittedConnectionsMax) return;
     const evicted = linkToEvict(strangers);
-    if (evicted !== undefined) drop(evicted, 'too many connections of peers that are not admitted');
+    if (evicted === undefined) return;
+    drop(evicted, 'too many connections of peers that are not admitted');
+    onCrowded(evicted.host);
   }
 
   function refuseTooMany(link: Link, stream: Stream): void {
