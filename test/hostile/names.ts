@@ -152,7 +152,7 @@ const isAddress = (address: string): boolean => {
 
 const mdnsAnswers: HostileKind = {
   name: 'mdns-answers',
-  share: 120,
+  share: 200,
   open() {
     const honest = {
       peerId: `12D3KooW${'1'.repeat(44)}`,

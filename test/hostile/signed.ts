@@ -116,7 +116,7 @@ function announcementWorld() {
 
 const announcements: HostileKind = {
   name: 'announcements',
-  share: 100,
+  share: 50,
   open() {
     const { one, instance, inTurn, say, othersServed, state } = announcementWorld();
     const valid = [1, 2].map((sequence) =>
@@ -157,7 +157,7 @@ const announcements: HostileKind = {
 
 const tickets: HostileKind = {
   name: 'tickets',
-  share: 50,
+  share: 30,
   open() {
     const { fabric, one, instance, inTurn, say, othersServed } = announcementWorld();
     const good = fabric.ticket({ instance, peerId: one.peerId });
@@ -220,7 +220,7 @@ const factForm = members(
 
 const facts: HostileKind = {
   name: 'facts',
-  share: 100,
+  share: 50,
   open() {
     const fabric = createFabric();
     const now = fabric.clock.now();
