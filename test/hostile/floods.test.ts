@@ -1,20 +1,28 @@
 // Floods against a node's network on loopback: what it holds is bounded, others are served meanwhile, and it says so. The victim is a process of its
 // own, whose memory is read after full collections; what an attacker holds is held here.
 
-import { fork } from 'node:child_process';
+import { execFile, fork } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import * as dns from 'dns-packet';
 import { encodeFrame } from '../../mesh/frame-codec.ts';
 import { createLibp2pNode } from '../../mesh/libp2p-node.ts';
-import { callsPerInstanceOfPeerMax, unadmittedFrameBytesMax, unadmittedStreamsMax } from '../../mesh/limits.ts';
+import {
+  callsPerInstanceOfPeerMax,
+  foundPeersMax,
+  unadmittedFrameBytesMax,
+  unadmittedStreamsMax,
+} from '../../mesh/limits.ts';
 import { eventually } from '../eventually.ts';
 import { createIdentityPem, startNode as startMesh } from '../mesh/libp2p-world.ts';
+import { createNamespaces, namespacesMissing } from '../mesh/namespaces.ts';
+import { skip } from '../skip.ts';
 import type { VictimPlace, VictimState } from './victim.ts';
 
 const isSoak = process.env['SELVEDGE_SOAK'] !== undefined;
@@ -30,9 +38,16 @@ interface Victim extends VictimPlace {
   state(): Promise<VictimState>;
 }
 
-async function startVictim(t: ExecutionContext, ...args: string[]): Promise<Victim> {
+/** In a network namespace, it looks for others there. */
+async function startVictim(t: ExecutionContext, namespace?: string): Promise<Victim> {
   const program = fileURLToPath(new URL('victim.ts', import.meta.url));
-  const child = fork(program, args, { execArgv: ['--expose-gc'] });
+  const child =
+    namespace === undefined
+      ? fork(program, [], { execArgv: ['--expose-gc'] })
+      : fork(program, ['discovery'], {
+          execPath: 'ip',
+          execArgv: ['netns', 'exec', namespace, process.execPath, '--expose-gc'],
+        });
   t.teardown(async () => {
     child.kill('SIGKILL');
     if (child.exitCode === null && child.signalCode === null) await once(child, 'close');
@@ -338,5 +353,28 @@ test.serial('the resolver: names without number of one container', async (t) => 
   }
   await ask();
   checkHeld(t, before, await victim.state());
+  await checkLeft(t, victim, before);
+});
+
+test.serial('discovery: names without number on the network', async (t) => {
+  t.timeout(30 * deadlineMs);
+  const missing = namespacesMissing();
+  if (missing !== undefined) {
+    skip(t, missing);
+    return;
+  }
+  const namespaces = createNamespaces(t);
+  const box = namespaces.box();
+  namespaces.ip(box, 'link', 'set', 'lo', 'multicast', 'on');
+  namespaces.ip(box, 'route', 'add', '224.0.0.0/4', 'dev', 'lo');
+  const victim = await startVictim(t, box);
+  const before = await victim.state();
+  const program = fileURLToPath(new URL('name-flooder.ts', import.meta.url));
+  const names = isSoak ? 1_000_000 : 100_000;
+  await promisify(execFile)('ip', ['netns', 'exec', box, process.execPath, program, String(names)]);
+  const during = await victim.state();
+  checkHeld(t, before, during);
+  t.true(during.found.length > 0 && during.found.length <= foundPeersMax, `${during.found.length} peers are held`);
+  t.log(`${during.found.length} peers are held; told: ${during.told.join('; ') || 'nothing'}`);
   await checkLeft(t, victim, before);
 });

@@ -4,7 +4,9 @@ import test from 'ava';
 import * as dns from 'dns-packet';
 import { isCheap } from '../../mesh/discovery-packets.ts';
 import { recordsOf, SERVICE } from '../../mesh/discovery-records.ts';
-import { discoveryPacketBytesMax, recordsPerPacketMax } from '../../mesh/limits.ts';
+import { createDiscoverySocket } from '../../mesh/discovery-socket.ts';
+import { discoveryPacketBytesMax, discoveryPacketsPerSecondMax, recordsPerPacketMax } from '../../mesh/limits.ts';
+import { createSimClock } from '../../simulations/sim-clock.ts';
 
 const peerId = (index: number): string => `12D3KooW${String(index).padStart(44, '1')}`;
 const answer = (addresses: string[], peers = 1): Buffer => {
@@ -46,6 +48,30 @@ test('what nodes and others on a network say is decoded', (t) => {
     ...({ name: `printer-${index}.local`, type: 'AAAA', ttl: 120, data: 'fe80::ffff:ffff:ffff:ffff' } as const),
   }));
   t.true(isCheap(dns.encode({ type: 'response', answers: printer })));
+});
+
+test('attack: of packets without number so many are decoded in one second, and the rest is told', async (t) => {
+  const clock = createSimClock();
+  const dropped: string[] = [];
+  const socket = createDiscoverySocket('udp4', { clock, onDropped: (why) => dropped.push(why) });
+  t.teardown(() => socket.close());
+  let decoded = 0;
+  socket.on('message', () => (decoded += 1));
+  const packet = answer(['/ip4/192.0.2.7/tcp/7433']);
+  const hear = (packets: number): void => {
+    for (let heard = 0; heard < packets; heard++) socket.emit('message', packet, { address: '192.0.2.7', port: 5353 });
+  };
+  hear(discoveryPacketsPerSecondMax);
+  t.is(decoded, discoveryPacketsPerSecondMax);
+  t.deepEqual(dropped, []);
+  hear(10);
+  t.is(decoded, discoveryPacketsPerSecondMax);
+  t.deepEqual(dropped, Array(10).fill('flood'));
+  await clock.advance(1_000);
+  socket.emit('message', leading(4_000, 60), { address: '192.0.2.7', port: 5353 });
+  t.is(dropped.at(-1), 'junk');
+  hear(1);
+  t.is(decoded, discoveryPacketsPerSecondMax + 1, 'a second later they are looked at again');
 });
 
 test('attack: names that lead through each other are not decoded', (t) => {
