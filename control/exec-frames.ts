@@ -2,7 +2,8 @@
 // runs the command (node-runtime/exec-sessions.ts); who is between them passes frames on as they are.
 
 import { z } from 'zod';
-import { execArgumentsMax, execCommandBytesMax, terminalCellsMax } from './limits.ts';
+import { hasMoreValues } from './json-values.ts';
+import { execArgumentsMax, execCommandBytesMax, execValuesMax, terminalCellsMax } from './limits.ts';
 import type { Problem } from './views.ts';
 
 /** What a request on the API's socket asks to go on with. */
@@ -93,11 +94,19 @@ export function encodeExec(frame: ExecFrame): Uint8Array {
   return Buffer.concat([Buffer.from([streams.indexOf(frame.stream) + 1]), frame.bytes]);
 }
 
+function decodeMessage(bytes: Uint8Array): ExecMessage {
+  if (hasMoreValues(bytes, execValuesMax))
+    throw new Error(`a message of an exec session has more than ${execValuesMax} values`);
+  const said = message.safeParse(JSON.parse(Buffer.from(bytes).toString('utf8')));
+  if (!said.success) throw new Error('a message of an exec session has an unknown form');
+  return said.data as ExecMessage;
+}
+
 /** Throws for what is no frame. */
 export function decodeExec(frame: Uint8Array): ExecFrame {
   const [kind = 255] = frame;
   const bytes = frame.subarray(1);
-  if (kind === 0) return { message: message.parse(JSON.parse(Buffer.from(bytes).toString('utf8'))) as ExecMessage };
+  if (kind === 0) return { message: decodeMessage(bytes) };
   const stream = streams[kind - 1];
   if (stream === undefined) throw new Error(`no frame of an exec session begins with ${kind}`);
   return { stream, bytes };

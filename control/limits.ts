@@ -126,6 +126,8 @@ export const execSessionsMax = 16;
 export const execInputBytesMax = 256 * 1024;
 /** A frame of a session: what a pipe or Docker brings at once, with room. */
 export const execFrameBytesMax = 1024 * 1024;
+/** Values in a message of a session: the words of a command and a terminal, with room. */
+export const execValuesMax = 1_024;
 /** Words of a command, and their characters: as for a workload's. */
 export const execArgumentsMax = 256;
 export const execCommandBytesMax = 64 * 1024;
@@ -185,6 +187,8 @@ export const replicationBatchBytesMax = 64 * 1024 * 1024;
 export const replicationFrameBytesMax = 512 * 1024;
 /** Bytes of one message: a document of the largest size with its revisions. */
 export const replicationMessageBytesMax = 9 * 1024 * 1024;
+/** Values in one message: differences of 32 documents with 1,000 leaves each are half of it. 65,536 are read in 0.3 s, 9 MiB of them in 4 s. */
+export const replicationValuesMax = 65_536;
 /** Bytes of documents after which an answer ends and the rest is asked for again. */
 export const replicationAnswerBytes = 1024 * 1024;
 /** Rows of changes in one answer. */

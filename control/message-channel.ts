@@ -3,7 +3,8 @@
 
 import type { FrameStream } from '../mesh/mesh.ts';
 import { ReplicationProtocolError } from './errors.ts';
-import { replicationFrameBytesMax, replicationMessageBytesMax } from './limits.ts';
+import { hasMoreValues } from './json-values.ts';
+import { replicationFrameBytesMax, replicationMessageBytesMax, replicationValuesMax } from './limits.ts';
 
 const moreFollows = 0x2b;
 const lastFrame = 0x2e;
@@ -63,9 +64,12 @@ export function createMessageChannel(stream: FrameStream): MessageChannel {
     },
   };
 
-  function parse(parts: Uint8Array[]): unknown {
+  function parse([first = new Uint8Array(), ...more]: Uint8Array[]): unknown {
+    const bytes = more.length === 0 ? first : Buffer.concat([first, ...more]);
+    if (hasMoreValues(bytes, replicationValuesMax))
+      throw new ReplicationProtocolError(`a message has more than ${replicationValuesMax} values`);
     try {
-      return JSON.parse(decoder.decode(parts.length === 1 ? parts[0] : Buffer.concat(parts)));
+      return JSON.parse(decoder.decode(bytes));
     } catch (error) {
       throw new ReplicationProtocolError('a message is no JSON', error);
     }

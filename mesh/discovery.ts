@@ -14,11 +14,14 @@ import {
   SERVICE,
   SERVICES,
 } from './discovery-records.ts';
+import { createDiscoverySocket } from './discovery-socket.ts';
+import type { TellFlood } from './flood-teller.ts';
 import { createFoundTable } from './found-table.ts';
 import { isLinkLocal, isOnLink, isOwn, type NetworkInterface } from './interfaces.ts';
 import {
   answerIntervalMs,
   answerJitterMs,
+  discoveryPacketsPerSecondMax,
   discoverySocketsMax,
   firstQueryBackoffMs,
   goodbyeMs,
@@ -35,6 +38,8 @@ export interface DiscoveryOptions {
   random: Random;
   /** A peer that is new, or that says something new. */
   onFound: (entry: Announcement) => void;
+  /** More arrives than is looked at. */
+  tellFlood?: TellFlood;
   logger?: { debug(fields: object, text: string): void };
 }
 
@@ -59,7 +64,7 @@ interface LinkSocket {
 }
 
 export function createDiscovery(options: DiscoveryOptions): Discovery {
-  const { peerId, clock, random, onFound, logger } = options;
+  const { peerId, clock, random, onFound, tellFlood, logger } = options;
   const table = createFoundTable();
   const sockets = new Map<string, LinkSocket>();
   /** Tells our own questions, which come back to us, from those of other nodes on this box. */
@@ -86,7 +91,8 @@ export function createDiscovery(options: DiscoveryOptions): Discovery {
   function open(key: string, networkInterface: NetworkInterface, settings: multicastDns.Options): void {
     let mdns: multicastDns.MulticastDNS;
     try {
-      mdns = multicastDns(settings);
+      const socket = createDiscoverySocket(settings.type ?? 'udp4', { clock, onDropped });
+      mdns = multicastDns({ ...settings, socket });
     } catch (error) {
       logger?.debug({ socket: key, error }, 'multicast DNS cannot use an interface');
       return;
@@ -108,6 +114,15 @@ export function createDiscovery(options: DiscoveryOptions): Discovery {
       ask(socket);
       answerSoon(socket);
     });
+  }
+
+  function onDropped(why: 'junk' | 'flood'): void {
+    dropped++;
+    if (why === 'junk') return;
+    tellFlood?.(
+      'discovery',
+      `more than ${discoveryPacketsPerSecondMax} packets of multicast DNS in a second: the rest of them is not looked at`,
+    );
   }
 
   function close(key: string, socket: LinkSocket): Promise<void> {
@@ -207,7 +222,7 @@ export function createDiscovery(options: DiscoveryOptions): Discovery {
       if (heard.kind === 'junk') dropped++;
       if (heard.kind === 'goodbye' && heard.peerId !== peerId) table.forget(heard.peerId);
       if (heard.kind !== 'announcement' || heard.announcement.peerId === peerId) continue;
-      if (table.hear(heard.announcement, clock.now())) onFound(heard.announcement);
+      if (table.hear(heard.announcement, clock.now(), source.address)) onFound(heard.announcement);
     }
   }
 

@@ -28,6 +28,8 @@ export interface LinksOptions {
   clock: Clock;
   keepAlive: KeepAliveSettings;
   isAdmitted(peerId: PeerId): boolean;
+  /** Strangers hold too many connections: one of that host was closed. */
+  onCrowded(host: string): void;
   /** The first connection of a peer is there. */
   onFirst(link: Link): void;
   /** The last connection of a peer is gone. */
@@ -52,7 +54,7 @@ export interface Links {
 /** A pace of its own, and no faster than that of the links below. */
 const routedKeepAlive: KeepAliveSettings = { intervalMs: routedIntervalMs, silentMsMax: routedSilentMsMax };
 
-export function createLinks({ self, clock, keepAlive, isAdmitted, onFirst, onLast }: LinksOptions): Links {
+export function createLinks({ self, clock, keepAlive, isAdmitted, onCrowded, onFirst, onLast }: LinksOptions): Links {
   const links = new Map<PeerId, Link[]>();
   let beat: TimerId | undefined;
   let beatAt = 0;
@@ -91,7 +93,9 @@ export function createLinks({ self, clock, keepAlive, isAdmitted, onFirst, onLas
     const strangers = all().filter(({ direction, peerId }) => direction === 'inbound' && !isAdmitted(peerId));
     if (strangers.length <= unadmittedConnectionsMax) return;
     const evicted = linkToEvict(strangers);
-    if (evicted !== undefined) drop(evicted, 'too many connections of peers that are not admitted');
+    if (evicted === undefined) return;
+    drop(evicted, 'too many connections of peers that are not admitted');
+    onCrowded(evicted.host);
   }
 
   function refuseTooMany(link: Link, stream: Stream): void {

@@ -7,6 +7,7 @@ import { raceAddresses } from './address-race.ts';
 import { dialAny } from './dialler.ts';
 import { createDiscovery } from './discovery.ts';
 import { NotConnectedError, ProtocolRefusedError, StreamResetError } from './errors.ts';
+import { createFloodTeller } from './flood-teller.ts';
 import {
   createInterfaceWatch,
   dialableAddresses,
@@ -46,6 +47,8 @@ export interface Libp2pMeshOptions {
   discovery: boolean | { interfaces?: InterfaceFilter };
   keepAlive?: Partial<KeepAliveSettings>;
   logger?: MeshLogger;
+  /** More arrives than is looked at; told at a bounded rate. */
+  onFlood?: (message: string) => void;
 }
 
 const STOPPING = 'this node is stopping';
@@ -54,7 +57,15 @@ const STOPPING = 'this node is stopping';
 export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh> {
   const { identityPem, clock, random, logger } = options;
   const filter = (typeof options.discovery === 'object' ? options.discovery.interfaces : undefined) ?? notVirtual;
-  const node = await createLibp2pNode({ identityPem });
+  const tellFlood = createFloodTeller({ clock, tell: (message) => options.onFlood?.(message) });
+  const node = await createLibp2pNode({
+    identityPem,
+    onCrowded: (host) =>
+      tellFlood(
+        'handshakes',
+        `${host} connects while too many connections are not finished: the oldest of them was closed`,
+      ),
+  });
   const self = node.peerId;
   const admitted = new Set<PeerId>();
   const dialling = new Map<PeerId, Promise<PeerId>>();
@@ -70,6 +81,8 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
     clock,
     keepAlive: { intervalMs: keepAliveIntervalMs, silentMsMax, ...options.keepAlive },
     isAdmitted: (peerId) => admitted.has(peerId),
+    onCrowded: (host) =>
+      tellFlood('strangers', `too many connections of peers that are not admitted: the oldest of ${host} was closed`),
     onFirst({ peerId, direction, address }) {
       logger?.debug({ peerId, direction, address }, 'connected');
       emit({ type: 'connected', peerId, direction, address });
@@ -116,6 +129,7 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
     clock,
     random,
     onFound: (entry) => emit({ type: 'found', ...entry }),
+    tellFlood,
     ...(logger === undefined ? {} : { logger }),
   });
 

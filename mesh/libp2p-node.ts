@@ -73,34 +73,34 @@ export function muxerOf(connection: Connection): LinkMuxer {
 }
 
 /** Creates it stopped; it listens nowhere by itself. `identityPem`: PKCS#8 PEM of an Ed25519 key. */
-export async function createLibp2pNode({ identityPem }: { identityPem: string }): Promise<Libp2pNode> {
+export async function createLibp2pNode({
+  identityPem,
+  onCrowded = () => undefined,
+}: {
+  identityPem: string;
+  /** There are too many unfinished handshakes, when another one of that host began: the oldest was closed. */
+  onCrowded?: (host: string) => void;
+}): Promise<Libp2pNode> {
   const privateKey = identityFromPem(identityPem);
   const peerId = peerIdFromPrivateKey(privateKey).toString();
   // By the address object of one dial, which libp2p hands on to the gater.
   const expectations = new WeakMap<Multiaddr, { expected: PeerId; found: PeerId | undefined }>();
-  const handshakes = new Map<string, number>();
   let dialAddress: ((address: Multiaddr, signal: AbortSignal) => Promise<Connection>) | undefined;
   let upgrader: Upgrader | undefined;
   let listenOn: ((address: Multiaddr) => Promise<number | undefined>) | undefined;
 
-  /** Counts a host's unfinished handshakes; says whether this one is too many. */
-  function tooManyHandshakes(connection: MultiaddrConnection): boolean {
-    const host = hostOf(connection.remoteAddr);
-    const running = handshakes.get(host) ?? 0;
-    if (running >= handshakesPerHostMax) return true;
-    handshakes.set(host, running + 1);
-    handshaking.set(connection, host);
-    connection.addEventListener('close', () => handshakeDone(connection));
-    return false;
-  }
-  const handshaking = new WeakMap<MultiaddrConnection, string>();
-  function handshakeDone(connection: MultiaddrConnection): void {
-    const host = handshaking.get(connection);
-    if (host === undefined) return;
-    handshaking.delete(connection);
-    const left = (handshakes.get(host) ?? 1) - 1;
-    if (left > 0) handshakes.set(host, left);
-    else handshakes.delete(host);
+  /** Inbound connections whose handshake is not done, with their hosts; the oldest first. */
+  const handshaking = new Map<MultiaddrConnection, string>();
+  /** A handshake takes milliseconds: who holds a place longest gives way, first among those of the same host. */
+  function makeRoom(host: string): void {
+    const ofHost = [...handshaking].filter(([, each]) => each === host);
+    const crowd =
+      ofHost.length >= handshakesPerHostMax ? ofHost : handshaking.size >= handshakesMax ? [...handshaking] : [];
+    const [oldest] = crowd[0] ?? [];
+    if (oldest === undefined) return;
+    handshaking.delete(oldest);
+    oldest.abort(new Error('too many connections whose handshake is not done'));
+    onCrowded(host);
   }
 
   const libp2p = await createLibp2p({
@@ -120,7 +120,8 @@ export async function createLibp2pNode({ identityPem }: { identityPem: string })
     connectionManager: {
       maxConnections: connectionsMax,
       inboundConnectionThreshold: connectionsPerHostPerSecondMax,
-      maxIncomingPendingConnections: handshakesMax,
+      // Those beyond ours are closed by us, and leave its count a moment later.
+      maxIncomingPendingConnections: 2 * handshakesMax,
       inboundUpgradeTimeout: handshakeTimeoutMs,
       inboundStreamProtocolNegotiationTimeout: openTimeoutMs,
       outboundStreamProtocolNegotiationTimeout: openTimeoutMs,
@@ -128,9 +129,15 @@ export async function createLibp2pNode({ identityPem }: { identityPem: string })
     },
     connectionGater: {
       denyDialMultiaddr: () => false,
-      denyInboundConnection: tooManyHandshakes,
+      denyInboundConnection(connection) {
+        const host = hostOf(connection.remoteAddr);
+        makeRoom(host);
+        handshaking.set(connection, host);
+        connection.addEventListener('close', () => handshaking.delete(connection));
+        return false;
+      },
       denyInboundUpgradedConnection(_peer, connection) {
-        handshakeDone(connection);
+        handshaking.delete(connection);
         return false;
       },
       denyOutboundEncryptedConnection(peer, connection) {

@@ -25,6 +25,8 @@ export const callableServicesMax = 256;
 export const attachedInstancesMax = 1_024;
 /** Connections at once from one instance: each costs about 18 kB and two descriptors. */
 export const callsPerInstanceMax = 2_048;
+/** Of them from the workloads of one other node: it leaves room for those of the rest. */
+export const callsPerInstanceOfPeerMax = 1_536;
 
 /** Streams of one tunnel session: with a window of 2 MiB each the worst that stalled readers can hold is 1 GiB. */
 export const tunnelStreamsPerSessionMax = 512;
@@ -192,8 +194,16 @@ export const foundExpiryMs = 120_000;
 /** Addresses in one answer, and characters of each. */
 export const announcedAddressesMax = 10;
 export const addressCharactersMax = 80;
-/** Records of one packet that are looked at. */
+/** Questions and records of one packet; one with more is not looked at. */
 export const recordsPerPacketMax = 64;
+/** RFC 6762, section 17. */
+export const discoveryPacketBytesMax = 9_000;
+/** Pointers that decoding one packet may follow: below a millisecond. 64 records with an address each have a third. */
+export const discoveryPacketStepsMax = 65_536;
+/** Packets that one socket decodes in one second: a thousand nodes answer one question within it. */
+export const discoveryPacketsPerSecondMax = 2_000;
+/** A flood is told when it begins, and so often while it lasts. */
+export const floodTellMs = 60_000;
 /** The first question comes at once, the next after one second, then twice as long each time (RFC 6762, section 5.2). */
 export const firstQueryBackoffMs = 1_000;
 export const queryBackoffMsMax = 60_000;

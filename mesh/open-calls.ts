@@ -1,5 +1,7 @@
 // The calls that are being carried, by instance, so that detaching an instance ends them. State only.
 
+import type { PeerId } from './mesh.ts';
+
 export interface OpenCall {
   reset(): void;
   /** At once, whatever is still to be sent. */
@@ -14,6 +16,9 @@ export interface OpenCalls {
   /** What resets have left of all calls. */
   destroyAll(): void;
 }
+
+/** What the calls of one node's workloads to an instance are counted by, beside the instance. */
+export const callsOfPeer = (instance: string, peerId: PeerId): string => `${instance} ${peerId}`;
 
 export function createOpenCalls(): OpenCalls {
   const byInstance = new Map<string, Set<OpenCall>>();

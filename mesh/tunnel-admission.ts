@@ -7,10 +7,10 @@ import type { MicroserviceName } from '../control/plan.ts';
 import type { VerifyChain, WorkloadIdentity } from '../pki/identity.ts';
 import type { Authorize } from './authorization.ts';
 import type { TellDenied } from './denied-calls.ts';
-import { callsPerInstanceMax } from './limits.ts';
+import { callsPerInstanceMax, callsPerInstanceOfPeerMax } from './limits.ts';
 import type { LocalInstance, LocalInstances, LocalMicroservice } from './local-instances.ts';
 import type { PeerId } from './mesh.ts';
-import type { OpenCalls } from './open-calls.ts';
+import { callsOfPeer, type OpenCalls } from './open-calls.ts';
 import { nameOf } from './service-names.ts';
 import { peerChain } from './tunnel-credentials.ts';
 import { instanceHeader } from './tunnel-http2.ts';
@@ -64,6 +64,12 @@ export function createTunnelAdmission(options: TunnelAdmissionOptions): TunnelAd
     return authorize(nameOf(caller), called) ? undefined : 'policy does not allow the call';
   }
 
+  function crowded(instance: string, caller: PeerId): string | undefined {
+    if (openCalls.count(instance) >= callsPerInstanceMax) return 'the instance has too many connections';
+    if (openCalls.count(callsOfPeer(instance, caller)) < callsPerInstanceOfPeerMax) return undefined;
+    return 'the instance has too many connections of the caller’s node';
+  }
+
   return {
     session(socket) {
       const serverName = typeof socket.servername === 'string' ? socket.servername : '';
@@ -91,8 +97,17 @@ export function createTunnelAdmission(options: TunnelAdmissionOptions): TunnelAd
         if (wanted !== undefined && instance.instance !== wanted) continue;
         const listen = instance.listens.find(({ port }) => port === Number(portText));
         if (listen === undefined) continue;
-        const full = openCalls.count(instance.instance) >= callsPerInstanceMax;
-        if (full) return { status: 503, reason: 'the instance has too many connections' };
+        const full = crowded(instance.instance, caller.peerId);
+        if (full !== undefined) {
+          tellDenied({
+            kind: 'call-denied',
+            caller: nameOf(caller),
+            callerPeerId: caller.peerId,
+            called,
+            reason: full,
+          });
+          return { status: 503, reason: full };
+        }
         return { instance, host: listen.host, port: listen.hostPort };
       }
       return { status: 404, reason: 'no such instance or port here' };

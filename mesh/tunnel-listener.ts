@@ -13,6 +13,8 @@ export interface TunnelListenerOptions {
   /** Undefined when nobody here has that name: the handshake is refused. */
   contextFor: (serverName: string) => SecureContext | undefined;
   onConnection: (socket: TLSSocket) => void;
+  /** There are too many connections without a finished handshake: the oldest was closed. */
+  onCrowded: (reason: string) => void;
 }
 
 export interface TunnelListener {
@@ -26,7 +28,7 @@ export interface TunnelListener {
   close(): Promise<void>;
 }
 
-export function createTunnelListener({ contextFor, onConnection }: TunnelListenerOptions): TunnelListener {
+export function createTunnelListener({ contextFor, onConnection, onCrowded }: TunnelListenerOptions): TunnelListener {
   const servers: { host: string; server: Server }[] = [];
   const sockets = new Set<Socket | Duplex>();
   /** Connections whose handshake is not done, by the far end's address and port; the oldest first. */
@@ -35,8 +37,13 @@ export function createTunnelListener({ contextFor, onConnection }: TunnelListene
   /** A handshake takes milliseconds: who holds its place longest gives way, first among those of the same host. */
   function makeRoom(host: string | undefined): void {
     const ofHost = [...handshaking.values()].filter(({ remoteAddress }) => remoteAddress === host);
-    if (ofHost.length >= tunnelHandshakesPerHostMax) ofHost[0]?.destroy();
-    else if (handshaking.size >= tunnelHandshakesMax) handshaking.values().next().value?.destroy();
+    if (ofHost.length >= tunnelHandshakesPerHostMax) {
+      ofHost[0]?.destroy();
+      onCrowded(`${host} has too many connections without a finished handshake`);
+    } else if (handshaking.size >= tunnelHandshakesMax) {
+      handshaking.values().next().value?.destroy();
+      onCrowded('there are too many connections without a finished handshake');
+    }
   }
 
   function create(): Server {

@@ -61,7 +61,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
   const openCalls = createOpenCalls();
   const tellDenied = createDeniedCalls({ clock, onDenied });
   const admission = createTunnelAdmission({ instances, openCalls, verifyChain, isPeerAdmitted, authorize, tellDenied });
-  const server = createTunnelServer({ clock, instances, openCalls, admission, isPeerRevoked, authorize });
+  const server = createTunnelServer({ clock, instances, openCalls, admission, isPeerRevoked, authorize, tellDenied });
   const overLink = options.mesh && createTunnelOverLink(options.mesh);
   const client = createTunnelClient({ clock, verifyChain, isPeerRevoked, tellDenied, overLink });
   const calls = createServiceCalls({

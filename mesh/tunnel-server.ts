@@ -9,6 +9,7 @@ import type { MicroserviceName } from '../control/plan.ts';
 import type { Clock } from '../node-runtime/clock.ts';
 import type { WorkloadIdentity } from '../pki/identity.ts';
 import type { Authorize } from './authorization.ts';
+import type { TellDenied } from './denied-calls.ts';
 import { connectInstance } from './instance-connect.ts';
 import {
   tunnelIdleMs,
@@ -21,7 +22,7 @@ import {
 } from './limits.ts';
 import type { LocalInstances } from './local-instances.ts';
 import type { PeerId } from './mesh.ts';
-import type { OpenCalls } from './open-calls.ts';
+import { callsOfPeer, type OpenCalls } from './open-calls.ts';
 import { nameOf, serviceKey } from './service-names.ts';
 import type { TunnelAdmission, TunnelTarget } from './tunnel-admission.ts';
 import type { LoadedCredential } from './tunnel-credentials.ts';
@@ -37,6 +38,7 @@ export interface TunnelServerOptions {
   /** Asked again and again for open sessions. */
   isPeerRevoked: (peerId: PeerId) => boolean;
   authorize: Authorize;
+  tellDenied: TellDenied;
 }
 
 export interface TunnelServer {
@@ -63,15 +65,23 @@ interface Served {
 }
 
 export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
-  const { clock, instances, openCalls, admission, isPeerRevoked, authorize } = options;
+  const { clock, instances, openCalls, admission, isPeerRevoked, authorize, tellDenied } = options;
   const served = new Set<Served>();
   const listener = createTunnelListener({
     contextFor: (serverName) => instances.byServerName(serverName)?.credential.context,
     onConnection,
+    onCrowded: (reason) => turnedAway(reason),
   });
 
+  function turnedAway(reason: string, caller?: WorkloadIdentity): void {
+    const known = { caller: caller && nameOf(caller), callerPeerId: caller?.peerId };
+    tellDenied({ kind: 'handshake-refused', ...known, called: undefined, reason });
+  }
+
   function onConnection(socket: TLSSocket): void {
-    const admitted = served.size < tunnelSessionsMax ? admission.session(socket) : undefined;
+    const full = served.size >= tunnelSessionsMax;
+    if (full) turnedAway('this node has too many sessions');
+    const admitted = full ? undefined : admission.session(socket);
     if (admitted === undefined) {
       socket.destroy();
       return;
@@ -79,6 +89,7 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
     const { caller, called } = admitted;
     const ofPeer = [...served].filter((other) => other.caller.peerId === caller.peerId).length;
     if (ofPeer >= tunnelSessionsPerPeerMax) {
+      turnedAway('its node has too many sessions with this one', caller);
       socket.destroy();
       return;
     }
@@ -112,13 +123,15 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
       });
       const target = admission.call(caller, entry.called, headers);
       if ('status' in target) refuse(stream, target.status, target.reason);
-      else void carry(stream, target);
+      else void carry(stream, target, caller.peerId);
     });
   }
 
-  async function carry(stream: ServerHttp2Stream, { instance, host, port }: TunnelTarget): Promise<void> {
+  async function carry(stream: ServerHttp2Stream, target: TunnelTarget, caller: PeerId): Promise<void> {
+    const { instance, host, port } = target;
+    const counted = [instance.instance, callsOfPeer(instance.instance, caller)];
     const reset = () => resetStream(stream);
-    const connected = openCalls.add([instance.instance], { reset, destroy: reset });
+    const connected = openCalls.add(counted, { reset, destroy: reset });
     const connection = connectInstance(clock, host, port);
     const onEarlyClose = () => connection.cancel(new Error('the caller is gone'));
     stream.once('close', onEarlyClose);
@@ -138,7 +151,7 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
     }
     stream.respond({ ':status': 200 });
     const carried = relay(streamEnd(stream), socketEnd(socket), () => done());
-    const done = openCalls.add([instance.instance], carried);
+    const done = openCalls.add(counted, carried);
   }
 
   function end({ session, streams }: Served): void {

@@ -156,6 +156,7 @@ async function realPorts({
         random,
         listen: { port: listenPort },
         discovery: true,
+        onFlood: onProblem,
       });
       made.resolve(mesh);
       return mesh;

@@ -134,6 +134,8 @@ export const linkMessagesWaitingMax = 16_384;
 /** Neighbours that tell of others, and how many each: whoever lies fills its own share alone. */
 export const hintingPeersMax = 64;
 export const hintsPerPeerMax = 1_024;
+/** After a choice of links that somebody found on the network caused, the next such one waits: each costs a millisecond where many were found. */
+export const foundChoiceMs = 100;
 /** Nodes in one message of neighbours, and how often it is told: a fabric that starts changes many times a second. */
 export const neighboursPerMessageMax = 256;
 export const neighboursPeriodMs = 500;

@@ -60,6 +60,15 @@ export interface LinkSession {
   end(): void;
 }
 
+/** The reason goes into events: it names the place, and says neither the value nor every fault of a long list. */
+function readMessage(frame: Uint8Array): LinkMessage {
+  const parsed = linkMessage.safeParse(JSON.parse(Buffer.from(frame).toString('utf8')));
+  if (parsed.success) return parsed.data;
+  throw new Error(
+    `a message of the link is malformed at ${parsed.error.issues[0]?.path.join('.').slice(0, 100) || 'its type'}`,
+  );
+}
+
 /** Runs until either side ends it. A malformed message ends it. */
 export function runLinkSession(stream: FrameStream, onMessage: (message: LinkMessage) => void): LinkSession {
   const stop = new AbortController();
@@ -70,7 +79,7 @@ export function runLinkSession(stream: FrameStream, onMessage: (message: LinkMes
       for (;;) {
         const frame = await stream.receive(stop.signal);
         if (frame === undefined) return 'the other side ended the link';
-        onMessage(linkMessage.parse(JSON.parse(Buffer.from(frame).toString('utf8'))));
+        onMessage(readMessage(frame));
       }
     } catch (error) {
       stream.abort(error instanceof Error ? error : new Error(String(error)));

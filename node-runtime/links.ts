@@ -9,10 +9,12 @@ import { chooseLinks, type KnownPeer } from '../mesh/link-choice.ts';
 import type { Address, FrameStream, Mesh, PeerId } from '../mesh/mesh.ts';
 import type { Identity } from '../pki/identity.ts';
 import type { ActorSystem } from './actor-system.ts';
+import { createAtMostEvery } from './at-most-every.ts';
 import type { Clock, TimerId } from './clock.ts';
 import {
   establishMs,
   failedPeersMax,
+  foundChoiceMs,
   hintingPeersMax,
   hintsPerPeerMax,
   neighboursPeriodMs,
@@ -162,6 +164,9 @@ export function createLinks(dependencies: LinksDependencies): Links {
     }
   }
 
+  /** Anybody on the network can say a thousand names a second. */
+  const chooseOfFound = createAtMostEvery(clock, foundChoiceMs, choose);
+
   const machine = linkMachine.provide({
     actors: {
       establish: fromPromise<void, { peerId: string; anew: boolean }>(async ({ input: { peerId, anew }, signal }) => {
@@ -294,7 +299,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
           if (event.type === 'found' && event.fabricId === fabricId) {
             // It is there again, perhaps where it was before.
             toldAddresses.delete(event.peerId);
-            choose();
+            chooseOfFound.ask();
           } else if (event.type === 'connected') {
             wantedLinks.get(event.peerId)?.send({ type: 'CONNECTED' });
             if (event.direction === 'inbound') limitUnadmitted(event.peerId);
@@ -309,6 +314,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
     },
     async stop() {
       stopped = true;
+      chooseOfFound.stop();
       for (const unsubscribe of unsubscribers.splice(0)) unsubscribe();
       for (const actor of wantedLinks.values()) actor.stop();
       wantedLinks.clear();

@@ -203,14 +203,25 @@ test('addresses are hosts with a port and nothing else', (t) => {
 test('the table of found peers is bounded, forgets after a while, and knows news from repetition', (t) => {
   const table = createFoundTable();
   const entry = { peerId: PEER, fabricId: undefined, addresses: ['/ip4/10.0.0.1/tcp/1', '/ip4/10.0.0.2/tcp/1'] };
-  t.true(table.hear(entry, 0));
-  t.false(table.hear({ ...entry, addresses: [...entry.addresses].reverse() }, 1));
-  t.true(table.hear({ ...entry, fabricId: FABRIC }, 2));
-  t.true(table.hear({ ...entry, addresses: [] }, 3));
+  const host = '10.0.0.1';
+  t.true(table.hear(entry, 0, host));
+  t.false(table.hear({ ...entry, addresses: [...entry.addresses].reverse() }, 1, host));
+  t.true(table.hear({ ...entry, fabricId: FABRIC }, 2, host));
+  t.true(table.hear({ ...entry, addresses: [] }, 3, host));
   t.is(table.list(3 + foundExpiryMs - 1).length, 1);
   t.is(table.list(3 + foundExpiryMs).length, 0);
-  t.true(table.hear(entry, 4 + foundExpiryMs));
-  for (let n = 0; n < foundPeersMax + 10; n++) table.hear({ ...entry, peerId: `other-${n}` }, 5 + foundExpiryMs);
+  t.true(table.hear(entry, 4 + foundExpiryMs, host));
+  for (let n = 0; n < foundPeersMax + 10; n++) table.hear({ ...entry, peerId: `other-${n}` }, 5 + foundExpiryMs, host);
   t.is(table.list(6 + foundExpiryMs).length, foundPeersMax);
   t.false(table.list(6 + foundExpiryMs).some(({ peerId }) => peerId === PEER));
+});
+
+test('a host that says names without number pushes out its own, and nobody else’s', (t) => {
+  const table = createFoundTable();
+  const entry = { peerId: PEER, fabricId: undefined, addresses: ['/ip4/10.0.0.1/tcp/1'] };
+  t.true(table.hear(entry, 0, '10.0.0.1'));
+  for (let n = 0; n < 20_000; n++) table.hear({ ...entry, peerId: `made-up-${n}` }, 1, '10.0.0.66');
+  t.is(table.list(2).length, foundPeersMax);
+  t.true(table.list(2).some(({ peerId }) => peerId === PEER));
+  t.false(table.hear(entry, 2, '10.0.0.1'), 'it was known all the time');
 });

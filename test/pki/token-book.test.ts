@@ -5,6 +5,7 @@ import test from 'ava';
 import type { Disk } from '../../node-runtime/disk.ts';
 import { createFileDisk } from '../../node-runtime/file-disk.ts';
 import { createTokenBook, type TokenRequest } from '../../pki/token-book.ts';
+import { labelsSchema } from '../../pki/token-files.ts';
 import { formatToken, parseToken } from '../../pki/tokens.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
 import { dayMs, hourMs, strongRandom } from './fabric-fixture.ts';
@@ -206,6 +207,16 @@ test('the uses of all outstanding tokens are bounded', async (t) => {
   const { book } = await setUp();
   for (let index = 0; index < 20; index += 1) await book.create({ ...single, uses: 1000 });
   await t.throwsAsync(book.create(single), { name: 'TokenRefusedError', message: /20000 uses/ });
+});
+
+test('attack: of labels without number one thing is said to be wrong', (t) => {
+  const labels = Object.fromEntries(Array.from({ length: 20_000 }, (_, index) => [`label-${index}`, index]));
+  t.deepEqual(
+    labelsSchema.safeParse(labels).error?.issues.map(({ message }) => message),
+    ['at most 64 labels'],
+  );
+  for (const wrong of [undefined, null, [], 'site=north', { site: 1 }]) t.false(labelsSchema.safeParse(wrong).success);
+  t.deepEqual(labelsSchema.parse({ site: 'north' }), { site: 'north' });
 });
 
 test('the files of a controller that never restarts stay bounded', async (t) => {
