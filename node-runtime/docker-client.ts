@@ -8,7 +8,7 @@ import type { TerminalSize } from '../control/exec-frames.ts';
 import type { Clock } from './clock.ts';
 import { asBuffer, isFor, untilAborted } from './docker-answers.ts';
 import { createDockerImages, type DockerImages } from './docker-image-api.ts';
-import { isPodman, podmanNetwork, podmanNetworksPath } from './docker-podman.ts';
+import { isPodman, podmanContainer, podmanNetwork, podmanNetworksPath } from './docker-podman.ts';
 import { DockerRefusedError, DockerUnavailableError } from './errors.ts';
 import { jsonLines } from './json-lines.ts';
 import { DOCKER_ANSWER_MS, DOCKER_INSPECT_TRIES, DOCKER_PING_MS, DOCKER_PULL_MS } from './limits.ts';
@@ -232,7 +232,10 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
       };
       return unless([404], ask('read a file', read()));
     },
-    create: async (options) => (await ask('create the container', docker.createContainer(options))).id,
+    async create(options) {
+      const made = docker.createContainer(podman ? podmanContainer(options) : options);
+      return (await ask('create the container', made)).id;
+    },
     async start(id) {
       await unless([304], ask('start the container', docker.getContainer(id).start()));
     },
