@@ -44,6 +44,9 @@ export function createSystemBox(dataFolder: string): Box {
     }
   }
 
+  // Now, for low numbers: those are good for something also when the limit is set below what is open later.
+  holdBack();
+
   return {
     dataFolder,
     async space() {

@@ -153,6 +153,12 @@ test('descriptors and space: from where on they are a condition', (t) => {
   t.is(judgeDescriptors({ open: 89, max: 100 }), undefined);
   t.regex(judgeDescriptors({ open: 90, max: 100 }) ?? '', /^90 of 100 file descriptors are in use\. Raise/);
   t.regex(judgeDescriptors(undefined) ?? '', /no file descriptor is left/);
+  t.is(judgeDescriptors({ open: 60, max: 512 + 8 * 20 }, 20), undefined);
+  t.regex(
+    judgeDescriptors({ open: 60, max: 256 }, 20) ?? '',
+    /^this daemon may have 256 file descriptors, and wants 672 for itself and 20 instances\. Raise .*LimitNOFILE/,
+  );
+  t.regex(judgeDescriptors({ open: 250, max: 256 }, 20) ?? '', /^250 of 256 file descriptors are in use/);
   t.is(judgeDescriptors({ open: 9_000, max: Number.POSITIVE_INFINITY }), undefined);
   t.is(judgeDisk('/data', diskBytesFreeFull, undefined), undefined);
   t.regex(judgeDisk('/data', diskBytesFreeFull - 1, undefined) ?? '', /no space is left/);

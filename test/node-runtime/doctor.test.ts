@@ -53,11 +53,13 @@ test('certificates are judged by what is left of them', (t) => {
 });
 
 test('open files are judged by their limit', (t) => {
-  const judge = (open: number | undefined, soft: number, hard: number): string =>
-    said(judgeFileLimit({ open, soft, hard }));
+  const judge = (open: number | undefined, soft: number, hard: number, instances = 0): string =>
+    said(judgeFileLimit({ open, soft, hard, instances }));
   t.is(judge(undefined, 1024, 524_288), 'ok: 524288 may be open');
   t.regex(judge(undefined, 1024, 1024), /^warn: 1024 may be open: too few/);
   t.is(judge(60, 524_288, 524_288), 'ok: 60 of 524288 are in use by the daemon');
+  t.is(judge(60, 600, 600, 20), 'warn: 60 of 600 are in use by the daemon: it wants 672 for itself and 20 instances');
+  t.regex(judge(undefined, 256, 256), /^warn: 256 may be open: it wants 512 for itself and 0 instances$/);
   t.regex(judge(9_500, 10_000, 10_000), /^warn: 9500 of 10000 are in use/);
 });
 
