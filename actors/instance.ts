@@ -91,6 +91,9 @@ function describeExit({ exit, planned }: InstanceContext): string {
 /** Nothing helps but another spec, or another daemon with another policy. */
 const isHopeless = (error: unknown): boolean => (error as { needsChange?: unknown } | undefined)?.needsChange === true;
 
+/** The engine went while it was asked: nothing of the workload failed. */
+const isEngineAway = (error: unknown): boolean => (error as { engineAway?: unknown } | undefined)?.engineAway === true;
+
 /** What the engine fetches before it can start one. */
 function fetchedOf({ planned: { spec } }: InstanceContext): 'image' | 'module' | undefined {
   if (spec.engine === 'process') return undefined;
@@ -157,6 +160,10 @@ export const instanceMachine = setup({
       event.type === 'PROBED' && event.kind === kind && event.judgement === judgement,
     about: ({ event }, kind: ProbeKind) => event.type === 'PROBED' && event.kind === kind,
     hopeless: ({ event }) => isHopeless(errorOf(event)),
+    engineAway: ({ event }) => isEngineAway(errorOf(event)),
+    /** Its engine, back again, tells of the end that it has backed off from. */
+    sameEnd: ({ context: { exit }, event }) =>
+      event.type === 'FOUND' && event.found.exit !== undefined && event.found.exit.at === exit?.at,
     ill: ({ context }) => context.illness !== undefined,
     changed: ({ context, event }) => event.type === 'UPDATE' && event.planned.specHash !== context.planned.specHash,
     completes: ({ context }) => {
@@ -275,7 +282,7 @@ export const instanceMachine = setup({
       on: {
         HELD: { actions: assign({ reason: ({ event }) => event.reason }) },
         ADMITTED: [{ guard: 'needsFetching', target: 'staging' }, { target: 'creating' }],
-        FOUND: { target: 'finding', actions: 'takeFound' },
+        FOUND: [{ guard: 'sameEnd' }, { target: 'finding', actions: 'takeFound' }],
       },
     },
     adopting: {
@@ -303,6 +310,7 @@ export const instanceMachine = setup({
         onDone: 'creating',
         onError: [
           { guard: 'hopeless', target: '#instance.failed', actions: 'tellError' },
+          { guard: 'engineAway', target: 'backingOff', actions: { type: 'tryLater', params: 'its engine is away' } },
           {
             target: 'backingOff',
             actions: [
@@ -326,6 +334,7 @@ export const instanceMachine = setup({
         onDone: { target: 'starting', actions: assign({ launch: ({ event }) => event.output }) },
         onError: [
           { guard: 'hopeless', target: '#instance.failed', actions: 'tellError' },
+          { guard: 'engineAway', target: 'backingOff', actions: { type: 'tryLater', params: 'its engine is away' } },
           { target: 'backingOff', actions: [{ type: 'tellFailure', params: 'cannot be prepared' }, 'countFailure'] },
         ],
       },
@@ -342,6 +351,7 @@ export const instanceMachine = setup({
         },
         onError: [
           { guard: 'hopeless', target: '#instance.failed', actions: 'tellError' },
+          { guard: 'engineAway', target: 'backingOff', actions: { type: 'tryLater', params: 'its engine is away' } },
           { target: 'backingOff', actions: [{ type: 'tellFailure', params: 'cannot be started' }, 'countFailure'] },
         ],
       },

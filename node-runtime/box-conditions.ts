@@ -1,7 +1,15 @@
 // What of this box stands in the way of its node now, in words, with what to do: pure functions of what box-health.ts found.
 
 import { faultOf } from '../control/level-faults.ts';
-import { conditionCharactersMax, conditionsMax, descriptorsPartMax, diskBytesFreeFull, slowDiskMs } from './limits.ts';
+import {
+  conditionCharactersMax,
+  conditionsMax,
+  descriptorsPartMax,
+  descriptorsWanted,
+  descriptorsWantedPerInstance,
+  diskBytesFreeFull,
+  slowDiskMs,
+} from './limits.ts';
 
 export type ConditionId = 'disk' | 'disk-slow' | 'descriptors' | 'clock';
 export type Judgement = string | undefined;
@@ -34,14 +42,19 @@ export function judgeSpeed(lastMs: readonly number[], waitsMs: number): Judgemen
   return `the disk is slow: fsync of a small file took ${seconds(last)}. ${action}.`;
 }
 
-/** `undefined` when they could not be counted, because none was left. */
-export function judgeDescriptors(found: { open: number; max: number } | undefined): Judgement {
+/** Files and connections that a daemon with so many instances should be able to have open. */
+export const wantedDescriptors = (instances: number): number =>
+  descriptorsWanted + descriptorsWantedPerInstance * instances;
+
+/** `found` is undefined when they could not be counted, because none was left. Without `instances` only what is in use is judged. */
+export function judgeDescriptors(found: { open: number; max: number } | undefined, instances?: number): Judgement {
   const action =
     'Raise the limit on open files of the daemon (LimitNOFILE of its unit); `ls -l /proc/PID/fd` shows what holds them';
   if (found === undefined) return `no file descriptor is left: nothing can be opened or connected. ${action}.`;
   const { open, max } = found;
-  if (open < max * descriptorsPartMax) return undefined;
-  return `${open} of ${max} file descriptors are in use. ${action}.`;
+  if (open >= max * descriptorsPartMax) return `${open} of ${max} file descriptors are in use. ${action}.`;
+  if (instances === undefined || max >= wantedDescriptors(instances)) return undefined;
+  return `this daemon may have ${max} file descriptors, and wants ${wantedDescriptors(instances)} for itself and ${instances} instances. ${action}.`;
 }
 
 /** Outside the time of its certificate a node is heard by nobody, while all that it runs goes on. */

@@ -34,6 +34,8 @@ export function createBoxHealth(dependencies: {
   disk: Disk;
   /** Without one only the disk is looked at. */
   box: Box | undefined;
+  /** How many instances are planned here; asked for between `start` and `stop`. */
+  instances?: () => number;
   /** When this node's certificate is valid; asked for between `start` and `stop`. */
   span?: () => { beginMs: number; endMs: number } | undefined;
   /** A condition began, or is over. */
@@ -74,10 +76,10 @@ export function createBoxHealth(dependencies: {
       await work();
       failure = undefined;
     } catch (error) {
-      // A mistake in a path, or a file that is too large, is no condition of the box.
-      if ((error as { id?: unknown }).id === 'disk-failed') {
-        failure = error;
-      }
+      // A mistake in a path, or a file that is too large, is no condition of the box; want of descriptors is another one.
+      const { id, cause } = error as { id?: unknown; cause?: NodeJS.ErrnoException };
+      if (id === 'disk-failed' && cause?.code !== 'EMFILE') failure = error;
+      else if (id === 'disk-failed') lookWithin(boxWatchMs);
       throw error;
     } finally {
       waiting.delete(one);
@@ -116,7 +118,8 @@ export function createBoxHealth(dependencies: {
       ]);
       bytesFree = space.status === 'fulfilled' ? space.value.bytesFree : undefined;
       if (writable.status === 'rejected') failure ??= writable.reason;
-      if (descriptors.status === 'fulfilled') set('descriptors', judgeDescriptors(descriptors.value));
+      if (descriptors.status === 'fulfilled')
+        set('descriptors', judgeDescriptors(descriptors.value, dependencies.instances?.()));
       else if ((descriptors.reason as NodeJS.ErrnoException).code === 'EMFILE') {
         set('descriptors', judgeDescriptors(undefined));
       }

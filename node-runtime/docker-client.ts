@@ -8,7 +8,7 @@ import type { TerminalSize } from '../control/exec-frames.ts';
 import type { Clock } from './clock.ts';
 import { asBuffer, isFor, untilAborted } from './docker-answers.ts';
 import { createDockerImages, type DockerImages } from './docker-image-api.ts';
-import { isPodman, podmanNetwork, podmanNetworksPath } from './docker-podman.ts';
+import { isPodman, podmanContainer, podmanNetwork, podmanNetworksPath } from './docker-podman.ts';
 import { DockerRefusedError, DockerUnavailableError } from './errors.ts';
 import { jsonLines } from './json-lines.ts';
 import { DOCKER_ANSWER_MS, DOCKER_INSPECT_TRIES, DOCKER_PING_MS, DOCKER_PULL_MS } from './limits.ts';
@@ -232,7 +232,8 @@ export async function openDocker(socket: string, clock: Clock): Promise<DockerCl
       };
       return unless([404], ask('read a file', read()));
     },
-    async create({ name, platform, ...body }) {
+    async create(options) {
+      const { name, platform, ...body } = podman ? podmanContainer(options) : options;
       // dockerode would repeat all of it in the address, which Docker bounds and writes into its log when it is asked to: with the
       // variables, secret ones too.
       const asked = { _query: { name, ...(platform !== undefined && { platform }) }, _body: body };

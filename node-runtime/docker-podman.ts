@@ -21,3 +21,20 @@ export function podmanNetwork({ Name, Driver, Labels, IPAM }: Dockerode.NetworkC
     options: { isolate: 'true' },
   };
 }
+
+/** Locally administered, and one for each address, as Docker makes them. */
+const hardwareAddress = (address: string): string =>
+  ['02', '42', ...address.split('.').map((part) => Number(part).toString(16).padStart(2, '0'))].join(':');
+
+/**
+ * Netavark makes up a hardware address at each start and announces none: for up to a minute this box and other containers then send what is
+ * for the next container at the same address to the one that is gone.
+ */
+export function podmanContainer(options: Dockerode.ContainerCreateOptions): Dockerode.ContainerCreateOptions {
+  const endpoints = Object.entries(options.NetworkingConfig?.EndpointsConfig ?? {}).map(([network, endpoint]) => {
+    const address = endpoint.IPAMConfig?.IPv4Address;
+    return [network, address === undefined ? endpoint : { ...endpoint, MacAddress: hardwareAddress(address) }] as const;
+  });
+  if (endpoints.length === 0) return options;
+  return { ...options, NetworkingConfig: { EndpointsConfig: Object.fromEntries(endpoints) } };
+}

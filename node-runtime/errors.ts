@@ -397,6 +397,8 @@ export class DockerUnavailableError extends Error {
   override readonly name = 'DockerUnavailableError';
   readonly id = 'docker-unavailable';
   readonly retryable = true;
+  /** No failure of a workload: actors/instance.ts waits and does not count it. */
+  readonly engineAway = true;
   readonly action =
     'see that Docker runs (systemctl status docker) and that the user of selvedge may use its socket; what waits for it goes on by itself';
 }

@@ -239,6 +239,10 @@ export const slowDiskMs = 3_000;
 export const diskBytesFreeFull = 8 * 1024 * 1024;
 /** Part of the descriptors in use from which something is wrong: 200 are usual, a router of a large fabric has thousands. */
 export const descriptorsPartMax = 0.9;
+/** What a daemon wants: 52 are open at rest; files of the store, links, requests and launches under way come on top. */
+export const descriptorsWanted = 512;
+/** … and for each of its instances: its address, and calls, probes and readers of its log at the same time. At rest it has one. */
+export const descriptorsWantedPerInstance = 8;
 /** Let go when none is left: a few questions on the socket, each with a file or two. */
 export const descriptorsHeldBack = 16;
 /** A node with 500 links and 500 instances has some 3,000. */

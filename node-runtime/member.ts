@@ -100,6 +100,7 @@ async function compose(
   const owner = { fabricId, node, peerId: mesh.peerId };
   const health = createBoxHealth({
     ...{ clock, disk: ports.disk, box: ports.box },
+    instances: () => obeyed?.instances.length ?? 0,
     // Looked at once everything has started.
     span: () => authority.span(),
     onChanged(id, now, before) {

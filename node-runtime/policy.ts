@@ -72,6 +72,10 @@ function wants(spec: StageSpec): [Allowance, string][] {
   return [...wanted, ...reached];
 }
 
+/** Whether the reason of an instance is one of those below: what is observed of it has no more than words. */
+export const isPolicyRefusal = (reason: string): boolean =>
+  /^this node (?:runs programs as \S+, and )?does not allow /.test(reason);
+
 /** Why the node does not run it, and what would change that; undefined when it does. */
 export function policyRefusal(spec: StageSpec, policy: NodePolicy): string | undefined {
   const { allow, images } = policy;

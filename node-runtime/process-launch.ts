@@ -4,6 +4,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { chown, mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { faultOf } from '../control/level-faults.ts';
 import { carryEnvironment } from './carried-environment.ts';
 import { type Cgroups, dataBytes, makeGroups, removeGroups, withoutGroup } from './cgroups.ts';
 import type { Clock } from './clock.ts';
@@ -174,7 +175,9 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
     } catch (error) {
       if (child?.pid !== undefined && !ended) sendSignal(-child.pid, 'SIGKILL');
       if (error instanceof LaunchFailedError) throw error;
-      throw new LaunchFailedError(instance, (error as Error).message, { cause: error });
+      const fault = faultOf(error);
+      const reason = fault === undefined ? (error as Error).message : `${fault.words}. ${fault.action(folder.folder)}`;
+      throw new LaunchFailedError(instance, reason, { cause: error });
     } finally {
       clock.clearTimeout(timer);
       watch.close();

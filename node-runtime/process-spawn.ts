@@ -3,8 +3,9 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { withInheritedMask } from './file-modes.ts';
+import { openFilesMax } from './system-box.ts';
 
 /** O_CLOEXEC in /proc/self/fdinfo, octal. */
 const CLOSE_ON_EXEC = 0o2000000;
@@ -62,12 +63,13 @@ export interface DescriptorCover {
 
 /** Covers what a child would inherit. To be closed once the child is spawned. */
 export async function coverDescriptors(): Promise<DescriptorCover> {
+  const max = openFilesMax(await readFile('/proc/self/limits', 'utf8')) ?? Number.POSITIVE_INFINITY;
   const nothing = await open('/dev/null', 'r+');
-  return { stdio: () => coveredBy(nothing.fd), close: () => nothing.close() };
+  return { stdio: () => coveredBy(nothing.fd, max), close: () => nothing.close() };
 }
 
 /** What goes to descriptors 3 and up: `cover` for each that would be inherited or is free now, 'ignore' for the rest. */
-function coveredBy(cover: number): (number | 'ignore')[] {
+function coveredBy(cover: number, max: number): (number | 'ignore')[] {
   const closing = new Set<number>();
   let highest = 2;
   for (const name of readdirSync('/proc/self/fd')) {
@@ -75,8 +77,10 @@ function coveredBy(cover: number): (number | 'ignore')[] {
     highest = Math.max(highest, descriptor);
     if (closesOnExec(name)) closing.add(descriptor);
   }
+  // Nothing can be put on a number above the limit: what is open there, from before it was lowered, would be inherited.
+  if (highest >= max) throw Object.assign(new Error('too many open files'), { code: 'EMFILE' });
   const result: (number | 'ignore')[] = [];
-  for (let descriptor = 3; descriptor <= highest + MARGIN; descriptor++) {
+  for (let descriptor = 3; descriptor <= Math.min(highest + MARGIN, max - 1); descriptor++) {
     result.push(closing.has(descriptor) ? 'ignore' : cover);
   }
   return result;

@@ -60,6 +60,12 @@ export const journalLinesShown = 20;
 export const installStartMs = 60_000;
 /** A daemon that has been started again this often before it answered will not answer. */
 export const installRestartsMax = 3;
+/** A start under systemd that lasts this long is none of a row of failures. */
+export const startLastsMs = 60_000;
+/** Before the third start of such a row, doubled for each one more: a try costs half a second of a processor. */
+export const startPauseMs = 2_000;
+/** A box is well again this long after what stood in the way is gone. */
+export const startPauseMsMax = 60_000;
 /** `install` with a token waits this long for the box to be admitted; later it happens without it. */
 export const installJoinMs = 20_000;
 /** `uninstall` waits this long for workloads to end: a spec may give one an hour. */

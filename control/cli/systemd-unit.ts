@@ -85,7 +85,11 @@ ${variables.join('')}# Is there until the box has joined. Read by systemd, so th
 EnvironmentFile=-${tokenFile}
 SyslogIdentifier=selvedge
 Restart=always
+# A daemon that ran is back at once. One that cannot start waits by itself, longer each time (up to a minute): it counts its starts here.
 RestartSec=1
+RuntimeDirectory=selvedge-starts
+RuntimeDirectoryMode=0700
+RuntimeDirectoryPreserve=restart
 # Starting again does not mend these. 2: wrong usage. ${mustBeMendedStatus}: a file of the data folder is damaged, the journal says which.
 # ${downStatus}: ended by \`selvedge down\`.
 RestartPreventExitStatus=2 ${downStatus} ${mustBeMendedStatus}

@@ -11,6 +11,7 @@ import { DaemonFailedError, NoDaemonError } from './errors.ts';
 import type { Host } from './host.ts';
 import { sameSignalMs } from './limits.ts';
 import { keepYoungGenerationSmall } from './small-heap.ts';
+import { type CountedStart, createCountedStart } from './start-pause.ts';
 import { subcommand } from './subcommand.ts';
 import { downStatus } from './systemd-unit.ts';
 import { printable } from './table.ts';
@@ -70,13 +71,18 @@ function obeySignals({ host, json }: Context, daemon: Daemon, failed: (error: un
 }
 
 /** Resolves when the daemon has ended, with whether a signal had asked for it (else `selvedge down` had). */
-async function runDaemon(context: Context, options: DaemonOptions, exitWithParent: boolean): Promise<boolean> {
+async function runDaemon(
+  context: Context,
+  options: DaemonOptions,
+  { exitWithParent, counted }: { exitWithParent: boolean; counted: CountedStart | undefined },
+): Promise<boolean> {
   const { host, client } = context;
   keepYoungGenerationSmall();
   const { startDaemon } = await import('../../node-runtime/daemon.ts');
   // A daemon outlives the reader of its output.
   host.onOutputClosed(() => {});
   const daemon = await startDaemon(options);
+  counted?.started();
   const { promise: failure, reject: failed } = Promise.withResolvers<never>();
   const signals = obeySignals(context, daemon, failed);
   if (exitWithParent) {
@@ -84,6 +90,7 @@ async function runDaemon(context: Context, options: DaemonOptions, exitWithParen
   }
   try {
     await Promise.race([daemon.closed, failure]);
+    await counted?.forget();
     return signals.came;
   } finally {
     signals.undo();
@@ -93,6 +100,8 @@ async function runDaemon(context: Context, options: DaemonOptions, exitWithParen
 async function up(options: UpOptions, context: Context): Promise<void> {
   const { host, dataFolder, json } = context;
   checkDaemonSettings(options);
+  const counted = options.supervised === true ? createCountedStart(host) : undefined;
+  if ((await counted?.wait()) === false) return;
   const token = await readToken(options, host);
   await refuseWhenRunning(context);
   if (options.detach === true) return await startDetached({ options, token, context });
@@ -117,7 +126,7 @@ async function up(options: UpOptions, context: Context): Promise<void> {
   };
   let bySignal: boolean;
   try {
-    bySignal = await runDaemon(context, daemonOptions, options.exitWithParent === true);
+    bySignal = await runDaemon(context, daemonOptions, { exitWithParent: options.exitWithParent === true, counted });
   } catch (error) {
     throw asStartFailure(error);
   }

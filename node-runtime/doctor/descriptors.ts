@@ -2,9 +2,10 @@
 
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { wantedDescriptors } from '../box-conditions.ts';
 import { descriptorsFewWarn, descriptorsPartMax } from '../limits.ts';
 import { openFilesMax } from '../system-box.ts';
-import { type DoctorInput, type Finding, ok, warn } from './finding.ts';
+import { type DoctorInput, type Finding, ok, ownNode, warn } from './finding.ts';
 import { holderOf } from './store-check.ts';
 
 const id = 'descriptors';
@@ -13,10 +14,13 @@ export function judgeFileLimit({
   open,
   soft,
   hard,
+  instances = 0,
 }: {
   open: number | undefined;
   soft: number;
   hard: number;
+  /** Of the running daemon. */
+  instances?: number;
 }): Finding {
   const action =
     'Raise the limit on open files of the daemon: LimitNOFILE=1024:524288 in its unit (systemctl edit selvedge), or `ulimit -n` of who starts it.';
@@ -24,11 +28,14 @@ export function judgeFileLimit({
   const max = open === undefined ? hard : soft;
   const said = open === undefined ? `${max} may be open` : `${open} of ${max} are in use by the daemon`;
   if (open !== undefined && open >= max * descriptorsPartMax) return warn(id, said, action);
+  const wanted = wantedDescriptors(instances);
+  if (max < wanted) return warn(id, `${said}: it wants ${wanted} for itself and ${instances} instances`, action);
   if (max < descriptorsFewWarn) return warn(id, `${said}: too few for a node with many links and workloads`, action);
   return ok(id, said);
 }
 
-export async function checkDescriptors({ dataFolder }: DoctorInput): Promise<Finding> {
+export async function checkDescriptors(input: DoctorInput): Promise<Finding> {
+  const { dataFolder } = input;
   const daemon = await holderOf(join(dataFolder, 'store'));
   const limits = await readFile(`/proc/${daemon ?? 'self'}/limits`, 'utf8');
   const open =
@@ -42,5 +49,6 @@ export async function checkDescriptors({ dataFolder }: DoctorInput): Promise<Fin
     open,
     soft: openFilesMax(limits) ?? Number.POSITIVE_INFINITY,
     hard: openFilesMax(limits, 'hard') ?? Number.POSITIVE_INFINITY,
+    instances: ownNode(input)?.instances.length ?? 0,
   });
 }

@@ -20,6 +20,7 @@ import { checkMulticast } from './multicast.ts';
 import { checkNames } from './names.ts';
 import { checkControllers, checkDaemon, checkLinks } from './neighbours.ts';
 import { checkNodeVersion } from './node-version.ts';
+import { checkPolicy } from './policy-check.ts';
 import { checkMdnsPort, checkMeshPort, checkTunnelPort } from './ports.ts';
 import { checkSecrets } from './secrets.ts';
 import { checkStore } from './store-check.ts';
@@ -77,6 +78,7 @@ export async function examine(facts: { dataFolder: string; clock: Clock; daemon:
     ['limits', checkLimits],
     ['engine-docker', checkDockerEngine],
     ['engine-wasm', checkWasmEngine],
+    ['policy', checkPolicy],
     ['names', checkNames],
     ['secrets', checkSecrets],
     ['mesh-port', checkMeshPort],

@@ -457,6 +457,42 @@ test('one that its engine turns out to run is adopted, while it waits and while 
   t.is(instanceState(backsOff.actor.getSnapshot().value), 'running');
 });
 
+test('an engine that goes away is no failure of its workload, and tells of an end that was counted in vain', async (t) => {
+  const { actor, clock, world, endRun, calls } = stage({ planned: planned() });
+  const now = () => {
+    const { value, context } = actor.getSnapshot();
+    return [instanceState(value), context.failures, context.restarts];
+  };
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(0);
+  const exit = { status: undefined, signal: 'SIGKILL', at: clock.now() };
+  endRun(exit);
+  await clock.advance(0);
+  t.deepEqual(now(), ['backingOff', 1, 1]);
+  world.launchFails = Object.assign(new Error('there is no socket'), { engineAway: true });
+  for (let tries = 0; tries < 3; tries++) {
+    await clock.advance(2_000);
+    t.is(now()[0], 'waiting');
+    actor.send({ type: 'ADMITTED' });
+    await clock.advance(0);
+    t.deepEqual(now(), ['backingOff', 1, 1]);
+    t.is(actor.getSnapshot().context.reason, 'its engine is away: there is no socket');
+  }
+  await clock.advance(2_000);
+  actor.send({ type: 'FOUND', found: { ...running, exit } });
+  t.deepEqual(now(), ['waiting', 1, 1]);
+  world.launchFails = undefined;
+  actor.send({ type: 'ADMITTED' });
+  await clock.advance(0);
+  t.deepEqual(now(), ['running', 1, 1]);
+  t.deepEqual(new Set(calls), new Set(['prepare', 'launch']));
+
+  endRun({ signal: 'SIGKILL' });
+  await clock.advance(10_000);
+  actor.send({ type: 'FOUND', found: { ...running, exit: { ...exit, at: clock.now() } } });
+  t.deepEqual(now(), ['backingOff', 3, 3], 'another end than the one that was counted');
+});
+
 test('one that is found with an older specification is replaced, one that completed stays so', async (t) => {
   const outdated = stage({ planned: planned({}, 'second') });
   outdated.actor.send({ type: 'FOUND', found: running });

@@ -1,6 +1,7 @@
 // The store on a volume that is full for a while: nothing that it acknowledged is lost, what it refuses says why, and it
 // mends itself when there is room again. On a real small volume.
 
+import { randomBytes } from 'node:crypto';
 import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,18 +19,26 @@ import { createSmallDisk, type SmallDisk, smallDiskMissing } from '../small-disk
 const clock = createSystemClock();
 const missing = smallDiskMissing();
 
-async function make(t: ExecutionContext): Promise<{ disk: SmallDisk; store: Store; folder: string }> {
-  const disk = await createSmallDisk(t, { bytes: 8 * 1024 * 1024 });
+async function make(
+  t: ExecutionContext,
+  bytes = 8 * 1024 * 1024,
+): Promise<{ disk: SmallDisk; store: Store; folder: string }> {
+  const disk = await createSmallDisk(t, { bytes });
   const folder = join(disk.folder, 'store');
   const store = await createPouchStore({ folder, clock });
   t.teardown(() => store.close());
   return { disk, store, folder };
 }
 
-const text = 'words '.repeat(200);
+const words = 'words '.repeat(200);
 
 /** Writes so many documents at once; those that were acknowledged. */
-async function write(database: Database, from: number, count: number): Promise<{ done: string[]; errors: unknown[] }> {
+async function write(
+  database: Database,
+  from: number,
+  count: number,
+  text = words,
+): Promise<{ done: string[]; errors: unknown[] }> {
   const errors: unknown[] = [];
   const done = await Promise.all(
     Array.from({ length: count }, async (_, index) => {
@@ -76,7 +85,7 @@ test('a store on a full volume refuses writes with what to do, loses nothing, an
     t.regex(error.message, /no space is left/);
     t.regex(error.action, /Make room on the volume of .*store/);
   }
-  t.like(await database.get('document/3'), { text }, 'what is there can be read');
+  t.like(await database.get('document/3'), { text: words }, 'what is there can be read');
   t.is((await database.list('document/')).length, 30 + during.done.length);
   const fresh = await store.open('mailbox/new');
   await t.throwsAsync(
@@ -96,6 +105,29 @@ test('a store on a full volume refuses writes with what to do, loses nothing, an
   const acknowledged = [...before.done, ...during.done, ...after.done];
   t.deepEqual(await foundAfterKill(t, folder, acknowledged), acknowledged);
   t.is((await database.list('document/')).length, acknowledged.length);
+});
+
+test('a store whose volume is made read-only refuses as soon as it needs another file, and goes on by itself', async (t) => {
+  if (missing !== undefined) return skip(t, missing);
+  const { disk, store, folder } = await make(t, 64 * 1024 * 1024);
+  const database = await store.open('fabric');
+  const { done: before } = await write(database, 0, 10);
+  disk.cover();
+  // The journal that is open takes some 4 MiB.
+  const long = randomBytes(50_000).toString('hex');
+  const during = await write(database, 100, 120, long);
+  t.true(during.errors.length > 0);
+  for (const error of during.errors) {
+    if (!(error instanceof StorageRefusedError)) throw error;
+    t.regex(error.message, /its volume is read-only/);
+    t.regex(error.action, /Mount the volume of .*store for writing/);
+  }
+  t.like(await database.get('document/3'), { text: words }, 'what is there can be read');
+  disk.uncover();
+  const after = await write(database, 300, 20);
+  t.deepEqual(after.errors, [], 'a write finds out by itself that it can be written');
+  const acknowledged = [...before, ...during.done, ...after.done];
+  t.deepEqual(await foundAfterKill(t, folder, acknowledged), acknowledged);
 });
 
 test('what LevelDB and the system say of a refusal is told apart from damage', (t) => {

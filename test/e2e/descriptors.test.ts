@@ -21,6 +21,8 @@ function processorSeconds(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
+const exhausted = /file descriptors are in use|no file descriptor is left/;
+
 test('a daemon without file descriptors goes on, says so, and recovers', async (t) => {
   if (process.getuid?.() !== 0) return skip(t, 'the limits of another process take root');
   const folder = await mkdtemp(join(tmpdir(), 'selvedge-descriptors-'));
@@ -65,7 +67,7 @@ test('a daemon without file descriptors goes on, says so, and recovers', async (
   t.teardown(() => clearInterval(holding));
   const problems = await eventually(
     async () => {
-      const found = (await client.status()).problems.filter((problem) => problem.includes('file descriptor'));
+      const found = (await client.status()).problems.filter((problem) => exhausted.test(problem));
       return found.length > 0 ? found : undefined;
     },
     { deadlineMs: 90_000, what: 'the status to say so' },
@@ -80,11 +82,32 @@ test('a daemon without file descriptors goes on, says so, and recovers', async (
 
   clearInterval(holding);
   for (const socket of sockets) socket.destroy();
-  await waitFor('all to be well', async () => (await client.status()).ok);
-  // As the message says. With the old limit a launch would have to cover descriptors up to the very last number.
+  await waitFor('descriptors to be free again', async () =>
+    (await client.status()).problems.every((problem) => !exhausted.test(problem)),
+  );
+  // Below the highest that is open: questions are answered, and what cannot be done says why.
+  const highest = Math.max(...readdirSync(`/proc/${daemon.pid}/fd`).map(Number));
+  execFileSync('prlimit', ['--pid', String(daemon.pid), `--nofile=${highest - 1}:4096`]);
+  const more = { ...manifest, metadata: { name: 'more' } };
+  const low = { seconds: processorSeconds(daemon.pid), at: process.hrtime.bigint() };
+  await waitFor('an apply', () => client.apply([more], ['test.yaml']));
+  await waitFor('a launch to say why it cannot be', async () =>
+    (await client.application('default', 'more')).instances.some(({ reason }) =>
+      /could not be started: no file can be opened any more\. Raise the limit on open files/.test(reason),
+    ),
+  );
+  await waitFor('the status to say that the limit is low', async () =>
+    (await client.status()).problems.some((problem) =>
+      /file descriptors, and wants \d+ for itself|file descriptors are in use/.test(problem),
+    ),
+  );
+  const lowSeconds = Number(process.hrtime.bigint() - low.at) / 1e9;
+  t.true(processorSeconds(daemon.pid) - low.seconds < Math.max(10, lowSeconds * 0.6), 'it does not spin');
+  t.true(await isAlive(pid));
+  // As the message says.
   execFileSync('prlimit', ['--pid', String(daemon.pid), '--nofile=4096:4096']);
-  await client.apply([{ ...manifest, metadata: { name: 'more' } }], ['test.yaml']);
-  await waitFor('another application', async () => {
+  await waitFor('all to be well', async () => (await client.status()).ok);
+  await waitFor('the other application', async () => {
     const { ready, reason } = await client.application('default', 'more');
     if (!ready) throw new Error(reason);
     return true;

@@ -6,7 +6,7 @@ import { chmod, readdir, readFile, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { program } from './daemon.ts';
-import { createFabric } from './fabric.ts';
+import { createFabric, waitFor } from './fabric.ts';
 import { tell } from './story.ts';
 
 interface Report {
@@ -98,6 +98,33 @@ test('the doctor tells how a node is, running or not, and changes nothing', asyn
     }
     t.regex(found(await doctor(t, control.dataFolder), 'certificate-issuing'), /^ok: .*\(36[45] days\)$/);
     t.is(found(await doctor(t, edge.dataFolder), 'controllers'), 'ok: one is linked');
+  });
+
+  await step('what is planned for a node and refused by its policy is named, with what would allow it', async () => {
+    const module = { hostPath: '/srv/web.wasm', sha256: '0a'.repeat(32) };
+    const manifest = {
+      apiVersion: 'selvedge/v1',
+      kind: 'Application',
+      metadata: { name: 'shop' },
+      spec: {
+        microservices: [{ name: 'web', engine: 'wasm', module, placement: { node: 'edge-1' } }],
+      },
+    };
+    await control.daemon.client.apply([manifest], ['test.yaml']);
+    const refused = await waitFor('the doctor to say so', async () => {
+      const report = await doctor(t, edge.dataFolder);
+      return found(report, 'policy').startsWith('warn') ? report : undefined;
+    });
+    t.is(
+      found(refused, 'policy'),
+      'warn: default.shop.web.0: this node does not allow the module /srv/web.wasm of its box; `selvedge up --allow host-paths` on it would',
+    );
+    t.deepEqual(troubles(refused), ['policy warn']);
+    t.is(found(await doctor(t, control.dataFolder), 'policy'), 'ok: nothing that is planned here is refused');
+    await control.daemon.client.deleteApplication('default', 'shop');
+    await waitFor('nothing to be refused', async () =>
+      found(await doctor(t, edge.dataFolder), 'policy').startsWith('ok'),
+    );
   });
 
   await step('stopped, it reads the data folder, and leaves it as it was', async () => {

@@ -2,60 +2,14 @@
 // wrong, what cannot be stored is refused and what was acknowledged is there, and all goes on by itself once there is room. A data folder
 // that cannot be written at the start is one clear line.
 
-import { join } from 'node:path';
 import test from 'ava';
 import { skip } from '../skip.ts';
-import { createSmallDisk, smallDiskMissing } from '../small-disk.ts';
-import { type Daemon, startDaemon } from './daemon.ts';
+import { smallDiskMissing } from '../small-disk.ts';
 import { waitFor } from './fabric.ts';
+import { application, apply, onSmallDisk, ready } from './on-small-disk.ts';
 import { isAlive } from './processes.ts';
 
 const missing = smallDiskMissing();
-const bytes = 48 * 1024 * 1024;
-
-const application = (name: string, node: string): unknown => ({
-  apiVersion: 'selvedge/v1',
-  kind: 'Application',
-  metadata: { name },
-  spec: {
-    microservices: [{ name: 'sleeper', engine: 'process', command: ['sleep', '1000'], placement: { node } }],
-  },
-});
-
-const apply = (daemon: Daemon, ...documents: unknown[]) =>
-  daemon.client.apply(
-    documents,
-    documents.map(() => 'test.yaml'),
-  );
-
-const ready = (daemon: Daemon, name: string) =>
-  waitFor(`${name} to be ready`, async () => {
-    const view = await daemon.client.application('default', name);
-    if (!view.ready) throw new Error(view.reason);
-    return view.instances[0];
-  });
-
-async function onSmallDisk(t: Parameters<typeof createSmallDisk>[0], name: string) {
-  const disk = await createSmallDisk(t, { bytes });
-  return {
-    disk,
-    start(options: string[] = [], token?: string) {
-      const daemon = startDaemon({
-        ...{ name, token, options, enter: disk.enter },
-        dataFolder: join(disk.inside, 'data'),
-        socketFolder: join(disk.folder, 'data'),
-      });
-      t.teardown(async () => {
-        if (!t.passed) t.log(`${name}:\n${daemon.output().slice(-4_000)}`);
-        if (daemon.end !== undefined) return;
-        await daemon.client.down(true).catch(() => daemon.kill('SIGKILL'));
-        await daemon.ended;
-      });
-      return daemon;
-    },
-  };
-}
-
 test('disks of a controller and a worker become full, and have room again', async (t) => {
   if (missing !== undefined) return skip(t, missing);
   const [first, second] = [await onSmallDisk(t, 'control'), await onSmallDisk(t, 'edge-1')];

@@ -96,6 +96,21 @@ test('containers on podman call by name, outlive the daemon and podman’s servi
     await calls();
   });
 
+  await step('what is killed right before the service goes is started once it is back, and counted once', async () => {
+    const { client } = fabric.control.daemon;
+    const server = async () => instanceOf(await client.application('default', 'shop'), 'server');
+    await docker('kill', before);
+    await podman.stop();
+    await waitFor('it to wait for its engine', async () => {
+      const { state, reason } = await server();
+      return state === 'waiting' && /docker cannot be used/.test(reason);
+    });
+    await podman.start();
+    await fabric.ready('shop');
+    t.is((await server()).restarts, 2);
+    await calls();
+  });
+
   await step('nothing is left', async () => {
     await fabric.control.daemon.client.down(true);
     await fabric.control.daemon.ended;

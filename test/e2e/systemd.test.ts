@@ -184,6 +184,29 @@ test('a box with systemd: install, crash, restart, upgrade, reboot, uninstall', 
     await same();
   });
 
+  await step('a daemon that cannot start is tried again at growing intervals; once it can it does', async () => {
+    await machine.out('systemctl', 'stop', 'selvedge');
+    // Its data folder is in use.
+    await box.selvedge('up', '--data', '/var/lib/selvedge', '--detach');
+    await machine.out('systemctl', 'start', 'selvedge');
+    const said = () => machine.run('journalctl', '--unit=selvedge', '--no-pager', '--output=cat', '--lines=200');
+    await box.waitFor('the fourth start', async () => /last 3 starts .* waits 4 s/.test((await said()).out));
+    t.regex((await said()).out, /a daemon already runs on \/var\/lib\/selvedge[\s\S]*last 2 starts .* waits 2 s/);
+    t.regex(await machine.out('cat', '/run/selvedge-starts/starts'), /^[4-9]$/);
+    await box.selvedge('down');
+    await machine.out('rm', '/var/lib/selvedge/selvedge.log');
+    const tried = Number(await box.property('NRestarts'));
+    await same();
+    t.true(Number(await box.property('NRestarts')) <= tried + 1, 'the next start is the one that works');
+    await machine.out('systemctl', 'restart', 'selvedge');
+    // systemd does not wait for what the program does.
+    await box.waitFor('the count of starts: one that was ended on purpose is none of a row', async () => {
+      const { out } = await machine.run('cat', '/run/selvedge-starts/starts');
+      return out.trim() === '1';
+    });
+    await same();
+  });
+
   await step('an upgrade restarts no workload', async () => {
     await installGlobally(await pack(folder, nextVersion), prefix);
     t.is(await box.selvedge('--version'), nextVersion);

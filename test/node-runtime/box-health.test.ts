@@ -6,7 +6,7 @@ import { judgeDescriptors, judgeDisk, judgeSpeed } from '../../node-runtime/box-
 import { createBoxHealth } from '../../node-runtime/box-health.ts';
 import { DiskError } from '../../node-runtime/errors.ts';
 import { boxLookMs, boxWatchMs, diskBytesFreeFull, slowDiskMs } from '../../node-runtime/limits.ts';
-import { openFilesMax } from '../../node-runtime/system-box.ts';
+import { isEmergencyReadOnly, openFilesMax } from '../../node-runtime/system-box.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
 import { createSimDisk } from '../../simulations/sim-disk.ts';
 
@@ -153,6 +153,12 @@ test('descriptors and space: from where on they are a condition', (t) => {
   t.is(judgeDescriptors({ open: 89, max: 100 }), undefined);
   t.regex(judgeDescriptors({ open: 90, max: 100 }) ?? '', /^90 of 100 file descriptors are in use\. Raise/);
   t.regex(judgeDescriptors(undefined) ?? '', /no file descriptor is left/);
+  t.is(judgeDescriptors({ open: 60, max: 512 + 8 * 20 }, 20), undefined);
+  t.regex(
+    judgeDescriptors({ open: 60, max: 256 }, 20) ?? '',
+    /^this daemon may have 256 file descriptors, and wants 672 for itself and 20 instances\. Raise .*LimitNOFILE/,
+  );
+  t.regex(judgeDescriptors({ open: 250, max: 256 }, 20) ?? '', /^250 of 256 file descriptors are in use/);
   t.is(judgeDescriptors({ open: 9_000, max: Number.POSITIVE_INFINITY }), undefined);
   t.is(judgeDisk('/data', diskBytesFreeFull, undefined), undefined);
   t.regex(judgeDisk('/data', diskBytesFreeFull - 1, undefined) ?? '', /no space is left/);
@@ -168,4 +174,18 @@ test('descriptors and space: from where on they are a condition', (t) => {
     Number.POSITIVE_INFINITY,
   );
   t.is(openFilesMax('Max locked memory 1 2 bytes'), undefined);
+});
+
+test('ext4 that found an error is seen among the options of its file system', (t) => {
+  const line = (device: string, path: string, options: string): string =>
+    `36 35 ${device} / ${path} rw,relatime shared:1 - ext4 /dev/sda2 ${options}\n`;
+  const device = 8 * 256 + 2;
+  t.true(
+    isEmergencyReadOnly(line('8:1', '/', 'rw') + line('8:2', '/data', 'rw,errors=remount-ro,emergency_ro'), device),
+  );
+  t.false(isEmergencyReadOnly(line('8:1', '/', 'rw,emergency_ro') + line('8:2', '/data', 'rw'), device));
+  t.false(isEmergencyReadOnly(line('8:2', '/emergency_ro', 'rw'), device));
+  t.true(
+    isEmergencyReadOnly(line('259:70000', '/', 'emergency_ro'), 259 * 256 + (70_000 & 0xff) + ((70_000 >> 8) << 20)),
+  );
 });

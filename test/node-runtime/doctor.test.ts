@@ -11,10 +11,12 @@ import type { DoctorInput, Finding } from '../../node-runtime/doctor/finding.ts'
 import { judgeNames } from '../../node-runtime/doctor/names.ts';
 import { checkControllers, checkDaemon, checkLinks } from '../../node-runtime/doctor/neighbours.ts';
 import { judgeNodeVersion } from '../../node-runtime/doctor/node-version.ts';
+import { checkPolicy } from '../../node-runtime/doctor/policy-check.ts';
 import { judgeSecrets } from '../../node-runtime/doctor/secrets.ts';
 import { lockHolder } from '../../node-runtime/doctor/store-check.ts';
+import { policyRefusal } from '../../node-runtime/policy.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
-import { nodeView, statusView } from '../control/cli-harness.ts';
+import { instanceView, nodeView, statusView } from '../control/cli-harness.ts';
 
 const dayMs = 86_400_000;
 const nowMs = Date.UTC(2027, 3, 1);
@@ -51,11 +53,13 @@ test('certificates are judged by what is left of them', (t) => {
 });
 
 test('open files are judged by their limit', (t) => {
-  const judge = (open: number | undefined, soft: number, hard: number): string =>
-    said(judgeFileLimit({ open, soft, hard }));
+  const judge = (open: number | undefined, soft: number, hard: number, instances = 0): string =>
+    said(judgeFileLimit({ open, soft, hard, instances }));
   t.is(judge(undefined, 1024, 524_288), 'ok: 524288 may be open');
   t.regex(judge(undefined, 1024, 1024), /^warn: 1024 may be open: too few/);
   t.is(judge(60, 524_288, 524_288), 'ok: 60 of 524288 are in use by the daemon');
+  t.is(judge(60, 600, 600, 20), 'warn: 60 of 600 are in use by the daemon: it wants 672 for itself and 20 instances');
+  t.regex(judge(undefined, 256, 256), /^warn: 256 may be open: it wants 512 for itself and 0 instances$/);
   t.regex(judge(9_500, 10_000, 10_000), /^warn: 9500 of 10000 are in use/);
 });
 
@@ -128,4 +132,34 @@ test('neighbours are what the daemon says they are', async (t) => {
   t.is(checkDaemon(input({ daemon: { kind: 'silent', reason: 'hangs' } })).outcome, 'fail');
   t.is(said(checkDaemon(answers(statusView()))), 'ok: it runs, as control');
   t.is((await checkControllers(input({}))).outcome, 'ok', 'no fabric, no controller');
+});
+
+test('what the policy of the node refuses is named, with the option that would allow it', (t) => {
+  const strict = { allow: [], images: ['registry.example/*'], processUser: 'app' };
+  const image = (name: string) => policyRefusal({ engine: 'docker', image: name }, strict) ?? '';
+  const user = policyRefusal({ engine: 'process', command: ['run'], user: 'root' }, strict) ?? '';
+  const check = (...reasons: string[]): Finding => {
+    const instances = reasons.map((reason, index) => instanceView({ name: `default.shop.web.${index}`, reason }));
+    const status = statusView({ nodes: [nodeView({ name: 'control', instances }), nodeView({ name: 'other' })] });
+    return checkPolicy({
+      ...{ dataFolder: '/nowhere', clock: createSystemClock(), own: undefined },
+      daemon: { kind: 'answers', status: { ...status, node: 'control' } },
+    });
+  };
+  t.is(said(check('', 'waiting for db to be ready')), 'ok: nothing that is planned here is refused');
+  const found = check(image('evil.example/web:1'), '');
+  t.is(
+    said(found),
+    'warn: default.shop.web.0: this node does not allow the image evil.example/web:1, only registry.example/*; `selvedge up --allow-image PATTERN` on it adds to these',
+  );
+  t.regex(found.action, /start the daemon of this node with the option/);
+  t.regex(said(check('', user)), /^warn: default\.shop\.web\.1: this node runs programs as app.*--allow users/);
+  t.regex(said(check(...Array.from({ length: 9 }, () => user))), /; 5 more$/);
+  const down = {
+    dataFolder: '/nowhere',
+    clock: createSystemClock(),
+    daemon: { kind: 'down' },
+    own: undefined,
+  } as const;
+  t.is(checkPolicy(down).outcome, 'ok');
 });

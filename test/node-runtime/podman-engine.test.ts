@@ -20,6 +20,26 @@ if (podman === undefined) test('the docker engine on podman', (t) => skip(t, mis
 else {
   testEngine(test.serial, 'podman', () => containersUnderTest(podman.host, range));
 
+  test.serial('the next container at an address has the hardware address that its box has learnt of it', async (t) => {
+    const world = await createContainerWorld(podman.host, range);
+    t.teardown(world.close);
+    const launch = launchOf(['/bin/sleep', '1000']);
+    const { command, ...common } = launch.spec;
+    const launchAs = async (specHash: string): Promise<string[]> => {
+      const spec: WorkloadSpec = { ...common, engine: 'docker', image: busyboxImage, command };
+      await world.launchAsIs({ ...launch, specHash, spec });
+      const id = await podman.docker('ps', '--quiet', '--filter', `label=io.selvedge.instance=${launch.instance}`);
+      const format = '{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.MacAddress}}{{end}}';
+      const [address = '', hardware = ''] = (await podman.docker('inspect', '--format', format, id)).split(' ');
+      await world.engine.terminate(launch.instance, 0);
+      return [id, address, hardware];
+    };
+    const [first, second] = [await launchAs('first'), await launchAs('second')];
+    t.not(first[0], second[0], 'it is another container');
+    t.deepEqual(first.slice(1), second.slice(1));
+    t.regex(first.join(' '), / 10\.213\.\S+ 02:42:0a:d5:/);
+  });
+
   test.serial(
     'a container that shares the network of the box reads its names, which change while it runs',
     async (t) => {
