@@ -2,11 +2,11 @@
 // never take the socket of a daemon that answers, and never remove what is not a socket.
 
 import { chmod, lstat, unlink } from 'node:fs/promises';
-import type { Server } from 'node:http';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { createRequire } from 'node:module';
 import { connect } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { isMainThread } from 'node:worker_threads';
-import { createAdaptorServer } from '@hono/node-server';
 import type { Clock } from '../node-runtime/clock.ts';
 import { DaemonRunningError, SocketBlockedError, SocketPathError } from './errors.ts';
 import type { Upgrade } from './exec-upgrade.ts';
@@ -80,6 +80,17 @@ async function listen(server: Server, path: string): Promise<void> {
   }
 }
 
+type Fetch = (request: Request) => Response | Promise<Response>;
+
+/**
+ * With the first request: it builds on Node's own Request and Response, which are loaded with a whole HTTP client, and on most workers
+ * nobody ever asks. Bundled it is a part of the same file all the same: an upgrade may have taken others away.
+ */
+function loadListener(fetch: Fetch): RequestListener {
+  const adaptor = createRequire(import.meta.url)('@hono/node-server') as typeof import('@hono/node-server');
+  return adaptor.getRequestListener(fetch, { overrideGlobalObjects: false });
+}
+
 export function createApiServer({
   fetch,
   upgrade,
@@ -87,7 +98,7 @@ export function createApiServer({
   clock,
 }: {
   /** Of `createApi`. */
-  fetch: (request: Request) => Response | Promise<Response>;
+  fetch: Fetch;
   /** Of `createExecUpgrade`; without it, requests for another protocol are answered like the rest. */
   upgrade?: Upgrade;
   /** Absolute path of the socket; at most 107 bytes. */
@@ -108,7 +119,11 @@ export function createApiServer({
       requestTimeout: apiRequestMs,
       keepAliveTimeout: apiKeepAliveMs,
     };
-    const created = createAdaptorServer({ fetch, serverOptions, overrideGlobalObjects: false }) as Server;
+    let listener: RequestListener | undefined;
+    const created = createServer(serverOptions, (request, response) => {
+      listener ??= loadListener(fetch);
+      listener(request, response);
+    });
     created.maxConnections = apiConnectionsMax;
     if (upgrade !== undefined) {
       created.on('upgrade', (request, socket, head) => {

@@ -11,6 +11,7 @@ import { tcp } from '@libp2p/tcp';
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p, type Libp2p } from 'libp2p';
 import { IdentityKeyError, ListenError, PeerMismatchError } from './errors.ts';
+import { makeFrugal } from './libp2p-frugal.ts';
 import {
   connectionsMax,
   connectionsPerHostPerSecondMax,
@@ -65,6 +66,8 @@ export function muxerOf(connection: Connection): LinkMuxer {
   if (muxer === undefined || ping === undefined || maConn === undefined) {
     throw new Error('this version of libp2p does not give access to the multiplexer of a connection');
   }
+  // Here, where the parts are at hand.
+  makeFrugal(maConn);
   return {
     ping: () => ping.call(muxer),
     onStream: (listener) => muxer.addEventListener('stream', (event) => listener(event.detail)),

@@ -1,7 +1,7 @@
 // A workload's credential as TLS wants it, and the chain of whoever is at the other end. Called by local-instances.ts and both
-// sides of the tunnel. It judges nobody: that is VerifyChain's part. A private key never leaves the secure context.
+// sides of the tunnel. It judges nobody: that is VerifyChain's part. A private key never leaves this file.
 
-import { constants, X509Certificate } from 'node:crypto';
+import { constants, createPrivateKey, X509Certificate } from 'node:crypto';
 import { createSecureContext, type SecureContext, type SecureVersion, type TLSSocket } from 'node:tls';
 import type { MicroserviceName } from '../control/plan.ts';
 import type { VerifyChain, WorkloadIdentity } from '../pki/identity.ts';
@@ -11,6 +11,7 @@ import { serviceKey } from './service-names.ts';
 import type { WorkloadCredential } from './service-network.ts';
 
 export interface LoadedCredential {
+  /** Made when it is first asked for: each takes 64 kB, and most workloads neither call nor are called all the time. */
   readonly context: SecureContext;
   readonly identity: WorkloadIdentity;
 }
@@ -36,12 +37,22 @@ export function loadCredential(
   const { keyPem: key, chainPem: cert } = credential;
   try {
     const chain = cert.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-    const identity = verifyChain(chain.map((pem) => new Uint8Array(new X509Certificate(pem).raw)));
+    const certificates = chain.map((pem) => new X509Certificate(pem));
+    const identity = verifyChain(certificates.map(({ raw }) => new Uint8Array(raw)));
     if (identity.kind !== 'workload' || serviceKey(identity) !== serviceKey(name)) {
       throw new WorkloadCredentialError(`the credential given for ${serviceKey(name)} is somebody else's`);
     }
+    if (certificates[0]?.checkPrivateKey(createPrivateKey(key)) !== true) throw new Error('its key is another one');
     const { minVersion, maxVersion, secureOptions } = tunnelTls;
-    return { context: createSecureContext({ key, cert, minVersion, maxVersion, secureOptions }), identity };
+    let context: SecureContext | undefined;
+    return {
+      get context() {
+        // Without any roots: left out, Node.js would read the hundred and forty that it has, for nothing.
+        context ??= createSecureContext({ key, cert, ca: [], minVersion, maxVersion, secureOptions });
+        return context;
+      },
+      identity,
+    };
   } catch (error) {
     if (error instanceof WorkloadCredentialError) throw error;
     throw new WorkloadCredentialError(`the credential of ${serviceKey(name)} cannot be used`, { cause: error });

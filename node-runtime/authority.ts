@@ -46,23 +46,23 @@ export function createNodeAuthority(dependencies: {
   let chain: Uint8Array[] = [];
   let identity: NodeIdentity;
   let sign: SignPayload;
+  /** Read once: it is asked for at each look at the box. */
+  let valid: { beginMs: number; endMs: number };
 
   function take(next: Uint8Array[], verified: Identity): void {
     if (verified.kind !== 'node')
       throw new DamagedFileError('membership.json', `it holds the chain of a ${verified.kind}`);
     chain = next;
     identity = verified;
+    valid = {
+      beginMs: Math.max(...next.map((certificate) => validityOf(certificate).notBeforeMs)),
+      endMs: verified.notAfter,
+    };
     sign = createSigner({ key, chain });
   }
 
   const decode = (base64: readonly string[]): Uint8Array[] =>
     base64.map((certificate): Uint8Array => Buffer.from(certificate, 'base64'));
-
-  /** When the chain is valid: milliseconds since 1970. */
-  const span = (): { beginMs: number; endMs: number } => ({
-    beginMs: Math.max(...chain.map((certificate) => validityOf(certificate).notBeforeMs)),
-    endMs: identity.notAfter,
-  });
 
   /** The chain that this node has. One whose time is over ends calls and links, and nothing else. */
   function takeOwn(own: Uint8Array[]): void {
@@ -72,7 +72,7 @@ export function createNodeAuthority(dependencies: {
       if (!(error instanceof CertificateError)) throw error;
       throw new DamagedFileError('membership.json', error.message, { cause: error });
     }
-    const { beginMs, endMs } = span();
+    const { beginMs, endMs } = valid;
     const nowMs = clock.now();
     const date = (at: number): string => new Date(at).toISOString();
     if (nowMs > endMs) {
@@ -98,9 +98,9 @@ export function createNodeAuthority(dependencies: {
       const next = decode(base64);
       take(next, verifyChain(next));
     },
-    span,
+    span: () => valid,
     isUsable() {
-      const { beginMs, endMs } = span();
+      const { beginMs, endMs } = valid;
       return clock.now() >= beginMs && clock.now() <= endMs;
     },
     covers: ({ project, application, microservice }) =>
@@ -111,7 +111,7 @@ export function createNodeAuthority(dependencies: {
       const [certificate = new Uint8Array()] = chain;
       const workloadKey = keys.create('P-256');
       // Outside its time the authority certifies as at the edge of it: workloads start, and who calls them sees that it is over.
-      const { beginMs, endMs } = span();
+      const { beginMs, endMs } = valid;
       const nowMs = Math.min(Math.max(clock.now(), beginMs), endMs - 1000);
       const leaf = issueWorkload({
         issuer: { key, certificate },

@@ -82,6 +82,8 @@ export const DETECTION_MS = 5_000;
 export const LOG_BYTES_MAX = 4 * 1024 * 1024;
 /** How often sizes are looked at: is how exactly history of both streams is put in order. */
 export const LOG_CHECK_MS = 1_000;
+/** The same for a quiet one whose first write is heard of: for watches that the kernel drops. */
+export const LOG_QUIET_CHECK_MS = 5_000;
 /** The same while a log grows fast, and after the first write to a quiet one: a look takes a fifth of a millisecond, a rotation three. */
 export const LOG_FLOOD_CHECK_MS = 20;
 /** Of what a workload wrote faster than its log was moved aside, the end: what it said last is what is looked for. */

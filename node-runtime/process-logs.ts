@@ -3,7 +3,7 @@
 
 import { type FSWatcher, watch } from 'node:fs';
 import type { Clock, TimerId } from './clock.ts';
-import { LOG_BYTES_MAX, LOG_CHECK_MS, LOG_FLOOD_CHECK_MS } from './limits.ts';
+import { LOG_BYTES_MAX, LOG_CHECK_MS, LOG_FLOOD_CHECK_MS, LOG_QUIET_CHECK_MS } from './limits.ts';
 import type { InstanceFolder } from './process-folder.ts';
 import { createProcessLog, type ProcessLog } from './process-log.ts';
 
@@ -34,9 +34,16 @@ interface Entry {
 }
 
 /** When to look again: before half of a file more is written at this rate, and never much later than last time. */
-export function nextLookMs(writtenBytes: number, sinceMs: number, delayMs: number, bytesMax: number): number {
-  const untilHalfMs = writtenBytes === 0 ? LOG_CHECK_MS : ((bytesMax / 2) * Math.max(1, sinceMs)) / writtenBytes;
-  return Math.max(LOG_FLOOD_CHECK_MS, Math.min(LOG_CHECK_MS, 2 * delayMs, Math.floor(untilHalfMs)));
+export function nextLookMs(
+  { writtenBytes, sinceMs, isWatched }: { writtenBytes: number; sinceMs: number; isWatched: boolean },
+  delayMs: number,
+  bytesMax: number,
+): number {
+  const isQuiet = writtenBytes === 0 && isWatched;
+  const untilHalfMs =
+    writtenBytes === 0 ? Number.POSITIVE_INFINITY : ((bytesMax / 2) * Math.max(1, sinceMs)) / writtenBytes;
+  const restMs = Math.min(isQuiet ? LOG_QUIET_CHECK_MS : LOG_CHECK_MS, 2 * delayMs, Math.floor(untilHalfMs));
+  return Math.max(LOG_FLOOD_CHECK_MS, restMs);
 }
 
 export function createProcessLogs({
@@ -79,9 +86,11 @@ export function createProcessLogs({
 
   async function look(instance: string, entry: Entry): Promise<void> {
     const at = clock.now();
+    const isWatched = entry.watchers.length === entry.files.length;
     try {
       const written = await entry.log.check();
-      entry.delayMs = nextLookMs(written, at - entry.lookedAt, entry.delayMs, bytesMax);
+      const seen = { writtenBytes: written, sinceMs: at - entry.lookedAt, isWatched };
+      entry.delayMs = nextLookMs(seen, entry.delayMs, bytesMax);
       entry.failed = false;
       if (written === 0 && entries.get(instance) === entry) watchQuiet(entry);
     } catch (error) {
@@ -90,6 +99,11 @@ export function createProcessLogs({
       entry.delayMs = LOG_CHECK_MS;
     }
     entry.lookedAt = at;
+  }
+
+  /** Quiet ones come early and together, instead of each in its own turn of the event loop. */
+  function isDue({ lookedAt, delayMs }: Entry): boolean {
+    return lookedAt + (delayMs > LOG_CHECK_MS ? delayMs / 2 : delayMs) <= clock.now();
   }
 
   function forget(instance: string): void {
@@ -127,11 +141,9 @@ export function createProcessLogs({
     },
     async maintain(signal) {
       while (!signal.aborted) {
-        for (const [instance, entry] of entries) {
-          if (entry.lookedAt + entry.delayMs <= clock.now()) await look(instance, entry);
-        }
+        for (const [instance, entry] of entries) if (isDue(entry)) await look(instance, entry);
         const dueAt = [...entries.values()].map(({ lookedAt, delayMs }) => lookedAt + delayMs);
-        const delayMs = Math.min(LOG_CHECK_MS, ...dueAt.map((at) => at - clock.now()));
+        const delayMs = Math.min(LOG_QUIET_CHECK_MS, ...dueAt.map((at) => at - clock.now()));
         await rest(Math.max(1, delayMs), signal);
       }
     },

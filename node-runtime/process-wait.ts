@@ -5,11 +5,12 @@ import type { Clock } from './clock.ts';
 import type { Exit } from './engine.ts';
 import { EngineStoppedError, InstanceUnknownError } from './errors.ts';
 import { isInstanceName } from './launch-check.ts';
-import { EXIT_POLL_MS, EXIT_QUIET_LOOKS_MAX, ORPHAN_POLL_MS } from './limits.ts';
+import { ORPHAN_POLL_MS } from './limits.ts';
 import type { InstanceFolder } from './process-folder.ts';
+import { createShimLooks } from './process-shims.ts';
 import { readStanding, type Standing } from './process-standing.ts';
 import type { ProcessStat, ProcessTable } from './process-table.ts';
-import { watchFolder } from './process-watch.ts';
+import { type FolderWatch, watchFolder } from './process-watch.ts';
 
 export interface ProcessWaits {
   /** Rejects with InstanceUnknownError, EngineStoppedError, or the signal's reason. */
@@ -33,13 +34,15 @@ interface Waiter {
 
 export function createProcessWaits({ clock, table, open, stopping }: ProcessWaitsDependencies): ProcessWaits {
   const waiters = new Map<string, Set<Waiter>>();
+  const shims = createShimLooks({ clock, table });
 
   /** Nothing was written and the shim is there: reading everything again would be most of what an idle node does. */
-  async function disturbed(shim: ProcessStat, changed: (pollMs: number) => Promise<boolean>): Promise<void> {
-    const { pid, startTicks } = shim;
-    for (let look = 0; look < EXIT_QUIET_LOOKS_MAX; look++) {
-      if (await changed(EXIT_POLL_MS)) return;
-      if ((await table.alive({ pid, startTicks, boot: table.boot })) === undefined) return;
+  async function disturbed({ pid, startTicks }: ProcessStat, watch: FolderWatch, either: AbortSignal): Promise<void> {
+    const end = shims.watch({ pid, startTicks, boot: table.boot }, watch.wake);
+    try {
+      await watch.changed(undefined, either);
+    } finally {
+      end();
     }
   }
 
@@ -47,7 +50,8 @@ export function createProcessWaits({ clock, table, open, stopping }: ProcessWait
     folder: InstanceFolder,
     instance: string,
     waiter: Waiter,
-    changed: (pollMs: number) => Promise<boolean>,
+    watch: FolderWatch,
+    either: AbortSignal,
   ) {
     for (;;) {
       const standing = await readStanding(folder, table, clock);
@@ -59,8 +63,8 @@ export function createProcessWaits({ clock, table, open, stopping }: ProcessWait
         // Ended and launched again between two looks, by another engine object: nobody can know how it ended.
         return { status: undefined, signal: undefined, at: clock.now() };
       }
-      if (standing.shim === undefined) await changed(ORPHAN_POLL_MS);
-      else await disturbed(standing.shim, changed);
+      if (standing.shim === undefined) await watch.changed(ORPHAN_POLL_MS, either);
+      else await disturbed(standing.shim, watch, either);
     }
   }
 
@@ -75,7 +79,7 @@ export function createProcessWaits({ clock, table, open, stopping }: ProcessWait
       const others = waiters.get(instance) ?? new Set();
       waiters.set(instance, others.add(waiter));
       try {
-        return await wait(folder, instance, waiter, (pollMs) => watch.changed(pollMs, either));
+        return await wait(folder, instance, waiter, watch, either);
       } catch (error) {
         throw stopping.aborted && signal?.aborted !== true ? new EngineStoppedError() : error;
       } finally {

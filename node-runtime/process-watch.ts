@@ -5,8 +5,8 @@ import { type FSWatcher, watch } from 'node:fs';
 import type { Clock } from './clock.ts';
 
 export interface FolderWatch {
-  /** Resolves with true at the first change since the last call or at `wake`, with false after `pollMs`; rejects when the signal aborts. */
-  changed(pollMs: number, signal: AbortSignal): Promise<boolean>;
+  /** Resolves at the first change since the last call, at `wake`, or after `pollMs` where that is given; rejects when the signal aborts. */
+  changed(pollMs: number | undefined, signal: AbortSignal): Promise<void>;
   wake(): void;
   close(): void;
 }
@@ -42,10 +42,10 @@ export function watchFolder(folder: string, clock: Clock): FolderWatch {
           settle();
         };
         const abort = () => finish(() => reject(signal.reason));
-        const isDirty = dirty;
-        const timer = clock.setTimeout(() => finish(() => resolve(isDirty)), isDirty ? 0 : pollMs);
+        const waitMs = dirty ? 0 : pollMs;
+        const timer = waitMs === undefined ? undefined : clock.setTimeout(() => finish(resolve), waitMs);
         signal.addEventListener('abort', abort, { once: true });
-        if (!dirty) notify = () => finish(() => resolve(true));
+        if (!dirty) notify = () => finish(resolve);
       });
     },
   };

@@ -15,8 +15,9 @@ import { type Box, readBox } from './read-hardware.ts';
 const watched = ['/run/udev/data', '/dev/bus/usb', '/dev/serial/by-id', '/dev/v4l/by-id', '/dev/dri'];
 const looked = [
   ...['/dev', '/dev/serial/by-id', '/dev/v4l/by-id', '/dev/dri', '/sys/bus/usb/devices', '/sys/block'],
-  ...['/sys/class/tty', '/sys/class/video4linux', '/sys/class/drm', '/sys/class/tpm', '/sys/class/net'],
+  ...['/sys/class/tty', '/sys/class/video4linux', '/sys/class/drm', '/sys/class/tpm'],
 ];
+const networks = '/sys/class/net';
 
 export function createSystemHardware({ clock, ...place }: Box & { clock: Clock }): BoxHardware {
   const box = createBoxFiles(place.root);
@@ -32,17 +33,21 @@ export function createSystemHardware({ clock, ...place }: Box & { clock: Clock }
   let settling: { since: number; timer: TimerId } | undefined;
   let rechecking: TimerId;
 
-  const buses = async (): Promise<string[]> =>
-    (await box.names('/dev/bus/usb')).filter((name) => /^\d{3}$/.test(name)).map((name) => `/dev/bus/usb/${name}`);
+  const buses = (): string[] =>
+    box
+      .namesNow('/dev/bus/usb')
+      .filter((name) => /^\d{3}$/.test(name))
+      .map((name) => `/dev/bus/usb/${name}`);
 
-  async function namesNow(): Promise<string> {
-    const folders = [...looked, ...(await buses())];
-    return JSON.stringify(await Promise.all(folders.map((folder) => box.names(folder))));
+  /** Without the ends of containers, which nobody publishes: each start of one would have everything read again. */
+  function namesNow(): string {
+    const ofDevices = box.namesNow(networks).filter((name) => box.existsNow(`${networks}/${name}/device`));
+    return JSON.stringify([ofDevices, ...[...looked, ...buses()].map((folder) => box.namesNow(folder))]);
   }
 
   /** Folders come with the first device of their kind. */
   async function watchAll(): Promise<void> {
-    for (const folder of [...watched, ...(await buses())]) {
+    for (const folder of [...watched, ...buses()]) {
       if (!running || watchers.has(folder) || watchers.size >= watchesMax) continue;
       try {
         const watcher = watch(box.hostPath(folder), { persistent: false }, sign);
@@ -79,7 +84,7 @@ export function createSystemHardware({ clock, ...place }: Box & { clock: Clock }
 
   async function readOnce(): Promise<void> {
     // Before the look: what comes meanwhile is a difference at the next one.
-    names = await namesNow();
+    names = namesNow();
     const next = await readBox(place);
     readAt = clock.now();
     await watchAll();
@@ -109,7 +114,7 @@ export function createSystemHardware({ clock, ...place }: Box & { clock: Clock }
   async function recheck(): Promise<void> {
     if (settling === undefined && reading === undefined) {
       if (clock.now() - readAt >= rereadMs) await read();
-      else if ((await namesNow()) !== names) sign();
+      else if (namesNow() !== names) sign();
     }
     if (running) rechecking = clock.setTimeout(() => void recheck(), recheckMs);
   }

@@ -11,6 +11,7 @@ import {
   LOG_FLOOD_CHECK_MS,
   LOG_LINE_BYTES_MAX,
   LOG_MARKS_MAX,
+  LOG_QUIET_CHECK_MS,
   LOG_TAIL_BYTES_MAX,
 } from '../../node-runtime/limits.ts';
 import { createProcessLog } from '../../node-runtime/process-log.ts';
@@ -146,11 +147,15 @@ test('a real workload’s log is bounded while a follower loses no line', async 
 
 test('the faster a log grows the sooner it is looked at again, within bounds', (t) => {
   const [second, soon, bytesMax] = [LOG_CHECK_MS, LOG_FLOOD_CHECK_MS, 4_000_000];
-  t.is(nextLookMs(0, second, second, bytesMax), second);
-  t.is(nextLookMs(1_000_000, second, second, bytesMax), second);
-  t.is(nextLookMs(20_000_000, second, second, bytesMax), 100);
-  t.is(nextLookMs(2_000_000_000, second, second, bytesMax), soon);
-  t.is(nextLookMs(0, soon, soon, bytesMax), 2 * soon, 'it comes to rest step by step');
+  const after = (writtenBytes: number, sinceMs: number, isWatched = false) =>
+    nextLookMs({ writtenBytes, sinceMs, isWatched }, sinceMs, bytesMax);
+  t.is(after(0, second), second);
+  t.is(after(1_000_000, second), second);
+  t.is(after(20_000_000, second), 100);
+  t.is(after(2_000_000_000, second), soon);
+  t.is(after(0, soon), 2 * soon, 'it comes to rest step by step');
+  t.is(after(0, LOG_QUIET_CHECK_MS, true), LOG_QUIET_CHECK_MS, 'the first write is heard of');
+  t.is(after(1, LOG_QUIET_CHECK_MS, true), second);
 });
 
 test('only the end of a file that is far too large is kept, from the beginning of a line on, and what it was before goes', async (t) => {
