@@ -16,6 +16,7 @@ import { createBoundedMap } from './bounded-map.ts';
 import { announcementBytesMax, announcingPeersMax, rememberedMarksMax, verifiedTicketsMax } from './limits.ts';
 import type { PeerId } from './mesh.ts';
 import type { Endpoint } from './service-network.ts';
+import { signerProblem } from './statements.ts';
 
 export interface Accepted {
   /** The peer serves something else than before: `endpoints()` may be another. */
@@ -154,12 +155,8 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
         const { payload, signer } = verifySigned(jws, announcementType);
         announcement = readAnnouncement(payload);
         if (announcement === undefined) return { refused: 'malformed', stale: false };
-        if (signer.kind !== 'node') return { refused: 'not signed by the authority of a node', stale: false };
-        if (signer.fabricId !== fabricId || announcement.fabricId !== fabricId)
-          return { refused: 'of another fabric', stale: false };
-        if (signer.peerId !== announcement.peerId)
-          return { refused: 'signed by another peer than the one it is about', stale: false };
-        if (signer.node !== announcement.node) return { refused: 'names another node than its signer', stale: false };
+        const problem = signerProblem(announcement, signer, fabricId);
+        if (problem !== undefined) return { refused: problem, stale: false };
       } catch (error) {
         return { refused: messageOf(error), stale: false };
       }
