@@ -73,6 +73,7 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
       node.forget(connection);
       emit({ type: 'disconnected', peerId, reason });
     },
+    onCost: (peerId, costMicroseconds) => emit({ type: 'cost', peerId, costMicroseconds }),
   });
 
   const streams = createStreams({
@@ -227,6 +228,7 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
     isAdmitted: (peerId) => admitted.has(peerId),
     connected: () => links.peers(),
     roundTripMs: (peerId) => links.preferred(peerId)?.liveness.roundTripMs,
+    costMicroseconds: (peerId) => links.costMicroseconds(peerId),
     subscribe(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
