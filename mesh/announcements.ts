@@ -16,13 +16,14 @@ import { createBoundedMap } from './bounded-map.ts';
 import { announcementBytesMax, announcingPeersMax, rememberedMarksMax, verifiedTicketsMax } from './limits.ts';
 import type { PeerId } from './mesh.ts';
 import type { Endpoint } from './service-network.ts';
-import { signerProblem } from './statements.ts';
+import { type Statement, signerProblem } from './statements.ts';
 
 export interface Accepted {
   /** The peer serves something else than before: `endpoints()` may be another. */
   changed: boolean;
   /** It was news: pass it on to the other links. */
   forward: boolean;
+  statement: Statement;
   /** Instances whose ticket was not valid for the peer, with the reason; they are left out. */
   dropped: { instance: string; reason: string }[];
 }
@@ -40,8 +41,9 @@ export interface AnnouncementTable {
   forget(peerId: PeerId): void;
   /** One per instance and port, in order of instance and port; of each instance the place with the newest ticket. */
   endpoints(): Endpoint[];
-  /** The announcements held, for a new link. */
-  current(): string[];
+  /** The announcements held, for links. */
+  held(peerId: PeerId, part: number): Statement | undefined;
+  all(): Iterable<Statement>;
 }
 
 export interface AnnouncementTableOptions {
@@ -144,7 +146,7 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
       if (claimed === undefined) return { refused: 'malformed', stale: false };
       // The same one comes over several links: it is known without any verification.
       if (held.get(claimed.peerId)?.parts.get(claimed.part ?? 0)?.jws === jws)
-        return { changed: false, forward: false, dropped: [] };
+        return { changed: false, forward: false, dropped: [], statement: statementOf(claimed, jws) };
       const early = staleReason(claimed.peerId, claimed);
       if (early !== undefined) return { refused: early, stale: true };
       if (!held.has(claimed.peerId) && held.size >= announcingPeersMax)
@@ -186,7 +188,7 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
         for (const { ticket } of after) rememberPlace(ticket);
         recompute();
       }
-      return { changed, forward: true, dropped };
+      return { changed, forward: true, dropped, statement: statementOf(announcement, jws) };
     },
 
     forget(peerId) {
@@ -203,8 +205,21 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
     },
 
     endpoints: () => endpoints,
-    current: () => [...held.values()].flatMap(({ parts }) => [...parts.values()].map(({ jws }) => jws)),
+    held(peerId, part) {
+      const current = held.get(peerId);
+      const known = current?.parts.get(part);
+      if (current === undefined || known === undefined) return undefined;
+      return { peerId, part, bootCounter: current.bootCounter, sequence: known.sequence, jws: known.jws };
+    },
+    *all() {
+      for (const [peerId, { bootCounter, parts }] of held)
+        for (const [part, { jws, sequence }] of parts) yield { peerId, part, bootCounter, sequence, jws };
+    },
   };
+}
+
+function statementOf({ peerId, bootCounter, sequence, part = 0 }: Announcement, jws: string): Statement {
+  return { peerId, part, bootCounter, sequence, jws };
 }
 
 function endpointOf(

@@ -236,10 +236,19 @@ export const linkStateQuietMs = 5_000;
 
 /** Positions in one message of a summary: about 110 bytes each. */
 export const summaryPositionsMax = 1_024;
-/** Statements (link states, announcements) in one message: as many as fit, at least one. */
+/** Positions that are remembered of one summary: four parts of each node of the largest fabric. */
+export const summaryHeldMax = 65_536;
+/** Statements (link states, announcements) in one message: as many as fit, at least one. Verifying so many takes some 25 ms. */
 export const statementsBytesMax = 512 * 1024;
-export const statementsPerMessageMax = 256;
+export const statementsPerMessageMax = 64;
 /** Between two messages of statements on one link: what comes meanwhile goes together (IS-IS paces its flooding at 33 ms). */
 export const statementsPauseMs = 5;
 /** The same statement of a node, in newer versions, crosses a link no more often: whoever says it anew all the time costs the others this much. */
 export const statementSpacingMs = 50;
+
+/** Nodes to which an edge node may ask one of its routers for the cost: as many as one node announces instances. */
+export const reachWantedMax = 1_024;
+/** Costs that changed are told to edge nodes together, and no sooner after the last time. */
+export const reachTellMs = 500;
+/** Routes are computed when somebody asks, and after a change elsewhere no sooner than this after the last time: 500 routers take a millisecond or two. */
+export const routesComputeMs = 20;

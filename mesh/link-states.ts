@@ -15,6 +15,7 @@ export interface AcceptedState {
   /** It was news: pass it on to the other links. */
   forward: boolean;
   state: LinkState;
+  statement: Statement;
 }
 
 export interface RefusedState {
@@ -97,7 +98,7 @@ export function createLinkStateTable({
       if (claimed === undefined) return { refused: 'malformed', stale: false };
       const same = held.get(claimed.peerId);
       // The same one comes over several links: it is known without any verification.
-      if (same?.jws === jws) return { changed: false, forward: false, state: same.state };
+      if (same?.jws === jws) return { changed: false, forward: false, state: same.state, statement: statementOf(same) };
       const early = staleReason(claimed);
       if (early !== undefined) return { refused: early, stale: true };
       if (same === undefined && held.size >= routersMax) return { refused: 'too many routers are held', stale: false };
@@ -108,8 +109,10 @@ export function createLinkStateTable({
       const late = staleReason(state);
       if (late !== undefined) return { refused: late, stale: true };
       const before = held.get(state.peerId)?.state;
-      held.set(state.peerId, { state, jws, age: 0 });
-      return { changed: before === undefined || !saysTheSame(before, state), forward: true, state };
+      const taken = { state, jws, age: 0 };
+      held.set(state.peerId, taken);
+      const changed = before === undefined || !saysTheSame(before, state);
+      return { changed, forward: true, state, statement: statementOf(taken) };
     },
 
     forget: drop,
