@@ -54,7 +54,7 @@ export function createLinkStateTable({
   /** Of routers that were forgotten: how far they had come then. What they had said by then does not come back by way of others. */
   const marks = createBoundedMap<PeerId, Pick<Position, 'bootCounter' | 'sequence'>>(rememberedMarksMax);
 
-  function staleReason(state: LinkState): string | undefined {
+  function staleReason(state: Omit<Position, 'part'>): string | undefined {
     const current = held.get(state.peerId)?.state;
     if (current !== undefined && compareVersions(state, current) <= 0) return 'older than the one that is held';
     const mark = marks.get(state.peerId);
@@ -94,7 +94,7 @@ export function createLinkStateTable({
     accept(jws) {
       if (Buffer.byteLength(jws) > linkStateBytesMax)
         return { refused: 'larger than a link state may be', stale: false };
-      const claimed = readLinkState(peekPayload(jws));
+      const claimed = claimedPosition(jws);
       if (claimed === undefined) return { refused: 'malformed', stale: false };
       const same = held.get(claimed.peerId);
       // The same one comes over several links: it is known without any verification.
@@ -135,6 +135,15 @@ export function createLinkStateTable({
       return held.size;
     },
   };
+}
+
+/** Only to refuse early what is late; all of it is looked at once it is verified. */
+function claimedPosition(jws: string): Omit<Position, 'part'> | undefined {
+  const claimed = peekPayload(jws);
+  if (typeof claimed !== 'object' || claimed === null) return undefined;
+  const { peerId, bootCounter, sequence } = claimed as Partial<Record<string, unknown>>;
+  if (typeof peerId !== 'string' || typeof bootCounter !== 'number' || typeof sequence !== 'number') return undefined;
+  return { peerId, bootCounter, sequence };
 }
 
 function saysTheSame(one: LinkState, other: LinkState): boolean {

@@ -39,7 +39,7 @@ export interface Routing extends LinkTraffic {
 }
 
 export interface RoutingDependencies extends Omit<RouterDependencies, 'news' | 'onChanged' | 'peerId'> {
-  mesh: Mesh;
+  mesh: Pick<Mesh, 'peerId' | 'costMicroseconds' | 'subscribe'>;
   router: RouterMode;
   announcements: StatementTable;
   /** A link brought it. */
