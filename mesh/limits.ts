@@ -232,7 +232,7 @@ export const linkStateShortMs = 100;
 export const linkStateLearnMs = 1_000;
 /** Then no more often than this, until it has been quiet: a loss is still said within the second. */
 export const linkStateLongMs = 800;
-export const linkStateQuietMs = 5_000;
+export const linkStateQuietMs = 2_000;
 
 /** Positions in one message of a summary: about 110 bytes each. */
 export const summaryPositionsMax = 1_024;

@@ -2,7 +2,6 @@
 // never sends anything and never believes what is not signed by the router concerned.
 
 import type { VerifySigned } from '../pki/identity.ts';
-import { peekPayload } from './announcement-format.ts';
 import { createBoundedMap } from './bounded-map.ts';
 import { linkStateAgeMax, linkStateBytesMax, rememberedMarksMax, routersMax } from './limits.ts';
 import { type LinkState, linkStateType, readLinkState } from './link-state-format.ts';
@@ -54,7 +53,7 @@ export function createLinkStateTable({
   /** Of routers that were forgotten: how far they had come then. What they had said by then does not come back by way of others. */
   const marks = createBoundedMap<PeerId, Pick<Position, 'bootCounter' | 'sequence'>>(rememberedMarksMax);
 
-  function staleReason(state: Omit<Position, 'part'>): string | undefined {
+  function staleReason(state: LinkState): string | undefined {
     const current = held.get(state.peerId)?.state;
     if (current !== undefined && compareVersions(state, current) <= 0) return 'older than the one that is held';
     const mark = marks.get(state.peerId);
@@ -94,24 +93,17 @@ export function createLinkStateTable({
     accept(jws) {
       if (Buffer.byteLength(jws) > linkStateBytesMax)
         return { refused: 'larger than a link state may be', stale: false };
-      const claimed = claimedPosition(jws);
-      if (claimed === undefined) return { refused: 'malformed', stale: false };
-      const same = held.get(claimed.peerId);
-      // The same one comes over several links: it is known without any verification.
-      if (same?.jws === jws) return { changed: false, forward: false, state: same.state, statement: statementOf(same) };
-      const early = staleReason(claimed);
-      if (early !== undefined) return { refused: early, stale: true };
-      if (same === undefined && held.size >= routersMax) return { refused: 'too many routers are held', stale: false };
-
-      // The verified bytes are the peeked ones, but only the verified ones count.
+      // The same ones come over several links: what is on its way there (spreading.ts) was looked at before it comes here.
       const state = verified(jws);
       if (typeof state === 'string') return { refused: state, stale: false };
+      const same = held.get(state.peerId);
+      if (same?.jws === jws) return { changed: false, forward: false, state, statement: statementOf(same) };
       const late = staleReason(state);
       if (late !== undefined) return { refused: late, stale: true };
-      const before = held.get(state.peerId)?.state;
+      if (same === undefined && held.size >= routersMax) return { refused: 'too many routers are held', stale: false };
       const taken = { state, jws, age: 0 };
       held.set(state.peerId, taken);
-      const changed = before === undefined || !saysTheSame(before, state);
+      const changed = same === undefined || !saysTheSame(same.state, state);
       return { changed, forward: true, state, statement: statementOf(taken) };
     },
 
@@ -135,15 +127,6 @@ export function createLinkStateTable({
       return held.size;
     },
   };
-}
-
-/** Only to refuse early what is late; all of it is looked at once it is verified. */
-function claimedPosition(jws: string): Omit<Position, 'part'> | undefined {
-  const claimed = peekPayload(jws);
-  if (typeof claimed !== 'object' || claimed === null) return undefined;
-  const { peerId, bootCounter, sequence } = claimed as Partial<Record<string, unknown>>;
-  if (typeof peerId !== 'string' || typeof bootCounter !== 'number' || typeof sequence !== 'number') return undefined;
-  return { peerId, bootCounter, sequence };
 }
 
 function saysTheSame(one: LinkState, other: LinkState): boolean {

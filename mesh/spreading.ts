@@ -179,7 +179,10 @@ export function createSpreading({
   function summarize(link: SpreadLink, kind: StatementKind, answer: boolean): void {
     const state = link.kinds[kind];
     // Who asks again and again gets the one that is under way.
-    if (state.summary !== undefined) return;
+    if (state.summary !== undefined) {
+      state.summary.answer ||= answer;
+      return;
+    }
     const list: Position[] = [];
     for (const statement of tables[kind].all()) if (state.takes(statement.peerId)) list.push(positionOf(statement));
     state.summary = { list, answer };

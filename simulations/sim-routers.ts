@@ -31,6 +31,8 @@ export interface SimTraffic {
   statements: number;
   /** When the last message that carried any arrived. */
   lastAtMs: number;
+  /** When the last end of a link noticed that it is lost. */
+  noticedAtMs: number;
 }
 
 export interface SimRouters {
@@ -77,7 +79,10 @@ export function createSimRouters({
   const fabric = createFabric(clock, random);
   const links = new Set<Link>();
   const refused: string[] = [];
-  let traffic: SimTraffic = { messages: 0, bytes: 0, statements: 0, lastAtMs: clock.now() };
+  const none = (): SimTraffic => ({
+    ...{ messages: 0, bytes: 0, statements: 0, lastAtMs: clock.now(), noticedAtMs: clock.now() },
+  });
+  let traffic = none();
 
   function createOne(mode: RouterMode, index: number) {
     const { peerId, node, sign } = fabric.member(index);
@@ -174,6 +179,7 @@ export function createSimRouters({
       () => {
         if (!self.running || self.neighbours.get(far.peerId) !== link) return;
         self.neighbours.delete(far.peerId);
+        traffic.noticedAtMs = clock.now();
         self.routing.end(far.peerId);
       },
       lossNoticeMs.min + (lossNoticeMs.max - lossNoticeMs.min) * random.next(),
@@ -192,7 +198,7 @@ export function createSimRouters({
     refused,
     takeTraffic() {
       const taken = traffic;
-      traffic = { messages: 0, bytes: 0, statements: 0, lastAtMs: clock.now() };
+      traffic = none();
       return taken;
     },
     link(one, other, costMicroseconds) {

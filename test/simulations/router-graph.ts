@@ -27,18 +27,24 @@ export function sparseGraph(random: SimRandom, routers: number, edges: number, l
   return [...pairs.values()];
 }
 
-/** Lets virtual time go on until no link state has been on its way for two seconds; how long it took until the last one arrived. */
-export async function settle(clock: SimClock, world: SimRouters): Promise<{ tookMs: number; traffic: SimTraffic }> {
-  const sum: SimTraffic = { messages: 0, bytes: 0, statements: 0, lastAtMs: clock.now() };
+/** Lets virtual time go on until no link state has been on its way for two seconds. How long it took until the last one arrived: from now, and from
+ * when a lost link was last noticed. */
+export async function settle(
+  clock: SimClock,
+  world: SimRouters,
+): Promise<{ tookMs: number; spreadMs: number; traffic: SimTraffic }> {
   const beganAtMs = clock.now();
+  const sum: SimTraffic = { messages: 0, bytes: 0, statements: 0, lastAtMs: beganAtMs, noticedAtMs: beganAtMs };
   for (let quiet = 0; quiet < 2; ) {
     await clock.advance(1_000);
-    const { messages, bytes, statements, lastAtMs } = world.takeTraffic();
+    const { messages, bytes, statements, lastAtMs, noticedAtMs } = world.takeTraffic();
+    if (noticedAtMs > clock.now() - 1_000) sum.noticedAtMs = noticedAtMs;
     sum.messages += messages;
     sum.bytes += bytes;
     sum.statements += statements;
     quiet = statements === 0 ? quiet + 1 : 0;
     if (statements > 0) sum.lastAtMs = lastAtMs;
   }
-  return { tookMs: Math.round(sum.lastAtMs - beganAtMs), traffic: sum };
+  const since = (fromMs: number): number => Math.round(sum.lastAtMs - fromMs);
+  return { tookMs: since(beganAtMs), spreadMs: since(sum.noticedAtMs), traffic: sum };
 }
