@@ -52,6 +52,8 @@ export interface DaemonOptions extends NodeSettings {
   policy?: NodePolicy;
   /** Where the box is, in its operator's words. */
   location?: string;
+  /** What links cost routes, in milliseconds, by the name of the node at the other end; others cost what is measured. */
+  linkCostsMs?: ReadonlyMap<string, number>;
   /** The root below which devices are found, for tests; no option of the program and no variable sets it. */
   hardwareRoot?: string;
   onEvent?: (event: DaemonEvent) => void;
@@ -84,6 +86,7 @@ async function realPorts({
   registryAuth,
   policy,
   location,
+  linkCostsMs,
   hardwareRoot = '/',
   trace,
   onEvent,
@@ -164,6 +167,7 @@ async function realPorts({
     platform: { arch: process.arch, os: process.platform },
     hostName: hostname(),
     ...(location !== undefined && { location }),
+    ...(linkCostsMs !== undefined && { linkCostsMs }),
     software: softwareVersion(),
     ...(trace && { trace }),
   };

@@ -326,6 +326,8 @@ async function compose(
   const routing = createRouting({
     ...{ mesh, clock, jitter, fabricId, node, router, bootCounter, verifySigned, called },
     sign: () => authority.sign(),
+    setCostMs: (peerId) =>
+      ports.linkCostsMs?.get(links.linked().find((peer) => peer.peerId === peerId)?.identity.node ?? ''),
     announcements: announcer.table,
     onAnnouncement: (from, jws) => announcer.receive(from, jws),
     onRefused: (from, reason) => peerProblem(from, `a link state from ${from} was refused: ${reason}`),

@@ -2,6 +2,7 @@
 // way a stream goes. Called by links.ts with the links, by announcer.ts with news, and by whoever opens or forwards a stream.
 
 import { reachWantedMax } from '../mesh/limits.ts';
+import { boundedCost } from '../mesh/link-cost.ts';
 import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import type { RouterMode } from '../mesh/own-links.ts';
 import { nextStep, type Routes, type Step } from '../mesh/routes.ts';
@@ -42,6 +43,8 @@ export interface RoutingDependencies extends Omit<RouterDependencies, 'news' | '
   mesh: Pick<Mesh, 'peerId' | 'costMicroseconds' | 'subscribe'>;
   router: RouterMode;
   announcements: StatementTable;
+  /** What its operator says that the link to the peer costs, in milliseconds; undefined where that is measured. */
+  setCostMs?(peerId: PeerId): number | undefined;
   /** A link brought it. */
   onAnnouncement(from: PeerId, jws: string): void;
   /** The nodes whose cost matters here: those that serve what local instances call. */
@@ -83,14 +86,19 @@ export function createRouting(dependencies: RoutingDependencies): Routing {
     if (peerId === self) return 0;
     const known = routes().to(peerId)?.costMicroseconds;
     // A neighbour that has not said its side of the link yet is reached over it all the same.
-    return known ?? (peers.has(peerId) ? mesh.costMicroseconds(peerId) : undefined);
+    return known ?? (peers.has(peerId) ? linkCost(peerId) : undefined);
+  }
+
+  function linkCost(peerId: PeerId): number | undefined {
+    const setMs = dependencies.setCostMs?.(peerId);
+    return setMs === undefined ? mesh.costMicroseconds(peerId) : boundedCost(setMs * 1_000);
   }
 
   function setLink(peerId: PeerId): void {
     const peer = peers.get(peerId);
     if (peer === undefined) return;
-    router?.linked(peerId, peer.router, mesh.costMicroseconds(peerId));
-    uplinks?.set(peerId, peer.router, mesh.costMicroseconds(peerId));
+    router?.linked(peerId, peer.router, linkCost(peerId));
+    uplinks?.set(peerId, peer.router, linkCost(peerId));
   }
 
   const wantedMessage = (): TrafficMessage => ({

@@ -12,6 +12,7 @@ import {
   cidr,
   collect,
   labelOption,
+  linkCostOption,
   locationOption,
   processUserOption,
   routerOption,
@@ -29,6 +30,8 @@ export interface DaemonSettings {
   label: Record<string, string>;
   location?: string;
   router?: RouterMode;
+  /** By the node at the other end, in milliseconds. */
+  linkCost?: ReadonlyMap<string, number>;
   port: number;
   containerRange?: string;
   allow?: Allowance[];
@@ -81,6 +84,7 @@ export function withDaemonOptions(command: Command): Command {
     .addOption(labelOption('label of this node'))
     .addOption(locationOption())
     .addOption(routerOption('place in the mesh (default: interior for a controller, else what the token says)'))
+    .addOption(linkCostOption())
     .option(
       '--port <number>',
       'TCP port for other nodes; 0 is any; another is taken when it is not free',

@@ -111,6 +111,7 @@ async function up(options: UpOptions, context: Context): Promise<void> {
       ...(options.processUser !== undefined && { processUser: options.processUser }),
     },
     ...(options.location !== undefined && { location: options.location }),
+    ...(options.linkCost !== undefined && { linkCostsMs: options.linkCost }),
     ...(options.name !== undefined && { name: options.name }),
     ...(options.router !== undefined && { router: options.router }),
     ...(options.fabric !== undefined && { fabricName: options.fabric }),
@@ -133,7 +134,7 @@ export function addUp(program: Command, host: Host): void {
     subcommand(
       program,
       'up',
-      'Run the daemon of this box. Without options it goes on as before, or shows a code by which a fabric on the LAN can approve it. --allow, --allow-image, --process-user, --registry-auth and --location count for this start alone.',
+      'Run the daemon of this box. Without options it goes on as before, or shows a code by which a fabric on the LAN can approve it. --allow, --allow-image, --process-user, --registry-auth, --location and --link-cost count for this start alone.',
       '$ selvedge up --found                              # the first box\n' +
         '$ selvedge up --name press-4                       # the others: `selvedge nodes approve CODE` on the first\n' +
         '$ selvedge up --token-file token --name press-4    # … or with a token\n' +

@@ -133,6 +133,7 @@ test('a detached daemon gets every option again, but no token among its argument
     allowImage: ['registry.example/*'],
     registryAuth: '/etc/selvedge/registries.json',
     processUser: 'app:dialout',
+    linkCost: new Map([['press-4', 20]]),
   };
   t.deepEqual(upArguments(options, '/data'), [
     'up',
@@ -142,6 +143,7 @@ test('a detached daemon gets every option again, but no token among its argument
     '--join=a:1',
     '--join=b:2',
     '--label=site=north=1',
+    '--link-cost=press-4=20ms',
     '--port=0',
     '--container-range=10.64.0.0/16',
     '--allow=devices',

@@ -78,6 +78,19 @@ test('routers in a line with an edge node at each end find each other, also afte
   await fabric.until('a reason', reaches(box1, edge, ['box1', 'no route to the node is known']));
 });
 
+test('what an operator sets a link to is what it costs, from both ends', async (t) => {
+  const fabric = await createSimFabric(t, t.title);
+  const box1 = fabric.founder;
+  const box2 = await fabric.join('box2', 'interior', { linkCostsMs: new Map([['box1', 300]]) });
+  const box3 = await fabric.join('box3', 'interior');
+  const [one, two] = [fabric.peerId(box1), fabric.peerId(box2)];
+  await fabric.until('the way round it', () => path([box1, box2, box3], box1, box2).join(' ') === 'box1 box3 box2');
+  cut(fabric, box1, box3);
+  const costs = (): string => `${routingOf(box1).costTo(two)} ${routingOf(box2).costTo(one)}`;
+  await fabric.until('no way round it', () => costs() === '300000 300000');
+  t.deepEqual(path([box1, box2, box3], box2, box1), ['box2', 'box1']);
+});
+
 test('a router that was revoked is in nobody’s routes any more, also where it was no neighbour', async (t) => {
   const fabric = await createSimFabric(t, t.title);
   const box1 = fabric.founder;
