@@ -135,9 +135,12 @@ const secret = z.looseObject({
   data: z.record(z.string().refine(isSecretKey), z.string().refine(isSalted)),
 });
 
+const stopOrder = z.looseObject({ dependsOn: z.array(z.string()), stopTimeoutMs: count });
 const placement = z.looseObject({
   instances: z.record(z.string(), z.looseObject({ node: z.string() })),
   unplaced: z.record(z.string(), texts),
+  order: z.record(z.string(), stopOrder).optional(),
+  leaving: z.record(z.string(), stopOrder.extend({ node: z.string(), endingSince: z.number().optional() })).optional(),
 });
 
 export interface FabricRecords {

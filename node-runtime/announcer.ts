@@ -24,6 +24,8 @@ export interface Announcer {
   readonly table: StatementTable;
   forget(peerId: PeerId): void;
   endpoints(): Endpoint[];
+  /** Microservices that have a ready instance somewhere: `<project>.<application>.<microservice>`. */
+  ready(): ReadonlySet<string>;
 }
 
 export function createAnnouncer(dependencies: {
@@ -116,6 +118,7 @@ export function createAnnouncer(dependencies: {
       dependencies.onEndpoints(table.endpoints());
     },
     endpoints: () => table.endpoints(),
+    ready: () => table.ready(),
   };
 }
 

@@ -9,7 +9,7 @@ export interface EventuallyOptions {
 /** Calls `probe` until it returns something truthy, and returns that; throws with the last error once the deadline is past. */
 export async function eventually<T>(
   probe: () => T | Promise<T>,
-  { deadlineMs = 15_000, everyMs = 25, what = 'the condition' }: EventuallyOptions = {},
+  { deadlineMs = 60_000, everyMs = 25, what = 'the condition' }: EventuallyOptions = {},
 ): Promise<NonNullable<T>> {
   const end = Date.now() + deadlineMs;
   let last: unknown;

@@ -10,6 +10,7 @@ import {
   InstanceUnknownError,
   LaunchRefusedError,
 } from '../../node-runtime/errors.ts';
+import { eventually } from '../eventually.ts';
 
 export interface EngineUnderTest {
   /** Started. */
@@ -406,6 +407,8 @@ export function testEngine(test: Test, name: string, make: () => Promise<EngineU
     await t.throwsAsync(run(engine.launch(launchOf(command('run')))), { instanceOf: EngineStoppedError });
     await engine.start(owner);
     await engine.start(owner);
+    // One that takes long to answer is not waited for by its start.
+    await eventually(() => engine.unavailable() === undefined, { what: 'an answer of the engine' });
     t.deepEqual(await run(engine.list()), [launched]);
   });
 
