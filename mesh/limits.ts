@@ -130,6 +130,8 @@ export const unsentBytesMax = 32 * 1024 * 1024;
 export const frameDuplexChunkBytes = 64 * 1024;
 /** From the wish for a stream through routers to the far end's answer: a satellite on each of a few hops. */
 export const routeAnswerMs = 8_000;
+/** Neighbours that are asked one after the other for a way. */
+export const nextHopsTriedMax = 3;
 /** Streams that one router carries for others, and those of one neighbour: each holds up to two windows and buffers of a quarter MiB. */
 export const forwardedStreamsMax = 512;
 export const forwardedStreamsPerPeerMax = 128;

@@ -355,3 +355,5 @@ export const DOCKER_PASSWD_BYTES_MAX = 1024 * 1024;
 
 /** A container that ends while podman describes it: by the next look it has ended. */
 export const DOCKER_INSPECT_TRIES = 5;
+/** How often a link through others is tried directly: one failed dial a minute, where most such links stay as they are. */
+export const directRetryMs = 60_000;

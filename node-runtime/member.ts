@@ -8,6 +8,7 @@ import { nodeStatus } from '../control/status.ts';
 import { readMailbox } from '../control/status-reader.ts';
 import type { StatusView } from '../control/views.ts';
 import { bulletinWrites, controllerWrites } from '../control/write-guard.ts';
+import { routeHopsMax } from '../mesh/limits.ts';
 import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import { presentMembership } from '../pki/enrollment-client.ts';
 import { enrollmentProtocol } from '../pki/enrollment-frames.ts';
@@ -379,6 +380,8 @@ async function compose(
       };
     },
     called,
+    leadsTo: (peerId) =>
+      routing.step({ destination: peerId, from: undefined, hopsLeft: routeHopsMax }).type === 'forward',
     isWaiting: (peerId) => controller?.admissions.requests.has(peerId) === true,
     traffic: routing,
     onLinked(peer) {
@@ -523,6 +526,7 @@ async function compose(
   health.start();
   stops.push(() => health.stop());
   routing.start();
+  mesh.route(routing.step);
   links.start();
   stops.push(
     () => routing.stop(),
