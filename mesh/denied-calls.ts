@@ -16,6 +16,8 @@ export interface DeniedCall {
   caller: MicroserviceName | undefined;
   callerPeerId: PeerId | undefined;
   called: MicroserviceName | undefined;
+  /** Of the service; where a call was denied. */
+  port?: number;
   reason: string;
   /** Events of this kind that were left out since the last one told. */
   leftOut: number;

@@ -141,12 +141,16 @@ test('an admitted node gets nothing with a certificate that is not a caller’s'
     'a workload that its authority does not cover',
   );
   await eventually(() => node.denied.length === 2);
-  t.like(await knock(t, node, admitted.issue(spy)), { status: 403, reason: 'policy does not allow the call' });
+  t.like(await knock(t, node, admitted.issue(spy)), {
+    status: 403,
+    reason: 'no policy of project default allows the call',
+  });
   t.like(node.denied[2], {
     kind: 'call-denied',
     caller: spy,
     callerPeerId: admitted.peerId,
     called: sensor,
+    port: 8080,
     leftOut: 0,
   });
   t.is(reached.count, 0);
@@ -213,16 +217,31 @@ test('no TLS session is resumed', async (t) => {
   }
 });
 
-test('a microservice of another application is denied, with an event on the called node', async (t) => {
+test('a microservice of another application is denied before anything is dialled, with an event on its node', async (t) => {
   const { node: node2, reached } = await sensorNode(t);
   const node1 = await startNode(t, fabric, fabric.node('one', [spy]));
   const caller = await node1.attach(spy, { calls: [callable('sensor')] });
   link(node1, node2);
   node1.network.setEndpoints([node2.endpoint(sensor)]);
   t.is(await brokenWith(connect(8080, caller.address('sensor'))), 'ECONNRESET');
+  t.like(node1.outcomes[0], { outcome: 'failed', attempts: 0 });
+  t.regex(node1.outcomes[0]?.reason ?? '', /no policy of project default allows the call/);
+  t.like(node1.denied, [{ kind: 'call-denied', caller: spy, called: sensor, port: 8080, callerPeerId: node1.peerId }]);
+  t.deepEqual(node2.denied, []);
+  t.is(reached.count, 0);
+});
+
+test('a caller whose own node allows everything is denied by the called one, with an event there', async (t) => {
+  const { node: node2, reached } = await sensorNode(t);
+  const node1 = await startNode(t, fabric, fabric.node('one', [spy]), { authorize: () => true });
+  const caller = await node1.attach(spy, { calls: [callable('sensor')] });
+  link(node1, node2);
+  node1.network.setEndpoints([node2.endpoint(sensor)]);
+  t.is(await brokenWith(connect(8080, caller.address('sensor'))), 'ECONNRESET');
   t.like(node1.outcomes[0], { outcome: 'failed', attempts: 1 });
-  t.regex(node1.outcomes[0]?.reason ?? '', /policy does not allow the call/);
-  t.like(node2.denied, [{ kind: 'call-denied', caller: spy, called: sensor, callerPeerId: node1.peerId }]);
+  t.regex(node1.outcomes[0]?.reason ?? '', /no policy of project default allows the call/);
+  t.deepEqual(node1.denied, []);
+  t.like(node2.denied, [{ kind: 'call-denied', caller: spy, called: sensor, port: 8080, callerPeerId: node1.peerId }]);
   t.is(reached.count, 0);
 });
 
