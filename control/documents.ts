@@ -2,6 +2,7 @@
 // reason and never an exception in the middle of planning. Called by the planner and the views; it must never write.
 
 import { z } from 'zod';
+import { callRules, declaredCall } from './call-schema.ts';
 import { deviceNeeds } from './devices.ts';
 import { dockerFields, volume } from './docker-options.ts';
 import type {
@@ -9,6 +10,7 @@ import type {
   ConfigRecord,
   NodeRecord,
   PlacementRecord,
+  PolicyRecord,
   SecretRecord,
   StageRecord,
 } from './fabric.ts';
@@ -87,6 +89,7 @@ const common = z.looseObject({
       pids: z.int().positive().optional(),
     })
     .optional(),
+  calls: z.array(declaredCall).optional(),
   replicas: count.max(replicasMax),
   placement: z.looseObject({
     node: label.optional(),
@@ -135,6 +138,8 @@ const secret = z.looseObject({
   data: z.record(z.string().refine(isSecretKey), z.string().refine(isSalted)),
 });
 
+const policy = z.looseObject({ project: label, name: label, generation: count, allow: callRules });
+
 const placement = z.looseObject({
   instances: z.record(z.string(), z.looseObject({ node: z.string() })),
   unplaced: z.record(z.string(), texts),
@@ -147,10 +152,11 @@ export interface FabricRecords {
   secret: SecretRecord;
   placement: PlacementRecord;
   stage: StageRecord;
+  policy: PolicyRecord;
 }
 export type FabricKind = keyof FabricRecords;
 
-const schemas: Record<FabricKind, z.ZodType> = { node, application, config, secret, placement, stage };
+const schemas: Record<FabricKind, z.ZodType> = { node, application, config, secret, placement, stage, policy };
 export const fabricKinds = Object.keys(schemas) as FabricKind[];
 
 /** `application/shop/web` → `application`; undefined for other documents. */

@@ -1,6 +1,8 @@
 // Manifests: what operators declare, checked and turned into specs. Called by apply.ts (and by the CLI before it sends anything).
 // Everything is checked before anything is returned; it must never read or write the fabric.
 
+import type { CallPolicy } from './call-policy.ts';
+import { checkPolicy } from './call-schema.ts';
 import { toNeed } from './devices.ts';
 import { dockerFieldNames, dockerOptionsOf } from './docker-options.ts';
 import { ManifestError } from './errors.ts';
@@ -17,6 +19,7 @@ import {
   manifestSchemas,
   type ParsedMicroservice,
   type ParsedProbe,
+  policySchema,
   secretSchema,
 } from './manifest-schema.ts';
 import {
@@ -60,10 +63,15 @@ export interface ManifestSecret {
   data: Record<string, string>;
 }
 
+export interface ManifestPolicy extends CallPolicy {
+  document: number;
+}
+
 export interface Manifests {
   applications: ManifestApplication[];
   configs: ManifestConfig[];
   secrets: ManifestSecret[];
+  policies: ManifestPolicy[];
 }
 
 /** Throws ManifestError when there are issues; the message lists them, one a line. */
@@ -230,6 +238,7 @@ function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
     env,
     configs,
     secrets,
+    calls = [],
     ...rest
   } = parsed;
   const workload = toEngineSpec(parsed);
@@ -239,6 +248,7 @@ function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
     ...toEnvironment(env),
     configs: configs.map(toReference),
     ...(secrets.length > 0 && { secrets: secrets.map(toReference) }),
+    ...(calls.length > 0 && { calls }),
     placement: {
       ...(placement.node !== undefined && { node: placement.node }),
       ...(placement.labels !== undefined && { labels: placement.labels }),
@@ -258,7 +268,18 @@ type Read =
   | { issues: FieldIssue[] }
   | { application: ManifestApplication }
   | { config: ManifestConfig }
-  | { secret: ManifestSecret };
+  | { secret: ManifestSecret }
+  | { policy: ManifestPolicy };
+
+function readPolicy(object: unknown, document: number): Read {
+  const parsed = policySchema.safeParse(object);
+  if (!parsed.success) return { issues: describeIssues(policySchema, object, parsed.error.issues) };
+  const { metadata, spec } = parsed.data;
+  const { project } = metadata;
+  const issues = checkPolicy(project, spec);
+  const allow = spec.allow.map(({ from, to }) => ({ from: { project, ...from }, to }));
+  return issues.length > 0 ? { issues } : { policy: { document, ...metadata, allow } };
+}
 
 function readDocument(object: unknown, document: number): Read {
   const shape = shapeIssue(object);
@@ -281,6 +302,7 @@ function readDocument(object: unknown, document: number): Read {
       ? { issues }
       : { application: { document, ...metadata, microservices: spec.microservices.map(toSpec) } };
   }
+  if (kind === 'Policy') return readPolicy(object, document);
   const parsed = configSchema.safeParse(object);
   if (!parsed.success) return { issues: describeIssues(configSchema, object, parsed.error.issues) };
   const { files, issues } = readConfigFiles(parsed.data);
@@ -288,7 +310,7 @@ function readDocument(object: unknown, document: number): Read {
 }
 
 /**
- * Checks parsed YAML or JSON documents (`selvedge/v1`, kinds Application, Config and Secret) and fills in the defaults. `source` names
+ * Checks parsed YAML or JSON documents (`selvedge/v1`, kinds Application, Config, Secret and Policy) and fills in the defaults. `source` names
  * where each came from. Throws ManifestError with every issue that was found, at most `manifestIssuesMax`.
  */
 export function validateManifests(
@@ -309,9 +331,9 @@ export function validateManifests(
     });
     refuseIssues(issues);
   }
-  const manifests: Manifests = { applications: [], configs: [], secrets: [] };
+  const manifests: Manifests = { applications: [], configs: [], secrets: [], policies: [] };
   const seen = new Map<string, number>();
-  const once = (kind: string, item: ManifestApplication | ManifestConfig | ManifestSecret): void => {
+  const once = (kind: string, item: { document: number; project: string; name: string }): void => {
     const key = `${kind}/${item.project}/${item.name}`;
     const before = seen.get(key);
     seen.set(key, before ?? item.document);
@@ -328,6 +350,9 @@ export function validateManifests(
     } else if ('secret' in read) {
       once('Secret', read.secret);
       manifests.secrets.push(read.secret);
+    } else if ('policy' in read) {
+      once('Policy', read.policy);
+      manifests.policies.push(read.policy);
     } else {
       once('Config', read.config);
       manifests.configs.push(read.config);

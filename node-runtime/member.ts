@@ -8,6 +8,7 @@ import { nodeStatus } from '../control/status.ts';
 import { readMailbox } from '../control/status-reader.ts';
 import type { StatusView } from '../control/views.ts';
 import { bulletinWrites, controllerWrites } from '../control/write-guard.ts';
+import { policyAuthorization } from '../mesh/authorization.ts';
 import type { Mesh } from '../mesh/mesh.ts';
 import { presentMembership } from '../pki/enrollment-client.ts';
 import { enrollmentProtocol } from '../pki/enrollment-frames.ts';
@@ -22,6 +23,7 @@ import { boundedConditions } from './box-conditions.ts';
 import { createBoxHealth } from './box-health.ts';
 import { type Controller, createController } from './controller.ts';
 import { createDeliveredPlans } from './delivered-plan.ts';
+import { createDenials } from './denials.ts';
 import { execText } from './exec-sessions.ts';
 import { withNewChain, withUsableChain } from './former-chain.ts';
 import type { ControllerAuthority } from './founding.ts';
@@ -146,6 +148,9 @@ async function compose(
 
   const staging = createStaging({ clock, actors, jitter, engines, onChanged: () => observeNode() });
 
+  const denials = createDenials({ clock, self: mesh.peerId });
+  let authorize = policyAuthorization([]);
+
   const peerProblem = createPeerProblems({ clock, problem });
 
   /** Issued by a clock that was ahead, its chain is believed by nobody: with the former one it hears of a better one. */
@@ -183,6 +188,7 @@ async function compose(
       mesh,
       links: links.linked(),
       staged: staging.observed(),
+      denied: denials.lately(),
       problems,
     });
   const observeNode = (): void => observer.observe(observation());
@@ -199,6 +205,8 @@ async function compose(
 
   /** Ends what runs with a peer as soon as the bulletin says so. */
   function enforceTrust(): void {
+    authorize = policyAuthorization(bulletin.policies().map(({ body }) => body));
+    controller?.recheckPolicies();
     // Everybody who proved membership, also those who hold streams but no link session.
     for (const peerId of mesh.connected()) {
       if (!mesh.isAdmitted(peerId) || !bulletin.isRevoked(peerId)) continue;
@@ -241,10 +249,8 @@ async function compose(
     verifyOwnChain,
     isPeerAdmitted: (peerId) => mesh.isAdmitted(peerId) && !bulletin.isRevoked(peerId),
     isPeerRevoked: (peerId) => bulletin.isRevoked(peerId),
-    onDenied: ({ caller, called, reason }) => {
-      const text = (name: typeof caller): string => (name === undefined ? 'a stranger' : microserviceKey(name));
-      problem(`a call of ${text(caller)} to ${text(called)} was denied: ${reason}`);
-    },
+    authorize: (...call) => authorize(...call),
+    onDenied: (denied) => problem(denials.add(denied)),
   });
 
   const certificates = createWorkloadCertificates({

@@ -1,6 +1,6 @@
 // What a node says of itself in `observed/node`: pure. Called by member.ts whenever something of it changed.
 
-import type { ObservedLink, ObservedNode, ObservedStage } from '../control/fabric.ts';
+import type { ObservedDenial, ObservedLink, ObservedNode, ObservedStage } from '../control/fabric.ts';
 import type { Hardware } from '../control/hardware.ts';
 import type { PlanVersion } from '../control/plan.ts';
 import type { Mesh } from '../mesh/mesh.ts';
@@ -33,6 +33,7 @@ export function observedNode(facts: {
   mesh: Mesh;
   links: readonly LinkedPeer[];
   staged: ObservedStage[];
+  denied: ObservedDenial[];
   problems: ObservedNode['problems'];
 }): Omit<ObservedNode, '_rev'> & Record<string, unknown> {
   const { node, software, startedAt, version, policy, controllerReachable, mesh, links, staged, problems } = facts;
@@ -56,6 +57,7 @@ export function observedNode(facts: {
     links: links.slice(0, observedLinksMax).map((peer) => observedLink(peer, mesh)),
     addresses: mesh.addresses().slice(0, controllerAddressesMax),
     ...(staged.length > 0 && { staged }),
+    ...(facts.denied.length > 0 && { denied: facts.denied }),
     problems: [...problems],
   };
 }

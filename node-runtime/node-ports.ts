@@ -1,7 +1,8 @@
 // Everything that a node needs from outside: the daemon gives the real adapters, the simulator its own. Types only.
 
-import type { MicroserviceName } from '../control/plan.ts';
 import type { Replicate, Store } from '../control/store.ts';
+import type { Authorize } from '../mesh/authorization.ts';
+import type { DeniedCall } from '../mesh/denied-calls.ts';
 import type { Address, Mesh, PeerId } from '../mesh/mesh.ts';
 import type { ServiceNetwork } from '../mesh/service-network.ts';
 import type { DeriveKey } from '../pki/approval-proof.ts';
@@ -27,11 +28,9 @@ export interface ServiceNetworkNeeds {
   verifyOwnChain: VerifyChain;
   isPeerAdmitted(peerId: PeerId): boolean;
   isPeerRevoked(peerId: PeerId): boolean;
-  onDenied(denied: {
-    caller: MicroserviceName | undefined;
-    called: MicroserviceName | undefined;
-    reason: string;
-  }): void;
+  /** By the policies that this node knows of now. */
+  authorize: Authorize;
+  onDenied(denied: DeniedCall): void;
 }
 
 export interface NodePorts {
