@@ -2,9 +2,10 @@
 // when a node's observations change. Nothing in it is taken on trust, and a node that tells without end is counted, not believed.
 
 import { z } from 'zod';
+import { sha256 } from './canonical-json.ts';
 import type { NodeRecord, ObservedDenial } from './fabric.ts';
 import type { Ledger } from './ledger.ts';
-import { deniedCallsMax, deniedTextCharactersMax } from './limits.ts';
+import { deniedCallsMax, deniedCausesMax, deniedTextCharactersMax } from './limits.ts';
 import type { Database, StoredDocument } from './store.ts';
 
 const text = z.string().max(deniedTextCharactersMax);
@@ -21,6 +22,10 @@ function readDenials(value: unknown): ObservedDenial[] {
     })
     .reverse();
 }
+
+/** Different calls are different events, but a node that makes them up has no more than so many to fill the ledger with. */
+const causeOf = (node: string, text: string): string =>
+  `${node} ${Number.parseInt(sha256(text).slice(0, 8), 16) % deniedCausesMax}`;
 
 /** Rejects when a database does. */
 export async function takeDenials(
@@ -41,6 +46,11 @@ export async function takeDenials(
   for (const { caller, from, called, reason } of news) {
     const place = from === peerId ? name : await nodeOf(from);
     const message = `its call of ${called} from ${place} was denied on ${name}: ${reason}`;
-    await ledger.append({ type: 'call-denied', subject: caller, message, cause: `${name} ${caller} ${called}` });
+    await ledger.append({
+      type: 'call-denied',
+      subject: caller,
+      message,
+      cause: causeOf(name, `${caller} ${called} ${reason}`),
+    });
   }
 }

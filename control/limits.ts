@@ -35,6 +35,8 @@ export const policyPortsMax = 16;
 /** Denied calls in what a node tells of itself, and characters of each text of one. */
 export const deniedCallsMax = 16;
 export const deniedTextCharactersMax = 512;
+/** Causes of one node among those that the ledger tells apart. */
+export const deniedCausesMax = 8;
 /** Policies of a fabric: every node holds all of them. */
 export const policiesMax = 1000;
 /** Configs that one microservice mounts, and Secrets. */

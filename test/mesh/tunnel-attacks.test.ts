@@ -13,6 +13,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
 import type { WorkloadCredential } from '../../mesh/service-network.ts';
+import { createSystemClock } from '../../node-runtime/system-clock.ts';
 import { eventually } from '../eventually.ts';
 import { createTestFabric, type TestFabric } from './credentials.ts';
 import {
@@ -255,14 +256,24 @@ test('a microservice of another application on the same node is denied as well',
 });
 
 test('denied calls are told at a bounded rate, and the rest is counted', async (t) => {
-  const { node } = await sensorNode(t);
+  const clock = createSystemClock();
+  let aheadMs = 0;
+  const { node } = await sensorNode(t, { clock: { ...clock, now: () => clock.now() + aheadMs } });
   const { session } = await knock(t, node, fabric.node('one', [spy]).issue(spy));
-  for (let call = 0; call < 80; call += 1) {
-    const stream = session.request({ ':method': 'CONNECT', ':authority': 'sensor:8080' });
+  const call = async (port: number) => {
+    const stream = session.request({ ':method': 'CONNECT', ':authority': `sensor:${port}` });
     await once(stream, 'response');
     stream.destroy();
-  }
+  };
+  for (let again = 0; again < 20; again += 1) await call(8080);
+  t.is(node.denied.length, 1, 'one that tries again and again is told once');
+  for (let port = 1; port <= 80; port += 1) await call(port);
   t.is(node.denied.length, 60);
+  aheadMs = 61_000;
+  await call(8080);
+  // The 20 of this call, and the 21 others that were past the bound.
+  t.like(node.denied.at(-1), { port: 8080, leftOut: 20 + 21 });
+  t.is(node.denied.length, 61);
 });
 
 test('an admitted node that answers in the place of the called workload gets no byte', async (t) => {
