@@ -185,5 +185,6 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
       }),
     setEndpoints: (endpoints) => calls.setEndpoints(endpoints),
     setOffer: (peerId, offer) => client.setOffer(peerId, offer),
+    recheck: () => allowedCalls.sweep(),
   };
 }

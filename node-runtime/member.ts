@@ -206,6 +206,7 @@ async function compose(
   /** Ends what runs with a peer as soon as the bulletin says so. */
   function enforceTrust(): void {
     authorize = policyAuthorization(bulletin.policies().map(({ body }) => body));
+    serviceNetwork.recheck();
     controller?.recheckPolicies();
     // Everybody who proved membership, also those who hold streams but no link session.
     for (const peerId of mesh.connected()) {

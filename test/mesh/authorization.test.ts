@@ -6,6 +6,8 @@ import test, { type ExecutionContext } from 'ava';
 import type { CallPolicy, CallRule } from '../../control/call-policy.ts';
 import type { MicroserviceName } from '../../control/plan.ts';
 import { type Authorize, policyAuthorization } from '../../mesh/authorization.ts';
+import { tunnelSweepMs } from '../../mesh/limits.ts';
+import { createSystemClock } from '../../node-runtime/system-clock.ts';
 import { createTestFabric } from './credentials.ts';
 import { ask, brokenWith, callable, dial, link, nameOf, serve, startNode } from './tunnel-fixture.ts';
 
@@ -169,4 +171,26 @@ test('within one node the same holds', async (t) => {
       'no policy of project default allows the call any more: 2 open ones were closed',
     ],
   );
+});
+
+test('whoever hears of a change closes what is open at once', async (t) => {
+  const clock = createSystemClock();
+  const { authorize, change } = changeable([policy([fromShop])]);
+  // The look of each second never comes.
+  const setTimeout: typeof clock.setTimeout = (run, ms) => (ms === tunnelSweepMs ? -1 : clock.setTimeout(run, ms));
+  const node = await startNode(t, fabric, fabric.node('one', [till, stock]), {
+    authorize,
+    clock: { ...clock, setTimeout },
+  });
+  const caller = await node.attach(till, { calls: [callable('stock', 8080, 'store')] });
+  await node.attach(stock, { listens: { 8080: await serve(t, echo) } });
+  node.network.setEndpoints([node.endpoint(stock)]);
+  const open = await openCall(t, caller.address('stock'));
+  node.network.recheck();
+  open.write('still here');
+  t.is(String((await once(open, 'data'))[0]), 'still here');
+  const broken = brokenWith(open);
+  change([]);
+  node.network.recheck();
+  t.is(await broken, 'ECONNRESET');
 });
