@@ -140,9 +140,12 @@ const secret = z.looseObject({
 
 const policy = z.looseObject({ project: label, name: label, generation: count, allow: callRules });
 
+const stopOrder = z.looseObject({ dependsOn: z.array(z.string()), stopTimeoutMs: count });
 const placement = z.looseObject({
   instances: z.record(z.string(), z.looseObject({ node: z.string() })),
   unplaced: z.record(z.string(), texts),
+  order: z.record(z.string(), stopOrder).optional(),
+  leaving: z.record(z.string(), stopOrder.extend({ node: z.string(), endingSince: z.number().optional() })).optional(),
 });
 
 export interface FabricRecords {

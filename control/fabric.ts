@@ -116,13 +116,32 @@ export interface PolicyRecord extends CallPolicy {
   generation: number;
 }
 
-/** `placement/<project>/<application>`: where the lease holder has put instances; index by instance name. */
+/**
+ * `placement/<project>/<application>`: where the lease holder has put instances; index by instance name. Of an application that was deleted
+ * it stays while `leaving` has somebody.
+ */
 export interface PlacementRecord {
   _id: `placement/${string}/${string}`;
   _rev?: string;
   instances: Record<string, { node: string }>;
   /** Instances with no node: for every node why not. */
   unplaced: Record<string, Record<string, string>>;
+  /** By microservice, of those that depend on others: what counts once they are not declared any more. */
+  order?: Record<string, StopOrder>;
+  /** By instance name: what is not declared any more and has not ended yet, where its order counts across nodes. */
+  leaving?: Record<string, Leaving>;
+}
+
+/** What the end of a microservice's instances holds up, and for how long at most. */
+export interface StopOrder {
+  dependsOn: string[];
+  stopTimeoutMs: number;
+}
+
+export interface Leaving extends StopOrder {
+  node: string;
+  /** Since when its node's plan has it no longer; undefined while it stays. */
+  endingSince?: number;
 }
 
 /** `stage/<project>/<application>`: what is fetched ahead of an apply. Goes when the application is applied or deleted, or expires. */

@@ -83,6 +83,13 @@ export const plannerRetryMs = 500;
 export const plannerRetryMsMax = 60_000;
 /** Reports that are remembered so that a lasting fault is one event; beyond, they are forgotten and may repeat. */
 export const reportedMax = 1000;
+/**
+ * What has not ended so long after its time to stop was over holds up nothing any more: its node cannot be heard, or cannot end it. Time
+ * for a node that starts again to take its plan.
+ */
+export const leavingMarginMs = 60_000;
+/** Instances that the reason of one that stays names: a line or two. */
+export const leavingShownMax = 3;
 /** Config records whose file hashes are remembered. */
 export const hashedConfigsMax = 1000;
 

@@ -197,6 +197,7 @@ export function createNodePlanner({
       ...{ node, applications, placements, version, fabricId, previous, specs },
       configs: [...configs.values()],
       stage: inputs.stage,
+      staying: inputs.staying,
       secrets: [...secrets.values()],
       signTicket: (ticket) => sign(ticketType, ticket),
     });

@@ -125,7 +125,9 @@ export function place({ applications, nodes, previous, reachable }: PlaceInput):
 
   for (const { application, instances, missing } of work) {
     const { project, name: applicationName } = application;
-    const old = before.get(`placement/${project}/${applicationName}`)?.instances ?? {};
+    const stored = before.get(`placement/${project}/${applicationName}`);
+    // What was on its way out and is declared again is taken up where it still is.
+    const old = { ...stored?.leaving, ...stored?.instances };
     for (const microservice of application.microservices) {
       const key = `${project}/${applicationName}/${microservice.name}`;
       for (let index = 0; index < microservice.replicas; index += 1) {
@@ -170,10 +172,13 @@ export function place({ applications, nodes, previous, reachable }: PlaceInput):
       }
     }
     const sorted = [...instances].sort(byText(([name]) => name));
+    const ordered = application.microservices.filter(({ dependsOn }) => dependsOn.length > 0);
+    const order = ordered.map(({ name, dependsOn, stopTimeoutMs }) => [name, { dependsOn, stopTimeoutMs }] as const);
     return {
       _id: `placement/${application.project}/${application.name}`,
       instances: Object.fromEntries(sorted.map(([name, node]) => [name, { node }])),
       unplaced,
+      ...(order.length > 0 && { order: Object.fromEntries(order) }),
     };
   });
 }

@@ -9,6 +9,7 @@ import type {
   PlacementRecord,
   SecretRecord,
 } from './fabric.ts';
+import { nodeInstancesMax } from './limits.ts';
 import type {
   CallableService,
   FileDocument,
@@ -37,6 +38,8 @@ export interface CompileInput {
   previous?: Plan | undefined;
   specs?: SpecCompiler;
   stage?: StageItem[] | undefined;
+  /** Names of instances that stay as they were planned before, whatever applications say. */
+  staying?: readonly string[];
 }
 
 export interface CompiledPlan {
@@ -108,7 +111,7 @@ function ticketInUse(wanted: Ticket, previous: PlannedInstance | undefined): str
 }
 
 /**
- * Everything the node must run. Instances are sorted by name. An instance whose config is missing stays as it was planned before
+ * Everything the node must run, and what stays there for others. Instances are sorted by name. An instance whose config is missing stays as it was planned before
  * (or is left out when it is new), and `problems` says so.
  */
 export function compilePlan(input: CompileInput): CompiledPlan {
@@ -163,6 +166,15 @@ export function compilePlan(input: CompileInput): CompiledPlan {
         planInstance(application, microservice, compiled, callsWith(calls, application, microservice), { name, index });
       }
     }
+  }
+
+  const declared = new Set(instances.map(({ name }) => name));
+  for (const name of input.staying ?? []) {
+    const kept = before.get(name);
+    // What is new comes before what goes.
+    if (kept === undefined || declared.has(name) || instances.length >= nodeInstancesMax) continue;
+    instances.push(kept);
+    keptSpecs.push(kept.spec);
   }
 
   instances.sort((left, right) => compareText(left.name, right.name));

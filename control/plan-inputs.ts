@@ -4,6 +4,7 @@
 import { canonicalJson, sha256 } from './canonical-json.ts';
 import { namedContent } from './content-references.ts';
 import type { ApplicationRecord, ConfigRecord, NodeRecord, PlacementRecord, SecretRecord } from './fabric.ts';
+import { stayingByNode } from './leaving.ts';
 import type { StageItem } from './plan.ts';
 
 export interface NodeInputs {
@@ -16,17 +17,27 @@ export interface NodeInputs {
   placements: PlacementRecord[];
   /** What it fetches ahead. */
   stage?: StageItem[];
+  /** Instances that are not declared any more and stay in its plan. */
+  staying: string[];
 }
 
 /** Equal keys, equal plans (version and tickets aside). */
-export function inputsKey({ node, applications, configs, secrets, placements, stage = [] }: NodeInputs): string {
+export function inputsKey({
+  node,
+  applications,
+  configs,
+  secrets,
+  placements,
+  staying,
+  stage = [],
+}: NodeInputs): string {
   const revisions = [...applications, ...configs.values(), ...secrets.values()].map(
     ({ _id, _rev }) => `${_id}@${_rev}`,
   );
   const here = placements.flatMap(({ instances }) =>
     Object.entries(instances).flatMap(([name, { node: place }]) => (place === node.name ? [name] : [])),
   );
-  return sha256(canonicalJson([node.peerId, node.authorityPublicKey, revisions, here, stage]));
+  return sha256(canonicalJson([node.peerId, node.authorityPublicKey, revisions, here, staying, stage]));
 }
 
 export function inputsByNode({
@@ -45,7 +56,7 @@ export function inputsByNode({
   const inputs = new Map(
     nodes.map((node): [string, NodeInputs] => [
       node.name,
-      { node, applications: [], configs: new Map(), secrets: new Map(), placements: [] },
+      { node, applications: [], configs: new Map(), secrets: new Map(), placements: [], staying: [] },
     ]),
   );
   const configById = new Map(configs.map((config) => [config._id as string, config]));
@@ -66,6 +77,7 @@ export function inputsByNode({
       }
     }
   }
+  for (const [node, names] of stayingByNode(placements)) inputs.get(node)?.staying.push(...names.sort());
   return [...inputs.values()];
 }
 

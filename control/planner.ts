@@ -7,6 +7,7 @@ import { canonicalJson } from './canonical-json.ts';
 import type { NodeRecord, PlacementRecord } from './fabric.ts';
 import { createFabricMirror, type FabricMirror } from './fabric-mirror.ts';
 import type { Lease } from './lease.ts';
+import { createLeavingDesk } from './leaving-desk.ts';
 import type { Ledger } from './ledger.ts';
 import { plannerRetryMs, plannerRetryMsMax, plannerWritersMax, reportedMax } from './limits.ts';
 import { createNodePlanner } from './node-planner.ts';
@@ -68,6 +69,9 @@ export function createPlanner(dependencies: PlannerDependencies): Planner {
   };
   const holdsLease = (): boolean => mirror !== undefined && lease.current() !== undefined;
   const stageDesk = createStageDesk({ fabric, clock, holdsLease, schedule });
+  const onLate = (instance: string, node: string): void =>
+    note('end-not-awaited', instance, `it has not ended on ${node} in time: what it depends on stops without it`);
+  const leavingDesk = createLeavingDesk({ mailbox: dependencies.mailbox, clock, schedule, onLate });
   const nodePlanner = createNodePlanner({ dependencies, holdsLease, schedule, note });
 
   const writePlacements = async (
@@ -75,7 +79,7 @@ export function createPlanner(dependencies: PlannerDependencies): Planner {
     stored: readonly PlacementRecord[],
   ): Promise<void> => {
     const before = new Map(stored.map((record) => [record._id as string, record]));
-    const content = ({ instances, unplaced }: PlacementRecord): string => canonicalJson([instances, unplaced]);
+    const content = ({ _rev, ...record }: PlacementRecord): string => canonicalJson(record);
     for (const record of wanted) {
       const old = before.get(record._id);
       before.delete(record._id);
@@ -94,11 +98,12 @@ export function createPlanner(dependencies: PlannerDependencies): Planner {
     const contents = { configs: mirror.all('config'), secrets: mirror.all('secret') };
     const stored = mirror.all('placement');
     const heard = reachable?.();
-    const places = place({ applications, nodes, previous: stored, ...(heard !== undefined && { reachable: heard }) });
+    const members = nodes.filter(({ revoked }) => revoked === undefined);
+    const wanted = place({ applications, nodes, previous: stored, ...(heard !== undefined && { reachable: heard }) });
+    const places = await leavingDesk.settle(wanted, stored, new Set(members.map(({ name }) => name)));
     const placed = writePlacements(places, stored);
     // Whoever waits for it sees the failure; a round without any node waits at its end.
     placed.catch(() => undefined);
-    const members = nodes.filter(({ revoked }) => revoked === undefined);
     nodePlanner.keepOnly(new Set(members.map(({ name }) => name)));
     const number = nodePlanner.generation() + 1;
     const stages = await stageDesk.current(mirror.all('stage'));
@@ -176,6 +181,7 @@ export function createPlanner(dependencies: PlannerDependencies): Planner {
       again = false;
       await idle();
       stageDesk.close();
+      leavingDesk.close();
       nodePlanner.keepOnly(new Set());
     },
     async renewAuthority(node) {

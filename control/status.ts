@@ -13,6 +13,7 @@ import type {
 } from './fabric.ts';
 import { readHardware } from './hardware.ts';
 import { instanceView, isSettled } from './instance-views.ts';
+import { stayingReasons } from './leaving.ts';
 import { locationCharactersMax, policyItemsMax, statusProblemsMax } from './limits.ts';
 import { instanceName } from './placement.ts';
 import type { Plan, PlannedInstance, PlanVersion } from './plan.ts';
@@ -53,10 +54,13 @@ interface Index {
   /** By `<node> <instance>`. */
   observed: Map<string, ObservedInstance>;
   heard: Map<string, boolean>;
+  /** By `<node> <instance>`: why what is not declared any more stays. */
+  staying: Map<string, string>;
 }
 
-function indexOf({ nodes, mailboxes, linked, self }: FabricFacts): Index {
-  const index: Index = { planned: new Map(), observed: new Map(), heard: new Map() };
+function indexOf({ nodes, mailboxes, linked, self, placements }: FabricFacts): Index {
+  const staying = stayingReasons(placements);
+  const index: Index = { planned: new Map(), observed: new Map(), heard: new Map(), staying };
   for (const { name, peerId } of nodes) index.heard.set(name, name === self || linked(peerId));
   for (const [node, { plan, instances }] of mailboxes) {
     for (const instance of plan?.instances ?? []) index.planned.set(`${node} ${instance.name}`, { instance, node });
@@ -118,7 +122,8 @@ function applicationView(application: ApplicationRecord, facts: FabricFacts, ind
 }
 
 /** Instances that a node still has and that no application wants there any more. */
-function leftovers(node: string, known: ReadonlySet<string>, facts: FabricFacts, heard: boolean): InstanceView[] {
+function leftovers(node: string, known: ReadonlySet<string>, facts: FabricFacts, index: Index): InstanceView[] {
+  const heard = index.heard.get(node) ?? false;
   const mailbox = facts.mailboxes.get(node);
   const planned = new Map(mailbox?.plan?.instances.map((instance) => [instance.name, instance]));
   return (mailbox?.instances ?? [])
@@ -137,7 +142,8 @@ function leftovers(node: string, known: ReadonlySet<string>, facts: FabricFacts,
         observed,
         heard,
       });
-      return { ...view, ready: false, reason: view.reason || 'no longer wanted here' };
+      const stays = heard ? index.staying.get(`${node} ${name}`) : undefined;
+      return { ...view, ready: false, reason: stays ?? (view.reason || 'no longer wanted here') };
     });
 }
 
@@ -171,7 +177,7 @@ function nodeView(record: NodeRecord, wanted: readonly InstanceView[], facts: Fa
   const lastSeenAt = facts.lastSeenAt?.(record.peerId);
   const { name, peerId, router, controller, labels, engines, admittedAt } = record;
   const conditions = heard ? (facts.conditionsOf?.(peerId) ?? []) : [];
-  const rest = leftovers(name, new Set(wanted.map((view) => view.name)), facts, heard);
+  const rest = leftovers(name, new Set(wanted.map((view) => view.name)), facts, index);
   return {
     ...{ name, peerId, router, controller, labels, engines, admittedAt },
     ...(record.unavailableEngines !== undefined && { unavailableEngines: record.unavailableEngines }),

@@ -39,6 +39,8 @@ export interface AnnouncementTable {
   forget(peerId: PeerId): void;
   /** One per instance and port, in order of instance and port; of each instance the place with the newest ticket. */
   endpoints(): Endpoint[];
+  /** Microservices that have a ready instance, also those without a port: `<project>.<application>.<microservice>`. */
+  ready(): ReadonlySet<string>;
   /** The announcements held, for a new link. */
   current(): string[];
 }
@@ -77,6 +79,7 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
   const places = createBoundedMap<string, Place>(rememberedMarksMax);
   const verified = createBoundedMap<string, { ticket: Ticket; signer: PeerId }>(verifiedTicketsMax);
   let endpoints: Endpoint[] = [];
+  let readyOnes: ReadonlySet<string> = new Set();
 
   function staleReason(peerId: PeerId, { bootCounter, sequence, part = 0 }: Position): string | undefined {
     const current = held.get(peerId);
@@ -128,9 +131,11 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
   }
 
   function recompute(): void {
-    endpoints = [...held.values()]
+    const serving = [...held.values()]
       .flatMap(servedBy)
-      .filter(({ ticket }) => places.get(ticket.instance)?.peerId === ticket.peerId)
+      .filter(({ ticket }) => places.get(ticket.instance)?.peerId === ticket.peerId);
+    readyOnes = new Set(serving.flatMap(({ ticket, ready }) => (ready ? [microserviceKey(ticket)] : [])));
+    endpoints = serving
       .flatMap(({ ticket, ready }) => ticket.ports.map((port) => endpointOf(ticket, port, ready)))
       .sort((one, other) => compareText(one.instance, other.instance) || one.port - other.port);
   }
@@ -206,8 +211,13 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
     },
 
     endpoints: () => endpoints,
+    ready: () => readyOnes,
     current: () => [...held.values()].flatMap(({ parts }) => [...parts.values()].map(({ jws }) => jws)),
   };
+}
+
+function microserviceKey({ project, application, microservice }: Ticket): string {
+  return `${project}.${application}.${microservice}`;
 }
 
 function endpointOf(

@@ -68,6 +68,10 @@ export const tunnelAnswerMs = 5_000;
 export const instanceConnectMs = 3_000;
 /** All attempts of one call together: below the 30 s that most HTTP clients wait. */
 export const callAttemptsMs = 15_000;
+/** What a tunnel's own addresses get before the link is asked to carry it: one round trip to the moon. */
+export const tunnelOverLinkAfterMs = 1_500;
+/** A session on a link looks this often for a connection of its own. */
+export const tunnelDirectRetryMs = 60_000;
 /** Instances that one call tries. */
 export const callAttemptsMax = 8;
 /** An endpoint that failed is used last for so long: the next announcement says whether it is ready. */
@@ -107,6 +111,8 @@ export const streamWindowBytesMax = 2 * 1024 * 1024;
 export const unsentBufferBytesMax = 256 * 1024;
 /** Bytes that callers may have handed to `send` of one stream without waiting for it; beyond, `send` rejects. */
 export const unsentBytesMax = 32 * 1024 * 1024;
+/** One frame of a byte stream on a link: others get a turn between two of them. */
+export const frameDuplexChunkBytes = 64 * 1024;
 /** Open streams of one protocol and direction on one connection. */
 export const streamsPerProtocolMax = 256;
 /** Streams that one connection may open to us, over all protocols. */

@@ -7,12 +7,19 @@ import type { Clock } from '../node-runtime/clock.ts';
 import type { VerifyChain } from '../pki/identity.ts';
 import type { TellDenied } from './denied-calls.ts';
 import { TunnelPeerError, TunnelRefusedError, TunnelUnreachableError } from './errors.ts';
-import { tunnelIdleMs, tunnelPastCertificateMs, tunnelSessionsMax, tunnelSessionsPerPairMax } from './limits.ts';
+import {
+  tunnelDirectRetryMs,
+  tunnelIdleMs,
+  tunnelPastCertificateMs,
+  tunnelSessionsMax,
+  tunnelSessionsPerPairMax,
+} from './limits.ts';
 import type { LocalMicroservice } from './local-instances.ts';
 import type { PeerId } from './mesh.ts';
 import { nameOf, serviceKey } from './service-names.ts';
 import type { Endpoint, TunnelOffer } from './service-network.ts';
 import type { LoadedCredential } from './tunnel-credentials.ts';
+import type { TunnelOverLink } from './tunnel-over-link.ts';
 import { connectTunnel, type TunnelSession, type TunnelSessionRequest } from './tunnel-session.ts';
 
 export interface TunnelClientOptions {
@@ -20,6 +27,7 @@ export interface TunnelClientOptions {
   verifyChain: VerifyChain;
   isPeerRevoked: (peerId: PeerId) => boolean;
   tellDenied: TellDenied;
+  overLink?: TunnelOverLink | undefined;
 }
 
 export interface TunnelClient {
@@ -41,11 +49,14 @@ export function createTunnelClient({
   verifyChain,
   isPeerRevoked,
   tellDenied,
+  overLink,
 }: TunnelClientOptions): TunnelClient {
   const offers = new Map<PeerId, TunnelOffer>();
   const sessions = new Set<TunnelSession>();
   /** The same ones by calling workload, called workload and node. */
   const pools = new Map<string, Set<TunnelSession>>();
+  /** When a session on a link looks for a better way next. */
+  const seekAt = new WeakMap<TunnelSession, number>();
   const connecting = new Map<string, Promise<TunnelSession>>();
   let stopped = new AbortController();
 
@@ -68,10 +79,11 @@ export function createTunnelClient({
     });
   }
 
-  async function connect(key: string, request: TunnelSessionRequest): Promise<TunnelSession> {
+  async function connect(key: string, request: TunnelSessionRequest, direct = false): Promise<TunnelSession> {
     const { signal } = stopped;
     try {
-      const session = await connectTunnel({ clock, verifyChain }, request, signal);
+      const last = direct ? undefined : overLink;
+      const session = await connectTunnel({ clock, verifyChain, overLink: last }, request, signal);
       if (signal.aborted) {
         session.destroy();
         throw signal.reason;
@@ -112,6 +124,21 @@ export function createTunnelClient({
     } finally {
       connecting.delete(key);
     }
+  }
+
+  /** The network may let it through by now; until it does, calls go over the link. */
+  function seekDirect(session: TunnelSession, now: number): void {
+    if (!session.overLink || session.closed || now < (seekAt.get(session) ?? 0)) return;
+    const first = !seekAt.has(session);
+    seekAt.set(session, now + tunnelDirectRetryMs);
+    if (first) return;
+    const offer = offers.get(session.request.peerId) ?? session.request.offer;
+    const request = { ...session.request, offer };
+    connect(keyOf(request.called, request.peerId, request.credential), request, true).then(
+      () => session.retire(),
+      // The next time, then.
+      () => undefined,
+    );
   }
 
   function isOver({ request, server, streams, idleSince, liveness }: TunnelSession, now: number): boolean {
@@ -162,7 +189,10 @@ export function createTunnelClient({
 
     sweep() {
       const now = clock.now();
-      for (const session of sessions) if (isOver(session, now)) session.destroy();
+      for (const session of sessions) {
+        if (isOver(session, now)) session.destroy();
+        else seekDirect(session, now);
+      }
     },
 
     close() {

@@ -2,7 +2,8 @@
 // certificate by SNI and hands over connections whose handshake is done; it judges nobody.
 
 import { once } from 'node:events';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { createServer, type SecureContext, type Server, type TLSSocket } from 'node:tls';
 import { TunnelListenError } from './errors.ts';
 import { tunnelHandshakeMs, tunnelHandshakesMax, tunnelHandshakesPerHostMax } from './limits.ts';
@@ -17,6 +18,8 @@ export interface TunnelListenerOptions {
 export interface TunnelListener {
   /** Throws TunnelListenError when none of the hosts can be listened on, or the port is taken on one. Port 0 is any. */
   listen(hosts: readonly string[], port: number): Promise<void>;
+  /** A connection that came in otherwise: of an admitted peer, as a stream of its link. */
+  accept(stream: Duplex): void;
   /** What it listens on. */
   listening(): { host: string; port: number }[];
   /** Closes the servers and every connection. Idempotent. */
@@ -25,7 +28,7 @@ export interface TunnelListener {
 
 export function createTunnelListener({ contextFor, onConnection }: TunnelListenerOptions): TunnelListener {
   const servers: { host: string; server: Server }[] = [];
-  const sockets = new Set<Socket>();
+  const sockets = new Set<Socket | Duplex>();
   /** Connections whose handshake is not done, by the far end's address and port; the oldest first. */
   const handshaking = new Map<string, Socket>();
 
@@ -48,14 +51,16 @@ export function createTunnelListener({ contextFor, onConnection }: TunnelListene
         else answer(null, context);
       },
     });
-    server.on('connection', (socket: Socket) => {
+    server.on('connection', (socket: Socket | Duplex) => {
+      sockets.add(socket);
+      socket.once('close', () => sockets.delete(socket));
+      // How many a peer may have of the others is the link's part.
+      if (!(socket instanceof Socket)) return;
       const from = farEnd(socket);
       makeRoom(socket.remoteAddress);
       handshaking.set(from, socket);
-      sockets.add(socket);
       socket.once('close', () => {
         if (handshaking.get(from) === socket) handshaking.delete(from);
-        sockets.delete(socket);
       });
     });
     server.on('secureConnection', (socket) => {
@@ -67,6 +72,9 @@ export function createTunnelListener({ contextFor, onConnection }: TunnelListene
     return server;
   }
 
+  /** Listens nowhere. */
+  const streams = create();
+
   async function close(): Promise<void> {
     const closing = servers.splice(0).map(({ server }) => new Promise((resolve) => server.close(resolve)));
     for (const socket of [...sockets]) socket.destroy();
@@ -74,6 +82,10 @@ export function createTunnelListener({ contextFor, onConnection }: TunnelListene
   }
 
   return {
+    accept(stream) {
+      // node:tls takes any stream for a connection.
+      streams.emit('connection', stream);
+    },
     async listen(hosts, port) {
       const failures: { code?: string }[] = [];
       for (const host of hosts) {

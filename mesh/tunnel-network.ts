@@ -12,7 +12,7 @@ import { ServiceNetworkLimitError, ServiceNetworkStoppedError } from './errors.t
 import { attachedInstancesMax, callableServicesMax, localRangesSweepMs, tunnelSweepMs } from './limits.ts';
 import { createLocalInstances } from './local-instances.ts';
 import { createLocalRanges } from './local-ranges.ts';
-import type { PeerId } from './mesh.ts';
+import type { Mesh, PeerId } from './mesh.ts';
 import { createOpenCalls } from './open-calls.ts';
 import { createServiceAddresses } from './service-addresses.ts';
 import { type CallOutcome, createServiceCalls } from './service-calls.ts';
@@ -20,6 +20,7 @@ import type { AttachedInstance, ServiceNetwork } from './service-network.ts';
 import { createTunnelAdmission } from './tunnel-admission.ts';
 import { createTunnelClient } from './tunnel-client.ts';
 import { loadCredential } from './tunnel-credentials.ts';
+import { createTunnelOverLink } from './tunnel-over-link.ts';
 import { createTunnelServer } from './tunnel-server.ts';
 
 export interface TunnelNetworkOptions {
@@ -41,6 +42,8 @@ export interface TunnelNetworkOptions {
   localPeerId: PeerId;
   /** Addresses (without ports) at which other nodes may reach this one. */
   advertisedHosts: () => readonly string[];
+  /** Carries sessions where nothing but a link's own connection gets through; left out, those calls fail. */
+  mesh?: Pick<Mesh, 'open' | 'handle'>;
   onDenied: (event: DeniedCall) => void;
   onCall?: (outcome: CallOutcome) => void;
 }
@@ -62,7 +65,8 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     tellDenied,
   });
   const server = createTunnelServer({ clock, instances, openCalls, admission, isPeerRevoked, allowedCalls });
-  const client = createTunnelClient({ clock, verifyChain, isPeerRevoked, tellDenied });
+  const overLink = options.mesh && createTunnelOverLink(options.mesh);
+  const client = createTunnelClient({ clock, verifyChain, isPeerRevoked, tellDenied, overLink });
   const calls = createServiceCalls({
     clock,
     random,
@@ -150,6 +154,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
         if (running) return;
         await server.listen(listen.hosts, listen.port);
         running = true;
+        overLink?.serve((stream) => (running ? server.accept(stream) : stream.destroy()));
         sweepTimer = clock.setTimeout(sweep, tunnelSweepMs);
         rangesTimer = clock.setTimeout(() => void ranges.sweep(), localRangesSweepMs);
       }),

@@ -3,6 +3,7 @@
 
 import { constants, performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import type { MicroserviceName } from '../control/plan.ts';
 import type { Clock } from '../node-runtime/clock.ts';
@@ -42,6 +43,8 @@ export interface TunnelServer {
   /** Throws TunnelListenError. Port 0 is any. */
   listen(hosts: readonly string[], port: number): Promise<void>;
   listening(): { host: string; port: number }[];
+  /** A connection that came in as a stream of a link. */
+  accept(stream: Duplex): void;
   /** Sessions with another credential than the current one take no more calls; a microservice that is gone loses its sessions. */
   refresh(name: MicroserviceName): void;
   /** Closes sessions that are revoked, silent, idle or too old. */
@@ -160,6 +163,7 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
   return {
     listen: (hosts, port) => listener.listen(hosts, port),
     listening: () => listener.listening(),
+    accept: listener.accept,
 
     refresh(name) {
       const current = instances.byName(name);

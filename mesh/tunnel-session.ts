@@ -2,6 +2,7 @@
 // It hands out nothing before the server has proved to be the wanted workload on the wanted node.
 
 import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2, constants } from 'node:http2';
+import type { Duplex } from 'node:stream';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import type { MicroserviceName } from '../control/plan.ts';
 import type { Clock } from '../node-runtime/clock.ts';
@@ -12,6 +13,7 @@ import {
   offerAddressesMax,
   tunnelAnswerMs,
   tunnelHandshakeMs,
+  tunnelOverLinkAfterMs,
   tunnelSessionWindowBytes,
   tunnelStreamsPerSessionMax,
 } from './limits.ts';
@@ -20,6 +22,7 @@ import { serviceKey, tunnelServerName } from './service-names.ts';
 import type { TunnelOffer } from './service-network.ts';
 import { type LoadedCredential, peerChain, tunnelTls } from './tunnel-credentials.ts';
 import { instanceHeader, type Liveness, reasonHeader, sessionOptions, watchLiveness } from './tunnel-http2.ts';
+import type { TunnelOverLink } from './tunnel-over-link.ts';
 import { resetStream } from './tunnel-relay.ts';
 
 export interface TunnelSessionRequest {
@@ -32,6 +35,8 @@ export interface TunnelSessionRequest {
 export interface TunnelSession {
   readonly request: TunnelSessionRequest;
   readonly server: WorkloadIdentity;
+  /** It runs on a stream of the link, for want of a connection of its own. */
+  readonly overLink: boolean;
   readonly liveness: Liveness;
   /** Streams that are open or being opened. */
   readonly streams: number;
@@ -54,26 +59,35 @@ export interface TunnelSession {
 export interface TunnelSessionOptions {
   clock: Clock;
   verifyChain: VerifyChain;
+  /** Carries it where none of its addresses is reached; left out, it is then not reached. */
+  overLink?: TunnelOverLink | undefined;
 }
 
 /** Rejects with TunnelPeerError when somebody else answered, with TunnelUnreachableError otherwise, or the signal's reason. */
 export async function connectTunnel(
-  { clock, verifyChain }: TunnelSessionOptions,
+  { clock, verifyChain, overLink }: TunnelSessionOptions,
   request: TunnelSessionRequest,
   signal: AbortSignal,
 ): Promise<TunnelSession> {
-  const connectOne = async (address: string, cancelled: AbortSignal): Promise<TunnelSession> => {
-    const socket = await handshake(clock, address, request, cancelled);
+  const connectOne = async (place: Place, cancelled: AbortSignal): Promise<TunnelSession> => {
+    const socket = await handshake(clock, place, request, cancelled);
     try {
       const server = proveServer(socket, request, verifyChain);
-      return await startSession(clock, socket, server, request, cancelled);
+      return await startSession(clock, socket, server, request, 'stream' in place, cancelled);
     } catch (error) {
       socket.destroy();
       throw error;
     }
   };
+  const addresses = request.offer.addresses.slice(0, offerAddressesMax);
+  const direct = (address: string, cancelled: AbortSignal) => connectOne(splitAddress(address), cancelled);
+  const lastResort = overLink && {
+    attempt: async (cancelled: AbortSignal) =>
+      connectOne({ stream: await overLink.open(request.peerId, cancelled) }, cancelled),
+    afterMs: tunnelOverLinkAfterMs,
+  };
   try {
-    return await raceAddresses(clock, request.offer.addresses.slice(0, offerAddressesMax), connectOne, signal);
+    return await raceAddresses(clock, addresses, direct, signal, lastResort);
   } catch (error) {
     if (error instanceof TunnelPeerError || signal.aborted) throw error;
     throw new TunnelUnreachableError(`no tunnel to ${serviceKey(request.called)} on ${request.peerId}`, {
@@ -82,29 +96,29 @@ export async function connectTunnel(
   }
 }
 
+/** Where the called node is reached. */
+type Place = { host: string; port: number } | { stream: Duplex };
+
 /** `host:port`, IPv6 hosts in brackets. */
 function splitAddress(address: string): { host: string; port: number } {
   const colon = address.lastIndexOf(':');
   return { host: address.slice(0, colon).replace(/^\[(.*)\]$/, '$1'), port: Number(address.slice(colon + 1)) };
 }
 
-function handshake(
-  clock: Clock,
-  address: string,
-  request: TunnelSessionRequest,
-  signal: AbortSignal,
-): Promise<TLSSocket> {
+function handshake(clock: Clock, place: Place, request: TunnelSessionRequest, signal: AbortSignal): Promise<TLSSocket> {
   const { credential, called } = request;
   const servername = tunnelServerName(called, credential.identity.fabricId);
-  const { host, port } = splitAddress(address);
+  const where = 'stream' in place ? { socket: place.stream } : place;
   // No `session` is ever given, so that none is resumed.
-  const socket = connectTls({ host, port, servername, secureContext: credential.context, ...tunnelTls });
-  socket.setNoDelay(true);
+  const socket = connectTls({ ...where, servername, secureContext: credential.context, ...tunnelTls });
+  if (!('stream' in place)) socket.setNoDelay(true);
   socket.on('error', () => undefined);
   return waitFor<TLSSocket>(clock, tunnelHandshakeMs, signal, (resolve, reject) => {
     socket.once('secureConnect', () => resolve(socket));
     socket.once('error', reject);
-    socket.once('close', () => reject(new Error(`${address} closed the connection`)));
+    socket.once('close', () =>
+      reject(new Error(`${'stream' in place ? 'the link' : `${place.host}:${place.port}`} closed the connection`)),
+    );
   }).catch((error: unknown) => {
     socket.destroy();
     throw error;
@@ -137,6 +151,7 @@ async function startSession(
   socket: TLSSocket,
   server: WorkloadIdentity,
   request: TunnelSessionRequest,
+  overLink: boolean,
   signal: AbortSignal,
 ): Promise<TunnelSession> {
   const http2 = connectHttp2(`https://${request.called.microservice}`, {
@@ -154,7 +169,7 @@ async function startSession(
     throw error;
   });
   http2.setLocalWindowSize(tunnelSessionWindowBytes);
-  return wrap(clock, http2, watchLiveness(http2, socket), server, request);
+  return wrap(clock, http2, watchLiveness(http2, socket), server, request, overLink);
 }
 
 function wrap(
@@ -163,6 +178,7 @@ function wrap(
   liveness: Liveness,
   server: WorkloadIdentity,
   request: TunnelSessionRequest,
+  overLink: boolean,
 ): TunnelSession {
   const streamsMax = Math.min(
     tunnelStreamsPerSessionMax,
@@ -174,6 +190,7 @@ function wrap(
   return {
     request,
     server,
+    overLink,
     liveness,
     get streams() {
       return streams.size;

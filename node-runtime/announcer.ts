@@ -22,6 +22,8 @@ export interface Announcer {
   current(): string[];
   forget(peerId: PeerId): void;
   endpoints(): Endpoint[];
+  /** Microservices that have a ready instance somewhere: `<project>.<application>.<microservice>`. */
+  ready(): ReadonlySet<string>;
 }
 
 export function createAnnouncer(dependencies: {
@@ -115,6 +117,7 @@ export function createAnnouncer(dependencies: {
       dependencies.onEndpoints(table.endpoints());
     },
     endpoints: () => table.endpoints(),
+    ready: () => table.ready(),
   };
 }
 

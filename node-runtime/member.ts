@@ -244,6 +244,7 @@ async function compose(
 
   const serviceNetwork = ports.createServiceNetwork({
     fabricId,
+    mesh,
     localPeerId: mesh.peerId,
     advertisedAddresses: () => mesh.addresses(),
     verifyChain,
@@ -315,9 +316,7 @@ async function compose(
   });
 
   /** Anywhere in the fabric, as far as this node has heard. */
-  const isReady = (key: string): boolean =>
-    instances.readyHere().has(key) ||
-    announcer.endpoints().some((endpoint) => endpoint.ready && microserviceKey(endpoint) === key);
+  const isReady = (key: string): boolean => instances.readyHere().has(key) || announcer.ready().has(key);
 
   const replicas = createReplicas({ mesh, actors, jitter, replicate: ports.replicate, onRefused: peerProblem });
 

@@ -20,6 +20,8 @@ import type { Random } from './random.ts';
 /** What the service network must know of the node and the fabric. */
 export interface ServiceNetworkNeeds {
   fabricId: string;
+  /** Carries calls to nodes of which nothing but the mesh is reached. */
+  mesh: Pick<Mesh, 'open' | 'handle'>;
   localPeerId: PeerId;
   /** Of the mesh: where others reach this node. */
   advertisedAddresses(): Address[];

@@ -1,5 +1,6 @@
 // In which order instances of one node are ended: what depends on others first, those others once nothing that depends on them is left.
-// Pure. Called by instances.ts for what a newer plan no longer has, and for `down --workloads`.
+// Across nodes the plans keep the order (control/leaving.ts). Pure. Called by instances.ts for what a newer plan no longer has, and for
+// `down --workloads`.
 
 import type { PlannedInstance } from '../control/plan.ts';
 

@@ -6,6 +6,7 @@ export interface SimMicroservice {
   replicas?: number;
   dependsOn?: string[];
   stopTimeoutMs?: number;
+  placement?: { node: string };
   /** As in a manifest; every question is answered well. */
   probes?: unknown;
 }

@@ -171,3 +171,19 @@ test('an instance whose secret is missing stays as it was, and says what is miss
   t.deepEqual([missing.plan.instances, missing.files], [[], []]);
   t.regex(missing.problems[0] ?? '', /there is no pasword in Secret db/);
 });
+
+test('what stays is in the plan as it was, with its files, authority and ticket, whatever is declared', (t) => {
+  const previous = compilePlan(input({ secrets: [secret] })).plan;
+  const staying = ['default.app.web.0', 'default.app.never.0'];
+  const nothing = { applications: [], configs: [], placements: [] };
+  const version = { epoch: 1, term: 2, generation: 9 };
+  const compiled = compilePlan(input({ ...nothing, version, previous, staying }));
+  t.deepEqual(compiled.plan, { ...previous, ...version });
+  t.deepEqual(
+    compiled.covers.map(({ microservice: name }) => name),
+    ['web'],
+  );
+  const declaredAgain = compilePlan(input({ previous, staying, configs: [configRecord('c', { 'a.js': 'two' })] }));
+  t.is(declaredAgain.plan.instances.length, 1);
+  t.notDeepEqual(declaredAgain.plan.files, previous.files);
+});

@@ -49,6 +49,19 @@ test('an announced instance with a ticket is an endpoint for each of its ports',
   ]);
 });
 
+test('what is ready is known of what has no port, too', (t) => {
+  const table = newTable();
+  const ticket = fabric.ticket({ instance, peerId: one.peerId, ports: [] });
+  table.accept(announcementOf(one, { instances: [{ instance, ready: true, ticket }] }));
+  t.deepEqual([...table.ready()], ['default.cold-chain.monitor']);
+  t.deepEqual(table.endpoints(), []);
+  table.accept(announcementOf(one, { instances: [{ instance, ready: false, ticket }], sequence: 2 }));
+  t.deepEqual([...table.ready()], []);
+  table.accept(announcementOf(one, { instances: [{ instance, ready: true, ticket }], sequence: 3 }));
+  table.forget(one.peerId);
+  t.deepEqual([...table.ready()], []);
+});
+
 test('a heartbeat that says the same is passed on and changes nothing, the same announcement again is no news', (t) => {
   const table = newTable();
   const ticket = fabric.ticket({ instance, peerId: one.peerId });

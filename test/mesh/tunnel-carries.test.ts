@@ -1,4 +1,5 @@
-// What the tunnel carries between two nodes: bytes, ends, resets and back-pressure, unchanged. Real sockets and certificates.
+// What the tunnel carries between two nodes: bytes, ends, resets and back-pressure, unchanged. Real sockets and certificates; once on
+// connections of its own, once on a stream of a real link where nothing else is reached.
 
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -7,32 +8,51 @@ import type { AddressInfo, Socket } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { eventually } from '../eventually.ts';
 import { createTestFabric } from './credentials.ts';
-import { answering, ask, callable, dial, link, nameOf, readAll, serve, startNode } from './tunnel-fixture.ts';
+import {
+  answering,
+  ask,
+  callable,
+  dial,
+  link,
+  linkedMeshes,
+  nameOf,
+  readAll,
+  serve,
+  startNode,
+} from './tunnel-fixture.ts';
 
 const mebibyte = 1024 * 1024;
 const sensor = nameOf('sensor');
 const monitor = nameOf('monitor');
 const fabric = createTestFabric();
 
+type Way = 'connection' | 'link';
 /** `monitor` on node 1 may call `sensor` on node 2, which listens at `hostPort`. */
-async function twoNodes(t: ExecutionContext, hostPort: number) {
-  const node1 = await startNode(t, fabric, fabric.node('one', [monitor]));
-  const node2 = await startNode(t, fabric, fabric.node('two', [sensor]));
+async function twoNodes(t: ExecutionContext, hostPort: number, way: Way) {
+  const meshes = way === 'link' ? await linkedMeshes(t) : undefined;
+  const node1 = await startNode(t, fabric, fabric.node('one', [monitor]), meshes && { mesh: meshes[0] });
+  const node2 = await startNode(t, fabric, fabric.node('two', [sensor]), meshes && { mesh: meshes[1] });
   const caller = await node1.attach(monitor, { calls: [callable('sensor')] });
   const called = await node2.attach(sensor, { listens: { 8080: hostPort } });
-  link(node1, node2);
+  link(node1, node2, way === 'link' ? { addresses: [] } : {});
   node1.network.setEndpoints([node2.endpoint(sensor)]);
   return { node1, node2, caller, called, address: caller.address('sensor') };
 }
 
-test('an HTTP request to a name’s address reaches the instance on the other node', async (t) => {
+/** A test for each of the two ways. */
+function on(title: string, body: (t: ExecutionContext, way: Way) => Promise<void>): void {
+  test(title, (t) => body(t, 'connection'));
+  test(`over a link: ${title}`, (t) => body(t, 'link'));
+}
+
+on('an HTTP request to a name’s address reaches the instance on the other node', async (t, way) => {
   const server = createServer((incoming, response) =>
     response.end(`hello ${incoming.url} for ${incoming.headers.host}`),
   );
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.teardown(() => server.close());
-  const { caller, node1 } = await twoNodes(t, (server.address() as AddressInfo).port);
+  const { caller, node1 } = await twoNodes(t, (server.address() as AddressInfo).port, way);
   t.deepEqual(caller.hosts[0]?.names, ['sensor', 'sensor.cold-chain', 'sensor.cold-chain.default']);
   t.is(caller.env['SENSOR_URL'], `http://${caller.address('sensor')}:8080`);
   const url = `${caller.env['SENSOR_URL']}/rooms`;
@@ -42,7 +62,7 @@ test('an HTTP request to a name’s address reaches the instance on the other no
   t.like(node1.outcomes, [{ outcome: 'connected', endpoint: 'default.cold-chain.sensor.0', attempts: 1 }]);
 });
 
-test('64 MiB arrive unchanged in each direction at once', async (t) => {
+on('64 MiB arrive unchanged in each direction at once', async (t, way) => {
   const block = Buffer.alloc(mebibyte, 'the quick brown fox');
   const blocks = 64;
   const expected = createHash('sha256');
@@ -65,7 +85,7 @@ test('64 MiB arrive unchanged in each direction at once', async (t) => {
     void send(socket);
     receive(socket).then(atServer.resolve, atServer.reject);
   });
-  const { address } = await twoNodes(t, port);
+  const { address } = await twoNodes(t, port, way);
   const socket = await dial(t, address);
   void send(socket);
   t.is(await receive(socket), digest);
@@ -78,7 +98,7 @@ function stamped(block: Buffer, index: number): Buffer {
   return copy;
 }
 
-test('a side that has ended goes on receiving: half-close is carried both ways', async (t) => {
+on('a side that has ended goes on receiving: half-close is carried both ways', async (t, way) => {
   const steps: string[] = [];
   const port = await serve(t, async (socket) => {
     socket.write('greeting ');
@@ -93,7 +113,7 @@ test('a side that has ended goes on receiving: half-close is carried both ways',
     socket.write('more ');
     socket.end('end');
   });
-  const { address } = await twoNodes(t, port);
+  const { address } = await twoNodes(t, port, way);
   t.is(await ask(t, address, 'question'), 'greeting more end');
   t.deepEqual(steps, ['server heard all: question']);
 
@@ -101,7 +121,7 @@ test('a side that has ended goes on receiving: half-close is carried both ways',
     socket.end('bye');
     socket.on('data', (chunk) => steps.push(`after its end the server heard: ${chunk}`));
   });
-  const second = await twoNodes(t, serverEndsFirst);
+  const second = await twoNodes(t, serverEndsFirst, way);
   const socket = await dial(t, second.address);
   t.is(await readHalf(socket), 'bye');
   socket.end('still here');
@@ -119,12 +139,12 @@ function readHalf(socket: Socket): Promise<string> {
   });
 }
 
-test('a reset of the called side arrives as a reset, never as an end', async (t) => {
+on('a reset of the called side arrives as a reset, never as an end', async (t, way) => {
   const port = await serve(t, (socket) => {
     socket.write('half of the ans');
     socket.once('data', () => socket.resetAndDestroy());
   });
-  const { address } = await twoNodes(t, port);
+  const { address } = await twoNodes(t, port, way);
   for (let round = 0; round < 20; round += 1) {
     const socket = await dial(t, address);
     let ended = false;
@@ -139,7 +159,7 @@ test('a reset of the called side arrives as a reset, never as an end', async (t)
   }
 });
 
-test('a reset of the calling side arrives as a reset', async (t) => {
+on('a reset of the calling side arrives as a reset', async (t, way) => {
   const seen: string[] = [];
   const port = await serve(t, (socket) => {
     socket.write('go');
@@ -147,7 +167,7 @@ test('a reset of the calling side arrives as a reset', async (t) => {
     socket.on('error', (error: Error & { code?: string }) => seen.push(error.code ?? ''));
     socket.on('end', () => seen.push('end'));
   });
-  const { address } = await twoNodes(t, port);
+  const { address } = await twoNodes(t, port, way);
   const socket = await dial(t, address);
   await once(socket, 'data');
   socket.resetAndDestroy();
@@ -155,11 +175,11 @@ test('a reset of the calling side arrives as a reset', async (t) => {
   t.deepEqual(seen, ['ECONNRESET']);
 });
 
-test('two thousand resets in a row leave the session in use', async (t) => {
+on('two thousand resets in a row leave the session in use', async (t, way) => {
   const port = await serve(t, (socket) => {
     socket.on('data', (chunk) => (String(chunk) === 'reset' ? socket.resetAndDestroy() : socket.end('still here')));
   });
-  const { address } = await twoNodes(t, port);
+  const { address } = await twoNodes(t, port, way);
   const kept = await dial(t, address);
   for (let round = 0; round < 40; round += 1) {
     const batch = Array.from({ length: 50 }, async () => {
@@ -177,7 +197,7 @@ test('two thousand resets in a row leave the session in use', async (t) => {
   t.is(await readAll(kept), 'still here');
 });
 
-test('a slow reader stops the writer at a bounded amount, and other calls go on', async (t) => {
+on('a slow reader stops the writer at a bounded amount, and other calls go on', async (t, way) => {
   let written = 0;
   const chunk = Buffer.alloc(64 * 1024);
   const port = await serve(t, (socket) => {
@@ -194,7 +214,7 @@ test('a slow reader stops the writer at a bounded amount, and other calls go on'
       return write();
     });
   });
-  const { address } = await twoNodes(t, port);
+  const { address } = await twoNodes(t, port, way);
   const slow = await dial(t, address);
   slow.pause();
   slow.write('flood');
@@ -212,9 +232,9 @@ test('a slow reader stops the writer at a bounded amount, and other calls go on'
   t.is(await ask(t, address, 'ping'), 'quick');
 });
 
-test('many calls at once share one session', async (t) => {
+on('many calls at once share one session', async (t, way) => {
   const port = await serve(t, (socket) => socket.pipe(socket));
-  const { address, node1 } = await twoNodes(t, port);
+  const { address, node1 } = await twoNodes(t, port, way);
   const answers = await Promise.all(Array.from({ length: 200 }, (_, index) => ask(t, address, `call ${index}`)));
   t.deepEqual(
     answers,
@@ -223,9 +243,9 @@ test('many calls at once share one session', async (t) => {
   t.is(node1.outcomes.filter(({ outcome }) => outcome === 'connected').length, 200);
 });
 
-test('calls beyond the streams of one session use another', async (t) => {
+on('calls beyond the streams of one session use another', async (t, way) => {
   const port = await serve(t, (socket) => socket.pipe(socket));
-  const { address } = await twoNodes(t, port);
+  const { address } = await twoNodes(t, port, way);
   const open: Socket[] = [];
   for (let batch = 0; batch < 6; batch += 1) {
     const dialled = await Promise.all(Array.from({ length: 100 }, () => dial(t, address)));

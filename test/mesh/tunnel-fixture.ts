@@ -6,12 +6,15 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 import type { ExecutionContext } from 'ava';
 import type { CallableService, MicroserviceName } from '../../control/plan.ts';
 import type { DeniedCall } from '../../mesh/denied-calls.ts';
+import type { Mesh } from '../../mesh/mesh.ts';
 import type { CallOutcome } from '../../mesh/service-calls.ts';
 import type { Endpoint, ServiceNetwork, WorkloadCredential } from '../../mesh/service-network.ts';
 import { createTunnelNetwork, type TunnelNetworkOptions } from '../../mesh/tunnel-network.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
 import { createSystemRandom } from '../../node-runtime/system-random.ts';
+import { eventually } from '../eventually.ts';
 import type { TestFabric, TestNode } from './credentials.ts';
+import { startNode as startMesh } from './libp2p-world.ts';
 
 export const nameOf = (microservice: string, application = 'cold-chain'): MicroserviceName => ({
   project: 'default',
@@ -115,6 +118,25 @@ export function link(
 ): void {
   const { addresses } = to.network.offer() ?? { addresses: [] };
   from.network.setOffer(to.peerId, { addresses, authorityKeySha256: to.authorityKeySha256, ...changes });
+}
+
+export interface LinkedMesh extends Pick<Mesh, 'open' | 'handle'> {
+  disconnect(): Promise<void>;
+}
+
+/** Two linked meshes; to the tunnel each of them is the other end, whatever keys it has. */
+export async function linkedMeshes(t: ExecutionContext): Promise<[LinkedMesh, LinkedMesh]> {
+  const [one, two] = await Promise.all([startMesh(t), startMesh(t)]);
+  await one.connect({ peerId: two.peerId, addresses: two.addresses() });
+  await eventually(() => two.connected().includes(one.peerId));
+  one.admit(two.peerId);
+  two.admit(one.peerId);
+  const towards = (self: Mesh, other: Mesh): LinkedMesh => ({
+    disconnect: () => self.disconnect(other.peerId),
+    open: (_peer, protocol, signal) => self.open(other.peerId, protocol, signal),
+    handle: (protocol, audience, handler) => self.handle(protocol, audience, handler),
+  });
+  return [towards(one, two), towards(two, one)];
 }
 
 /** A TCP server on loopback, closed with all its connections when the test ends. Returns its port. */

@@ -2,7 +2,7 @@
 
 import test from 'ava';
 import { endsNow } from '../../node-runtime/stop-order.ts';
-import { createSimApplication } from '../../simulations/sim-application.ts';
+import { createSimApplication, type SimMicroservice } from '../../simulations/sim-application.ts';
 import type { SimBox } from '../../simulations/sim-node.ts';
 import { createSimFabric, type SimFabric } from './sim-fabric.ts';
 
@@ -69,6 +69,61 @@ test('what comes back into the plan while it waits for its dependants was never 
   for (const { instance, pid } of await box.engine.list()) {
     if (instance.includes('.stock.')) t.is(pid, started.get(instance), instance);
   }
+});
+
+test('a deleted application, and a microservice that a new version has no longer, end in that order across nodes, too', async (t) => {
+  const fabric = await createSimFabric(t, 'stop-order-across');
+  const [box1, box2] = [fabric.founder, await fabric.join('box2')];
+  const on = (node: string) => ({ placement: { node } });
+  // On box1 there is what box2 depends on, and what depends on that.
+  const across = (more: Record<string, SimMicroservice>) =>
+    createSimApplication('shop', { lamp: { command: ['run'], ...on('box1') }, ...more });
+  const whole = across({
+    stock: { ...slow, ...on('box1') },
+    till: { ...slow, dependsOn: ['stock'], ...on('box2') },
+    sign: { ...slow, dependsOn: ['till'], ...on('box1') },
+  });
+  const running = async (): Promise<string> =>
+    `${await runningOn(box1)} ${await runningOn(box2)}`.replace('lamp,', '').trim();
+  const reasons = new Set<string>();
+  const controller = fabric.controller();
+
+  const ending = async (last: string): Promise<string[]> => {
+    const seen: string[] = [];
+    await fabric.until('all have ended', async () => {
+      const now = await running();
+      if (seen.at(-1) !== now) seen.push(now);
+      const stock = await controller.status.instance('default.shop.stock.0');
+      if (stock !== undefined) reasons.add(stock.reason);
+      return now === last;
+    });
+    return seen;
+  };
+  const begin = async (): Promise<void> => {
+    await fabric.during(controller.apply.apply(whole));
+    await fabric.until('all are ready', async () => {
+      const application = await controller.status.application('default', 'shop');
+      return application?.ready === true;
+    });
+    t.is(await running(), 'sign,stock till');
+  };
+
+  await begin();
+  await fabric.during(controller.apply.apply(across({})));
+  t.deepEqual(await ending('lamp'), ['sign,stock till', 'stock till', 'stock', 'lamp']);
+  t.true(reasons.has('stays until default.shop.till.0 on box2 has ended'), [...reasons].join('; '));
+
+  await begin();
+  const pids = async () => new Map((await box1.engine.list()).map(({ instance, pid }) => [instance, pid]));
+  const started = await pids();
+  await fabric.during(controller.apply.deleteApplication('default', 'shop'));
+  await fabric.until('only the last dependant has ended', async () => (await running()) === 'stock till');
+  await begin();
+  const again = await pids();
+  t.is(again.get('default.shop.stock.0'), started.get('default.shop.stock.0'), 'applied again, it was never touched');
+  t.not(again.get('default.shop.sign.0'), started.get('default.shop.sign.0'));
+  await fabric.during(controller.apply.deleteApplication('default', 'shop'));
+  t.deepEqual(await ending(''), ['sign,stock till', 'stock till', 'stock', '']);
 });
 
 test('a node that ends all its workloads keeps the order', async (t) => {

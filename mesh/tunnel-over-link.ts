@@ -1,0 +1,29 @@
+// Sessions of the tunnel on a stream of the link between two nodes, for places where nothing but the mesh's own port gets through (design,
+// section 7). Made by tunnel-network.ts. The same TLS and HTTP/2 as on a connection of their own, at a fraction of the throughput.
+
+import type { Duplex } from 'node:stream';
+import { frameDuplex } from './frame-duplex.ts';
+import type { Mesh, PeerId } from './mesh.ts';
+
+const tunnelProtocol = '/selvedge/tunnel/1';
+
+export interface TunnelOverLink {
+  /** Rejects when there is no link, or the peer does not serve it. */
+  open(peerId: PeerId, signal: AbortSignal): Promise<Duplex>;
+  /** From now on admitted peers are served. */
+  serve(onStream: (stream: Duplex) => void): void;
+}
+
+export function createTunnelOverLink(mesh: Pick<Mesh, 'open' | 'handle'>): TunnelOverLink {
+  return {
+    open: async (peerId, signal) => frameDuplex(await mesh.open(peerId, tunnelProtocol, signal)),
+    serve(onStream) {
+      mesh.handle(tunnelProtocol, 'admitted', async (stream) => {
+        const duplex = frameDuplex(stream);
+        const closed = new Promise<void>((resolve) => duplex.once('close', () => resolve()));
+        onStream(duplex);
+        await closed;
+      });
+    },
+  };
+}
