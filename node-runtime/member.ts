@@ -8,7 +8,7 @@ import { nodeStatus } from '../control/status.ts';
 import { readMailbox } from '../control/status-reader.ts';
 import type { StatusView } from '../control/views.ts';
 import { bulletinWrites, controllerWrites } from '../control/write-guard.ts';
-import { policyAuthorization } from '../mesh/authorization.ts';
+import { type Authorize, policyAuthorization } from '../mesh/authorization.ts';
 import type { Mesh } from '../mesh/mesh.ts';
 import { presentMembership } from '../pki/enrollment-client.ts';
 import { enrollmentProtocol } from '../pki/enrollment-frames.ts';
@@ -149,7 +149,8 @@ async function compose(
   const staging = createStaging({ clock, actors, jitter, engines, onChanged: () => observeNode() });
 
   const denials = createDenials({ clock, self: mesh.peerId });
-  let authorize = policyAuthorization([]);
+  /** By the policies of now; made with the next question after they changed. */
+  let authorize: Authorize | undefined;
 
   const peerProblem = createPeerProblems({ clock, problem });
 
@@ -205,7 +206,7 @@ async function compose(
 
   /** Ends what runs with a peer as soon as the bulletin says so. */
   function enforceTrust(): void {
-    authorize = policyAuthorization(bulletin.policies().map(({ body }) => body));
+    authorize = undefined;
     serviceNetwork.recheck();
     controller?.recheckPolicies();
     // Everybody who proved membership, also those who hold streams but no link session.
@@ -251,7 +252,10 @@ async function compose(
     verifyOwnChain,
     isPeerAdmitted: (peerId) => mesh.isAdmitted(peerId) && !bulletin.isRevoked(peerId),
     isPeerRevoked: (peerId) => bulletin.isRevoked(peerId),
-    authorize: (...call) => authorize(...call),
+    authorize(...call) {
+      authorize ??= policyAuthorization(bulletin.policies().map(({ body }) => body));
+      return authorize(...call);
+    },
     onDenied: (denied) => problem(denials.add(denied)),
   });
 
