@@ -12,7 +12,9 @@ import { tell } from './story.ts';
 
 const workload = (name: string): string => fileURLToPath(new URL(`workloads/${name}.js`, import.meta.url));
 
-const applications = `
+const call = 'calls: [{ application: store, microservice: echo, port: 8080 }]';
+
+const applications = (calls: string): string => `
 apiVersion: selvedge/v1
 kind: Application
 metadata: { name: store }
@@ -34,7 +36,7 @@ spec:
       engine: process
       command: [node, ${workload('holder')}]
       ports: [{ name: http, port: 8081 }]
-      calls: [{ application: store, microservice: echo, port: 8080 }]
+      ${calls}
       placement: { node: edge-2 }
       probes: { readiness: { tcp: { port: http }, periodMs: 50 } }
 `;
@@ -93,9 +95,13 @@ test('a policy opens and closes one application to another, and holds without a 
   const echoes = (what: string): Promise<Seen> => further(two, what, (now, before) => now.echoes > before.echoes + 5);
 
   await step('without a policy each call is reset at once, and the denial is an event', async () => {
-    await fabric.apply(applications);
+    await fabric.apply(applications(''));
     await fabric.ready('store');
     await fabric.ready('shop');
+    await further(two, 'a name that is none', (now, before) => now.refused > before.refused);
+    t.deepEqual(await denials(), []);
+    const { pid } = await two.instance('holder');
+    await fabric.apply(applications(call));
     t.is((await further(two, 'calls to be denied', (now, before) => now.refused > before.refused + 2)).echoes, 0);
     const [message] = await waitFor('the event', async () => {
       const told = await denials();
@@ -111,6 +117,7 @@ test('a policy opens and closes one application to another, and holds without a 
       );
     t.regex((await toldBy(two)).join(), /default\.shop\.holder to default\.store\.echo:8080/);
     t.deepEqual(await toldBy(one), [], 'nothing was dialled');
+    t.is((await two.instance('holder')).pid, pid, 'it got the name while it ran');
   });
 
   await step('once a policy is applied the call is answered, and the connection stays', async () => {
