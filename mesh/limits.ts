@@ -107,6 +107,8 @@ export const tunnelSilenceMs = 15_000;
 export const tunnelPastCertificateMs = 24 * 60 * 60 * 1_000;
 /** Denied calls told in one minute; further ones are counted and told with the next. */
 export const deniedEventsPerMinuteMax = 60;
+/** Denied calls that are told apart, so that each is told once a minute: about 300 bytes each. */
+export const deniedCallsCountedMax = 1_024;
 /** Addresses of an offer that are tried. */
 export const offerAddressesMax = 16;
 /** Certificates that are read of a peer's chain: leaf, node authority, issuing authority, root, and one more while the root rolls over. */

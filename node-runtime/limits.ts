@@ -278,6 +278,8 @@ export const trustLanWaitMs = 5_000;
 /** Wrong proofs that a box reports in a minute. */
 export const wrongProofsReportedMax = 20;
 
+/** Denied calls in `observed/node`: those of a minute or so, and below what a controller reads. */
+export const observedDenialsMax = 16;
 /** Links in `observed/node`: a router with more tells of the first. */
 export const observedLinksMax = 256;
 

@@ -8,6 +8,7 @@ import { nodeStatus } from '../control/status.ts';
 import { readMailbox } from '../control/status-reader.ts';
 import type { StatusView } from '../control/views.ts';
 import { bulletinWrites, controllerWrites } from '../control/write-guard.ts';
+import { type Authorize, policyAuthorization } from '../mesh/authorization.ts';
 import { routeHopsMax } from '../mesh/limits.ts';
 import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import { presentMembership } from '../pki/enrollment-client.ts';
@@ -23,6 +24,7 @@ import { boundedConditions } from './box-conditions.ts';
 import { createBoxHealth } from './box-health.ts';
 import { type Controller, createController } from './controller.ts';
 import { createDeliveredPlans } from './delivered-plan.ts';
+import { createDenials } from './denials.ts';
 import { execText } from './exec-sessions.ts';
 import { withNewChain, withUsableChain } from './former-chain.ts';
 import type { ControllerAuthority } from './founding.ts';
@@ -152,6 +154,10 @@ async function compose(
 
   const staging = createStaging({ clock, actors, jitter, engines, onChanged: () => observeNode() });
 
+  const denials = createDenials({ clock, self: mesh.peerId });
+  /** By the policies of now; made with the next question after they changed. */
+  let authorize: Authorize | undefined;
+
   const peerProblem = createPeerProblems({ clock, problem });
 
   /** Issued by a clock that was ahead, its chain is believed by nobody: with the former one it hears of a better one. */
@@ -191,6 +197,7 @@ async function compose(
       links: links.linked(),
       staged: staging.observed(),
       calls,
+      denied: denials.lately(),
       problems,
     });
   const observeNode = (): void => observer.observe(observation());
@@ -207,6 +214,9 @@ async function compose(
 
   /** Ends what runs with a peer as soon as the bulletin says so. */
   function enforceTrust(): void {
+    authorize = undefined;
+    serviceNetwork.recheck();
+    controller?.recheckPolicies();
     // Everybody who proved membership, also those who hold streams but no link session.
     for (const peerId of mesh.connected()) {
       if (!mesh.isAdmitted(peerId) || !bulletin.isRevoked(peerId)) continue;
@@ -256,10 +266,11 @@ async function compose(
       calls = troubles;
       observeNode();
     },
-    onDenied: ({ caller, called, reason }) => {
-      const text = (name: typeof caller): string => (name === undefined ? 'a stranger' : microserviceKey(name));
-      problem(`a call of ${text(caller)} to ${text(called)} was denied: ${reason}`);
+    authorize(...call) {
+      authorize ??= policyAuthorization(bulletin.policies().map(({ body }) => body));
+      return authorize(...call);
     },
+    onDenied: (denied) => problem(denials.add(denied)),
   });
 
   const certificates = createWorkloadCertificates({

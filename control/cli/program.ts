@@ -18,6 +18,7 @@ import type { Host } from './host.ts';
 import { addInstall } from './install.ts';
 import { addLogs } from './logs.ts';
 import { addNodes } from './nodes.ts';
+import { addPolicies } from './policies.ts';
 import { addStage } from './stage.ts';
 import { addStatus } from './status.ts';
 import { addSupportBundle } from './support-bundle.ts';
@@ -77,6 +78,7 @@ export function createProgram(host: Host): Command {
     addApplications,
     addConfigs,
     addSecrets,
+    addPolicies,
   ];
   for (const addCommand of [
     ...add,
