@@ -184,7 +184,8 @@ export function createLinks(dependencies: LinksDependencies): Links {
         const timer = clock.setTimeout(() => deadline.abort(new Error('it took too long')), establishMs);
         const limit = AbortSignal.any([signal, deadline.signal]);
         try {
-          await mesh.connect({ peerId, addresses: addressesOf(peerId) }, limit);
+          const direct = !isWorthTheWay(peerId);
+          await mesh.connect({ peerId, addresses: addressesOf(peerId), direct }, limit);
           if (anew || !mesh.isAdmitted(peerId)) {
             admit(peerId, await dependencies.present(peerId, limit));
           }
@@ -214,6 +215,10 @@ export function createLinks(dependencies: LinksDependencies): Links {
     mesh.admit(peerId);
     if (mesh.isAdmitted(peerId)) identities.set(peerId, identity);
   }
+
+  /** To these a link may go through others; an uplink through an uplink would be none. */
+  const isWorthTheWay = (peerId: PeerId): boolean =>
+    dependencies.called().has(peerId) || dependencies.controllers().some((one) => one.peerId === peerId);
 
   const addressesOf = (peerId: PeerId): Address[] => [
     ...(knownPeers().find((peer) => peer.peerId === peerId)?.addresses ?? []),
