@@ -16,12 +16,14 @@ import { createBoundedMap } from './bounded-map.ts';
 import { announcementBytesMax, announcingPeersMax, rememberedMarksMax, verifiedTicketsMax } from './limits.ts';
 import type { PeerId } from './mesh.ts';
 import type { Endpoint } from './service-network.ts';
+import { type Statement, signerProblem } from './statements.ts';
 
 export interface Accepted {
   /** The peer serves something else than before: `endpoints()` may be another. */
   changed: boolean;
   /** It was news: pass it on to the other links. */
   forward: boolean;
+  statement: Statement;
   /** Instances whose ticket was not valid for the peer, with the reason; they are left out. */
   dropped: { instance: string; reason: string }[];
 }
@@ -41,8 +43,9 @@ export interface AnnouncementTable {
   endpoints(): Endpoint[];
   /** Microservices that have a ready instance, also those without a port: `<project>.<application>.<microservice>`. */
   ready(): ReadonlySet<string>;
-  /** The announcements held, for a new link. */
-  current(): string[];
+  /** The announcements held, for links. */
+  held(peerId: PeerId, part: number): Statement | undefined;
+  all(): Iterable<Statement>;
 }
 
 export interface AnnouncementTableOptions {
@@ -148,7 +151,7 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
       if (claimed === undefined) return { refused: 'malformed', stale: false };
       // The same one comes over several links: it is known without any verification.
       if (held.get(claimed.peerId)?.parts.get(claimed.part ?? 0)?.jws === jws)
-        return { changed: false, forward: false, dropped: [] };
+        return { changed: false, forward: false, dropped: [], statement: statementOf(claimed, jws) };
       const early = staleReason(claimed.peerId, claimed);
       if (early !== undefined) return { refused: early, stale: true };
       if (!held.has(claimed.peerId) && held.size >= announcingPeersMax)
@@ -159,12 +162,8 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
         const { payload, signer } = verifySigned(jws, announcementType);
         announcement = readAnnouncement(payload);
         if (announcement === undefined) return { refused: 'malformed', stale: false };
-        if (signer.kind !== 'node') return { refused: 'not signed by the authority of a node', stale: false };
-        if (signer.fabricId !== fabricId || announcement.fabricId !== fabricId)
-          return { refused: 'of another fabric', stale: false };
-        if (signer.peerId !== announcement.peerId)
-          return { refused: 'signed by another peer than the one it is about', stale: false };
-        if (signer.node !== announcement.node) return { refused: 'names another node than its signer', stale: false };
+        const problem = signerProblem(announcement, signer, fabricId);
+        if (problem !== undefined) return { refused: problem, stale: false };
       } catch (error) {
         return { refused: messageOf(error), stale: false };
       }
@@ -194,7 +193,7 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
         for (const { ticket } of after) rememberPlace(ticket);
         recompute();
       }
-      return { changed, forward: true, dropped };
+      return { changed, forward: true, dropped, statement: statementOf(announcement, jws) };
     },
 
     forget(peerId) {
@@ -212,12 +211,25 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
 
     endpoints: () => endpoints,
     ready: () => readyOnes,
-    current: () => [...held.values()].flatMap(({ parts }) => [...parts.values()].map(({ jws }) => jws)),
+    held(peerId, part) {
+      const current = held.get(peerId);
+      const known = current?.parts.get(part);
+      if (current === undefined || known === undefined) return undefined;
+      return { peerId, part, bootCounter: current.bootCounter, sequence: known.sequence, jws: known.jws };
+    },
+    *all() {
+      for (const [peerId, { bootCounter, parts }] of held)
+        for (const [part, { jws, sequence }] of parts) yield { peerId, part, bootCounter, sequence, jws };
+    },
   };
 }
 
 function microserviceKey({ project, application, microservice }: Ticket): string {
   return `${project}.${application}.${microservice}`;
+}
+
+function statementOf({ peerId, bootCounter, sequence, part = 0 }: Announcement, jws: string): Statement {
+  return { peerId, part, bootCounter, sequence, jws };
 }
 
 function endpointOf(

@@ -11,6 +11,7 @@ import {
   unadmittedConnectionsMax,
   unadmittedStreamsMax,
 } from './limits.ts';
+import { createLinkCost, type LinkCost, sampleCost } from './link-cost.ts';
 import { type LinkFacts, linkToEvict, preferredLink, redundantLinks } from './link-table.ts';
 import type { Address, PeerId } from './mesh.ts';
 
@@ -34,6 +35,8 @@ export interface LinksOptions {
   onFirst(link: Link): void;
   /** The last connection of a peer is gone. */
   onLast(link: Link, reason: string): void;
+  /** The first one, or another than before. */
+  onCost(peerId: PeerId, costMicroseconds: number): void;
 }
 
 export interface Links {
@@ -42,6 +45,8 @@ export interface Links {
   peers(): PeerId[];
   /** The connection that streams are opened on. */
   preferred(peerId: PeerId): Link | undefined;
+  /** Of the preferred connection; one that takes its place goes on from the same. */
+  costMicroseconds(peerId: PeerId): number | undefined;
   close(peerId: PeerId, reason: string): Promise<void>;
   /** The reason that `onLast` will get for all that libp2p is about to close by itself. */
   markClosing(reason: string): void;
@@ -54,8 +59,18 @@ export interface Links {
 /** A pace of its own, and no faster than that of the links below. */
 const routedKeepAlive: KeepAliveSettings = { intervalMs: routedIntervalMs, silentMsMax: routedSilentMsMax };
 
-export function createLinks({ self, clock, keepAlive, isAdmitted, onCrowded, onFirst, onLast }: LinksOptions): Links {
+export function createLinks({
+  self,
+  clock,
+  keepAlive,
+  isAdmitted,
+  onCrowded,
+  onFirst,
+  onLast,
+  onCost,
+}: LinksOptions): Links {
   const links = new Map<PeerId, Link[]>();
+  const costs = new Map<PeerId, LinkCost>();
   let beat: TimerId | undefined;
   let beatAt = 0;
 
@@ -71,6 +86,7 @@ export function createLinks({ self, clock, keepAlive, isAdmitted, onCrowded, onF
       return;
     }
     links.delete(peerId);
+    costs.delete(peerId);
     onLast(link, link.closedBecause ?? error?.message ?? 'the other side closed the connection');
   }
 
@@ -123,7 +139,8 @@ export function createLinks({ self, clock, keepAlive, isAdmitted, onCrowded, onF
     }
   }
 
-  async function ping({ liveness, muxer }: Link, now: number): Promise<void> {
+  async function ping(link: Link, now: number): Promise<void> {
+    const { liveness, muxer } = link;
     liveness.pinging = true;
     liveness.pingedAt = now;
     // The clock counts whole milliseconds; a round trip on a LAN takes a fraction of one.
@@ -132,9 +149,19 @@ export function createLinks({ self, clock, keepAlive, isAdmitted, onCrowded, onF
       await muxer.ping();
       liveness.pinging = false;
       sampleRoundTrip(liveness, performance.now() - sentAt);
+      takeCost(link);
     } catch {
       // The connection is closing; its event follows.
     }
+  }
+
+  function takeCost(link: Link): void {
+    const { peerId, liveness } = link;
+    if (liveness.roundTripMs === undefined || preferredLink(of(peerId), self) !== link) return;
+    const cost = costs.get(peerId) ?? createLinkCost();
+    costs.set(peerId, cost);
+    if (!sampleCost(cost, liveness.roundTripMs, clock.now()) || cost.saidMicroseconds === undefined) return;
+    onCost(peerId, cost.saidMicroseconds);
   }
 
   function closeWhenIdle(link: Link): void {
@@ -183,6 +210,7 @@ export function createLinks({ self, clock, keepAlive, isAdmitted, onCrowded, onF
     has: (peerId) => links.has(peerId),
     peers: () => [...links.keys()],
     preferred: (peerId) => preferredLink(of(peerId), self),
+    costMicroseconds: (peerId) => costs.get(peerId)?.saidMicroseconds,
     async close(peerId, reason) {
       await Promise.all(of(peerId).map((link) => close(link, reason)));
     },

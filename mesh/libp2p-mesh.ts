@@ -94,6 +94,7 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
       node.forget(connection);
       emit({ type: 'disconnected', peerId, reason });
     },
+    onCost: (peerId, costMicroseconds) => emit({ type: 'cost', peerId, costMicroseconds }),
   });
 
   const streams = createStreams({
@@ -279,6 +280,7 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
     connected: () => links.peers(),
     isRouted: (peerId) => links.preferred(peerId)?.routed,
     roundTripMs: (peerId) => links.preferred(peerId)?.liveness.roundTripMs,
+    costMicroseconds: (peerId) => links.costMicroseconds(peerId),
     subscribe(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);

@@ -128,8 +128,6 @@ export const unsentBufferBytesMax = 256 * 1024;
 export const unsentBytesMax = 32 * 1024 * 1024;
 /** One frame of a byte stream on a link: others get a turn between two of them. */
 export const frameDuplexChunkBytes = 64 * 1024;
-/** Routers on one way: a chain of sites is shorter, and what goes in a circle ends. */
-export const routeHopsMax = 16;
 /** From the wish for a stream through routers to the far end's answer: a satellite on each of a few hops. */
 export const routeAnswerMs = 8_000;
 /** Streams that one router carries for others, and those of one neighbour: each holds up to two windows and buffers of a quarter MiB. */
@@ -226,3 +224,72 @@ export const goodbyeMs = 200;
 export const localRangesMs = 5_000;
 /** Ranges that a killed daemon left are looked for so long after the start, when what was adopted has its own again. */
 export const localRangesSweepMs = 60_000;
+
+// Routing (link-state-format.ts, link-states.ts, link-cost.ts, own-links.ts, routes.ts, spreading.ts)
+
+/** A link state is read whole before it is verified: what it may name below is about 250 kB in base64, its chain 4 kB. */
+export const linkStateBytesMax = 300_000;
+/** Interior routers that one router says it is linked to: a full mesh of as many as Skupper stops at, four times. */
+export const neighboursSaidMax = 512;
+/** Edge nodes that one router says are attached to it: its connections (connectionsMax) leave room for no more. */
+export const attachedSaidMax = 2_048;
+/** Routers whose link states are held: eight times the 500 that are tested, some 4 kB each. */
+export const routersMax = 4_096;
+/** A path with more hops is none: throughput halves with the first and each takes up to half a millisecond; 500 routers at random are 10 apart. */
+export const routeHopsMax = 32;
+/** Next hops of equal cost that are kept for one destination. */
+export const equalNextHopsMax = 8;
+/** A link state that was not said again in so many looks at its age is forgotten: a day. A router that is gone needs no such time: its neighbours say so. */
+export const linkStateAgeMax = 24;
+/** How often it is said again although nothing changed: 500 of them are 0.7 kbit/s on a link. RFC 2328 has half of the age; here three may be lost. */
+export const linkStateRefreshMs = 6 * 60 * 60 * 1_000;
+/** Between two looks at their age: counted and not measured, so that a clock that is set years ahead ages nothing. */
+export const linkStateSweepMs = 60 * 60 * 1_000;
+
+/** What crossing a router costs beside its link: measured, 0.3 to 0.5 ms a round trip. Of paths over equal links the shorter one is taken. */
+export const forwardingCostMicroseconds = 500;
+/** A link at its worst; 32 of them are far below what a number holds exactly. */
+export const linkCostMicrosecondsMax = 60_000_000;
+/** Of a link whose round trip is not known yet: dearer than a LAN, cheaper than another continent. */
+export const unknownCostMicroseconds = 10_000;
+/** A cost is said anew only when it differs by this part of it, and by this much: a busy box answers a millisecond later. */
+export const costBandPart = 0.3;
+export const costBandMicrosecondsMin = 2_000;
+/** And when it has differed for so long: a transfer that fills a link for seconds, smoothed over samples 5 s apart, moves no route. */
+export const costSettleMs = 30_000;
+
+/** A link that came back for the second time is said after this, then after twice as long each time (as RFC 2439 damps routes). */
+export const flapHoldMs = 1_000;
+export const flapHoldMsMax = 60_000;
+/** A link that has stood for so long has not flapped. */
+export const flapForgottenMs = 5 * 60_000;
+/** Links whose losses are remembered. */
+export const flapsRememberedMax = 4_096;
+
+/** Link states of this router (RFC 8405, section 5, for when to say and not for when to compute): the first at once, with what is lost in the same moment. */
+export const linkStateFirstMs = 5;
+/** The next ones, while the change is still being learnt. */
+export const linkStateShortMs = 100;
+export const linkStateLearnMs = 1_000;
+/** Then no more often than this, until it has been quiet: a loss is still said within the second. */
+export const linkStateLongMs = 800;
+export const linkStateQuietMs = 2_000;
+
+/** Positions in one message of a summary: about 110 bytes each. */
+export const summaryPositionsMax = 1_024;
+/** Positions that are remembered of one summary: four parts of each node of the largest fabric. */
+export const summaryHeldMax = 65_536;
+/** Statements (link states, announcements) in one message: as many as fit, at least one. Verifying so many takes some 25 ms. */
+export const statementsBytesMax = 512 * 1024;
+export const statementsPerMessageMax = 64;
+/** Between two messages of statements on one link: what comes meanwhile goes together (IS-IS paces its flooding at 33 ms). */
+export const statementsPauseMs = 5;
+/** The same statement of a node, in newer versions, crosses a link no more often: whoever says it anew all the time costs the others this much. */
+export const statementSpacingMs = 50;
+
+/** Nodes to which an edge node may ask one of its routers for the cost: as many as one node announces instances. */
+export const reachWantedMax = 1_024;
+/** Costs that changed are told to edge nodes together, and no sooner after the last time. */
+export const reachTellMs = 500;
+/** Routes are computed when somebody asks, and after a change elsewhere no sooner than this after the last time: 500 routers take a millisecond or two. */
+export const routesComputeMs = 20;

@@ -23,6 +23,8 @@ export interface FrameStream {
 export type MeshEvent =
   | { type: 'connected'; peerId: PeerId; direction: 'inbound' | 'outbound'; address: Address }
   | { type: 'disconnected'; peerId: PeerId; reason: string }
+  /** What crossing the connection costs is known, or has really changed (link-cost.ts). */
+  | { type: 'cost'; peerId: PeerId; costMicroseconds: number }
   /** Somebody answered on the local network. Nothing of it is trusted. */
   | { type: 'found'; peerId: PeerId; addresses: Address[]; fabricId: string | undefined };
 
@@ -75,5 +77,7 @@ export interface Mesh {
   isRouted(peerId: PeerId): boolean | undefined;
   /** Smoothed round-trip time of the connection in milliseconds, undefined before the first sample. */
   roundTripMs(peerId: PeerId): number | undefined;
+  /** What crossing the connection costs routes, in microseconds: steadier than the round trip. Undefined before the first sample. */
+  costMicroseconds(peerId: PeerId): number | undefined;
   subscribe(listener: (event: MeshEvent) => void): () => void;
 }

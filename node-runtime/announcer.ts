@@ -6,6 +6,8 @@ import { type Announcement, announcementType } from '../mesh/announcement-format
 import { createAnnouncementTable } from '../mesh/announcements.ts';
 import type { PeerId } from '../mesh/mesh.ts';
 import type { Endpoint } from '../mesh/service-network.ts';
+import type { StatementTable } from '../mesh/spreading.ts';
+import type { Statement } from '../mesh/statements.ts';
 import type { SignPayload, VerifySigned } from '../pki/identity.ts';
 import type { Clock, TimerId } from './clock.ts';
 import { announcedBytesPerSecond, announceIntervalMs } from './limits.ts';
@@ -18,8 +20,8 @@ export interface Announcer {
   stop(): void;
   /** What a link brought. */
   receive(from: PeerId, jws: string): void;
-  /** For a new link: everything held when this node forwards, else its own alone. */
-  current(): string[];
+  /** What is held, for links. */
+  readonly table: StatementTable;
   forget(peerId: PeerId): void;
   endpoints(): Endpoint[];
   /** Microservices that have a ready instance somewhere: `<project>.<application>.<microservice>`. */
@@ -32,16 +34,15 @@ export function createAnnouncer(dependencies: {
   node: string;
   bootCounter: number;
   clock: Clock;
-  /** Interior routers pass on what is news; edge nodes never do. */
-  forwards: boolean;
   sign: () => SignPayload;
   verifySigned: VerifySigned;
   served: () => Announced[];
-  send(jws: string, but: PeerId | undefined): void;
+  /** For the links that it concerns; not for the one that it came on. */
+  news(statement: Statement, from: PeerId | undefined): void;
   onEndpoints(endpoints: Endpoint[]): void;
   onRefused(from: PeerId, reason: string): void;
 }): Announcer {
-  const { fabricId, peerId, node, bootCounter, clock, forwards } = dependencies;
+  const { fabricId, peerId, node, bootCounter, clock } = dependencies;
   const table = createAnnouncementTable({ fabricId, verifySigned: dependencies.verifySigned });
   const parts = createAnnouncedParts();
   let sequence = 0;
@@ -87,7 +88,7 @@ export function createAnnouncer(dependencies: {
         dependencies.onRefused(peerId, accepted.refused);
         continue;
       }
-      dependencies.send(jws, undefined);
+      dependencies.news(accepted.statement, undefined);
       heard ||= accepted.changed;
     }
     if (heard) dependencies.onEndpoints(table.endpoints());
@@ -109,9 +110,9 @@ export function createAnnouncer(dependencies: {
       }
       for (const { instance, reason } of accepted.dropped) dependencies.onRefused(from, `${instance}: ${reason}`);
       if (accepted.changed) dependencies.onEndpoints(table.endpoints());
-      if (forwards && accepted.forward) dependencies.send(jws, from);
+      if (accepted.forward) dependencies.news(accepted.statement, from);
     },
-    current: () => (forwards ? table.current() : [...own.values()].map(({ jws }) => jws)),
+    table,
     forget(gone) {
       table.forget(gone);
       dependencies.onEndpoints(table.endpoints());

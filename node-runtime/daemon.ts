@@ -50,6 +50,8 @@ export interface DaemonOptions extends NodeSettings {
   options?: BoxOptions;
   /** What of that an earlier start said, and holds no more. */
   forget?: readonly BoxOption[];
+  /** What links cost routes, in milliseconds, by the name of the node at the other end; others cost what is measured. */
+  linkCostsMs?: ReadonlyMap<string, number>;
   /** The root below which devices are found, for tests; no option of the program and no variable sets it. */
   hardwareRoot?: string;
   onEvent?: (event: DaemonEvent) => void;
@@ -86,6 +88,7 @@ async function realPorts({
   port,
   options: given = {},
   forget = [],
+  linkCostsMs,
   hardwareRoot = '/',
   trace,
   onEvent,
@@ -175,6 +178,7 @@ async function realPorts({
     platform: { arch: process.arch, os: process.platform },
     hostName: hostname(),
     ...(location !== undefined && { location }),
+    ...(linkCostsMs !== undefined && { linkCostsMs }),
     software: softwareVersion(),
     ...(trace && { trace }),
   };

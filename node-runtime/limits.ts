@@ -14,14 +14,15 @@ export const observationPeriodMs = 1_000;
 /** What could not be written (a full disk) is written after this, or what is true by then. */
 export const observationRetryMs = 5_000;
 
-/** One part of a signed announcement: 64 instances with their tickets. */
-export const linkAnnouncementBytesMax = 400_000;
 /** Neighbours in one message of a link. */
 export const neighboursMax = 1_024;
 /** Who connects must prove membership, or be asking to be admitted, within this time. */
 export const unadmittedMs = 20_000;
 /** Dialling and proving membership to a neighbour; a box under load answers late, a dead one never. */
 export const establishMs = 10_000;
+
+/** After a dial that failed, until another peer may take the place: below what anybody notices, and no storm where the network is gone. */
+export const chooseAgainMs = 250;
 
 /** How long a workload that nobody plans any more may take to end before it is killed. */
 export const stopKillMarginMs = 10_000;
@@ -131,8 +132,9 @@ export const controllerAddressesMax = 16;
 /** Where other nodes' workloads reach this node's; another port when it is taken. */
 export const tunnelPort = 7434;
 
-/** Messages of one link that wait for a slow reader; beyond, the link is ended and begun anew. */
-export const linkMessagesWaitingMax = 16_384;
+/** Messages of one link that wait for a slow reader; beyond, the link is ended and begun anew. Statements wait elsewhere (mesh/spreading.ts): these are
+ * what nodes say of themselves and their neighbours. */
+export const linkMessagesWaitingMax = 1_024;
 /** Neighbours that tell of others, and how many each: whoever lies fills its own share alone. */
 export const hintingPeersMax = 64;
 export const hintsPerPeerMax = 1_024;

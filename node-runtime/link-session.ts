@@ -2,14 +2,17 @@
 // else I know. Called by links.ts. Everything received is a hint until its own signature or a dialled connection proves it.
 
 import { z } from 'zod';
-import type { FrameStream } from '../mesh/mesh.ts';
 import {
-  conditionCharactersMax,
-  conditionsMax,
-  linkAnnouncementBytesMax,
-  linkMessagesWaitingMax,
-  neighboursMax,
-} from './limits.ts';
+  announcementBytesMax,
+  announcementPartsMax,
+  linkStateBytesMax,
+  reachWantedMax,
+  statementsPerMessageMax,
+  summaryPositionsMax,
+} from '../mesh/limits.ts';
+import type { FrameStream } from '../mesh/mesh.ts';
+import { statementKinds } from '../mesh/spreading.ts';
+import { conditionCharactersMax, conditionsMax, linkMessagesWaitingMax, neighboursMax } from './limits.ts';
 
 export const linkProtocol = '/selvedge/link/1';
 
@@ -28,10 +31,43 @@ const nodeMessage = z.object({
   offer: z.object({ addresses: z.array(address).max(32), authorityKeySha256: z.string().max(64) }).optional(),
 });
 
-/** One at a time: a list of them would not fit a frame. */
-const announcementMessage = z.object({
-  type: z.literal('announcement'),
-  jws: z.string().max(linkAnnouncementBytesMax),
+const statementKind = z.enum(statementKinds);
+const counter = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+const position = z.object({
+  peerId,
+  part: z
+    .number()
+    .int()
+    .min(0)
+    .max(announcementPartsMax - 1),
+  bootCounter: counter,
+  sequence: counter,
+});
+
+/** What the sender holds of what the receiver could send (mesh/spreading.ts). */
+const summaryMessage = z.object({
+  type: z.literal('summary'),
+  of: statementKind,
+  list: z.array(position).max(summaryPositionsMax),
+  last: z.boolean(),
+  answer: z.boolean(),
+});
+
+const statementsMessage = z.object({
+  type: z.literal('statements'),
+  of: statementKind,
+  list: z
+    .array(position.extend({ jws: z.string().max(Math.max(announcementBytesMax, linkStateBytesMax)) }))
+    .max(statementsPerMessageMax),
+});
+
+/** To which nodes an edge node would like to know the cost, of a router that it is attached to; the whole list each time. */
+const reachWantedMessage = z.object({ type: z.literal('reach-wanted'), list: z.array(peerId).max(reachWantedMax) });
+
+/** What it costs from there; without a cost it cannot be reached. Of what is not in the list nothing has changed. */
+const reachMessage = z.object({
+  type: z.literal('reach'),
+  list: z.array(z.object({ peerId, costMicroseconds: counter.optional() })).max(reachWantedMax),
 });
 
 const neighboursMessage = z.object({
@@ -48,13 +84,24 @@ const neighboursMessage = z.object({
     .max(neighboursMax),
 });
 
-const linkMessage = z.discriminatedUnion('type', [nodeMessage, announcementMessage, neighboursMessage]);
+const linkMessage = z.discriminatedUnion('type', [
+  nodeMessage,
+  neighboursMessage,
+  summaryMessage,
+  statementsMessage,
+  reachWantedMessage,
+  reachMessage,
+]);
 
 export type LinkMessage = z.infer<typeof linkMessage>;
 export type NodeMessage = z.infer<typeof nodeMessage>;
+export type NeighboursMessage = z.infer<typeof neighboursMessage>;
+/** What goes over a link beside what its two nodes say of themselves and their neighbours (link-traffic.ts). */
+export type TrafficMessage = Exclude<LinkMessage, NodeMessage | NeighboursMessage>;
 
 export interface LinkSession {
-  send(message: LinkMessage): void;
+  /** Resolves when the message is handed on, which waits for a far end that is slow, or the conversation is over. */
+  send(message: LinkMessage): Promise<void>;
   /** Resolves when the conversation has ended, for whatever reason. */
   readonly ended: Promise<string>;
   end(): void;
@@ -89,18 +136,19 @@ export function runLinkSession(stream: FrameStream, onMessage: (message: LinkMes
 
   return {
     ended: read(),
-    send(message) {
+    async send(message) {
       if (waiting >= linkMessagesWaitingMax) {
         stop.abort(new Error('the other side reads too slowly'));
         return;
       }
       waiting += 1;
-      stream
-        .send(Buffer.from(JSON.stringify(message)))
-        .catch((error) => stop.abort(error))
-        .finally(() => {
-          waiting -= 1;
-        });
+      try {
+        await stream.send(Buffer.from(JSON.stringify(message)));
+      } catch (error) {
+        stop.abort(error);
+      } finally {
+        waiting -= 1;
+      }
     },
     end() {
       void stream.close().catch(() => undefined);

@@ -12,6 +12,7 @@ import type { ActorSystem } from './actor-system.ts';
 import { createAtMostEvery } from './at-most-every.ts';
 import type { Clock, TimerId } from './clock.ts';
 import {
+  chooseAgainMs,
   establishMs,
   failedPeersMax,
   foundChoiceMs,
@@ -23,6 +24,7 @@ import {
   unadmittedMs,
 } from './limits.ts';
 import { type LinkMessage, type LinkSession, linkProtocol, type NodeMessage, runLinkSession } from './link-session.ts';
+import type { LinkTraffic } from './routing.ts';
 
 export interface LinkedPeer {
   peerId: PeerId;
@@ -49,12 +51,11 @@ export interface LinksDependencies {
   called(): ReadonlySet<PeerId>;
   /** It asked to be approved, and waits for an operator. */
   isWaiting(peerId: PeerId): boolean;
-  /** Signed announcements to send to a new link. */
-  announcements(): string[];
+  /** What goes over links beside that. */
+  traffic: LinkTraffic;
   onLinked(peer: LinkedPeer): void;
   onUnlinked(peer: LinkedPeer, reason: string): void;
   onNode(peer: LinkedPeer): void;
-  onAnnouncement(from: PeerId, jws: string): void;
 }
 
 export interface Links {
@@ -88,9 +89,11 @@ interface Session {
 }
 
 export function createLinks(dependencies: LinksDependencies): Links {
-  const { mesh, clock, actors, jitter, fabricId, router } = dependencies;
+  const { mesh, clock, actors, jitter, fabricId, router, traffic } = dependencies;
   const identities = new Map<PeerId, Identity>();
   const sessions = new Map<PeerId, Session[]>();
+  /** Peers whose links carry traffic, and the mode that they said they have. */
+  const carrying = new Map<PeerId, RouterMode>();
   const wantedLinks = new Map<PeerId, Actor<typeof linkMachine>>();
   /** Where the peers of wanted links were when their actors were last told. */
   const toldAddresses = new Map<PeerId, string>();
@@ -99,6 +102,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
   /** Attempts that failed since the peer was last linked. */
   const failed = new Map<PeerId, number>();
   let telling: TimerId | undefined;
+  let choosing: TimerId | undefined;
   const unsubscribers: (() => void)[] = [];
   /** Of inbound connections: by when their peers must have proved membership. */
   const deadlines = new Map<PeerId, TimerId>();
@@ -185,8 +189,11 @@ export function createLinks(dependencies: LinksDependencies): Links {
           if (!signal.aborted) {
             failed.set(peerId, (failed.get(peerId) ?? 0) + 1);
             dropOldest(failed, failedPeersMax);
-            // Others may deserve the place now.
-            queueMicrotask(choose);
+            // Others may deserve the place soon: where every dial fails at once, this is what keeps them apart.
+            choosing ??= clock.setTimeout(() => {
+              choosing = undefined;
+              choose();
+            }, chooseAgainMs);
           }
           throw error;
         } finally {
@@ -221,8 +228,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
     if (list.length >= sessionsPerPeerMax) list[0]?.session.end();
     list.push({ peer, session });
     sessions.set(peerId, list);
-    session.send(dependencies.describe());
-    for (const jws of dependencies.announcements()) session.send({ type: 'announcement', jws });
+    void session.send(dependencies.describe());
     if (router === 'interior') tellNeighbours();
     if (list.length === 1) dependencies.onLinked(peer);
     choose();
@@ -230,12 +236,15 @@ export function createLinks(dependencies: LinksDependencies): Links {
   }
 
   function release(peer: LinkedPeer, session: LinkSession, reason: string): void {
-    const list = (sessions.get(peer.peerId) ?? []).filter((held) => held.session !== session);
+    const before = sessions.get(peer.peerId) ?? [];
+    const list = before.filter((held) => held.session !== session);
     if (list.length > 0) {
       sessions.set(peer.peerId, list);
+      if (before[0]?.session === session) traffic.renew(peer.peerId);
       return;
     }
     sessions.delete(peer.peerId);
+    if (carrying.delete(peer.peerId)) traffic.end(peer.peerId);
     dependencies.onUnlinked(peer, reason);
     wantedLinks.get(peer.peerId)?.send({ type: 'DISCONNECTED', reason });
     choose();
@@ -245,15 +254,24 @@ export function createLinks(dependencies: LinksDependencies): Links {
     if (message.type === 'node') {
       if (JSON.stringify(message) === JSON.stringify(peer.node)) return;
       for (const held of sessions.get(peer.peerId) ?? []) held.peer.node = message;
+      carry(peer.peerId, message.router);
       dependencies.onNode(peer);
       if (router === 'interior') tellNeighbours();
       choose();
-    } else if (message.type === 'announcement') {
-      dependencies.onAnnouncement(peer.peerId, message.jws);
-    } else {
+    } else if (message.type === 'neighbours') {
       takeHints(peer.peerId, message.list);
       choose();
+    } else {
+      traffic.receive(peer.peerId, message);
     }
+  }
+
+  /** What the peer is says what it is to be told. */
+  function carry(peerId: PeerId, mode: RouterMode): void {
+    if (carrying.get(peerId) === mode) return;
+    if (carrying.has(peerId)) traffic.end(peerId);
+    carrying.set(peerId, mode);
+    traffic.begin(peerId, mode, async (message) => sessions.get(peerId)?.[0]?.session.send(message));
   }
 
   /** Whatever one peer tells takes no place of what others told. */
@@ -286,7 +304,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
   }
 
   function broadcast(message: LinkMessage, but?: PeerId): void {
-    for (const [peerId, list] of sessions) if (peerId !== but) list[0]?.session.send(message);
+    for (const [peerId, list] of sessions) if (peerId !== but) void list[0]?.session.send(message);
   }
 
   return {
@@ -321,6 +339,8 @@ export function createLinks(dependencies: LinksDependencies): Links {
       toldAddresses.clear();
       clock.clearTimeout(telling);
       telling = undefined;
+      clock.clearTimeout(choosing);
+      choosing = undefined;
       for (const peerId of [...deadlines.keys()]) clearDeadline(peerId);
       const ending = [...sessions.values()].flat().map(({ session }) => {
         session.end();
@@ -336,6 +356,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
         described = JSON.stringify(message);
         broadcast(message);
       }
+      traffic.refresh();
       choose();
     },
     admitted: admit,

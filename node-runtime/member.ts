@@ -8,7 +8,7 @@ import { nodeStatus } from '../control/status.ts';
 import { readMailbox } from '../control/status-reader.ts';
 import type { StatusView } from '../control/views.ts';
 import { bulletinWrites, controllerWrites } from '../control/write-guard.ts';
-import type { Mesh } from '../mesh/mesh.ts';
+import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import { pathCost } from '../mesh/path-cost.ts';
 import { presentMembership } from '../pki/enrollment-client.ts';
 import { enrollmentProtocol } from '../pki/enrollment-frames.ts';
@@ -40,6 +40,7 @@ import { createPeerProblems } from './peer-problems.ts';
 import { createPlanFollower } from './plan-follower.ts';
 import { serveProtocols } from './protocols.ts';
 import { createReplicas, type Replicated } from './replicas.ts';
+import { createRouting, type Routing } from './routing.ts';
 import { createStaging } from './staging.ts';
 import { createTrust } from './trust.ts';
 import { windowNotices } from './window-facts.ts';
@@ -51,6 +52,8 @@ export interface Member {
   readonly controller: Controller | undefined;
   /** What this node says of itself; on a worker that is all that its socket answers. */
   status(): Promise<StatusView>;
+  /** Which way to the other nodes. */
+  readonly routing: Pick<Routing, 'costTo' | 'routes' | 'step'>;
   /** What everybody should see although nothing is wrong. */
   notices(): string[];
   /** `workloads` also ends every instance; otherwise they run on and are adopted at the next start. */
@@ -167,6 +170,7 @@ async function compose(
     );
     certificates.renewAll();
     announcer.announce();
+    routing.refresh();
   }
 
   const controllerReachable = (): boolean =>
@@ -209,6 +213,7 @@ async function compose(
       announcer.forget(peerId);
       links.drop(peerId);
     }
+    routing.forget((peerId) => bulletin.isRevoked(peerId));
   }
 
   const { damage, atLeast } = stored;
@@ -271,11 +276,10 @@ async function compose(
     node,
     bootCounter,
     clock,
-    forwards: router === 'interior',
     sign: () => authority.sign(),
     verifySigned,
     served: () => instances.announced(),
-    send: (jws, but) => links.broadcast({ type: 'announcement', jws }, but),
+    news: (statement, from) => routing.news(statement, from),
     onEndpoints(endpoints) {
       serviceNetwork.setEndpoints(endpoints);
       instances.recheck();
@@ -320,6 +324,23 @@ async function compose(
   /** Anywhere in the fabric, as far as this node has heard. */
   const isReady = (key: string): boolean => instances.readyHere().has(key) || announcer.ready().has(key);
 
+  /** The nodes that serve what instances here call. */
+  function called(): Set<PeerId> {
+    const here = instances.calledHere();
+    const endpoints = announcer.endpoints().filter((endpoint) => here.has(microserviceKey(endpoint)));
+    return new Set(endpoints.map(({ peerId }) => peerId));
+  }
+
+  const routing = createRouting({
+    ...{ mesh, clock, jitter, fabricId, node, router, bootCounter, verifySigned, called },
+    sign: () => authority.sign(),
+    setCostMs: (peerId) =>
+      ports.linkCostsMs?.get(links.linked().find((peer) => peer.peerId === peerId)?.identity.node ?? ''),
+    announcements: announcer.table,
+    onAnnouncement: (from, jws) => announcer.receive(from, jws),
+    onRefused: (from, reason) => peerProblem(from, `a link state from ${from} was refused: ${reason}`),
+  });
+
   const replicas = createReplicas({ mesh, actors, jitter, replicate: ports.replicate, onRefused: peerProblem });
 
   /** A shows its issuing authority when it is a controller, else its node's authority. */
@@ -358,13 +379,9 @@ async function compose(
         ...(offer && { offer: { ...offer, authorityKeySha256 } }),
       };
     },
-    called() {
-      const called = instances.calledHere();
-      const endpoints = announcer.endpoints().filter((endpoint) => called.has(microserviceKey(endpoint)));
-      return new Set(endpoints.map(({ peerId }) => peerId));
-    },
+    called,
     isWaiting: (peerId) => controller?.admissions.requests.has(peerId) === true,
-    announcements: () => announcer.current(),
+    traffic: routing,
     onLinked(peer) {
       report('linked', `linked to ${peer.identity.node}`, { peerId: peer.peerId, node: peer.identity.node });
       replicas.follow(peer.peerId, replicatedWith(peer));
@@ -380,7 +397,6 @@ async function compose(
       serviceNetwork.setOffer(peerId, said?.offer);
       observeNode();
     },
-    onAnnouncement: (from, jws) => announcer.receive(from, jws),
   });
 
   function replicatedWith({ identity }: LinkedPeer): Replicated[] {
@@ -430,6 +446,7 @@ async function compose(
       if (!wasUsable) certificates.renewAll();
       actors.report('authority', 'replaced', `issue ${issueNumber}`);
       announcer.announce();
+      routing.refresh();
       instances.recheck();
     },
     onIgnored: problem,
@@ -506,8 +523,10 @@ async function compose(
   });
   health.start();
   stops.push(() => health.stop());
+  routing.start();
   links.start();
   stops.push(
+    () => routing.stop(),
     () => links.stop(),
     () => replicas.stop(),
   );
@@ -527,6 +546,7 @@ async function compose(
   return {
     membership: () => membership,
     controller,
+    routing,
     notices,
     async status() {
       const { addresses, links: linked, problems: lately, policy } = observation();

@@ -65,6 +65,8 @@ export interface NodePorts {
   hostName: string;
   /** Where the box is, in its operator's words. */
   location?: string;
+  /** What links cost routes where its operator says so, in milliseconds, by the name of the node at the other end. */
+  linkCostsMs?: ReadonlyMap<string, number>;
   /** Version of this program. */
   software: string;
   trace?: Trace;

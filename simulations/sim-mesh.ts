@@ -9,7 +9,8 @@ import {
   StreamResetError,
   UnreachableError,
 } from '../mesh/errors.ts';
-import { foundExpiryMs, frameBytesMax, streamLingerMs, unadmittedFrameBytesMax } from '../mesh/limits.ts';
+import { costSettleMs, foundExpiryMs, frameBytesMax, streamLingerMs, unadmittedFrameBytesMax } from '../mesh/limits.ts';
+import { createLinkCost, type LinkCost, sampleCost } from '../mesh/link-cost.ts';
 import type { Address, Audience, Mesh, MeshEvent, PeerId, StreamHandler } from '../mesh/mesh.ts';
 import type { Clock } from '../node-runtime/clock.ts';
 import { createSimStreamPair, type SimStream } from './sim-mesh-stream.ts';
@@ -44,12 +45,16 @@ export interface SimNetwork {
   /** Undoes every partition and cut. */
   heal(): void;
   cut(peerA: PeerId, peerB: PeerId): void;
+  /** Frames between the two take so long one way from now on; what the link costs follows once it has been so for a while. */
+  setLatency(peerA: PeerId, peerB: PeerId, latencyMs: number): void;
   /** The node is gone in the middle of what it did: it gets and emits nothing any more, and others notice later. */
   crash(peerId: PeerId): void;
 }
 
 interface SimLink {
   nodes: [SimNode, SimNode];
+  /** As both ends measure it. */
+  cost: LinkCost;
   streams: Set<{ near: SimStream; far: SimStream; audience: Audience; server: SimNode }>;
   open: boolean;
 }
@@ -116,11 +121,20 @@ export function createSimNetwork(options: SimNetworkOptions): SimNetwork {
   // --- links
 
   function link(dialler: SimNode, target: SimNode): void {
-    const made: SimLink = { nodes: [dialler, target], streams: new Set(), open: true };
+    const made: SimLink = { nodes: [dialler, target], cost: createLinkCost(), streams: new Set(), open: true };
     dialler.links.set(target.peerId, made);
     target.links.set(dialler.peerId, made);
     target.emit({ type: 'connected', peerId: dialler.peerId, direction: 'inbound', address: dialler.address });
     dialler.emit({ type: 'connected', peerId: target.peerId, direction: 'outbound', address: target.address });
+    clock.setTimeout(() => measure(made), 2 * pair(dialler.peerId, target.peerId).baseMs);
+  }
+
+  /** Single pings are not simulated: they would all find the same. */
+  function measure({ nodes: [a, b], cost, open: stands }: SimLink): void {
+    if (!stands || !sampleCost(cost, 2 * pair(a.peerId, b.peerId).baseMs, clock.now())) return;
+    const costMicroseconds = cost.saidMicroseconds ?? 0;
+    a.emit({ type: 'cost', peerId: b.peerId, costMicroseconds });
+    b.emit({ type: 'cost', peerId: a.peerId, costMicroseconds });
   }
 
   /** Both ends learn it at times of their own; until then they believe in the link, but nothing passes. */
@@ -372,6 +386,7 @@ export function createSimNetwork(options: SimNetworkOptions): SimNetwork {
       },
       isAdmitted: (of) => node.admitted.has(of),
       connected: () => [...node.links.keys()],
+      costMicroseconds: (to) => node.links.get(to)?.cost.saidMicroseconds,
       roundTripMs: (to) => (node.links.has(to) ? 2 * pair(peerId, to).baseMs : undefined),
       subscribe(listener) {
         listeners.add(listener);
@@ -404,6 +419,13 @@ export function createSimNetwork(options: SimNetworkOptions): SimNetwork {
       for (const node of nodes.values()) if (node.running) announce(node);
     },
     cut: breakPair,
+    setLatency(a, b, latencyMs) {
+      pair(a, b).baseMs = latencyMs;
+      const over = nodes.get(a)?.links.get(b);
+      if (over === undefined) return;
+      measure(over);
+      clock.setTimeout(() => measure(over), costSettleMs);
+    },
     crash(peerId) {
       const node = nodes.get(peerId);
       if (node === undefined || !node.running) return;

@@ -50,6 +50,8 @@ export interface SimBoxWishes {
   containers?: boolean;
   /** As SimEngineOptions.watch, of all its engines. */
   watch?: SimEngineOptions['watch'];
+  /** As its operator set them. */
+  linkCostsMs?: ReadonlyMap<string, number>;
   /** The node's own events, of every life. */
   onEvent?: Report;
 }
@@ -98,7 +100,7 @@ function traced(store: Store, report: (database: string, id: string, revision: s
 }
 
 export function createSimBox(options: SimBoxOptions): SimBox {
-  const { name, clock, random, network, trace, watch, onEvent } = options;
+  const { name, clock, random, network, trace, watch, onEvent, linkCostsMs } = options;
   const disk = createSimDisk();
   const store = createSimStore({ random: random.fork('store') });
   const hardware = createSimHardware();
@@ -192,6 +194,7 @@ export function createSimBox(options: SimBoxOptions): SimBox {
         platform: { arch: 'x64', os: 'linux' },
         hostName: name,
         software: 'simulated',
+        ...(linkCostsMs !== undefined && { linkCostsMs }),
         trace: (record) => {
           if (born.alive()) trace(record);
         },

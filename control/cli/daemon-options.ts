@@ -12,6 +12,7 @@ import {
   cidr,
   forgetOption,
   labelOption,
+  linkCostOption,
   listOption,
   locationOption,
   processUserOption,
@@ -30,6 +31,8 @@ export interface DaemonSettings extends BoxOptions {
   name?: string;
   label: Record<string, string>;
   router?: RouterMode;
+  /** By the node at the other end, in milliseconds. */
+  linkCost?: ReadonlyMap<string, number>;
   port: number;
   forget?: BoxOption[];
 }
@@ -83,6 +86,7 @@ export function withDaemonOptions(command: Command): Command {
     .addOption(labelOption('label of this node'))
     .addOption(locationOption())
     .addOption(routerOption('place in the mesh (default: interior for a controller, else what the token says)'))
+    .addOption(linkCostOption())
     .option(
       '--port <number>',
       'TCP port for other nodes; 0 is any; another is taken when it is not free',

@@ -115,3 +115,6 @@ export const bundleEvents = 1_000;
 export const bundleCommandMs = 10_000;
 /** Of one file that is read for the secrets in it: larger ones are no text. */
 export const bundleSecretBytesMax = 4 * 1024 * 1024;
+
+/** What an operator may say that a link costs: a minute is dearer than any other way. */
+export const linkCostMsMax = 60_000;

@@ -15,6 +15,7 @@ import {
 } from '../box-options.ts';
 import { locationCharactersMax } from '../limits.ts';
 import { parseDuration } from './durations.ts';
+import { linkCostMsMax } from './limits.ts';
 
 /** For `--label k=v`, which may be given several times. */
 export function collectLabel(text: string, before: Record<string, string>): Record<string, string> {
@@ -105,6 +106,19 @@ export function locationOption(): Option {
       return plain;
     },
   );
+}
+
+/** What its operator says that links cost, by the names of the nodes at their other ends; in milliseconds, as round trips are. */
+export function linkCostOption(): Option {
+  return new Option(
+    '--link-cost <node=time>',
+    'what the link to that node costs routes, instead of its measured round trip; may be given several times',
+  ).argParser((text: string, before: ReadonlyMap<string, number> = new Map()) => {
+    const at = text.indexOf('=');
+    const costMs = at < 1 ? 0 : parseDuration(text.slice(at + 1));
+    if (costMs < 1 || costMs > linkCostMsMax) throw new InvalidArgumentError('Write press-4=20ms: 1ms to 60s.');
+    return new Map([...before, [text.slice(0, at), costMs]]);
+  });
 }
 
 export function processUserOption(): Option {

@@ -35,6 +35,7 @@ export function upArguments(options: DaemonSettings, dataFolder: string): string
     ...options.join.map((address): [string, string] => ['--join', address]),
     ...Object.entries(options.label).map(([key, value]): [string, string] => ['--label', `${key}=${value}`]),
     ['--location', options.location],
+    ...[...(options.linkCost ?? [])].map(([node, costMs]): [string, string] => ['--link-cost', `${node}=${costMs}ms`]),
     ['--port', String(options.port)],
     ['--container-range', options.containerRange],
     ...(options.allow ?? []).map((right): [string, string] => ['--allow', right]),

@@ -117,6 +117,7 @@ async function up(options: UpOptions, context: Context): Promise<void> {
       boxOptions.flatMap((option) => (options[option] === undefined ? [] : [[option, options[option]]])),
     ),
     ...(options.forget !== undefined && { forget: options.forget }),
+    ...(options.linkCost !== undefined && { linkCostsMs: options.linkCost }),
     ...(options.name !== undefined && { name: options.name }),
     ...(options.router !== undefined && { router: options.router }),
     ...(options.fabric !== undefined && { fabricName: options.fabric }),
@@ -140,7 +141,7 @@ export function addUp(program: Command, host: Host): void {
       program,
       'up',
       'Run the daemon of this box. Without options it goes on as before, or shows a code by which a fabric on the LAN can approve it.\n' +
-        `${boxOptions.map((option) => `--${boxOptionNames[option]}`).join(', ')} are kept for later starts: given again, an option replaces what was kept of it, and --forget takes it back.`,
+        `${boxOptions.map((option) => `--${boxOptionNames[option]}`).join(', ')} are kept for later starts: given again, an option replaces what was kept of it, and --forget takes it back. --link-cost counts for this start alone.`,
       '$ selvedge up --found                              # the first box\n' +
         '$ selvedge up --name press-4                       # the others: `selvedge nodes approve CODE` on the first\n' +
         '$ selvedge up --token-file token --name press-4    # … or with a token\n' +

@@ -32,7 +32,20 @@ const names: Record<string, [string, string][]> = {
     ['tunnel.latency.added.p50', 'µs'],
     ['tunnel.connections', '1/s'],
   ],
+  routing: [
+    ['routing.start.time', 'ms'],
+    ['routing.start.messages', 'messages'],
+    ['routing.start.bytes', 'MB'],
+    ['routing.link.time', 'ms'],
+    ['routing.link.messages', 'messages'],
+    ['routing.link.bytes', 'MB'],
+    ['routing.router.time', 'ms'],
+    ['routing.router.messages', 'messages'],
+    ['routing.compute', 'ms'],
+  ],
 };
+/** The design has none for them. */
+const withoutBudget = /^(cold-start\.p50|routing\.(start\..*|.*\.(messages|bytes)|compute))$/;
 
 /** In a temporary folder of its own, so that what it leaves behind can be told from what others do. */
 function start(t: ExecutionContext, args: string[]) {
@@ -65,7 +78,7 @@ function start(t: ExecutionContext, args: string[]) {
 
 for (const [bench, wanted] of Object.entries(names)) {
   test.serial(`the bench ${bench} ends with its figures as one object`, async (t) => {
-    t.timeout(240_000);
+    t.timeout(600_000);
     const run = start(t, [bench, '--json', '--checkout', '--rounds', '1']);
     const [status] = await run.closed;
     t.is(status, 0, run.err());
@@ -78,7 +91,7 @@ for (const [bench, wanted] of Object.entries(names)) {
       wanted,
     );
     for (const figure of report.figures) {
-      const budget = figure.name === 'cold-start.p50' ? [] : ['budget'];
+      const budget = withoutBudget.test(figure.name) ? [] : ['budget'];
       t.deepEqual(Object.keys(figure), ['name', 'value', 'unit', ...budget, 'against', 'holds']);
       t.true(Number.isFinite(figure.value));
       t.true(typeof figure.against?.name === 'string' && Number.isFinite(figure.against.value));
@@ -100,7 +113,7 @@ test.serial('a bench that is broken off ends what it started and removes its fol
 test('an unknown bench is refused, and help says which there are', async (t) => {
   const wrong = start(t, ['nonsense']);
   t.not((await wrong.closed)[0], 0);
-  t.regex(wrong.err(), /join, deploy, cold-start, memory, footprint, tunnel/);
+  t.regex(wrong.err(), /join, deploy, cold-start, memory, footprint, tunnel, routing/);
   const help = start(t, ['--help']);
   t.is((await help.closed)[0], 0);
   for (const bench of Object.keys(names)) t.regex(help.out(), new RegExp(`^ +${bench} `, 'm'));

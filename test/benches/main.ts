@@ -1,4 +1,4 @@
-// Runs one bench: `npm run bench -- join|deploy|cold-start|memory|footprint|tunnel [--json]`. docs/benchmarks.md says how each measures. Progress
+// Runs one bench: `npm run bench -- join|deploy|cold-start|memory|footprint|tunnel|routing [--json]`. docs/benchmarks.md says how each measures. Progress
 // goes to stderr; what a bench started is ended and removed, also when it is broken off.
 
 import { loadavg } from 'node:os';
@@ -8,7 +8,8 @@ import type { Figure, Report } from './figures.ts';
 import { checkout } from './packed.ts';
 import { type Bench, runBench } from './run.ts';
 
-const benches: Record<string, { about: string; load(): Promise<Bench> }> = {
+/** A simulated one runs no program, so that none is packed for it. */
+const benches: Record<string, { about: string; simulated?: true; load(): Promise<Bench> }> = {
   join: { about: 'exec of `up --token` to the first plan obeyed', load: async () => (await import('./join.ts')).join },
   deploy: {
     about: '`apply` accepted to ready on three nodes, beside a bare spawn of the same program',
@@ -29,6 +30,11 @@ const benches: Record<string, { about: string; load(): Promise<Bench> }> = {
   tunnel: {
     about: 'service calls between two nodes, beside plain TCP and a bare pair of node:tls relays',
     load: async () => (await import('./tunnel.ts')).tunnel,
+  },
+  routing: {
+    about: 'messages and virtual time until 500 interior routers agree, beside 128',
+    simulated: true,
+    load: async () => (await import('./routing.ts')).routing,
   },
 };
 
@@ -88,7 +94,7 @@ program.action(async (name: string, options: Options) => {
     const bench = await benches[name]?.load();
     if (bench === undefined) throw new Error(`there is no bench ${name}`);
     const { rounds, nodeOption: nodeOptions } = options;
-    const script = options.checkout ? checkout : options.program;
+    const script = options.checkout || benches[name]?.simulated ? checkout : options.program;
     const report = await runBench(bench, {
       rounds,
       program: script === undefined ? undefined : resolve(script),

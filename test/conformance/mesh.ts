@@ -42,9 +42,10 @@ async function echo(stream: FrameStream): Promise<void> {
   }
 }
 
+/** All but costs, which come when they are measured. */
 function record(mesh: Mesh): MeshEvent[] {
   const events: MeshEvent[] = [];
-  mesh.subscribe((event) => events.push(event));
+  mesh.subscribe((event) => event.type !== 'cost' && events.push(event));
   return events;
 }
 
@@ -355,6 +356,27 @@ export function meshConformance(test: TestFn, adapter: string, makeWorld: MakeMe
     t.is(left.roundTripMs('12D3KooWNobody'), undefined);
     const roundTripMs = await eventually(() => left.roundTripMs(right.peerId) ?? right.roundTripMs(left.peerId));
     t.true(roundTripMs > 0 && roundTripMs < 5_000);
+  });
+
+  test(`${adapter}: what a connection costs is said when it becomes known, and ends with it`, async (t) => {
+    const [left, right] = await linked(await makeWorld(t));
+    const costs: MeshEvent[] = [];
+    right.subscribe((event) => event.type === 'cost' && costs.push(event));
+    t.is(left.costMicroseconds('12D3KooWNobody'), undefined);
+    const costMicroseconds = await eventually(() => left.costMicroseconds(right.peerId));
+    t.true(Number.isInteger(costMicroseconds) && costMicroseconds > 0);
+    await eventually(() => right.costMicroseconds(left.peerId));
+    // It may have been known before anybody listened.
+    for (const cost of costs)
+      t.deepEqual(cost, {
+        type: 'cost',
+        peerId: left.peerId,
+        costMicroseconds: right.costMicroseconds(left.peerId) ?? 0,
+      });
+    t.true(costs.length <= 1);
+    await left.disconnect(right.peerId);
+    await eventually(() => right.connected().length === 0);
+    t.deepEqual([left.costMicroseconds(right.peerId), right.costMicroseconds(left.peerId)], [undefined, undefined]);
   });
 
   test(`${adapter}: a listener that was unsubscribed hears nothing more`, async (t) => {

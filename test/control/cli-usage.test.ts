@@ -150,6 +150,7 @@ test('a detached daemon gets every option again, but no token among its argument
     registryAuth: '/etc/selvedge/registries.json',
     processUser: 'app:dialout',
     forget: ['location' as const],
+    linkCost: new Map([['press-4', 20]]),
   };
   t.deepEqual(upArguments(options, '/data'), [
     'up',
@@ -159,6 +160,7 @@ test('a detached daemon gets every option again, but no token among its argument
     '--join=a:1',
     '--join=b:2',
     '--label=site=north=1',
+    '--link-cost=press-4=20ms',
     '--port=0',
     '--container-range=10.64.0.0/16',
     '--allow=devices',

@@ -10,6 +10,7 @@ import { createPouchStore } from '../../control/pouch-store.ts';
 import { firstRevision } from '../../control/revision.ts';
 import type { StoredDocument } from '../../control/store.ts';
 import { announcementType, ticketType } from '../../mesh/announcement-format.ts';
+import { linkStateType } from '../../mesh/link-state-format.ts';
 import type { FrameStream, Mesh } from '../../mesh/mesh.ts';
 import { type DaemonEvent, startDaemon } from '../../node-runtime/daemon.ts';
 import { linkProtocol } from '../../node-runtime/link-session.ts';
@@ -301,10 +302,13 @@ test('a member that does not keep to the protocols gets nothing and changes noth
 
   // Another node's instance, announced as its own.
   const link = await bare.open(linkProtocol);
+  const self = { type: 'node', node: 'bare', router: 'edge', controller: false, addresses: [] };
+  await link.send(encode(self));
+  await link.send(encode({ type: 'summary', of: 'announcement', list: [], last: true, answer: false }));
   const heard: string[] = [];
   while (heard.length === 0) {
     const message = decode(await link.receive(AbortSignal.timeout(15_000)));
-    if (message.type === 'announcement') heard.push(message.jws);
+    if (message.type === 'statements') for (const { jws } of message.list) heard.push(jws);
   }
   const announced = heard
     .map((jws) => decode(Buffer.from(jws.split('.')[1] ?? '', 'base64url')))
@@ -318,6 +322,7 @@ test('a member that does not keep to the protocols gets nothing and changes noth
     peerId: bare.mesh.peerId,
     term: 99,
   });
+  const nowhere = { peerId: bare.mesh.peerId, part: 0, bootCounter: 0, sequence: 0 };
   const lies = [
     bare.sign(announcementType, {
       ...claims,
@@ -335,11 +340,24 @@ test('a member that does not keep to the protocols gets nothing and changes noth
   ];
   for (const lie of lies) {
     const refusedBefore = controller.events.filter(({ message }) => message.includes('announcement')).length;
-    await link.send(encode({ type: 'announcement', jws: lie }));
+    const position = { ...nowhere, bootCounter: Number.MAX_SAFE_INTEGER };
+    await link.send(encode({ type: 'statements', of: 'announcement', list: [{ ...position, jws: lie }] }));
     await eventually(
       () => controller.events.filter(({ message }) => message.includes('announcement')).length > refusedBefore,
       { what: `a refusal of ${lie.slice(0, 40)}` },
     );
+  }
+  // It says that it is a router, and what it likes of others.
+  await link.send(encode({ ...self, router: 'interior' }));
+  const links = { router: 'interior', sequence: 1, neighbours: [], attached: [] };
+  for (const [lie, why] of [
+    [{ ...claims, ...links, peerId: announced.peerId, node: 'box1' }, 'signed by another peer'],
+    [{ ...claims, ...links, neighbours: [{ peerId: announced.peerId, costMicroseconds: 0 }] }, 'malformed'],
+  ] as const) {
+    const position = { ...nowhere, sequence: 1 };
+    const jws = bare.sign(linkStateType, lie);
+    await link.send(encode({ type: 'statements', of: 'link-state', list: [{ ...position, jws }] }));
+    await told(new RegExp(`a link state from .* was refused: ${why}`));
   }
   link.abort(new Error('enough'));
 
@@ -352,8 +370,21 @@ test('a member that does not keep to the protocols gets nothing and changes noth
     encode({ type: 'node', node: 'bare', router: 'interior', controller: true, addresses: [7] }),
     encode({ type: 'neighbours', list: [{ peerId: 'x', router: 'interior' }] }),
     encode({ type: 'neighbours', list: Array.from({ length: 2_000 }, () => '') }),
-    encode({ type: 'announcement', jws: { header: 1 } }),
-    Buffer.from(`{"type":"announcement","jws":"${'x'.repeat(3_000_000)}"}`),
+    encode({ type: 'announcement', jws: 'of a former version' }),
+    encode({ type: 'statements', of: 'announcement', list: [{ jws: { header: 1 } }] }),
+    encode({ type: 'statements', of: 'gossip', list: [] }),
+    encode({ type: 'statements', of: 'link-state', list: [{ ...nowhere, jws: 'x'.repeat(3_000_000) }] }),
+    encode({ type: 'statements', of: 'link-state', list: Array.from({ length: 65 }, () => ({ ...nowhere, jws: '' })) }),
+    encode({
+      type: 'summary',
+      of: 'link-state',
+      list: Array.from({ length: 1_025 }, () => nowhere),
+      last: true,
+      answer: false,
+    }),
+    encode({ type: 'summary', of: 'link-state', list: [{ ...nowhere, sequence: -1 }], last: true, answer: false }),
+    encode({ type: 'reach-wanted', list: ['nobody'] }),
+    encode({ type: 'reach', list: [{ peerId: bare.mesh.peerId, costMicroseconds: -1 }] }),
   ];
   for (const message of nonsense) {
     const session = await bare.open(linkProtocol);

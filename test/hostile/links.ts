@@ -4,11 +4,18 @@
 import { once } from 'node:events';
 import { decodeExec, encodeExec } from '../../control/exec-frames.ts';
 import { execValuesMax } from '../../control/limits.ts';
+import {
+  announcementBytesMax,
+  announcementPartsMax,
+  linkStateBytesMax,
+  reachWantedMax,
+  statementsPerMessageMax,
+  summaryPositionsMax,
+} from '../../mesh/limits.ts';
 import { createExecSessions, serveExec } from '../../node-runtime/exec-sessions.ts';
 import {
   conditionCharactersMax,
   conditionsMax,
-  linkAnnouncementBytesMax,
   logGrepCharactersMax,
   logTailMax,
   neighboursMax,
@@ -26,6 +33,10 @@ const somePeer = '12D3KooWGzh8HUcoYPY1XmRkDXPHrxTg1TfTnzvRUpDy5sXHbtA7';
 
 const addresses = list(text(256), 32);
 const router = oneOf('interior', 'edge');
+const peer = like(/^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/);
+const kind = oneOf('link-state', 'announcement');
+const counter = whole(0, Number.MAX_SAFE_INTEGER);
+const position = { peerId: peer, part: whole(0, announcementPartsMax - 1), bootCounter: counter, sequence: counter };
 const linkMessage = either(
   members({
     type: oneOf('node'),
@@ -36,13 +47,29 @@ const linkMessage = either(
     conditions: maybe(list(text(conditionCharactersMax), conditionsMax)),
     offer: maybe(members({ addresses, authorityKeySha256: text(64) })),
   }),
-  members({ type: oneOf('announcement'), jws: text(linkAnnouncementBytesMax) }),
+  members({
+    type: oneOf('summary'),
+    of: kind,
+    list: list(members(position), summaryPositionsMax),
+    last: flag,
+    answer: flag,
+  }),
+  members({
+    type: oneOf('statements'),
+    of: kind,
+    list: list(
+      members({ ...position, jws: text(Math.max(announcementBytesMax, linkStateBytesMax)) }),
+      statementsPerMessageMax,
+    ),
+  }),
+  members({ type: oneOf('reach-wanted'), list: list(peer, reachWantedMax) }),
+  members({
+    type: oneOf('reach'),
+    list: list(members({ peerId: peer, costMicroseconds: maybe(counter) }), reachWantedMax),
+  }),
   members({
     type: oneOf('neighbours'),
-    list: list(
-      members({ peerId: like(/^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/), router, controller: flag, addresses }),
-      neighboursMax,
-    ),
+    list: list(members({ peerId: peer, router, controller: flag, addresses }), neighboursMax),
   }),
 );
 
@@ -50,13 +77,17 @@ const linkMessages: HostileKind = {
   name: 'link-messages',
   share: 120,
   open() {
+    const at = { peerId: somePeer, part: 0, bootCounter: 1, sequence: 2 };
     const valid = [
       { type: 'node', node: 'box1', router: 'interior', controller: true, addresses: ['/ip4/192.0.2.7/tcp/7433'] },
       {
         ...{ type: 'node', node: 'box2', router: 'edge', controller: false, addresses: [], conditions: ['no tmpfs'] },
         offer: { addresses: ['192.0.2.7:7434'], authorityKeySha256: 'ab'.repeat(32) },
       },
-      { type: 'announcement', jws: 'a.b.c' },
+      { type: 'summary', of: 'link-state', list: [at], last: true, answer: false },
+      { type: 'statements', of: 'announcement', list: [{ ...at, jws: 'a.b.c' }] },
+      { type: 'reach-wanted', list: [somePeer] },
+      { type: 'reach', list: [{ peerId: somePeer, costMicroseconds: 1_000 }, { peerId: somePeer }] },
       {
         type: 'neighbours',
         list: [{ peerId: somePeer, router: 'edge', controller: false, addresses: ['/ip4/192.0.2.7/tcp/1'] }],

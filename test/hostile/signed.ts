@@ -110,7 +110,7 @@ function announcementWorld() {
   /** What the other node serves is there whatever this one says. */
   const othersServed = (): boolean =>
     table.endpoints().some((served) => served.instance === honest && served.peerId === two.peerId && served.ready);
-  const state = (): string => JSON.stringify([table.endpoints(), table.current()]);
+  const state = (): string => JSON.stringify([table.endpoints(), [...table.all()]]);
   return { fabric, one, instance, inTurn, say, othersServed, state };
 }
 

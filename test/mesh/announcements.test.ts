@@ -18,6 +18,8 @@ function newTable(verifySigned: VerifySigned = fabric.verifySigned) {
   return createAnnouncementTable({ fabricId, verifySigned });
 }
 
+const current = (table: ReturnType<typeof newTable>): string[] => [...table.all()].map(({ jws }) => jws);
+
 function announcementOf(node: TestNode, changes: Partial<Announcement> = {}, sign: SignPayload = node.sign): string {
   return sign('selvedge-announcement+jws', {
     fabricId,
@@ -34,7 +36,7 @@ test('an announced instance with a ticket is an endpoint for each of its ports',
   const table = newTable();
   const ticket = fabric.ticket({ instance, peerId: one.peerId, ports: [8080, 9090] });
   const accepted = table.accept(announcementOf(one, { instances: [{ instance, ready: true, ticket }] }));
-  t.deepEqual(accepted, { changed: true, forward: true, dropped: [] });
+  t.like(accepted, { changed: true, forward: true, dropped: [] });
   const endpoint = {
     project: 'default',
     application: 'cold-chain',
@@ -68,9 +70,9 @@ test('a heartbeat that says the same is passed on and changes nothing, the same 
   const instances = [{ instance, ready: true, ticket }];
   table.accept(announcementOf(one, { instances }));
   const heartbeat = announcementOf(one, { instances, sequence: 2 });
-  t.deepEqual(table.accept(heartbeat), { changed: false, forward: true, dropped: [] });
-  t.deepEqual(table.accept(heartbeat), { changed: false, forward: false, dropped: [] });
-  t.deepEqual(table.current(), [heartbeat]);
+  t.like(table.accept(heartbeat), { changed: false, forward: true, dropped: [] });
+  t.like(table.accept(heartbeat), { changed: false, forward: false, dropped: [] });
+  t.deepEqual(current(table), [heartbeat]);
   t.like(table.accept(announcementOf(one, { instances: [{ instance, ready: false, ticket }], sequence: 3 })), {
     changed: true,
   });
@@ -224,7 +226,7 @@ test('what is malformed, oversized or has too many instances is refused and neve
   t.true('refused' in table.accept(announcementOf(one, { sequence: -1 })));
   t.true('refused' in table.accept(announcementOf(one).replace(/^[^.]*/, 'e30')));
   t.true('refused' in table.accept(fabric.ticket({ instance, peerId: one.peerId })));
-  t.deepEqual(table.current(), []);
+  t.deepEqual(current(table), []);
 });
 
 const named = (index: number): string => `default.cold-chain.monitor.${index}`;
@@ -244,7 +246,7 @@ test('parts of one node count side by side, each by its own sequence', (t) => {
     table.endpoints().map((endpoint) => endpoint.instance),
     [named(0), named(1)],
   );
-  t.true(table.current().includes(first) && table.current().includes(second));
+  t.true(current(table).includes(first) && current(table).includes(second));
   const emptied = announcementOf(one, { sequence: 3, part: 1, instances: [] });
   t.like(table.accept(emptied), { changed: true });
   t.like(table.accept(second), { refused: 'older than the one that is held' });

@@ -42,11 +42,10 @@ async function startSide(
     describe: () => ({ type: 'node', node: mesh.peerId.slice(-8), router: 'edge', controller: false, addresses: [] }),
     called: () => new Set(),
     isWaiting: () => false,
-    announcements: () => [],
+    traffic: { begin: () => {}, renew: () => {}, end: () => {}, receive: () => {}, refresh: () => {} },
     onLinked: ({ peerId }) => linked.push(peerId),
     onUnlinked: (_, reason) => unlinked.push(reason),
     onNode: () => {},
-    onAnnouncement: () => {},
   });
   const side: Side = {
     mesh,

@@ -6,7 +6,7 @@ import type { Controller } from '../../node-runtime/controller.ts';
 import type { SelvedgeNode } from '../../node-runtime/node.ts';
 import { createSimClock, type SimClock } from '../../simulations/sim-clock.ts';
 import { createSimNetwork, type SimNetwork } from '../../simulations/sim-mesh.ts';
-import { createSimBox, type SimBox } from '../../simulations/sim-node.ts';
+import { createSimBox, type SimBox, type SimBoxWishes } from '../../simulations/sim-node.ts';
 import { createSimRandom, type SimRandom } from '../../simulations/sim-random.ts';
 
 export interface SimFabric {
@@ -16,7 +16,7 @@ export interface SimFabric {
   founder: SimBox;
   controller(): Controller;
   /** A box that has joined with a token of its own and obeys a plan. */
-  join(name: string, router?: 'interior' | 'edge'): Promise<SimBox>;
+  join(name: string, router?: 'interior' | 'edge', wishes?: SimBoxWishes): Promise<SimBox>;
   token(router?: 'interior' | 'edge'): Promise<string>;
   /** What a node has said so far: `<event> <message>`. */
   said(name: string): string[];
@@ -35,8 +35,9 @@ export async function createSimFabric(t: ExecutionContext, seed: string): Promis
   const network = createSimNetwork({ clock, random: random.fork('network') });
   const said: { node: string; line: string }[] = [];
   const boxes: SimBox[] = [];
-  const box = (name: string): SimBox => {
+  const box = (name: string, wishes: SimBoxWishes = {}): SimBox => {
     const made = createSimBox({
+      ...wishes,
       ...{ name, clock, random: random.fork(name), network },
       trace: ({ node, actor, event, state }) => {
         if (actor === 'node') said.push({ node, line: `${event} ${state}` });
@@ -76,8 +77,8 @@ export async function createSimFabric(t: ExecutionContext, seed: string): Promis
       const { token } = await fabric.controller().createToken({ uses: 1, ttlMs: 3_600_000, labels: {}, router });
       return token;
     },
-    async join(name, router = 'edge') {
-      const made = box(name);
+    async join(name, router = 'edge', wishes) {
+      const made = box(name, wishes);
       await started(await made.start({ token: await fabric.token(router), router }), name);
       return made;
     },

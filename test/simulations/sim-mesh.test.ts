@@ -1,4 +1,5 @@
 import test, { type ExecutionContext } from 'ava';
+import { costSettleMs } from '../../mesh/limits.ts';
 import type { Mesh, MeshEvent } from '../../mesh/mesh.ts';
 import { createSimClock, type SimClock } from '../../simulations/sim-clock.ts';
 import {
@@ -52,7 +53,7 @@ async function world(seed: number, count: number, options: Partial<SimNetworkOpt
   const events: World['events'] = [];
   const meshes = Array.from({ length: count }, (_, n) => network.createMesh({ peerId: `P${n}`, name: `node-${n}` }));
   for (const mesh of meshes) {
-    mesh.subscribe((event) => events.push({ atMs: clock.now(), node: mesh.peerId, event }));
+    mesh.subscribe((event) => event.type !== 'cost' && events.push({ atMs: clock.now(), node: mesh.peerId, event }));
     await mesh.start();
   }
   return { clock, network, meshes, events };
@@ -202,4 +203,28 @@ test('a seed gives one trace, another seed another', async (t) => {
   t.is(first, second);
   t.not(first, other);
   t.true(first.includes('disconnected'));
+});
+
+test('a link that becomes slower costs more once it has been so for a while, and both ends say so', async (t) => {
+  const { clock, network, meshes } = await world(7, 2, { latencyMs: { min: 5, max: 5 } });
+  const [one, other] = meshes as [Mesh, Mesh];
+  const costs: string[] = [];
+  for (const mesh of meshes)
+    mesh.subscribe((event) => event.type === 'cost' && costs.push(`${mesh.peerId} ${event.costMicroseconds}`));
+  const connecting = one.connect({ addresses: other.addresses() });
+  await clock.advance(100);
+  await connecting;
+  t.is(one.costMicroseconds(other.peerId), 10_500);
+  network.setLatency(one.peerId, other.peerId, 50);
+  await clock.advance(costSettleMs - 1);
+  t.is(other.costMicroseconds(one.peerId), 10_500);
+  await clock.advance(1);
+  t.is(other.costMicroseconds(one.peerId), 100_500);
+  t.deepEqual(costs.sort(), ['P0 10500', 'P0 100500', 'P1 10500', 'P1 100500'].sort());
+  // Not for a moment.
+  network.setLatency(one.peerId, other.peerId, 5);
+  await clock.advance(costSettleMs / 2);
+  network.setLatency(one.peerId, other.peerId, 50);
+  await clock.advance(2 * costSettleMs);
+  t.is(costs.length, 4);
 });

@@ -1,0 +1,275 @@
+// How signed statements (announcements, link states) get everywhere over links: a new link begins with a summary each way, and what the
+// other side lacks follows; what is news goes to every link but the one that it came on. Called by node-runtime/link-traffic.ts. It
+// verifies nothing and holds nothing: the tables do. It never tells more than the newest statement, and waits for links that are slow.
+//
+// As IS-IS does it with complete sequence number packets (ISO/IEC 10589, section 7.3.15.2). A link is an ordered, reliable stream, so that
+// nothing is acknowledged or sent again (RFC 2328, section 13, has to): what was lost went with its link, and the next one begins anew.
+
+import type { Clock, TimerId } from '../node-runtime/clock.ts';
+import {
+  statementSpacingMs,
+  statementsBytesMax,
+  statementsPauseMs,
+  statementsPerMessageMax,
+  summaryHeldMax,
+  summaryPositionsMax,
+} from './limits.ts';
+import type { PeerId } from './mesh.ts';
+import type { RouterMode } from './own-links.ts';
+import { compareVersions, type Position, type Statement } from './statements.ts';
+
+/** In the order in which they are sent: without routes nothing gets far. */
+export const statementKinds = ['link-state', 'announcement'] as const;
+export type StatementKind = (typeof statementKinds)[number];
+
+export type SpreadingMessage =
+  /** What the sender holds of what the receiver could send; in several messages, the last of which says so. */
+  | { type: 'summary'; of: StatementKind; list: Position[]; last: boolean; answer: boolean }
+  | { type: 'statements'; of: StatementKind; list: Statement[] };
+
+/** The table of one kind. */
+export interface StatementTable {
+  held(peerId: PeerId, part: number): Statement | undefined;
+  all(): Iterable<Statement>;
+}
+
+export interface Spreading {
+  /** A link to a node of that mode. `send` resolves when the message is handed on, also when the link is gone meanwhile. */
+  begin(peerId: PeerId, router: RouterMode, send: (message: SpreadingMessage) => Promise<void>): void;
+  /** What was under way may be lost: both sides compare anew. */
+  renew(peerId: PeerId): void;
+  end(peerId: PeerId): void;
+  receive(from: PeerId, message: SpreadingMessage): void;
+  /** Taken in, from a peer or made here: for all links that it concerns. */
+  news(kind: StatementKind, statement: Statement, from: PeerId | undefined): void;
+  stop(): void;
+}
+
+type Which = Pick<Position, 'peerId' | 'part'>;
+
+interface LinkOfKind {
+  passes: (peerId: PeerId) => boolean;
+  /** What the far end could send. */
+  takes: (peerId: PeerId) => boolean;
+  /** To be sent, whichever version is held then. */
+  queue: Map<string, Which>;
+  /** What the far end's summary has named so far; undefined while none is under way. */
+  named: Set<string> | undefined;
+  /** Positions of our summary that are still to be sent. */
+  summary: { list: Position[]; answer: boolean } | undefined;
+  sentAtMs: Map<string, number>;
+}
+
+interface SpreadLink {
+  peerId: PeerId;
+  send: (message: SpreadingMessage) => Promise<void>;
+  kinds: Record<StatementKind, LinkOfKind>;
+  /** Of which kinds anything crosses it at all. */
+  carries: readonly StatementKind[];
+  sending: boolean;
+  lastAtMs: number | undefined;
+  timer: TimerId | undefined;
+}
+
+const keyOf = ({ peerId, part }: Which): string => `${peerId} ${part}`;
+const whichOf = ({ peerId, part }: Which): Which => ({ peerId, part });
+const positionOf = ({ peerId, part, bootCounter, sequence }: Position): Position => ({
+  ...{ peerId, part, bootCounter, sequence },
+});
+
+export function createSpreading({
+  self,
+  router,
+  clock,
+  tables,
+  onStatement,
+}: {
+  self: PeerId;
+  router: RouterMode;
+  clock: Clock;
+  tables: Record<StatementKind, StatementTable>;
+  /** Perhaps news; whoever takes it in calls `news`. */
+  onStatement(kind: StatementKind, from: PeerId, jws: string): void;
+}): Spreading {
+  const links = new Map<PeerId, SpreadLink>();
+
+  /** Whose statements a node of that mode passes on to another: interior routers everybody's, edge nodes their own alone. */
+  function passedOn(kind: StatementKind, from: { peerId: PeerId; router: RouterMode }, to: RouterMode) {
+    if (kind === 'link-state') return () => from.router === 'interior' && to === 'interior';
+    return (peerId: PeerId) => from.router === 'interior' || peerId === from.peerId;
+  }
+
+  // --- sending
+
+  /** How long it still has to wait; a clock that was set back ends the wait. */
+  function leftMs(sinceMs: number | undefined, waitMs: number): number {
+    const goneMs = clock.now() - (sinceMs ?? Number.NEGATIVE_INFINITY);
+    return goneMs < 0 ? 0 : Math.max(0, waitMs - goneMs);
+  }
+
+  function forgetSent({ sentAtMs }: LinkOfKind): void {
+    for (const [key, atMs] of sentAtMs) {
+      if (leftMs(atMs, statementSpacingMs) > 0) return;
+      sentAtMs.delete(key);
+    }
+  }
+
+  /** The next message, or how long to wait for it; undefined when there is nothing to say. */
+  function next(link: SpreadLink): SpreadingMessage | number | undefined {
+    let waitMs: number | undefined;
+    for (const of of link.carries) {
+      const state = link.kinds[of];
+      if (state.summary !== undefined) {
+        const { list, answer } = state.summary;
+        const part = list.splice(0, summaryPositionsMax);
+        const last = list.length === 0;
+        if (last) state.summary = undefined;
+        return { type: 'summary', of, list: part, last, answer };
+      }
+      forgetSent(state);
+      const list: Statement[] = [];
+      let bytes = 0;
+      for (const [key, which] of state.queue) {
+        const restMs = leftMs(state.sentAtMs.get(key), statementSpacingMs);
+        if (restMs > 0) {
+          waitMs = Math.min(waitMs ?? restMs, restMs);
+          continue;
+        }
+        const statement = tables[of].held(which.peerId, which.part);
+        if (statement !== undefined) {
+          bytes += statement.jws.length;
+          if (list.length > 0 && bytes > statementsBytesMax) break;
+          list.push(statement);
+          state.sentAtMs.delete(key);
+          state.sentAtMs.set(key, clock.now());
+        }
+        state.queue.delete(key);
+        if (list.length >= statementsPerMessageMax) break;
+      }
+      if (list.length > 0) return { type: 'statements', of, list };
+    }
+    return waitMs;
+  }
+
+  /** One message at a time: a link that is slow gets the newest of what it missed, not all of it. */
+  function pump(link: SpreadLink): void {
+    if (link.sending || link.timer !== undefined || links.get(link.peerId) !== link) return;
+    const pauseMs = leftMs(link.lastAtMs, statementsPauseMs);
+    const message = pauseMs > 0 ? pauseMs : next(link);
+    if (message === undefined) return;
+    if (typeof message === 'number') {
+      if (pauseMs > 0 && !hasMore(link)) return;
+      link.timer = clock.setTimeout(() => {
+        link.timer = undefined;
+        pump(link);
+      }, message);
+      return;
+    }
+    link.sending = true;
+    void link.send(message).finally(() => {
+      link.sending = false;
+      link.lastAtMs = clock.now();
+      pump(link);
+    });
+  }
+
+  const hasMore = ({ kinds, carries }: SpreadLink): boolean =>
+    carries.some((kind) => kinds[kind].summary !== undefined || kinds[kind].queue.size > 0);
+
+  function summarize(link: SpreadLink, kind: StatementKind, answer: boolean): void {
+    const state = link.kinds[kind];
+    // Who asks again and again gets the one that is under way.
+    if (state.summary !== undefined) {
+      state.summary.answer ||= answer;
+      return;
+    }
+    const list: Position[] = [];
+    for (const statement of tables[kind].all()) if (state.takes(statement.peerId)) list.push(positionOf(statement));
+    state.summary = { list, answer };
+  }
+
+  // --- receiving
+
+  function compare(link: SpreadLink, { of: kind, list, last, answer }: SpreadingMessage & { type: 'summary' }): void {
+    const state = link.kinds[kind];
+    const named = state.named ?? new Set<string>();
+    state.named = last ? undefined : named;
+    for (const position of list) {
+      const key = keyOf(position);
+      // Whoever names more than anybody can hold is sent what he named last as if he lacked it.
+      if (named.size < summaryHeldMax) named.add(key);
+      const ours = tables[kind].held(position.peerId, position.part);
+      if (ours === undefined || !state.passes(position.peerId)) continue;
+      if (compareVersions(ours, position) > 0) state.queue.set(key, whichOf(position));
+      else state.queue.delete(key);
+    }
+    if (!last) return;
+    for (const statement of tables[kind].all()) {
+      const key = keyOf(statement);
+      if (state.passes(statement.peerId) && !named.has(key)) state.queue.set(key, whichOf(statement));
+    }
+    if (answer) summarize(link, kind, false);
+  }
+
+  function take(link: SpreadLink, { of: kind, list }: SpreadingMessage & { type: 'statements' }): void {
+    const { queue } = link.kinds[kind];
+    for (const claimed of list) {
+      const held = (): Statement | undefined => tables[kind].held(claimed.peerId, claimed.part);
+      // What a peer claims about a statement only ever saves the work of reading it again.
+      const before = held();
+      if (before === undefined || compareVersions(claimed, before) > 0) onStatement(kind, link.peerId, claimed.jws);
+      // The far end has it itself.
+      if (held()?.jws === claimed.jws) queue.delete(keyOf(claimed));
+    }
+  }
+
+  function end(peerId: PeerId): void {
+    clock.clearTimeout(links.get(peerId)?.timer);
+    links.delete(peerId);
+  }
+
+  return {
+    begin(peerId, far, send) {
+      end(peerId);
+      const kind = (of: StatementKind): LinkOfKind => ({
+        passes: passedOn(of, { peerId: self, router }, far),
+        takes: passedOn(of, { peerId, router: far }, router),
+        ...{ queue: new Map(), named: undefined, summary: undefined, sentAtMs: new Map() },
+      });
+      const kinds = { 'link-state': kind('link-state'), announcement: kind('announcement') };
+      const carries = router === 'interior' && far === 'interior' ? statementKinds : (['announcement'] as const);
+      const link: SpreadLink = { peerId, send, kinds, carries, sending: false, lastAtMs: undefined, timer: undefined };
+      links.set(peerId, link);
+      for (const each of carries) summarize(link, each, false);
+      pump(link);
+    },
+    renew(peerId) {
+      const link = links.get(peerId);
+      if (link === undefined) return;
+      for (const kind of link.carries) {
+        link.kinds[kind].named = undefined;
+        summarize(link, kind, true);
+      }
+      pump(link);
+    },
+    end,
+    receive(from, message) {
+      const link = links.get(from);
+      if (link?.carries.includes(message.of) !== true) return;
+      if (message.type === 'summary') compare(link, message);
+      else take(link, message);
+      pump(link);
+    },
+    news(kind, statement, from) {
+      for (const link of links.values()) {
+        const state = link.kinds[kind];
+        if (link.peerId === from || !link.carries.includes(kind) || !state.passes(statement.peerId)) continue;
+        state.queue.set(keyOf(statement), whichOf(statement));
+        pump(link);
+      }
+    },
+    stop() {
+      for (const peerId of [...links.keys()]) end(peerId);
+    },
+  };
+}

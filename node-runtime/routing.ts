@@ -1,0 +1,171 @@
+// Routing on this node, whichever mode it has: what goes over links beside what nodes say of themselves (statements and costs), and which
+// way a stream goes. Called by links.ts with the links, by announcer.ts with news, and by whoever opens or forwards a stream.
+
+import { reachWantedMax } from '../mesh/limits.ts';
+import { boundedCost } from '../mesh/link-cost.ts';
+import type { Mesh, PeerId } from '../mesh/mesh.ts';
+import type { RouterMode } from '../mesh/own-links.ts';
+import { nextStep, type Routes, type Step } from '../mesh/routes.ts';
+import { createSpreading, type StatementTable } from '../mesh/spreading.ts';
+import type { Statement } from '../mesh/statements.ts';
+import { createUplinkRoutes } from '../mesh/uplink-routes.ts';
+import type { TrafficMessage } from './link-session.ts';
+import { createReach } from './reach.ts';
+import { createRouter, type RouterDependencies } from './router.ts';
+
+/** What links.ts tells of its links. */
+export interface LinkTraffic {
+  /** The peer said what it is. `send` resolves when the message is handed on, or the link is gone. */
+  begin(peerId: PeerId, router: RouterMode, send: (message: TrafficMessage) => Promise<void>): void;
+  /** One conversation of several with the peer has ended: what it carried may be lost. */
+  renew(peerId: PeerId): void;
+  end(peerId: PeerId): void;
+  receive(peerId: PeerId, message: TrafficMessage): void;
+  /** Whom local instances call, or the authority that signs, may have changed. */
+  refresh(): void;
+}
+
+export interface Routing extends LinkTraffic {
+  start(): void;
+  stop(): void;
+  /** An announcement was made here, or taken in from a peer. */
+  news(statement: Statement, from: PeerId | undefined): void;
+  /** Which way a stream goes that comes from a neighbour, or from here (`from` undefined). */
+  step(stream: { destination: PeerId; from: PeerId | undefined; hopsLeft: number }): Step;
+  routes(): Routes;
+  /** Of the cheapest way to the node, in microseconds; 0 is this node, undefined when no way is known. */
+  costTo(peerId: PeerId): number | undefined;
+  /** Revoked nodes go. */
+  forget(isGone: (peerId: PeerId) => boolean): void;
+}
+
+export interface RoutingDependencies extends Omit<RouterDependencies, 'news' | 'onChanged' | 'peerId'> {
+  mesh: Pick<Mesh, 'peerId' | 'costMicroseconds' | 'subscribe'>;
+  router: RouterMode;
+  announcements: StatementTable;
+  /** What its operator says that the link to the peer costs, in milliseconds; undefined where that is measured. */
+  setCostMs?(peerId: PeerId): number | undefined;
+  /** A link brought it. */
+  onAnnouncement(from: PeerId, jws: string): void;
+  /** The nodes whose cost matters here: those that serve what local instances call. */
+  called(): ReadonlySet<PeerId>;
+}
+
+/** Of an edge node. */
+const noStatements: StatementTable = { held: () => undefined, all: () => [] };
+
+export function createRouting(dependencies: RoutingDependencies): Routing {
+  const { mesh, clock, router: mode, called } = dependencies;
+  const self = mesh.peerId;
+  const peers = new Map<PeerId, { router: RouterMode; send: (message: TrafficMessage) => Promise<void> }>();
+  const uplinks = mode === 'edge' ? createUplinkRoutes() : undefined;
+  const router =
+    mode === 'edge'
+      ? undefined
+      : createRouter({
+          ...dependencies,
+          peerId: self,
+          news: (statement, from) => spreading.news('link-state', statement, from),
+          onChanged: () => reach.changed(),
+        });
+  const reach = createReach({ clock, costTo });
+  const spreading = createSpreading({
+    ...{ self, router: mode, clock },
+    tables: { 'link-state': router?.table ?? noStatements, announcement: dependencies.announcements },
+    onStatement(kind, from, jws) {
+      if (kind === 'announcement') dependencies.onAnnouncement(from, jws);
+      else router?.receive(from, jws);
+    },
+  });
+  let wanted = '';
+  let unsubscribe: (() => void) | undefined;
+
+  const routes = (): Routes => uplinks ?? (router as NonNullable<typeof router>).routes();
+
+  function costTo(peerId: PeerId): number | undefined {
+    if (peerId === self) return 0;
+    const known = routes().to(peerId)?.costMicroseconds;
+    // A neighbour that has not said its side of the link yet is reached over it all the same.
+    return known ?? (peers.has(peerId) ? linkCost(peerId) : undefined);
+  }
+
+  function linkCost(peerId: PeerId): number | undefined {
+    const setMs = dependencies.setCostMs?.(peerId);
+    return setMs === undefined ? mesh.costMicroseconds(peerId) : boundedCost(setMs * 1_000);
+  }
+
+  function setLink(peerId: PeerId): void {
+    const peer = peers.get(peerId);
+    if (peer === undefined) return;
+    router?.linked(peerId, peer.router, linkCost(peerId));
+    uplinks?.set(peerId, peer.router, linkCost(peerId));
+  }
+
+  const wantedMessage = (): TrafficMessage => ({
+    type: 'reach-wanted',
+    list: [...called()].sort().slice(0, reachWantedMax),
+  });
+
+  /** Edge nodes ask their routers, and nobody else asks. */
+  function ask(): void {
+    if (uplinks === undefined) return;
+    const message = wantedMessage();
+    if (JSON.stringify(message) === wanted) return;
+    wanted = JSON.stringify(message);
+    uplinks.want(called());
+    for (const { router: far, send } of peers.values()) if (far === 'interior') void send(message);
+  }
+
+  return {
+    start() {
+      if (unsubscribe !== undefined) return;
+      unsubscribe = mesh.subscribe((event) => {
+        if (event.type === 'cost') setLink(event.peerId);
+      });
+      router?.start();
+      ask();
+    },
+    stop() {
+      unsubscribe?.();
+      unsubscribe = undefined;
+      router?.stop();
+      spreading.stop();
+      reach.stop();
+    },
+    begin(peerId, far, send) {
+      peers.set(peerId, { router: far, send });
+      setLink(peerId);
+      if (uplinks !== undefined && far === 'interior') void send(wantedMessage());
+      spreading.begin(peerId, far, send);
+    },
+    renew(peerId) {
+      spreading.renew(peerId);
+      const peer = peers.get(peerId);
+      if (uplinks !== undefined && peer?.router === 'interior') void peer.send(wantedMessage());
+    },
+    end(peerId) {
+      peers.delete(peerId);
+      spreading.end(peerId);
+      reach.end(peerId);
+      router?.unlinked(peerId);
+      uplinks?.lost(peerId);
+    },
+    receive(peerId, message) {
+      const peer = peers.get(peerId);
+      if (peer === undefined) return;
+      if (message.type === 'reach') uplinks?.told(peerId, message.list);
+      else if (message.type !== 'reach-wanted') spreading.receive(peerId, message);
+      else if (router !== undefined && peer.router === 'edge')
+        reach.wanted(peerId, message.list, (list) => void peer.send({ type: 'reach', list }));
+    },
+    news: (statement, from) => spreading.news('announcement', statement, from),
+    refresh() {
+      ask();
+      router?.authorityChanged();
+    },
+    step: (stream) => nextStep({ self, router: mode, routes: routes() }, stream),
+    routes,
+    costTo,
+    forget: (isGone) => router?.forget(isGone),
+  };
+}
