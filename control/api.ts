@@ -37,6 +37,7 @@ import { logStream } from './log-stream.ts';
 import type { LabelChange } from './node-labels.ts';
 import { internalProblem, makeProblem, problemOf, problemType } from './problems.ts';
 import type { StageRequest } from './stage.ts';
+import type { TopologyView } from './topology.ts';
 import type {
   ApplicationView,
   ApplyView,
@@ -62,6 +63,8 @@ export interface NodeFunctions {
   /** Software version, for `ping`. */
   software: string;
   status(): Promise<StatusView>;
+  /** On a controller the fabric's graph, on a worker what that node knows. */
+  topology(): Promise<TopologyView>;
   /** Undefined when there is none; on a worker only its own. */
   instance(name: string): Promise<InstanceView | undefined>;
   /** An instance that was removed and whose last lines are kept; by its name or a part of it. */
@@ -185,6 +188,10 @@ function addNodeRoutes(app: Hono, options: ApiOptions): void {
   app.get('/v1/status', async (context) => {
     refuseUnknownQueries(context.req.query(), []);
     return context.json(await options.status());
+  });
+  app.get('/v1/topology', async (context) => {
+    refuseUnknownQueries(context.req.query(), []);
+    return context.json(await options.topology());
   });
   app.get('/v1/instances/:name', async (context) => {
     const name = context.req.param('name');

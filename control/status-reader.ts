@@ -7,6 +7,7 @@ import { readObservedInstance, readObservedNode } from './observed-documents.ts'
 import { asPlan, decodePayload } from './plan-version.ts';
 import { type FabricFacts, fabricStatus, fabricViews, type MailboxFacts } from './status.ts';
 import type { Database } from './store.ts';
+import { type TopologyView, topologyOf } from './topology.ts';
 import type { ApplicationView, InstanceView, NodeView, StageView, StatusView } from './views.ts';
 import { createSpecCompiler } from './workload-spec.ts';
 
@@ -30,6 +31,8 @@ export interface StatusReader {
   applications(): Promise<ApplicationView[]>;
   application(project: string, name: string): Promise<ApplicationView | undefined>;
   instance(name: string): Promise<InstanceView | undefined>;
+  /** The graph of nodes and links. */
+  topology(): Promise<TopologyView>;
   /** What is fetched ahead of an application. */
   stage(project: string, name: string): Promise<StageView | undefined>;
 }
@@ -92,6 +95,7 @@ export function createStatusReader({
     applications: async () => (await views()).applications,
     application: async (project, name) =>
       (await views()).applications.find((application) => application.project === project && application.name === name),
+    topology: async () => topologyOf(await read()),
     stage: async (project, name) => (await views()).stages.get(`${project}/${name}`),
     async instance(name) {
       const { nodes, applications } = await views();

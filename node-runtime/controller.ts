@@ -87,6 +87,8 @@ export async function createController(dependencies: {
   isLinked(peerId: PeerId): boolean;
   /** What stands in the way of a linked node on its box, as it says. */
   conditionsOf(peerId: PeerId): string[];
+  /** When the link to it was lost; undefined while it stands, and when that was before this start. */
+  lastSeenAt(peerId: PeerId): number | undefined;
   problem(message: string): void;
 }): Promise<Controller> {
   const { ports, store, bulletin, mesh, membership, issuing, verifySigned, isLinked, conditionsOf, problem } =
@@ -266,6 +268,7 @@ export async function createController(dependencies: {
       self,
       linked: isLinked,
       conditionsOf,
+      lastSeenAt: dependencies.lastSeenAt,
     }),
     ledger,
     labels: createNodeLabels({ fabric, ledger }),

@@ -210,6 +210,11 @@ function apiOptions(input: {
     node: node.name(),
     software: ports.software,
     status: () => node.status(),
+    async topology() {
+      const member = node.member();
+      if (member === undefined) throw new NodeStartingError();
+      return (member.controller?.status ?? member).topology();
+    },
     instance,
     logs: (place: { name: string; node: string | undefined }, query: LogQuery, signal: AbortSignal) =>
       logs.read(place.name, place.node, query, signal),

@@ -9,6 +9,7 @@ import type { ExecBegin, ExecChannel } from '../exec-frames.ts';
 import type { RouterMode } from '../fabric.ts';
 import { createSocketChannel } from '../socket-channel.ts';
 import type { StageRequest } from '../stage.ts';
+import type { TopologyView } from '../topology.ts';
 import type {
   ApplicationView,
   AppliedView,
@@ -61,6 +62,7 @@ export interface Client {
   /** Resolves when a daemon answers. */
   ping(): Promise<void>;
   status(): Promise<StatusView>;
+  topology(): Promise<TopologyView>;
   nodes(): Promise<NodeView[]>;
   node(name: string): Promise<NodeView>;
   labelNode(name: string, change: { set: Record<string, string>; remove: string[] }): Promise<LabelledView>;
@@ -117,6 +119,7 @@ export function createClient({ socketPath }: { socketPath: string }): Client {
     socketPath,
     ping: async () => void (await ask({ method: 'GET', path: '/v1/ping', silenceMs: pingMs })),
     status: () => get('/v1/status'),
+    topology: () => get('/v1/topology'),
     nodes: () => get('/v1/nodes'),
     node: (name) => get(`/v1/nodes/${segment(name)}`),
     labelNode: (name, change) => ask({ method: 'POST', path: `/v1/nodes/${segment(name)}/labels`, body: change }),

@@ -6,12 +6,14 @@ import { addApplications } from './applications.ts';
 import { addApply } from './apply.ts';
 import { addCompletion } from './completion.ts';
 import { addConfigs, addSecrets } from './contents.ts';
+import type { GlobalOptions } from './context.ts';
 import { addDelete } from './delete.ts';
 import { addDemo } from './demo.ts';
 import { addDescribe } from './describe.ts';
 import { addDoctor } from './doctor.ts';
 import { addDown } from './down.ts';
 import { addEnroll } from './enroll.ts';
+import { UsageError } from './errors.ts';
 import { addEvents } from './events.ts';
 import { addExec } from './exec.ts';
 import type { Host } from './host.ts';
@@ -22,6 +24,7 @@ import { addStage } from './stage.ts';
 import { addStatus } from './status.ts';
 import { addSupportBundle } from './support-bundle.ts';
 import { addToken } from './token.ts';
+import { addTopology } from './topology.ts';
 import { addUninstall } from './uninstall.ts';
 import { addUp } from './up.ts';
 import { addWait } from './wait.ts';
@@ -52,7 +55,11 @@ export function createProgram(host: Host): Command {
     .description(about)
     .version(version(), '-V, --version')
     .option('--data <folder>', 'data folder (root: /var/lib/selvedge; others: ~/.local/state/selvedge)')
-    .addOption(new Option('-o, --output <form>', 'form of the output').choices(['table', 'json']).default('table'))
+    .addOption(
+      new Option('-o, --output <form>', 'form of the output; dot, for Graphviz, of `topology` alone')
+        .choices(['table', 'json', 'dot'])
+        .default('table'),
+    )
     .addHelpText('after', examples)
     .configureHelp({ showGlobalOptions: true, helpWidth: host.columns ?? 100 })
     .configureOutput({
@@ -60,7 +67,11 @@ export function createProgram(host: Host): Command {
       writeErr: (text) => host.error(text.trimEnd()),
     })
     .showHelpAfterError('(selvedge help shows the commands, selvedge <command> --help one of them)')
-    .exitOverride();
+    .exitOverride()
+    .hook('preAction', (_, command) => {
+      if (command.optsWithGlobals<GlobalOptions>().output !== 'dot' || command.name() === 'topology') return;
+      throw new UsageError(`${command.name()} has no form for Graphviz`, { action: 'Write -o table or -o json.' });
+    });
   const add = [
     addUp,
     addDown,
@@ -75,6 +86,7 @@ export function createProgram(host: Host): Command {
     addStage,
     addDelete,
     addApplications,
+    addTopology,
     addConfigs,
     addSecrets,
   ];

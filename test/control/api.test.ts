@@ -65,6 +65,7 @@ async function options(
     node: 'box1',
     software: '0.1.0',
     status: reader.status,
+    topology: reader.topology,
     instance: async (name: string) => (name === instance.name ? instance : undefined),
     goneInstance: async (name: string) =>
       name === 'old' ? { name: 'default.app.old.0', node: 'box2', goneAt: 7 } : undefined,

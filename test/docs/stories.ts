@@ -68,7 +68,7 @@ export const stories: readonly Story[] = [
   },
   {
     page: 'docs/operations.md',
-    sections: ['Look', 'Disk, descriptors, and a file for who helps', 'Back up', 'Restore a controller'],
+    sections: ['Look', 'The mesh', 'Disk, descriptors, and a file for who helps', 'Back up', 'Restore a controller'],
     boxes: { ...three, box4: '192.0.2.4' },
     before: {
       Look: plant('box2', 'box3'),
