@@ -36,6 +36,7 @@ import { logFollowersMax, requestBytesMax } from './limits.ts';
 import { logStream } from './log-stream.ts';
 import type { LabelChange } from './node-labels.ts';
 import { internalProblem, makeProblem, problemOf, problemType } from './problems.ts';
+import type { ServiceView } from './services.ts';
 import type { StageRequest } from './stage.ts';
 import type { TopologyView } from './topology.ts';
 import type {
@@ -89,6 +90,7 @@ export interface FabricFunctions extends ContentFunctions {
   removeNode(name: string, reason: string): Promise<RevokedView>;
   applications(): Promise<ApplicationView[]>;
   application(project: string, name: string): Promise<ApplicationView | undefined>;
+  services(): Promise<ServiceView[]>;
   deleteApplication(project: string, name: string): Promise<void>;
   apply(documents: readonly unknown[], options: { dryRun: boolean; source?: readonly string[] }): Promise<ApplyView>;
   /** Fetches ahead what applications need; what is asked for, as it is then. */
@@ -168,6 +170,7 @@ async function* logLines(
 const fabricPaths = [
   '/v1/nodes',
   '/v1/applications',
+  '/v1/services',
   '/v1/apply',
   '/v1/stage',
   '/v1/configs',
@@ -249,6 +252,10 @@ function addFabricRoutes(app: Hono, options: FabricFunctions): void {
   app.post('/v1/nodes/:name/remove', async (context) => {
     const { reason } = readBody(revokeSchema, await readJson(context));
     return context.json(await options.removeNode(context.req.param('name'), reason));
+  });
+  app.get('/v1/services', async (context) => {
+    refuseUnknownQueries(context.req.query(), []);
+    return context.json(await options.services());
   });
   app.get('/v1/applications', async (context) => context.json(await options.applications()));
   app.get('/v1/applications/:project/:name', async (context) => {

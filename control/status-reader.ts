@@ -5,6 +5,7 @@ import { listRecords } from './documents.ts';
 import { plannerWritersMax } from './limits.ts';
 import { readObservedInstance, readObservedNode } from './observed-documents.ts';
 import { asPlan, decodePayload } from './plan-version.ts';
+import { type ServiceView, servicesOf } from './services.ts';
 import { type FabricFacts, fabricStatus, fabricViews, type MailboxFacts } from './status.ts';
 import type { Database } from './store.ts';
 import { type TopologyView, topologyOf } from './topology.ts';
@@ -33,6 +34,8 @@ export interface StatusReader {
   instance(name: string): Promise<InstanceView | undefined>;
   /** The graph of nodes and links. */
   topology(): Promise<TopologyView>;
+  /** What can be called, and who answers. */
+  services(): Promise<ServiceView[]>;
   /** What is fetched ahead of an application. */
   stage(project: string, name: string): Promise<StageView | undefined>;
 }
@@ -95,6 +98,10 @@ export function createStatusReader({
     applications: async () => (await views()).applications,
     application: async (project, name) =>
       (await views()).applications.find((application) => application.project === project && application.name === name),
+    async services() {
+      const facts = await read();
+      return servicesOf(facts, fabricViews(facts).applications);
+    },
     topology: async () => topologyOf(await read()),
     stage: async (project, name) => (await views()).stages.get(`${project}/${name}`),
     async instance(name) {

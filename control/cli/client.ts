@@ -7,6 +7,7 @@ import type { LogLine, LogQuery } from '../../node-runtime/engine.ts';
 import type { ContentKind, SecretChange } from '../contents.ts';
 import type { ExecBegin, ExecChannel } from '../exec-frames.ts';
 import type { RouterMode } from '../fabric.ts';
+import type { ServiceView } from '../services.ts';
 import { createSocketChannel } from '../socket-channel.ts';
 import type { StageRequest } from '../stage.ts';
 import type { TopologyView } from '../topology.ts';
@@ -69,6 +70,7 @@ export interface Client {
   revokeNode(name: string, reason: string): Promise<RevokedView>;
   removeNode(name: string, reason: string): Promise<RevokedView>;
   applications(): Promise<ApplicationView[]>;
+  services(): Promise<ServiceView[]>;
   application(project: string, name: string): Promise<ApplicationView>;
   deleteApplication(project: string, name: string): Promise<void>;
   /** By manifests, or by the name of an application that is applied. */
@@ -126,6 +128,7 @@ export function createClient({ socketPath }: { socketPath: string }): Client {
     revokeNode: (name, reason) => ask({ method: 'POST', path: `/v1/nodes/${segment(name)}/revoke`, body: { reason } }),
     removeNode: (name, reason) => ask({ method: 'POST', path: `/v1/nodes/${segment(name)}/remove`, body: { reason } }),
     applications: () => get('/v1/applications'),
+    services: () => get('/v1/services'),
     application: (project, name) => get(`/v1/applications/${segment(project)}/${segment(name)}`),
     deleteApplication: async (project, name) =>
       void (await ask({ method: 'DELETE', path: `/v1/applications/${segment(project)}/${segment(name)}` })),

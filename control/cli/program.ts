@@ -20,6 +20,7 @@ import type { Host } from './host.ts';
 import { addInstall } from './install.ts';
 import { addLogs } from './logs.ts';
 import { addNodes } from './nodes.ts';
+import { addServices } from './services.ts';
 import { addStage } from './stage.ts';
 import { addStatus } from './status.ts';
 import { addSupportBundle } from './support-bundle.ts';
@@ -86,6 +87,7 @@ export function createProgram(host: Host): Command {
     addStage,
     addDelete,
     addApplications,
+    addServices,
     addTopology,
     addConfigs,
     addSecrets,

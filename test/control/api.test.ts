@@ -111,6 +111,7 @@ async function options(
       return { node: name, peerId: 'p', revokedAt: 1, reason, already: true, removed: true, instances: [] };
     },
     applications: reader.applications,
+    services: reader.services,
     application: reader.application,
     deleteApplication,
     apply: (documents, { dryRun, source }) => apply(documents, { dryRun, ...(source !== undefined && { source }) }),

@@ -4,10 +4,12 @@
 import test from 'ava';
 import { instanceText } from '../../control/cli/describe.ts';
 import { nodeText } from '../../control/cli/nodes.ts';
+import { servicesText } from '../../control/cli/services.ts';
 import { statusText } from '../../control/cli/status-text.ts';
 import { topologyDot } from '../../control/cli/topology-dot.ts';
 import { topologyText } from '../../control/cli/topology-text.ts';
 import { readObservedInstance } from '../../control/observed-documents.ts';
+import type { ServiceView } from '../../control/services.ts';
 import { createStatusReader } from '../../control/status-reader.ts';
 import type { Database, StoredDocument } from '../../control/store.ts';
 import type { TopologyView } from '../../control/topology.ts';
@@ -108,6 +110,7 @@ test('attack: whatever an admitted node says of itself, every view is made and e
       texts.push(...instances.map((one) => instanceText(host, one)));
     const topology = await reader.topology();
     texts.push(topologyText(host, topology, { all: true }), topologyDot(topology));
+    texts.push(servicesText(host, await reader.services(), { all: true }));
     for (const text of texts) {
       t.false(steers.test(text), `${what}: ${JSON.stringify(steers.exec(text)?.[0])} reaches the terminal`);
       t.true(text.length < 100_000, `${what}: ${text.length} characters`);
@@ -194,6 +197,19 @@ test('attack: what a node says reaches the terminal of no command as more than t
     links: [{ peerId: bad, node: bad, kind: bad as 'uplink' }],
     problems: [{ at: 1, message: bad }],
   });
+  const services: ServiceView[] = [
+    {
+      ...{ project: bad, application: bad, service: bad, ports: [{ name: bad, port: 1 }], ready: 0 },
+      balancing: { policy: bad as 'closest' },
+      endpoints: [
+        {
+          ...{ instance: bad, node: bad, state: bad as 'running', ready: false, reason: bad },
+          passedOver: [{ by: bad, port: 1, reason: bad, failures: 1, until: 5 }],
+        },
+      ],
+      failing: [{ caller: bad, port: bad, reason: bad, since: 1 }],
+    },
+  ];
   const topology: TopologyView = {
     ...{ scope: 'fabric', fabric: { id: bad, name: bad }, node: bad, linksLeftOut: 0, islands: [[bad], [bad]] },
     nodes: [
@@ -215,6 +231,7 @@ test('attack: what a node says reaches the terminal of no command as more than t
       applications: [application],
     }),
     'GET /v1/topology': topology,
+    'GET /v1/services': services,
     'GET /v1/nodes': [node],
     'GET /v1/nodes/evil': node,
     'GET /v1/pending': [],
@@ -232,6 +249,7 @@ test('attack: what a node says reaches the terminal of no command as more than t
     ['status', '--all'],
     ['nodes', 'list'],
     ['topology', '--all'],
+    ['services'],
     ['describe', 'node', 'evil'],
     ['describe', 'instance', 'evil'],
     ['describe', 'app', 'app'],
