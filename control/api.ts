@@ -39,6 +39,7 @@ import { internalProblem, makeProblem, problemOf, problemType } from './problems
 import type { ServiceView } from './services.ts';
 import type { StageRequest } from './stage.ts';
 import type { TopologyView } from './topology.ts';
+import type { TraceView } from './trace.ts';
 import type {
   ApplicationView,
   ApplyView,
@@ -91,6 +92,8 @@ export interface FabricFunctions extends ContentFunctions {
   applications(): Promise<ApplicationView[]>;
   application(project: string, name: string): Promise<ApplicationView | undefined>;
   services(): Promise<ServiceView[]>;
+  /** The way of a call from an instance, a microservice or a node. */
+  trace(from: string, service: string): Promise<TraceView>;
   deleteApplication(project: string, name: string): Promise<void>;
   apply(documents: readonly unknown[], options: { dryRun: boolean; source?: readonly string[] }): Promise<ApplyView>;
   /** Fetches ahead what applications need; what is asked for, as it is then. */
@@ -171,6 +174,7 @@ const fabricPaths = [
   '/v1/nodes',
   '/v1/applications',
   '/v1/services',
+  '/v1/trace',
   '/v1/apply',
   '/v1/stage',
   '/v1/configs',
@@ -256,6 +260,11 @@ function addFabricRoutes(app: Hono, options: FabricFunctions): void {
   app.get('/v1/services', async (context) => {
     refuseUnknownQueries(context.req.query(), []);
     return context.json(await options.services());
+  });
+  app.get('/v1/trace/:from/:service', async (context) => {
+    refuseUnknownQueries(context.req.query(), []);
+    const { from, service } = context.req.param();
+    return context.json(await options.trace(from, service));
   });
   app.get('/v1/applications', async (context) => context.json(await options.applications()));
   app.get('/v1/applications/:project/:name', async (context) => {

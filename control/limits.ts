@@ -319,3 +319,7 @@ export const topologyLinksMax = 20_000;
 export const unreachedShownMax = 1_000;
 /** Of a link whose cost was not said yet, when ways are compared: as dear as one over a country. */
 export const unknownLinkCostMicroseconds = 50_000;
+/** Callers in one trace: the replicas of one microservice, of which more see the same. */
+export const traceCallersMax = 64;
+/** Names in one sentence of it. */
+export const traceNamesShown = 5;

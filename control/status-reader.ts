@@ -9,6 +9,7 @@ import { type ServiceView, servicesOf } from './services.ts';
 import { type FabricFacts, fabricStatus, fabricViews, type MailboxFacts } from './status.ts';
 import type { Database } from './store.ts';
 import { type TopologyView, topologyOf } from './topology.ts';
+import { type TraceView, traceOf } from './trace.ts';
 import type { ApplicationView, InstanceView, NodeView, StageView, StatusView } from './views.ts';
 import { createSpecCompiler } from './workload-spec.ts';
 
@@ -36,6 +37,8 @@ export interface StatusReader {
   topology(): Promise<TopologyView>;
   /** What can be called, and who answers. */
   services(): Promise<ServiceView[]>;
+  /** The way of a call; rejects for names that nothing has. */
+  trace(from: string, service: string): Promise<TraceView>;
   /** What is fetched ahead of an application. */
   stage(project: string, name: string): Promise<StageView | undefined>;
 }
@@ -101,6 +104,13 @@ export function createStatusReader({
     async services() {
       const facts = await read();
       return servicesOf(facts, fabricViews(facts).applications);
+    },
+    async trace(from, service) {
+      const facts = await read();
+      const { applications } = fabricViews(facts);
+      const { mailboxes } = facts;
+      const services = servicesOf(facts, applications);
+      return traceOf(from, service, { topology: topologyOf(facts), services, applications, mailboxes });
     },
     topology: async () => topologyOf(await read()),
     stage: async (project, name) => (await views()).stages.get(`${project}/${name}`),

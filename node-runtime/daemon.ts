@@ -239,6 +239,7 @@ function apiOptions(input: {
     labelNode: (name, change) => controller().labels.change(name, change),
     revokeNode: (name, reason) => controller().revoking.revoke(name, reason),
     removeNode: (name, reason) => controller().revoking.remove(name, reason),
+    trace: (from, service) => controller().status.trace(from, service),
     services: () => controller().status.services(),
     applications: () => controller().status.applications(),
     application: (project, name) => controller().status.application(project, name),

@@ -11,6 +11,7 @@ import type { ServiceView } from '../services.ts';
 import { createSocketChannel } from '../socket-channel.ts';
 import type { StageRequest } from '../stage.ts';
 import type { TopologyView } from '../topology.ts';
+import type { TraceView } from '../trace.ts';
 import type {
   ApplicationView,
   AppliedView,
@@ -71,6 +72,7 @@ export interface Client {
   removeNode(name: string, reason: string): Promise<RevokedView>;
   applications(): Promise<ApplicationView[]>;
   services(): Promise<ServiceView[]>;
+  trace(from: string, service: string): Promise<TraceView>;
   application(project: string, name: string): Promise<ApplicationView>;
   deleteApplication(project: string, name: string): Promise<void>;
   /** By manifests, or by the name of an application that is applied. */
@@ -129,6 +131,7 @@ export function createClient({ socketPath }: { socketPath: string }): Client {
     removeNode: (name, reason) => ask({ method: 'POST', path: `/v1/nodes/${segment(name)}/remove`, body: { reason } }),
     applications: () => get('/v1/applications'),
     services: () => get('/v1/services'),
+    trace: (from, service) => get(`/v1/trace/${segment(from)}/${segment(service)}`),
     application: (project, name) => get(`/v1/applications/${segment(project)}/${segment(name)}`),
     deleteApplication: async (project, name) =>
       void (await ask({ method: 'DELETE', path: `/v1/applications/${segment(project)}/${segment(name)}` })),

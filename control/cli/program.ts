@@ -26,6 +26,7 @@ import { addStatus } from './status.ts';
 import { addSupportBundle } from './support-bundle.ts';
 import { addToken } from './token.ts';
 import { addTopology } from './topology.ts';
+import { addTrace } from './trace.ts';
 import { addUninstall } from './uninstall.ts';
 import { addUp } from './up.ts';
 import { addWait } from './wait.ts';
@@ -89,6 +90,7 @@ export function createProgram(host: Host): Command {
     addApplications,
     addServices,
     addTopology,
+    addTrace,
     addConfigs,
     addSecrets,
   ];

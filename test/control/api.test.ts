@@ -112,6 +112,7 @@ async function options(
     },
     applications: reader.applications,
     services: reader.services,
+    trace: reader.trace,
     application: reader.application,
     deleteApplication,
     apply: (documents, { dryRun, source }) => apply(documents, { dryRun, ...(source !== undefined && { source }) }),

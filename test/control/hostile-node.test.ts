@@ -8,11 +8,13 @@ import { servicesText } from '../../control/cli/services.ts';
 import { statusText } from '../../control/cli/status-text.ts';
 import { topologyDot } from '../../control/cli/topology-dot.ts';
 import { topologyText } from '../../control/cli/topology-text.ts';
+import { traceText } from '../../control/cli/trace.ts';
 import { readObservedInstance } from '../../control/observed-documents.ts';
 import type { ServiceView } from '../../control/services.ts';
 import { createStatusReader } from '../../control/status-reader.ts';
 import type { Database, StoredDocument } from '../../control/store.ts';
 import type { TopologyView } from '../../control/topology.ts';
+import type { TraceView } from '../../control/trace.ts';
 import { nodeWrites } from '../../control/write-guard.ts';
 import {
   applicationView,
@@ -111,6 +113,9 @@ test('attack: whatever an admitted node says of itself, every view is made and e
     const topology = await reader.topology();
     texts.push(topologyText(host, topology, { all: true }), topologyDot(topology));
     texts.push(servicesText(host, await reader.services(), { all: true }));
+    const traced = await reader.trace('box1', 'web').catch((error: unknown) => error);
+    if (traced instanceof Error) t.is(traced.name, 'NotFoundError', what);
+    else texts.push(traceText(host, traced as TraceView, { all: true }));
     for (const text of texts) {
       t.false(steers.test(text), `${what}: ${JSON.stringify(steers.exec(text)?.[0])} reaches the terminal`);
       t.true(text.length < 100_000, `${what}: ${text.length} characters`);
@@ -210,6 +215,15 @@ test('attack: what a node says reaches the terminal of no command as more than t
       failing: [{ caller: bad, port: bad, reason: bad, since: 1 }],
     },
   ];
+  const trace: TraceView = {
+    ...{ from: bad, service: bad, arrives: true, balancing: { policy: bad as 'closest' } },
+    callers: [
+      {
+        ...{ instance: bad, node: bad, arrives: false, reason: bad },
+        endpoints: [{ instance: bad, node: `${bad}2`, called: false, reason: bad, route: { through: [bad] } }],
+      },
+    ],
+  };
   const topology: TopologyView = {
     ...{ scope: 'fabric', fabric: { id: bad, name: bad }, node: bad, linksLeftOut: 0, islands: [[bad], [bad]] },
     nodes: [
@@ -232,6 +246,7 @@ test('attack: what a node says reaches the terminal of no command as more than t
     }),
     'GET /v1/topology': topology,
     'GET /v1/services': services,
+    'GET /v1/trace/a/b': trace,
     'GET /v1/nodes': [node],
     'GET /v1/nodes/evil': node,
     'GET /v1/pending': [],
@@ -250,6 +265,7 @@ test('attack: what a node says reaches the terminal of no command as more than t
     ['nodes', 'list'],
     ['topology', '--all'],
     ['services'],
+    ['trace', 'a', 'b'],
     ['describe', 'node', 'evil'],
     ['describe', 'instance', 'evil'],
     ['describe', 'app', 'app'],
