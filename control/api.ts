@@ -4,6 +4,7 @@
 import { type Context, Hono } from 'hono';
 import type { LogLine, LogQuery } from '../node-runtime/engine.ts';
 import { addContentRoutes, type ContentFunctions } from './api-contents.ts';
+import { addPolicyRoutes, type PolicyFunctions } from './api-policies.ts';
 import {
   type ApproveRequest,
   applySchema,
@@ -80,7 +81,7 @@ export interface NodeFunctions {
 }
 
 /** What only a controller answers. */
-export interface FabricFunctions extends ContentFunctions {
+export interface FabricFunctions extends ContentFunctions, PolicyFunctions {
   nodes(): Promise<NodeView[]>;
   nodeNamed(name: string): Promise<NodeView | undefined>;
   /** Gives a node labels and takes some away. */
@@ -179,6 +180,7 @@ const fabricPaths = [
   '/v1/stage',
   '/v1/configs',
   '/v1/secrets',
+  '/v1/policies',
   '/v1/tokens',
   '/v1/pending',
   '/v1/window',
@@ -279,6 +281,7 @@ function addFabricRoutes(app: Hono, options: FabricFunctions): void {
     return context.json({ deleted: { project, name } });
   });
   addContentRoutes(app, options, readJson);
+  addPolicyRoutes(app, options);
   app.post('/v1/apply', async (context) => {
     const query = context.req.query();
     refuseUnknownQueries(query, ['dryRun']);

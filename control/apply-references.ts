@@ -3,7 +3,7 @@
 
 import { type ContentReference, namedContent } from './content-references.ts';
 import { listRecords } from './documents.ts';
-import { nodesShownMax } from './limits.ts';
+import { nodesShownMax, policiesMax } from './limits.ts';
 import type { ManifestApplication, ManifestIssue, Manifests } from './manifest.ts';
 import { pathText } from './manifest-issues.ts';
 import type { Database } from './store.ts';
@@ -44,6 +44,18 @@ async function nodeIssues(
         ...(guess !== undefined && { didYouMean: guess }),
       });
     });
+}
+
+/** Every node holds all policies. */
+async function policyIssues(fabric: Database, { policies }: Manifests, source: Source): Promise<ManifestIssue[]> {
+  const [last] = policies.slice(-1);
+  if (last === undefined) return [];
+  const known = new Set((await listRecords(fabric, 'policy')).map(({ _id }) => _id as string));
+  for (const { project, name } of policies) known.add(`policy/${project}/${name}`);
+  if (known.size <= policiesMax) return [];
+  const reason = `there would be ${known.size} policies in this fabric`;
+  const accepted = `at most ${policiesMax}; one policy has several rules`;
+  return [at(last.document, source, { path: 'metadata.name', reason, accepted })];
 }
 
 /** Keys by `<kind>/<project>/<name>`: as it will be once the apply is written. */
@@ -94,7 +106,10 @@ export async function referenceIssues(
   source: Source,
 ): Promise<ManifestIssue[]> {
   const { applications, configs, secrets } = manifests;
-  const issues = await nodeIssues(fabric, applications, source);
+  const issues = [
+    ...(await nodeIssues(fabric, applications, source)),
+    ...(await policyIssues(fabric, manifests, source)),
+  ];
   const named = applications.some(({ microservices }) => microservices.some((one) => namedContent(one).length > 0));
   const contents = [
     ...configs.map((one) => ({ ...one, kind: 'config' as const, field: 'spec.files' })),

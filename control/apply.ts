@@ -12,6 +12,7 @@ import { secretSaltBytes } from './limits.ts';
 import {
   type ManifestApplication,
   type ManifestConfig,
+  type ManifestPolicy,
   type ManifestSecret,
   refuseIssues,
   validateManifests,
@@ -45,6 +46,10 @@ function wantedConfig({ project, name, files }: ManifestConfig): Wanted {
 function wantedApplication({ project, name, microservices }: ManifestApplication): Wanted {
   const content = (): Record<string, unknown> => ({ microservices });
   return { id: `application/${project}/${name}`, kind: 'Application', project, name, content };
+}
+
+function wantedPolicy({ project, name, allow }: ManifestPolicy): Wanted {
+  return { id: `policy/${project}/${name}`, kind: 'Policy', project, name, content: () => ({ allow }) };
 }
 
 /** A value that stays keeps its salt, and with it its hash. */
@@ -106,6 +111,7 @@ export function createApply({
   random,
   ledger,
   serialized = createTurns(),
+  policiesChanged = async () => undefined,
   durability = async () => 'local',
 }: {
   fabric: Database;
@@ -115,6 +121,8 @@ export function createApply({
   ledger: Ledger;
   /** Shared by everybody who writes what operators declare. */
   serialized?: Serialized;
+  /** Resolves once nodes can hear of what the fabric's policies say now. */
+  policiesChanged?: () => Promise<void>;
   /** Asked after the write; `local` while there is one controller. */
   durability?: () => Promise<ApplyView['durability']>;
 }): Apply {
@@ -143,12 +151,13 @@ export function createApply({
 
   const applyNow: Apply['apply'] = async (documents, { dryRun = false, source } = {}) => {
     const manifests = validateManifests(documents, source === undefined ? {} : { source });
-    const { applications, configs, secrets } = manifests;
+    const { applications, configs, secrets, policies } = manifests;
     refuseIssues(await referenceIssues(fabric, manifests, source));
-    // Contents first: an application that is seen has what it names.
+    // Applications last: an application that is seen has what it names.
     const wanted = [
       ...configs.map(wantedConfig),
       ...secrets.map((secret) => wantedSecret(secret, random)),
+      ...policies.map(wantedPolicy),
       ...applications.map(wantedApplication),
     ];
     const applied: AppliedView[] = [];
@@ -157,6 +166,7 @@ export function createApply({
         applied.push(dryRun ? nextDocument(item, await fabric.get(item.id), clock.now()).view : await writeOne(item));
       }
       if (!dryRun) await record(applied);
+      if (!dryRun && policies.length > 0) await policiesChanged();
       // What runs from now on fetches for itself.
       if (!dryRun) for (const { project, name } of applications) await fabric.remove(`stage/${project}/${name}`);
     } catch (error) {

@@ -3,6 +3,7 @@
 
 import { z } from 'zod';
 import { storedBalancing } from './balancing.ts';
+import { callRules, declaredCall } from './call-schema.ts';
 import { deviceNeeds } from './devices.ts';
 import { dockerFields, volume } from './docker-options.ts';
 import type {
@@ -10,6 +11,7 @@ import type {
   ConfigRecord,
   NodeRecord,
   PlacementRecord,
+  PolicyRecord,
   SecretRecord,
   StageRecord,
 } from './fabric.ts';
@@ -88,6 +90,7 @@ const common = z.looseObject({
       pids: z.int().positive().optional(),
     })
     .optional(),
+  calls: z.array(declaredCall).optional(),
   replicas: count.max(replicasMax),
   balancing: storedBalancing.optional(),
   placement: z.looseObject({
@@ -137,6 +140,8 @@ const secret = z.looseObject({
   data: z.record(z.string().refine(isSecretKey), z.string().refine(isSalted)),
 });
 
+const policy = z.looseObject({ project: label, name: label, generation: count, allow: callRules });
+
 const stopOrder = z.looseObject({ dependsOn: z.array(z.string()), stopTimeoutMs: count });
 const placement = z.looseObject({
   instances: z.record(z.string(), z.looseObject({ node: z.string() })),
@@ -152,10 +157,11 @@ export interface FabricRecords {
   secret: SecretRecord;
   placement: PlacementRecord;
   stage: StageRecord;
+  policy: PolicyRecord;
 }
 export type FabricKind = keyof FabricRecords;
 
-const schemas: Record<FabricKind, z.ZodType> = { node, application, config, secret, placement, stage };
+const schemas: Record<FabricKind, z.ZodType> = { node, application, config, secret, placement, stage, policy };
 export const fabricKinds = Object.keys(schemas) as FabricKind[];
 
 /** `application/shop/web` → `application`; undefined for other documents. */

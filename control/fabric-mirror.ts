@@ -28,6 +28,7 @@ export function createFabricMirror({
     secret: new Map(),
     placement: new Map(),
     stage: new Map(),
+    policy: new Map(),
   };
   const changed = new Set<string>();
   let loaded = false;

@@ -1,5 +1,6 @@
 // Documents of the fabric database (controllers only) and the observed documents of mailboxes. Types only.
 
+import type { CallPolicy } from './call-policy.ts';
 import type { DeviceNeed } from './devices.ts';
 import type { Device, Hardware } from './hardware.ts';
 import type { Balancing, EngineSpec, PlanVersion, PortSpec, ProbeKind, Probes, Resources, VolumeSpec } from './plan.ts';
@@ -44,6 +45,15 @@ export type MountReference = string | { name: string; onChange: 'restart' };
 
 export type EnvironmentReference = { key: string; onChange?: 'restart' } & ({ config: string } | { secret: string });
 
+/** A service of another application, as its caller names it. */
+export interface DeclaredCall {
+  /** The caller's own where it is left out. */
+  project?: string;
+  application: string;
+  microservice: string;
+  port: number;
+}
+
 export type MicroserviceSpec = EngineSpec &
   Probes & {
     name: string;
@@ -55,6 +65,8 @@ export type MicroserviceSpec = EngineSpec &
     envFrom?: Record<string, EnvironmentReference>;
     resources?: Resources;
     volumes?: VolumeSpec[];
+    /** Beyond its own application; left out where there is none. */
+    calls?: DeclaredCall[];
     replicas: number;
     /** Left out where it is plain round-robin. */
     balancing?: Balancing;
@@ -97,6 +109,13 @@ export interface SecretRecord {
   generation: number;
   /** Key to salted content in base64 (salted-content.ts). */
   data: Record<string, string>;
+}
+
+/** `policy/<project>/<name>` */
+export interface PolicyRecord extends CallPolicy {
+  _id: `policy/${string}/${string}`;
+  _rev?: string;
+  generation: number;
 }
 
 /**
@@ -265,6 +284,20 @@ export interface ObservedCalls {
   failing: { caller: string; called: string; reason: string; since: number }[];
 }
 
+/** A call that a policy would have had to allow. */
+export interface ObservedDenial {
+  /** Of this node, another one for each denial. */
+  id: string;
+  at: number;
+  /** `<project>.<application>.<microservice>` */
+  caller: string;
+  /** Peer id of the caller's node. */
+  from: string;
+  /** The same of what was called, and `:<port>`. */
+  called: string;
+  reason: string;
+}
+
 /** `observed/node` */
 export interface ObservedNode {
   _id: 'observed/node';
@@ -295,6 +328,8 @@ export interface ObservedNode {
   staged?: ObservedStage[];
   /** Absent while all is well with them. */
   calls?: ObservedCalls;
+  /** Calls that it denied lately, newest first, bounded; absent while there was none. */
+  denied?: ObservedDenial[];
   /** What was refused or failed lately, newest first, bounded. */
   problems: { at: number; message: string }[];
 }

@@ -27,6 +27,18 @@ export const envValueCharactersMax = 16_384;
 export const envBytesMax = 65_536;
 /** Ports of a microservice: each (instance, service, port) is a listener on every node that calls it. */
 export const portsMax = 32;
+/** Services of other applications that one microservice calls: each costs it a name and a listening socket. */
+export const callsMax = 64;
+/** Rules of one policy, and ports of one rule: a policy travels to every node as one signed fact. */
+export const policyRulesMax = 32;
+export const policyPortsMax = 16;
+/** Denied calls in what a node tells of itself, and characters of each text of one. */
+export const deniedCallsMax = 16;
+export const deniedTextCharactersMax = 512;
+/** Causes of one node among those that the ledger tells apart. */
+export const deniedCausesMax = 8;
+/** Policies of a fabric: every node holds all of them. */
+export const policiesMax = 1000;
 /** Configs that one microservice mounts, and Secrets. */
 export const configsMax = 32;
 /** Labels of a node, or of a placement; Kubernetes' bounds on their length. */

@@ -175,6 +175,9 @@ function checkVolumes({ engine, volumes = [] }: ParsedMicroservice, at: Path): F
   return issues;
 }
 
+const callText = ({ project, application, microservice, port }: NonNullable<ParsedMicroservice['calls']>[number]) =>
+  `${[microservice, application, ...(project === undefined ? [] : [project])].join('.')}:${port}`;
+
 const nameOf = (mount: ParsedMicroservice['configs'][number]): string =>
   typeof mount === 'string' ? mount : mount.name;
 
@@ -217,6 +220,7 @@ function checkMicroservice(microservice: ParsedMicroservice, at: Path): FieldIss
     ...checkEnvironment(microservice, [...at, 'env']),
     ...duplicates(microservice.configs.map(nameOf), (index) => [...at, 'configs', index]),
     ...duplicates(microservice.secrets.map(nameOf), (index) => [...at, 'secrets', index]),
+    ...duplicates((microservice.calls ?? []).map(callText), (index) => [...at, 'calls', index]),
     ...duplicates(microservice.dependsOn, (index) => [...at, 'dependsOn', index]),
   ];
 }

@@ -3,6 +3,7 @@
 
 import { z } from 'zod';
 import { balancingField } from './balancing.ts';
+import { declaredCalls, policySpec } from './call-schema.ts';
 import { deviceNeeds } from './devices.ts';
 import { dockerFields, volume } from './docker-options.ts';
 import {
@@ -207,6 +208,7 @@ const microservice = z
       .max(configsMax)
       .default([])
       .describe('a list of names of Secrets of the same project'),
+    calls: declaredCalls.optional(),
     replicas: whole(0, replicasMax, '').default(1),
     balancing: balancingField.optional(),
     placement: z
@@ -303,7 +305,21 @@ export const secretSchema = z
   })
   .describe('a Secret');
 
-export const manifestSchemas = { Application: applicationSchema, Config: configSchema, Secret: secretSchema } as const;
+export const policySchema = z
+  .strictObject({
+    apiVersion: z.literal(apiVersion).describe(`'${apiVersion}'`),
+    kind: z.literal('Policy'),
+    metadata,
+    spec: policySpec,
+  })
+  .describe('a Policy');
+
+export const manifestSchemas = {
+  Application: applicationSchema,
+  Config: configSchema,
+  Secret: secretSchema,
+  Policy: policySchema,
+} as const;
 export type ManifestKind = keyof typeof manifestSchemas;
 export type ParsedApplication = z.infer<typeof applicationSchema>;
 export type ParsedConfig = z.infer<typeof configSchema>;
@@ -313,8 +329,8 @@ export type ParsedMicroservice = ParsedApplication['spec']['microservices'][numb
 
 /** JSON Schema (draft 2020-12) of what a manifest file may hold; what concerns several fields is checked beyond it. */
 export function manifestJsonSchema(): Record<string, unknown> {
-  const { $schema, ...application } = z.toJSONSchema(applicationSchema, { io: 'input' });
-  const { $schema: _, ...config } = z.toJSONSchema(configSchema, { io: 'input' });
-  const { $schema: __, ...secret } = z.toJSONSchema(secretSchema, { io: 'input' });
-  return { $schema, title: `Selvedge manifest (${apiVersion})`, oneOf: [application, config, secret] };
+  const schemas = Object.values(manifestSchemas).map((schema) => z.toJSONSchema(schema, { io: 'input' }));
+  const $schema = schemas[0]?.$schema;
+  const oneOf = schemas.map(({ $schema: _, ...schema }) => schema);
+  return { $schema, title: `Selvedge manifest (${apiVersion})`, oneOf };
 }

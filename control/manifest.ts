@@ -2,6 +2,8 @@
 // Everything is checked before anything is returned; it must never read or write the fabric.
 
 import { toBalancing } from './balancing.ts';
+import type { CallPolicy } from './call-policy.ts';
+import { checkPolicy } from './call-schema.ts';
 import { toNeed } from './devices.ts';
 import { dockerFieldNames, dockerOptionsOf } from './docker-options.ts';
 import { ManifestError } from './errors.ts';
@@ -18,6 +20,7 @@ import {
   manifestSchemas,
   type ParsedMicroservice,
   type ParsedProbe,
+  policySchema,
   secretSchema,
 } from './manifest-schema.ts';
 import {
@@ -61,10 +64,15 @@ export interface ManifestSecret {
   data: Record<string, string>;
 }
 
+export interface ManifestPolicy extends CallPolicy {
+  document: number;
+}
+
 export interface Manifests {
   applications: ManifestApplication[];
   configs: ManifestConfig[];
   secrets: ManifestSecret[];
+  policies: ManifestPolicy[];
 }
 
 /** Throws ManifestError when there are issues; the message lists them, one a line. */
@@ -232,6 +240,7 @@ function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
     configs,
     secrets,
     balancing,
+    calls = [],
     ...rest
   } = parsed;
   const workload = toEngineSpec(parsed);
@@ -242,6 +251,7 @@ function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
     configs: configs.map(toReference),
     ...(secrets.length > 0 && { secrets: secrets.map(toReference) }),
     ...toBalancing(balancing),
+    ...(calls.length > 0 && { calls }),
     placement: {
       ...(placement.node !== undefined && { node: placement.node }),
       ...(placement.labels !== undefined && { labels: placement.labels }),
@@ -261,7 +271,18 @@ type Read =
   | { issues: FieldIssue[] }
   | { application: ManifestApplication }
   | { config: ManifestConfig }
-  | { secret: ManifestSecret };
+  | { secret: ManifestSecret }
+  | { policy: ManifestPolicy };
+
+function readPolicy(object: unknown, document: number): Read {
+  const parsed = policySchema.safeParse(object);
+  if (!parsed.success) return { issues: describeIssues(policySchema, object, parsed.error.issues) };
+  const { metadata, spec } = parsed.data;
+  const { project } = metadata;
+  const issues = checkPolicy(project, spec);
+  const allow = spec.allow.map(({ from, to }) => ({ from: { project, ...from }, to }));
+  return issues.length > 0 ? { issues } : { policy: { document, ...metadata, allow } };
+}
 
 function readDocument(object: unknown, document: number): Read {
   const shape = shapeIssue(object);
@@ -284,6 +305,7 @@ function readDocument(object: unknown, document: number): Read {
       ? { issues }
       : { application: { document, ...metadata, microservices: spec.microservices.map(toSpec) } };
   }
+  if (kind === 'Policy') return readPolicy(object, document);
   const parsed = configSchema.safeParse(object);
   if (!parsed.success) return { issues: describeIssues(configSchema, object, parsed.error.issues) };
   const { files, issues } = readConfigFiles(parsed.data);
@@ -291,7 +313,7 @@ function readDocument(object: unknown, document: number): Read {
 }
 
 /**
- * Checks parsed YAML or JSON documents (`selvedge/v1`, kinds Application, Config and Secret) and fills in the defaults. `source` names
+ * Checks parsed YAML or JSON documents (`selvedge/v1`, kinds Application, Config, Secret and Policy) and fills in the defaults. `source` names
  * where each came from. Throws ManifestError with every issue that was found, at most `manifestIssuesMax`.
  */
 export function validateManifests(
@@ -312,9 +334,9 @@ export function validateManifests(
     });
     refuseIssues(issues);
   }
-  const manifests: Manifests = { applications: [], configs: [], secrets: [] };
+  const manifests: Manifests = { applications: [], configs: [], secrets: [], policies: [] };
   const seen = new Map<string, number>();
-  const once = (kind: string, item: ManifestApplication | ManifestConfig | ManifestSecret): void => {
+  const once = (kind: string, item: { document: number; project: string; name: string }): void => {
     const key = `${kind}/${item.project}/${item.name}`;
     const before = seen.get(key);
     seen.set(key, before ?? item.document);
@@ -331,6 +353,9 @@ export function validateManifests(
     } else if ('secret' in read) {
       once('Secret', read.secret);
       manifests.secrets.push(read.secret);
+    } else if ('policy' in read) {
+      once('Policy', read.policy);
+      manifests.policies.push(read.policy);
     } else {
       once('Config', read.config);
       manifests.configs.push(read.config);

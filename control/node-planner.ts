@@ -2,7 +2,8 @@
 // alone. It must never write once the lease is gone, nor write what is there already.
 
 import { canonicalJson, sha256 } from './canonical-json.ts';
-import { getRecord } from './documents.ts';
+import { takeDenials } from './denied-calls.ts';
+import { getRecord, listRecords } from './documents.ts';
 import { PlanTooLargeError } from './errors.ts';
 import type { NodeRecord } from './fabric.ts';
 import { planBytesMax } from './limits.ts';
@@ -65,7 +66,7 @@ export function createNodePlanner({
   /** Writes an event; the same one only once when `once` is set. */
   note: (type: string, subject: string, message: string, once?: boolean) => void;
 }): NodePlanner {
-  const { fabric, mailbox, lease, sign, issueAuthority, fabricId, verifySigned, verifyChain } = dependencies;
+  const { fabric, mailbox, lease, sign, issueAuthority, fabricId, verifySigned, verifyChain, ledger } = dependencies;
   const specs = createSpecCompiler();
   const states = new Map<string, NodeState>();
   /**
@@ -87,6 +88,9 @@ export function createNodePlanner({
     return state;
   };
 
+  const nodeOf = async (peerId: string): Promise<string> =>
+    (await listRecords(fabric, 'node')).find((node) => node.peerId === peerId)?.name ?? peerId;
+
   /** A change of the record brings the next round. */
   const learnBox = async (name: string, database: Database): Promise<void> => {
     try {
@@ -94,6 +98,7 @@ export function createNodePlanner({
       if (record === undefined || !holdsLease()) return;
       await takeEngines(fabric, database, record);
       await takeHardware(fabric, database, record);
+      await takeDenials(fabric, database, record, { ledger, nodeOf });
     } catch (error) {
       note('engines-not-noted', name, error instanceof Error ? error.message : String(error), true);
     }

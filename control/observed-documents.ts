@@ -90,6 +90,7 @@ const observedNode = z.object({
   hardware: z.unknown().optional(),
   location: z.unknown().optional(),
   staged: z.unknown().optional(),
+  calls: z.unknown().optional(),
 });
 
 /** Undefined for what is none. */

@@ -67,6 +67,25 @@ function callsOf(application: ApplicationRecord): CallableService[] {
   );
 }
 
+/** All of its application, and what it declares of others: whether that is allowed is decided at each call. */
+function callsWith(
+  own: CallableService[],
+  { project }: ApplicationRecord,
+  { calls = [] }: MicroserviceSpec,
+): CallableService[] {
+  const keyOf = (call: CallableService): string =>
+    `${call.microservice}.${call.application}.${call.project}:${call.port}`;
+  const known = new Set(own.map(keyOf));
+  const declared = calls.map(({ application, microservice, port, ...of }) => ({
+    project,
+    ...of,
+    application,
+    microservice,
+    port,
+  }));
+  return [...own, ...declared.filter((call) => !known.has(keyOf(call)))];
+}
+
 /** Distinct microservices of a plan, sorted: what its authority must cover. */
 export function coveredBy(instances: readonly PlannedInstance[]): MicroserviceName[] {
   const byKey = new Map<string, MicroserviceName>();
@@ -145,7 +164,7 @@ export function compilePlan(input: CompileInput): CompiledPlan {
         const name = `${application.project}.${application.name}.${microservice.name}.${index}`;
         if (places[name]?.node !== node.name) continue;
         compiled ??= specs.compile(microservice, application.project, records);
-        planInstance(application, microservice, compiled, calls, { name, index });
+        planInstance(application, microservice, compiled, callsWith(calls, application, microservice), { name, index });
       }
     }
   }

@@ -1,5 +1,6 @@
 // What the API answers with: shapes that the CLI prints. Types only. Errors are RFC 9457 problem documents.
 
+import type { CallPolicy } from './call-policy.ts';
 import type {
   InstanceAddress,
   InstanceState,
@@ -203,7 +204,7 @@ export interface WindowView {
 }
 
 export interface AppliedView {
-  kind: 'Application' | 'Config' | 'Secret';
+  kind: 'Application' | 'Config' | 'Secret' | 'Policy';
   project: string;
   name: string;
   generation: number;
@@ -218,6 +219,13 @@ export interface ContentView {
   keys: { key: string; bytes: number }[];
   /** `<application>/<microservice>` */
   usedBy: string[];
+}
+
+/** Which calls between applications are allowed. */
+export interface PolicyView extends CallPolicy {
+  generation: number;
+  /** What its rules name and nobody has applied: `application default/shop`. */
+  missing: string[];
 }
 
 export interface ApplyView {

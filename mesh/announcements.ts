@@ -224,12 +224,12 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
   };
 }
 
-function microserviceKey({ project, application, microservice }: Ticket): string {
-  return `${project}.${application}.${microservice}`;
-}
-
 function statementOf({ peerId, bootCounter, sequence, part = 0 }: Announcement, jws: string): Statement {
   return { peerId, part, bootCounter, sequence, jws };
+}
+
+function microserviceKey({ project, application, microservice }: Ticket): string {
+  return `${project}.${application}.${microservice}`;
 }
 
 function endpointOf(

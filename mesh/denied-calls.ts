@@ -3,7 +3,8 @@
 
 import type { MicroserviceName } from '../control/plan.ts';
 import type { Clock } from '../node-runtime/clock.ts';
-import { deniedEventsPerMinuteMax } from './limits.ts';
+import { createBoundedMap } from './bounded-map.ts';
+import { deniedCallsCountedMax, deniedEventsPerMinuteMax } from './limits.ts';
 import type { PeerId } from './mesh.ts';
 
 export interface DeniedCall {
@@ -16,8 +17,10 @@ export interface DeniedCall {
   caller: MicroserviceName | undefined;
   callerPeerId: PeerId | undefined;
   called: MicroserviceName | undefined;
+  /** Of the service; where a call was denied. */
+  port?: number;
   reason: string;
-  /** Events of this kind that were left out since the last one told. */
+  /** Events of this kind, and of a call the same ones, that were left out since the last one told. */
   leftOut: number;
 }
 
@@ -30,19 +33,36 @@ export interface DeniedCallsOptions {
 
 const minuteMs = 60_000;
 
-/** Each kind has its own share, so that strangers at the door hide no denied call. */
+interface Share {
+  since: number;
+  told: number;
+  leftOut: number;
+}
+
+/** Each kind has its own share, so that strangers at the door hide no denied call; a caller that tries again and again is told once a minute. */
 export function createDeniedCalls({ clock, onDenied }: DeniedCallsOptions): TellDenied {
-  const shares = new Map<DeniedCall['kind'], { since: number; told: number; leftOut: number }>();
-  return (event) => {
+  const ofKinds = new Map<string, Share>();
+  const ofCalls = createBoundedMap<string, Share>(deniedCallsCountedMax);
+
+  /** How many were left out before this one; undefined when it is left out itself. */
+  function count(
+    shares: Pick<Map<string, Share>, 'get'> & { set(key: string, share: Share): unknown },
+    key: string,
+    max: number,
+  ) {
     const now = clock.now();
-    const known = shares.get(event.kind) ?? { since: now, told: 0, leftOut: 0 };
+    const known = shares.get(key) ?? { since: now, told: 0, leftOut: 0 };
     // A clock that was set back begins a new minute as well.
     const share = Math.abs(now - known.since) >= minuteMs ? { ...known, since: now, told: 0 } : known;
-    const tell = share.told < deniedEventsPerMinuteMax;
-    shares.set(
-      event.kind,
-      tell ? { ...share, told: share.told + 1, leftOut: 0 } : { ...share, leftOut: share.leftOut + 1 },
-    );
-    if (tell) onDenied({ ...event, leftOut: share.leftOut });
+    const tell = share.told < max;
+    shares.set(key, tell ? { ...share, told: share.told + 1, leftOut: 0 } : { ...share, leftOut: share.leftOut + 1 });
+    return tell ? share.leftOut : undefined;
+  }
+
+  return (event) => {
+    const { kind, ...call } = event;
+    const alike = kind === 'call-denied' ? count(ofCalls, JSON.stringify(call), 1) : 0;
+    const others = alike === undefined ? undefined : count(ofKinds, kind, deniedEventsPerMinuteMax);
+    if (alike !== undefined && others !== undefined) onDenied({ ...event, leftOut: alike + others });
   };
 }

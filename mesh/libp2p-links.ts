@@ -158,7 +158,9 @@ export function createLinks({
   }
 
   function takeCost(link: Link): void {
-    const { peerId, liveness } = link;
+    const { peerId, liveness, routed } = link;
+    // What a way through others costs is the sum of its links, and said by routing.
+    if (routed) return;
     if (liveness.roundTripMs === undefined || preferredLink(of(peerId), self) !== link) return;
     const cost = costs.get(peerId) ?? createLinkCost();
     costs.set(peerId, cost);

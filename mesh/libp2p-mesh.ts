@@ -27,7 +27,7 @@ import {
   streamsPerProtocolMax,
   unadmittedStreamsMax,
 } from './limits.ts';
-import type { Address, Mesh, MeshEvent, PeerId, Routes } from './mesh.ts';
+import type { Address, FindStep, Mesh, MeshEvent, PeerId } from './mesh.ts';
 import { createRoutedStreams } from './routed-streams.ts';
 
 /** Fields first, then the text, as pino has it. */
@@ -114,12 +114,12 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
       .catch((error) => logger?.warn({ error, protocol }, 'libp2p did not take a protocol'));
   };
 
-  let routes: Routes | undefined;
+  let findStep: FindStep | undefined;
   const routed = createRoutedStreams({
     clock,
     self,
     mesh: { open: (peerId, protocol, signal) => streams.open(peerId, protocol, untilStopped(signal)), handle },
-    routes: () => routes,
+    step: () => findStep,
     onArrived: ({ stream, neighbour }, from) => node.acceptOver(stream, neighbour, from),
   });
 
@@ -200,12 +200,16 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
     return node.dialOver(stream, neighbour, expected, signal);
   }
 
-  async function dial(wanted: readonly Address[], expected: PeerId | undefined, signal: AbortSignal): Promise<PeerId> {
-    const next = expected === undefined ? undefined : routes?.nextHop(expected);
+  async function dial(
+    wanted: readonly Address[],
+    expected: PeerId | undefined,
+    onlyDirect: boolean,
+    signal: AbortSignal,
+  ): Promise<PeerId> {
     const lastResort =
-      expected === undefined || next === undefined || next === expected
-        ? undefined
-        : { attempt: (limit: AbortSignal) => dialRouted(expected, limit), afterMs: routedAfterMs };
+      expected !== undefined && !onlyDirect && routed.leads(expected)
+        ? { attempt: (limit: AbortSignal) => dialRouted(expected, limit), afterMs: routedAfterMs }
+        : undefined;
     const direct = (_all: string, limit: AbortSignal) => dialDirect(wanted, expected, limit);
     const places = wanted.length === 0 && lastResort !== undefined ? [] : ['its addresses'];
     const connection = await raceAddresses(clock, places, direct, signal, lastResort);
@@ -225,21 +229,27 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
   }
 
   /** One dial at a time for one peer; whoever comes meanwhile waits for it, and tries its own addresses if it fails. */
-  async function dialExpected(wanted: readonly Address[], expected: PeerId, signal: AbortSignal): Promise<PeerId> {
+  async function dialExpected(
+    wanted: readonly Address[],
+    expected: PeerId,
+    direct: boolean,
+    signal: AbortSignal,
+  ): Promise<PeerId> {
+    const isThere = () => (direct ? links.preferred(expected)?.routed === false : links.has(expected));
     while (dialling.has(expected)) {
       await dialling.get(expected)?.catch(() => {
         // Its caller has it.
       });
       signal.throwIfAborted();
     }
-    if (links.has(expected)) return expected;
-    const dialled = dial(wanted, expected, signal);
+    if (isThere()) return expected;
+    const dialled = dial(wanted, expected, direct, signal);
     dialling.set(expected, dialled);
     try {
       return await dialled;
     } catch (error) {
       // It may have dialled us meanwhile.
-      if (links.has(expected)) return expected;
+      if (isThere()) return expected;
       throw error;
     } finally {
       dialling.delete(expected);
@@ -256,16 +266,16 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
     advertise: (fabricId) => discovery.advertise(fabricId),
     found: () => discovery.found(),
     handle,
-    route(next) {
-      if (routes === undefined) routed.serve();
-      routes = next;
+    route(find) {
+      if (findStep === undefined) routed.serve();
+      findStep = find;
     },
-    async connect({ peerId: expected, addresses: wanted }, signal) {
+    async connect({ peerId: expected, addresses: wanted, direct = false }, signal) {
       signal?.throwIfAborted();
       if (!running) throw new NotConnectedError('the mesh is not running');
       if (expected === self) throw new NotConnectedError('a node does not connect to itself');
-      if (expected === undefined) return dial(wanted, undefined, untilStopped(signal));
-      return links.has(expected) ? expected : dialExpected(wanted, expected, untilStopped(signal));
+      if (expected === undefined) return dial(wanted, undefined, true, untilStopped(signal));
+      return dialExpected(wanted, expected, direct, untilStopped(signal));
     },
     open: (peerId, protocol, signal) => streams.open(peerId, protocol, untilStopped(signal)),
     disconnect: (peerId) => links.close(peerId, 'this node closed the connection'),

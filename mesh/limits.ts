@@ -107,6 +107,8 @@ export const tunnelSilenceMs = 15_000;
 export const tunnelPastCertificateMs = 24 * 60 * 60 * 1_000;
 /** Denied calls told in one minute; further ones are counted and told with the next. */
 export const deniedEventsPerMinuteMax = 60;
+/** Denied calls that are told apart, so that each is told once a minute: about 300 bytes each. */
+export const deniedCallsCountedMax = 1_024;
 /** Addresses of an offer that are tried. */
 export const offerAddressesMax = 16;
 /** Certificates that are read of a peer's chain: leaf, node authority, issuing authority, root, and one more while the root rolls over. */
@@ -130,6 +132,8 @@ export const unsentBytesMax = 32 * 1024 * 1024;
 export const frameDuplexChunkBytes = 64 * 1024;
 /** From the wish for a stream through routers to the far end's answer: a satellite on each of a few hops. */
 export const routeAnswerMs = 8_000;
+/** Neighbours that are asked one after the other for a way. */
+export const nextHopsTriedMax = 3;
 /** Streams that one router carries for others, and those of one neighbour: each holds up to two windows and buffers of a quarter MiB. */
 export const forwardedStreamsMax = 512;
 export const forwardedStreamsPerPeerMax = 128;

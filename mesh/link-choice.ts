@@ -8,6 +8,8 @@ export interface KnownPeer {
   router: 'interior' | 'edge' | undefined;
   controller: boolean;
   addresses: readonly Address[];
+  /** A way to it through others is known. */
+  routed: boolean;
   roundTripMs: number | undefined;
   /** Failed attempts since it was last linked: what somebody invented falls behind. */
   failures: number;
@@ -44,11 +46,13 @@ function preference(linked: ReadonlySet<PeerId>) {
 /**
  * The peers to hold a link to. Interior routers link to every interior router and controller they know. Edge nodes take
  * their uplinks among those, and link directly to the nodes that their workloads call. Without any uplink a node links to
- * whom it finds, so that an island still knows who serves what.
+ * whom it finds, so that an island still knows who serves what. To a node that is called and has no address that answers, the link goes
+ * through others.
  */
 export function chooseLinks({ self, router, known, linked, called }: LinkChoiceInput): Set<PeerId> {
-  const peers = known.filter((peer) => peer.peerId !== self && peer.addresses.length > 0);
-  const upward = peers.filter((peer) => peer.router === 'interior' || peer.controller).sort(preference(linked));
+  const peers = known.filter((peer) => peer.peerId !== self && (peer.addresses.length > 0 || peer.routed));
+  const direct = peers.filter((peer) => peer.addresses.length > 0);
+  const upward = direct.filter((peer) => peer.router === 'interior' || peer.controller).sort(preference(linked));
   const wanted = new Set<PeerId>();
   const proven = upward.filter((peer) => peer.proven);
   const hinted = upward.filter((peer) => !peer.proven);
@@ -62,7 +66,7 @@ export function chooseLinks({ self, router, known, linked, called }: LinkChoiceI
   for (const peer of peers) if (called.has(peer.peerId)) wanted.add(peer.peerId);
   if (!upward.some((peer) => linked.has(peer.peerId))) {
     // An interior router waits for edge nodes to come to it; of whom it knows nothing may be interior.
-    const others = peers
+    const others = direct
       .filter((peer) => !upward.includes(peer) && (router === 'edge' || peer.router === undefined))
       .sort(preference(linked));
     for (const peer of others.slice(0, islandLinksMax)) wanted.add(peer.peerId);

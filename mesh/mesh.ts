@@ -1,6 +1,8 @@
 // The mesh port: authenticated connections between nodes, and streams of frames on them.
 // Adapters: libp2p-mesh.ts, simulations/sim-mesh.ts; test/conformance/mesh.ts runs against both.
 
+import type { Step } from './routes.ts';
+
 /** libp2p peer id of an Ed25519 key, base58btc (`12D3KooW…`). */
 export type PeerId = string;
 
@@ -33,13 +35,8 @@ export type Audience = 'anyone' | 'admitted';
 
 export type StreamHandler = (stream: FrameStream, from: PeerId) => Promise<void>;
 
-/** How peers are reached that have no connection of their own to this node. */
-export interface Routes {
-  /** The neighbour through which the peer is reached; the peer itself when it is one; undefined when nobody leads to it. */
-  nextHop(to: PeerId): PeerId | undefined;
-  /** Whether this node carries for others. */
-  readonly forwards: boolean;
-}
+/** Which way a stream goes: one from a neighbour, or from here (`from` undefined). */
+export type FindStep = (stream: { destination: PeerId; from: PeerId | undefined; hopsLeft: number }) => Step;
 
 /** The connection to a peer that streams are opened on. */
 export interface ConnectionFacts {
@@ -68,14 +65,17 @@ export interface Mesh {
    * closed, so it lasts as long as the conversation. A later handler for the same protocol takes the place of the earlier one.
    */
   handle(protocol: string, audience: Audience, handler: StreamHandler): void;
-  /** Who carries for whom, from now on. Without it nobody is reached through others, and nothing is carried. */
-  route(routes: Routes): void;
+  /** Which way streams go from now on. Without it nobody is reached through others, and nothing is carried. */
+  route(find: FindStep): void;
   /**
    * Dials the addresses until one answers and authenticates it; returns the authenticated peer id. Where none does and `route` knows a
    * way, it is reached through others: such a connection is as authenticated and private as any. An existing connection
-   * to `peerId` is used again. Rejects with PeerMismatchError when `peerId` was given and another one answered.
+   * to `peerId` is used again; with `direct`, one through others is not, and none is made. Rejects with PeerMismatchError when `peerId` was given and another one answered.
    */
-  connect(target: { peerId?: PeerId; addresses: readonly Address[] }, signal?: AbortSignal): Promise<PeerId>;
+  connect(
+    target: { peerId?: PeerId; addresses: readonly Address[]; direct?: boolean },
+    signal?: AbortSignal,
+  ): Promise<PeerId>;
   /** Opens a stream to a connected peer. Rejects when there is no connection or the peer does not serve the protocol to us. */
   open(peerId: PeerId, protocol: string, signal?: AbortSignal): Promise<FrameStream>;
   disconnect(peerId: PeerId): Promise<void>;

@@ -5,8 +5,14 @@
 import { z } from 'zod';
 import type { Clock } from '../node-runtime/clock.ts';
 import { RouteError } from './errors.ts';
-import { forwardedStreamsMax, forwardedStreamsPerPeerMax, routeAnswerMs, routeHopsMax } from './limits.ts';
-import type { FrameStream, Mesh, PeerId, Routes } from './mesh.ts';
+import {
+  forwardedStreamsMax,
+  forwardedStreamsPerPeerMax,
+  nextHopsTriedMax,
+  routeAnswerMs,
+  routeHopsMax,
+} from './limits.ts';
+import type { FindStep, FrameStream, Mesh, PeerId } from './mesh.ts';
 
 export const routeProtocol = '/selvedge/route/1';
 
@@ -25,6 +31,8 @@ export interface RoutedStream {
 }
 
 export interface RoutedStreams {
+  /** Whether a way to the peer is known that goes through others. */
+  leads(to: PeerId): boolean;
   /** Rejects with RouteError, which says where it ended, or the signal's reason. */
   open(to: PeerId, signal: AbortSignal): Promise<RoutedStream>;
   /** Serves what others send this way. */
@@ -35,7 +43,8 @@ export interface RoutedStreamsOptions {
   clock: Clock;
   self: PeerId;
   mesh: Pick<Mesh, 'open' | 'handle'>;
-  routes: () => Routes | undefined;
+  /** Undefined while nobody has said how. */
+  step: () => FindStep | undefined;
   /** One that is meant for us; lasts as long as the conversation. Of `from` nothing is proved yet. */
   onArrived(stream: RoutedStream, from: PeerId): Promise<void>;
 }
@@ -48,7 +57,7 @@ async function read<T>(shape: z.ZodType<T>, stream: FrameStream, signal: AbortSi
 }
 
 export function createRoutedStreams(options: RoutedStreamsOptions): RoutedStreams {
-  const { clock, self, mesh, routes, onArrived } = options;
+  const { clock, self, mesh, step, onArrived } = options;
   /** Streams that are carried for others, by the neighbour that they came from. */
   const carried = new Map<PeerId, number>();
 
@@ -80,21 +89,33 @@ export function createRoutedStreams(options: RoutedStreamsOptions): RoutedStream
     }
   }
 
-  /** Why it is not carried on, or to whom it is. */
-  function decide({ to, from, via }: Wish, sender: PeerId): { reason: string } | { next: PeerId } {
-    const known = routes();
+  /** Why it is not carried on, or to whom it may be. */
+  function decide({ to, from, via }: Wish, sender: PeerId): { reason: string } | { nextHops: readonly PeerId[] } {
     if ((via.at(-1) ?? from) !== sender) return { reason: 'it did not come the way that it says' };
-    if (known?.forwards !== true) return { reason: 'this node forwards for nobody' };
     if (via.includes(self) || from === self) return { reason: 'it goes in a circle' };
-    if (via.length + 1 >= routeHopsMax) return { reason: `it is more than ${routeHopsMax} hops away` };
-    const next = known.nextHop(to);
-    if (next === undefined) return { reason: 'there is no route to it' };
+    const next = step()?.({ destination: to, from: sender, hopsLeft: routeHopsMax - 1 - via.length });
+    if (next?.type !== 'forward') return { reason: next?.type === 'refuse' ? next.reason : 'nothing is carried here' };
     // Tables that do not agree yet.
-    if (next === sender || via.includes(next)) return { reason: 'its route leads back' };
+    const nextHops = next.nextHops.filter((peerId) => !via.includes(peerId) && peerId !== from);
+    if (nextHops.length === 0) return { reason: 'its route leads back' };
     const total = [...carried.values()].reduce((sum, count) => sum + count, 0);
     if (total >= forwardedStreamsMax || (carried.get(sender) ?? 0) >= forwardedStreamsPerPeerMax)
       return { reason: 'too many streams are carried' };
-    return { next };
+    return { nextHops };
+  }
+
+  /** By the first of them that leads there; of several uplinks each may have lost its way. */
+  async function extendByAny(nextHops: readonly PeerId[], wish: Wish, signal: AbortSignal): Promise<RoutedStream> {
+    let failure: unknown = new RouteError(self, 'there is no route to it');
+    for (const neighbour of nextHops.slice(0, nextHopsTriedMax)) {
+      try {
+        return { stream: await extend(neighbour, wish, signal), neighbour };
+      } catch (error) {
+        signal.throwIfAborted();
+        failure = error;
+      }
+    }
+    throw failure;
   }
 
   async function refuse(stream: FrameStream, answer: Answer): Promise<void> {
@@ -102,12 +123,13 @@ export function createRoutedStreams(options: RoutedStreamsOptions): RoutedStream
     await stream.close();
   }
 
-  async function carry(stream: FrameStream, wish: Wish, sender: PeerId, next: PeerId): Promise<void> {
+  async function carry(stream: FrameStream, wish: Wish, sender: PeerId, nextHops: readonly PeerId[]): Promise<void> {
     carried.set(sender, (carried.get(sender) ?? 0) + 1);
     try {
       let onward: FrameStream;
       try {
-        onward = await inTime(undefined, (signal) => extend(next, { ...wish, via: [...wish.via, self] }, signal));
+        const onwards = { ...wish, via: [...wish.via, self] };
+        onward = (await inTime(undefined, (signal) => extendByAny(nextHops, onwards, signal))).stream;
       } catch (error) {
         const failure = error instanceof RouteError ? error : new RouteError(self, (error as Error).message);
         await refuse(stream, { at: failure.at, reason: failure.reason.slice(0, 256) });
@@ -127,13 +149,15 @@ export function createRoutedStreams(options: RoutedStreamsOptions): RoutedStream
     }
   }
 
+  /** The neighbours through which it may be reached from here. */
+  function ways(to: PeerId): readonly PeerId[] {
+    const next = step()?.({ destination: to, from: undefined, hopsLeft: routeHopsMax });
+    return next?.type === 'forward' ? next.nextHops.filter((peerId) => peerId !== to) : [];
+  }
+
   return {
-    async open(to, signal) {
-      const neighbour = routes()?.nextHop(to);
-      if (neighbour === undefined || neighbour === to) throw new RouteError(self, 'there is no route to it');
-      const stream = await inTime(signal, (limit) => extend(neighbour, { to, from: self, via: [] }, limit));
-      return { stream, neighbour };
-    },
+    leads: (to) => ways(to).length > 0,
+    open: (to, signal) => inTime(signal, (limit) => extendByAny(ways(to), { to, from: self, via: [] }, limit)),
     serve() {
       mesh.handle(routeProtocol, 'admitted', async (stream, sender) => {
         const wish = await inTime(undefined, (signal) => read(wishShape, stream, signal));
@@ -143,7 +167,7 @@ export function createRoutedStreams(options: RoutedStreamsOptions): RoutedStream
         }
         const decided = decide(wish, sender);
         if ('reason' in decided) return refuse(stream, { at: self, reason: decided.reason });
-        return carry(stream, wish, sender, decided.next);
+        return carry(stream, wish, sender, decided.nextHops);
       });
     },
   };

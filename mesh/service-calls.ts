@@ -6,8 +6,7 @@ import type { ObservedCalls } from '../control/fabric.ts';
 import type { CallableService, MicroserviceName } from '../control/plan.ts';
 import type { Clock } from '../node-runtime/clock.ts';
 import type { Random } from '../node-runtime/random.ts';
-import type { Authorize } from './authorization.ts';
-import type { TellDenied } from './denied-calls.ts';
+import type { AllowedCalls } from './allowed-calls.ts';
 import { chooseEndpoint, whyNoEndpoint } from './endpoint-choice.ts';
 import { createEndpointHealth } from './endpoint-health.ts';
 import { TunnelRefusedError, TunnelUnreachableError } from './errors.ts';
@@ -17,7 +16,7 @@ import { callAttemptsMax, callAttemptsMs, callsPerInstanceMax, toldCallsMax } fr
 import type { LocalInstance, LocalInstances } from './local-instances.ts';
 import type { PeerId } from './mesh.ts';
 import type { OpenCalls } from './open-calls.ts';
-import { nameOf, serviceKey } from './service-names.ts';
+import { serviceKey } from './service-names.ts';
 import type { Endpoint } from './service-network.ts';
 import type { TunnelClient } from './tunnel-client.ts';
 import { type RelayEnd, relay, resetSocket, socketEnd, streamEnd } from './tunnel-relay.ts';
@@ -43,8 +42,7 @@ export interface ServiceCallsOptions {
   instances: LocalInstances;
   openCalls: OpenCalls;
   client: TunnelClient;
-  authorize: Authorize;
-  tellDenied: TellDenied;
+  allowedCalls: Pick<AllowedCalls, 'refusal' | 'watch'>;
   /** Of a call to an instance there, in microseconds; undefined where nothing is known. */
   costOf: (peerId: PeerId) => number | undefined;
   onCall: (outcome: CallOutcome) => void;
@@ -73,7 +71,7 @@ interface Attempted {
 const nothingToRelease = (): void => undefined;
 
 export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
-  const { clock, random, localPeerId, instances, openCalls, client, authorize, tellDenied, costOf, onCall } = options;
+  const { clock, random, localPeerId, instances, openCalls, client, allowedCalls, costOf, onCall } = options;
   let byService = new Map<string, Endpoint[]>();
   /** Of each (instance, service): the endpoint of its last call. */
   const lastOf = new Map<string, Map<string, string>>();
@@ -111,14 +109,8 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
     };
   }
 
-  /** To an instance of this node there is no tunnel, but the same rules. */
-  async function connectLocal(caller: LocalInstance, endpoint: Endpoint, signal: AbortSignal): Promise<RelayEnd> {
-    const called = nameOf(endpoint);
-    if (!authorize(nameOf(caller), called)) {
-      const reason = 'policy does not allow the call';
-      tellDenied({ kind: 'call-denied', caller: nameOf(caller), callerPeerId: localPeerId, called, reason });
-      throw new TunnelRefusedError(403, reason);
-    }
+  /** To an instance of this node there is no tunnel. */
+  async function connectLocal(_caller: LocalInstance, endpoint: Endpoint, signal: AbortSignal): Promise<RelayEnd> {
     const listen = instances.get(endpoint.instance)?.listens.find(({ port }) => port === endpoint.port);
     if (listen === undefined) throw new TunnelUnreachableError('the instance is not attached');
     const { connected, cancel } = connectInstance(clock, listen.host, listen.hostPort);
@@ -134,6 +126,9 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
   }
 
   async function attempt(caller: LocalInstance, wanted: CallableService, signal: AbortSignal): Promise<Attempted> {
+    const refusal = allowedCalls.refusal({ caller, callerPeerId: localPeerId, called: wanted });
+    if (refusal !== undefined)
+      return { far: undefined, endpoint: undefined, attempts: 0, reason: refusal, release: nothingToRelease };
     const excluded = new Set<string>();
     let reason = whyNoEndpoint(byService.get(portKey(wanted, wanted.port)) ?? [], wanted);
     for (let attempts = 0; ; attempts += 1) {
@@ -164,6 +159,11 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
     const onEarlyClose = () => abort.abort(new Error('the caller is gone'));
     socket.on('error', () => undefined);
     socket.once('close', onEarlyClose);
+    const call = { caller, callerPeerId: localPeerId, called: wanted };
+    socket.once(
+      'close',
+      allowedCalls.watch(call, () => resetSocket(socket)),
+    );
     const pending = openCalls.add([caller.instance], {
       reset: () => resetSocket(socket),
       destroy: () => socket.destroy(),

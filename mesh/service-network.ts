@@ -66,4 +66,6 @@ export interface ServiceNetwork {
   setEndpoints(endpoints: readonly Endpoint[]): void;
   /** Where to reach a linked peer's tunnel; undefined when the link is gone. */
   setOffer(peerId: PeerId, offer: TunnelOffer | undefined): void;
+  /** Policies are others than before: open calls that they deny are reset now, and not only when the next look comes. */
+  recheck(): void;
 }

@@ -5,7 +5,7 @@ import type { IncomingHttpHeaders } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
 import type { MicroserviceName } from '../control/plan.ts';
 import type { VerifyChain, WorkloadIdentity } from '../pki/identity.ts';
-import type { Authorize } from './authorization.ts';
+import type { AllowedCalls } from './allowed-calls.ts';
 import type { TellDenied } from './denied-calls.ts';
 import { callsPerInstanceMax, callsPerInstanceOfPeerMax } from './limits.ts';
 import type { LocalInstance, LocalInstances, LocalMicroservice } from './local-instances.ts';
@@ -21,7 +21,7 @@ export interface TunnelAdmissionOptions {
   verifyChain: VerifyChain;
   /** Asked for each session and each call. */
   isPeerAdmitted: (peerId: PeerId) => boolean;
-  authorize: Authorize;
+  allowedCalls: Pick<AllowedCalls, 'refusal'>;
   tellDenied: TellDenied;
 }
 
@@ -29,6 +29,8 @@ export interface TunnelTarget {
   instance: LocalInstance;
   host: string;
   port: number;
+  /** What the caller calls. */
+  servicePort: number;
 }
 
 export interface Refusal {
@@ -44,7 +46,7 @@ export interface TunnelAdmission {
 }
 
 export function createTunnelAdmission(options: TunnelAdmissionOptions): TunnelAdmission {
-  const { instances, openCalls, verifyChain, isPeerAdmitted, authorize, tellDenied } = options;
+  const { instances, openCalls, verifyChain, isPeerAdmitted, allowedCalls, tellDenied } = options;
 
   /** The caller when it has proved to be a workload of an admitted node, else why it is sent away. */
   function prove(socket: TLSSocket): WorkloadIdentity | string {
@@ -59,9 +61,14 @@ export function createTunnelAdmission(options: TunnelAdmissionOptions): TunnelAd
     }
   }
 
-  function denial(caller: WorkloadIdentity, called: MicroserviceName): string | undefined {
-    if (!isPeerAdmitted(caller.peerId)) return 'the node of the caller is not admitted';
-    return authorize(nameOf(caller), called) ? undefined : 'policy does not allow the call';
+  /** Told when there is one. */
+  function denial(caller: WorkloadIdentity, called: MicroserviceName, port: number): string | undefined {
+    const callerPeerId = caller.peerId;
+    if (isPeerAdmitted(callerPeerId))
+      return allowedCalls.refusal({ caller, callerPeerId, called: { ...called, port } });
+    const reason = 'the node of the caller is not admitted';
+    tellDenied({ kind: 'call-denied', caller: nameOf(caller), callerPeerId, called, port, reason });
+    return reason;
   }
 
   function crowded(instance: string, caller: PeerId): string | undefined {
@@ -87,15 +94,13 @@ export function createTunnelAdmission(options: TunnelAdmissionOptions): TunnelAd
       const [, service, portText] = /^([^:]+):(\d{1,5})$/.exec(headers[':authority'] ?? '') ?? [];
       if (service !== called.microservice)
         return { status: 404, reason: 'the authority is not <service>:<port> of what is called' };
-      const reason = denial(caller, called);
-      if (reason !== undefined) {
-        tellDenied({ kind: 'call-denied', caller: nameOf(caller), callerPeerId: caller.peerId, called, reason });
-        return { status: 403, reason };
-      }
+      const servicePort = Number(portText);
+      const reason = denial(caller, called, servicePort);
+      if (reason !== undefined) return { status: 403, reason };
       const wanted = headers[instanceHeader];
       for (const instance of instances.byName(called)?.instances ?? []) {
         if (wanted !== undefined && instance.instance !== wanted) continue;
-        const listen = instance.listens.find(({ port }) => port === Number(portText));
+        const listen = instance.listens.find(({ port }) => port === servicePort);
         if (listen === undefined) continue;
         const full = crowded(instance.instance, caller.peerId);
         if (full !== undefined) {
@@ -104,11 +109,12 @@ export function createTunnelAdmission(options: TunnelAdmissionOptions): TunnelAd
             caller: nameOf(caller),
             callerPeerId: caller.peerId,
             called,
+            port: servicePort,
             reason: full,
           });
           return { status: 503, reason: full };
         }
-        return { instance, host: listen.host, port: listen.hostPort };
+        return { instance, host: listen.host, port: listen.hostPort, servicePort };
       }
       return { status: 404, reason: 'no such instance or port here' };
     },

@@ -6,6 +6,7 @@ import type { ObservedCalls } from '../control/fabric.ts';
 import type { Clock } from '../node-runtime/clock.ts';
 import type { Random } from '../node-runtime/random.ts';
 import type { VerifyChain } from '../pki/identity.ts';
+import { createAllowedCalls } from './allowed-calls.ts';
 import { type Authorize, sameApplication } from './authorization.ts';
 import { createDeniedCalls, type DeniedCall } from './denied-calls.ts';
 import { ServiceNetworkLimitError, ServiceNetworkStoppedError } from './errors.ts';
@@ -37,7 +38,7 @@ export interface TunnelNetworkOptions {
   isPeerAdmitted: (peerId: PeerId) => boolean;
   /** Asked every second for the peers of open sessions, which are closed at once when it says yes. Nobody when left out. */
   isPeerRevoked?: (peerId: PeerId) => boolean;
-  /** `sameApplication` when left out. */
+  /** Asked for each call, and every second for those that are open, which are reset at once when it says no. `sameApplication` when left out. */
   authorize?: Authorize;
   localPeerId: PeerId;
   /** Addresses (without ports) at which other nodes may reach this one. */
@@ -60,8 +61,24 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
   const instances = createLocalInstances();
   const openCalls = createOpenCalls();
   const tellDenied = createDeniedCalls({ clock, onDenied });
-  const admission = createTunnelAdmission({ instances, openCalls, verifyChain, isPeerAdmitted, authorize, tellDenied });
-  const server = createTunnelServer({ clock, instances, openCalls, admission, isPeerRevoked, authorize, tellDenied });
+  const allowedCalls = createAllowedCalls({ authorize, tellDenied });
+  const admission = createTunnelAdmission({
+    instances,
+    openCalls,
+    verifyChain,
+    isPeerAdmitted,
+    allowedCalls,
+    tellDenied,
+  });
+  const server = createTunnelServer({
+    clock,
+    instances,
+    openCalls,
+    admission,
+    isPeerRevoked,
+    allowedCalls,
+    tellDenied,
+  });
   const overLink = options.mesh && createTunnelOverLink(options.mesh);
   const client = createTunnelClient({ clock, verifyChain, isPeerRevoked, tellDenied, overLink });
   const calls = createServiceCalls({
@@ -71,8 +88,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     instances,
     openCalls,
     client,
-    authorize,
-    tellDenied,
+    allowedCalls,
     costOf,
     onCall,
   });
@@ -95,6 +111,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
   }
 
   function sweep(): void {
+    allowedCalls.sweep();
     server.sweep();
     client.sweep();
     sweepTimer = clock.setTimeout(sweep, tunnelSweepMs);
@@ -203,5 +220,6 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
       client.setOffer(peerId, offer);
       if (offer !== undefined) calls.reachable(peerId);
     },
+    recheck: () => allowedCalls.sweep(),
   };
 }

@@ -8,7 +8,7 @@ import type { TLSSocket } from 'node:tls';
 import type { MicroserviceName } from '../control/plan.ts';
 import type { Clock } from '../node-runtime/clock.ts';
 import type { WorkloadIdentity } from '../pki/identity.ts';
-import type { Authorize } from './authorization.ts';
+import type { AllowedCalls } from './allowed-calls.ts';
 import type { TellDenied } from './denied-calls.ts';
 import { connectInstance } from './instance-connect.ts';
 import {
@@ -37,7 +37,7 @@ export interface TunnelServerOptions {
   admission: TunnelAdmission;
   /** Asked again and again for open sessions. */
   isPeerRevoked: (peerId: PeerId) => boolean;
-  authorize: Authorize;
+  allowedCalls: Pick<AllowedCalls, 'watch'>;
   tellDenied: TellDenied;
 }
 
@@ -49,7 +49,7 @@ export interface TunnelServer {
   accept(stream: Duplex): void;
   /** Sessions with another credential than the current one take no more calls; a microservice that is gone loses its sessions. */
   refresh(name: MicroserviceName): void;
-  /** Closes sessions that are revoked, no longer allowed, silent, idle or too old. */
+  /** Closes sessions that are revoked, silent, idle or too old. */
   sweep(): void;
   close(): Promise<void>;
 }
@@ -65,7 +65,7 @@ interface Served {
 }
 
 export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
-  const { clock, instances, openCalls, admission, isPeerRevoked, authorize, tellDenied } = options;
+  const { clock, instances, openCalls, admission, isPeerRevoked, allowedCalls, tellDenied } = options;
   const served = new Set<Served>();
   const listener = createTunnelListener({
     contextFor: (serverName) => instances.byServerName(serverName)?.credential.context,
@@ -123,7 +123,14 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
       });
       const target = admission.call(caller, entry.called, headers);
       if ('status' in target) refuse(stream, target.status, target.reason);
-      else void carry(stream, target, caller.peerId);
+      else {
+        const call = { caller, callerPeerId: caller.peerId, called: { ...entry.called, port: target.servicePort } };
+        stream.once(
+          'close',
+          allowedCalls.watch(call, () => resetStream(stream)),
+        );
+        void carry(stream, target, caller.peerId);
+      }
     });
   }
 
@@ -159,11 +166,11 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
     session.destroy();
   }
 
-  function isOver({ caller, called, credential, streams, idleSince, liveness }: Served, now: number): boolean {
+  function isOver({ caller, credential, streams, idleSince, liveness }: Served, now: number): boolean {
     const validUntil = Math.min(caller.notAfter, credential.identity.notAfter) + tunnelPastCertificateMs;
     if (now > validUntil || isPeerRevoked(caller.peerId) || !liveness.check()) return true;
     // The caller closes an idle session first, unless it is no node of ours.
-    return streams.size === 0 ? now - idleSince > 2 * tunnelIdleMs : !authorize(nameOf(caller), called);
+    return streams.size === 0 && now - idleSince > 2 * tunnelIdleMs;
   }
 
   return {

@@ -12,7 +12,7 @@ import {
   isRevoked,
   windowOver,
 } from '../pki/facts.ts';
-import type { ControllerBody, Fact, SignPayload, VerifySigned, WindowBody } from '../pki/identity.ts';
+import type { ControllerBody, Fact, PolicyBody, SignPayload, VerifySigned, WindowBody } from '../pki/identity.ts';
 import type { Clock } from './clock.ts';
 import type { Disk } from './disk.ts';
 import { createKeptRevocations } from './kept-revocations.ts';
@@ -30,6 +30,8 @@ export interface Bulletin {
   controllers(): ControllerBody[];
   /** Those that are open now. */
   windows(): WindowBody[];
+  /** The facts that say which calls between applications are allowed, those that allow nothing among them. */
+  policies(): (Fact & { body: PolicyBody })[];
 }
 
 export function createBulletin(dependencies: {
@@ -108,6 +110,7 @@ export function createBulletin(dependencies: {
     authorityFloor: (peerId) => authorityFloor(current)(peerId),
     windows: () =>
       current.flatMap(({ body }) => (body.kind === 'window' && body.open && body.until > clock.now() ? [body] : [])),
+    policies: () => current.flatMap((fact) => (fact.body.kind === 'policy' ? [{ ...fact, body: fact.body }] : [])),
     controllers: () => current.flatMap(({ body }) => (body.kind === 'controller' ? [body] : [])),
   };
 }

@@ -13,6 +13,7 @@ import { createObservedBounds, type ObservedBounds } from '../control/observed-b
 import type { MicroserviceName, Plan, PlanVersion } from '../control/plan.ts';
 import { asPlan, compareVersions, decodePayload } from '../control/plan-version.ts';
 import { createPlanner } from '../control/planner.ts';
+import { createPolicies, type Policies } from '../control/policies.ts';
 import { createStage, type Stage } from '../control/stage.ts';
 import { createStatusReader, type StatusReader } from '../control/status-reader.ts';
 import type { Database, Store } from '../control/store.ts';
@@ -33,6 +34,7 @@ import type { ControllerAuthority } from './founding.ts';
 import { authorityCheckPeriodMs, controllerAddressesMax, controllerFactLifetimeMs } from './limits.ts';
 import type { Membership } from './membership.ts';
 import type { NodePorts } from './node-ports.ts';
+import { createPolicyFacts } from './policy-facts.ts';
 import { createRevoking, type Revoking } from './revoking.ts';
 import { createWindowFacts } from './window-facts.ts';
 
@@ -45,6 +47,7 @@ export interface Controller {
   readonly apply: Apply;
   readonly stage: Stage;
   readonly contents: Contents;
+  readonly policies: Policies;
   readonly status: StatusReader;
   readonly ledger: Ledger;
   createToken(request: {
@@ -61,6 +64,8 @@ export interface Controller {
   readonly revoking: Revoking;
   /** The clock was set: looks now which authorities must be issued again. */
   recheckAuthorities(): void;
+  /** The bulletin says something else of policies than before: what the fabric does not say is put right. */
+  recheckPolicies(): void;
   /** An enrollment was refused. */
   refused(peerId: PeerId, reason: string): void;
   /** A peer asked for, or wrote, what it may not. */
@@ -241,9 +246,16 @@ export async function createController(dependencies: {
     }
   }
 
+  /** Only by who holds the lease: two with different documents would go on correcting each other. */
+  function recheckPolicies(): void {
+    if (lease.current() === undefined) return;
+    policyFacts.settle().catch((error: unknown) => problem(`policies cannot be told to the nodes: ${String(error)}`));
+  }
+
   function watchAuthorities(delayMs = authorityCheckPeriodMs): void {
     clock.clearTimeout(authorityTimer);
     authorityTimer = clock.setTimeout(() => {
+      recheckPolicies();
       renewAuthorities()
         .catch((error: unknown) => problem(`authorities cannot be renewed: ${String(error)}`))
         .finally(() => {
@@ -253,13 +265,16 @@ export async function createController(dependencies: {
   }
 
   const serialized = createTurns();
-  const apply = createApply({ fabric, clock, random, ledger, serialized });
+  const policyFacts = createPolicyFacts({ clock, fabric, bulletin, sign, issuer: mesh.peerId });
+  const policiesChanged = (): Promise<void> => policyFacts.settle();
+  const apply = createApply({ fabric, clock, random, ledger, serialized, policiesChanged });
 
   return {
     admission: { tokens, admit, pending: admissions.requests },
     admissions,
     apply,
     contents: createContents({ fabric, ledger, serialized, applyNow: apply.applyNow }),
+    policies: createPolicies({ fabric, ledger, serialized, policiesChanged }),
     stage: createStage({ fabric, clock, ledger, serialized }),
     status: createStatusReader({
       fabric,
@@ -291,6 +306,7 @@ export async function createController(dependencies: {
       });
       await publishAddresses();
       await revoking.reconcile();
+      await policyFacts.settle();
       await admissions.start();
       await lease.start();
       await planner.start();
@@ -300,6 +316,7 @@ export async function createController(dependencies: {
     recheckAuthorities() {
       if (authorityTimer !== undefined) watchAuthorities(0);
     },
+    recheckPolicies,
 
     async stop() {
       clock.clearTimeout(authorityTimer);

@@ -278,6 +278,8 @@ export const trustLanWaitMs = 5_000;
 /** Wrong proofs that a box reports in a minute. */
 export const wrongProofsReportedMax = 20;
 
+/** Denied calls in `observed/node`: those of a minute or so, and below what a controller reads. */
+export const observedDenialsMax = 16;
 /** Links in `observed/node`: a router with more tells of the first. */
 export const observedLinksMax = 256;
 /** Nodes of which it is kept when they were linked last. */
@@ -370,3 +372,5 @@ export const DOCKER_PASSWD_BYTES_MAX = 1024 * 1024;
 
 /** A container that ends while podman describes it: by the next look it has ended. */
 export const DOCKER_INSPECT_TRIES = 5;
+/** How often a link through others is tried directly: one failed dial a minute, where most such links stay as they are. */
+export const directRetryMs = 60_000;

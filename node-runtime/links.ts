@@ -13,6 +13,7 @@ import { createAtMostEvery } from './at-most-every.ts';
 import type { Clock, TimerId } from './clock.ts';
 import {
   chooseAgainMs,
+  directRetryMs,
   establishMs,
   failedPeersMax,
   foundChoiceMs,
@@ -51,6 +52,8 @@ export interface LinksDependencies {
   describe(): NodeMessage;
   /** Peers that local instances call. */
   called(): ReadonlySet<PeerId>;
+  /** Whether a way through other nodes is known. */
+  leadsTo(peerId: PeerId): boolean;
   /** It asked to be approved, and waits for an operator. */
   isWaiting(peerId: PeerId): boolean;
   /** What goes over links beside that. */
@@ -107,6 +110,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
   const failed = new Map<PeerId, { count: number; reason: string; since: number }>();
   let telling: TimerId | undefined;
   let choosing: TimerId | undefined;
+  let seeking: TimerId | undefined;
   const unsubscribers: (() => void)[] = [];
   /** Of inbound connections: by when their peers must have proved membership. */
   const deadlines = new Map<PeerId, TimerId>();
@@ -126,6 +130,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
         addresses: [...new Set([...(more.addresses ?? []), ...(before?.addresses ?? [])])],
         roundTripMs: mesh.roundTripMs(peerId),
         failures: failed.get(peerId)?.count ?? 0,
+        routed: more.routed ?? before?.routed ?? false,
         proven: (more.proven ?? false) || (before?.proven ?? false),
       });
     };
@@ -133,6 +138,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
       if (found.fabricId === fabricId) add(found.peerId, { addresses: found.addresses });
     }
     for (const told of hints.values()) for (const hint of told.values()) add(hint.peerId, hint);
+    for (const peerId of dependencies.called()) if (dependencies.leadsTo(peerId)) add(peerId, { routed: true });
     for (const { peerId, addresses } of dependencies.controllers()) {
       add(peerId, { addresses, controller: true, proven: true });
     }
@@ -273,7 +279,8 @@ export function createLinks(dependencies: LinksDependencies): Links {
 
   /** What the peer is says what it is to be told. */
   function carry(peerId: PeerId, mode: RouterMode): void {
-    if (carrying.get(peerId) === mode) return;
+    // Through others it is no link of this node: what it knows comes from its own neighbours.
+    if (carrying.get(peerId) === mode || mesh.isRouted(peerId) === true) return;
     if (carrying.has(peerId)) traffic.end(peerId);
     carrying.set(peerId, mode);
     traffic.begin(peerId, mode, async (message) => sessions.get(peerId)?.[0]?.session.send(message));
@@ -312,10 +319,29 @@ export function createLinks(dependencies: LinksDependencies): Links {
     for (const [peerId, list] of sessions) if (peerId !== but) void list[0]?.session.send(message);
   }
 
+  /** Where a link goes through others, a direct one may have become possible: another address, another cable. */
+  async function seekDirect(): Promise<void> {
+    seeking = clock.setTimeout(() => void seekDirect(), directRetryMs);
+    for (const peerId of [...sessions.keys()]) {
+      const addresses = addressesOf(peerId);
+      if (mesh.isRouted(peerId) !== true || addresses.length === 0) continue;
+      try {
+        await mesh.connect({ peerId, addresses, direct: true });
+        // The new conversation first, so that the link never ends.
+        const old = sessions.get(peerId)?.map(({ session }) => session) ?? [];
+        void hold(await mesh.open(peerId, linkProtocol), peerId, 'outbound');
+        for (const session of old) session.end();
+      } catch {
+        // The next time, then.
+      }
+    }
+  }
+
   return {
     start() {
       if (!stopped) return;
       stopped = false;
+      seeking = clock.setTimeout(() => void seekDirect(), directRetryMs);
       mesh.handle(linkProtocol, 'admitted', (stream, from) => hold(stream, from, 'inbound'));
       unsubscribers.push(
         mesh.subscribe((event) => {
@@ -346,6 +372,8 @@ export function createLinks(dependencies: LinksDependencies): Links {
       telling = undefined;
       clock.clearTimeout(choosing);
       choosing = undefined;
+      clock.clearTimeout(seeking);
+      seeking = undefined;
       for (const peerId of [...deadlines.keys()]) clearDeadline(peerId);
       const ending = [...sessions.values()].flat().map(({ session }) => {
         session.end();

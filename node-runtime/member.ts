@@ -9,9 +9,10 @@ import { readMailbox } from '../control/status-reader.ts';
 import { nodeTopologyOf, type TopologyView } from '../control/topology.ts';
 import type { StatusView } from '../control/views.ts';
 import { bulletinWrites, controllerWrites } from '../control/write-guard.ts';
+import { type Authorize, policyAuthorization } from '../mesh/authorization.ts';
 import { createBoundedMap } from '../mesh/bounded-map.ts';
+import { routeHopsMax } from '../mesh/limits.ts';
 import type { Mesh, PeerId } from '../mesh/mesh.ts';
-import { pathCost } from '../mesh/path-cost.ts';
 import { presentMembership } from '../pki/enrollment-client.ts';
 import { enrollmentProtocol } from '../pki/enrollment-frames.ts';
 import { windowOver } from '../pki/facts.ts';
@@ -25,6 +26,7 @@ import { boundedConditions } from './box-conditions.ts';
 import { createBoxHealth } from './box-health.ts';
 import { type Controller, createController } from './controller.ts';
 import { createDeliveredPlans } from './delivered-plan.ts';
+import { createDenials } from './denials.ts';
 import { execText } from './exec-sessions.ts';
 import { withNewChain, withUsableChain } from './former-chain.ts';
 import type { ControllerAuthority } from './founding.ts';
@@ -159,6 +161,10 @@ async function compose(
 
   const staging = createStaging({ clock, actors, jitter, engines, onChanged: () => observeNode() });
 
+  const denials = createDenials({ clock, self: mesh.peerId });
+  /** By the policies of now; made with the next question after they changed. */
+  let authorize: Authorize | undefined;
+
   const peerProblem = createPeerProblems({ clock, problem });
 
   /** Issued by a clock that was ahead, its chain is believed by nobody: with the former one it hears of a better one. */
@@ -201,6 +207,7 @@ async function compose(
       unreached: links.unreached(),
       staged: staging.observed(),
       calls,
+      denied: denials.lately(),
       problems,
     });
   const linksSaid = ({ links: linked, unreached = [] } = observation()) => ({ links: linked, unreached });
@@ -223,6 +230,9 @@ async function compose(
 
   /** Ends what runs with a peer as soon as the bulletin says so. */
   function enforceTrust(): void {
+    authorize = undefined;
+    serviceNetwork.recheck();
+    controller?.recheckPolicies();
     // Everybody who proved membership, also those who hold streams but no link session.
     for (const peerId of mesh.connected()) {
       if (!mesh.isAdmitted(peerId) || !bulletin.isRevoked(peerId)) continue;
@@ -267,15 +277,16 @@ async function compose(
     verifyOwnChain,
     isPeerAdmitted: (peerId) => mesh.isAdmitted(peerId) && !bulletin.isRevoked(peerId),
     isPeerRevoked: (peerId) => bulletin.isRevoked(peerId),
-    costOf: (peerId) => pathCost(mesh, peerId),
+    costOf: (peerId) => routing.costTo(peerId),
     onTroubles(troubles) {
       calls = troubles;
       observeNode();
     },
-    onDenied: ({ caller, called, reason }) => {
-      const text = (name: typeof caller): string => (name === undefined ? 'a stranger' : microserviceKey(name));
-      problem(`a call of ${text(caller)} to ${text(called)} was denied: ${reason}`);
+    authorize(...call) {
+      authorize ??= policyAuthorization(bulletin.policies().map(({ body }) => body));
+      return authorize(...call);
     },
+    onDenied: (denied) => problem(denials.add(denied)),
   });
 
   const certificates = createWorkloadCertificates({
@@ -396,6 +407,8 @@ async function compose(
       };
     },
     called,
+    leadsTo: (peerId) =>
+      routing.step({ destination: peerId, from: undefined, hopsLeft: routeHopsMax }).type === 'forward',
     isWaiting: (peerId) => controller?.admissions.requests.has(peerId) === true,
     traffic: routing,
     onLinked(peer) {
@@ -543,6 +556,7 @@ async function compose(
   health.start();
   stops.push(() => health.stop());
   routing.start();
+  mesh.route(routing.step);
   links.start();
   news.start();
   stops.push(

@@ -1,6 +1,13 @@
 // What a node says of itself in `observed/node`: pure. Called by member.ts whenever something of it changed.
 
-import type { ObservedCalls, ObservedLink, ObservedNode, ObservedStage, ObservedUnreached } from '../control/fabric.ts';
+import type {
+  ObservedCalls,
+  ObservedDenial,
+  ObservedLink,
+  ObservedNode,
+  ObservedStage,
+  ObservedUnreached,
+} from '../control/fabric.ts';
 import type { Hardware } from '../control/hardware.ts';
 import type { PlanVersion } from '../control/plan.ts';
 import type { Mesh, PeerId } from '../mesh/mesh.ts';
@@ -50,6 +57,7 @@ export function observedNode(facts: {
   at: number;
   staged: ObservedStage[];
   calls: ObservedCalls;
+  denied: ObservedDenial[];
   problems: ObservedNode['problems'];
 }): Omit<ObservedNode, '_rev'> & Record<string, unknown> {
   const { node, software, startedAt, version, policy, controllerReachable, mesh, links, staged, calls, problems } =
@@ -78,6 +86,7 @@ export function observedNode(facts: {
     addresses: mesh.addresses().slice(0, controllerAddressesMax),
     ...(staged.length > 0 && { staged }),
     ...(calls.ejected.length + calls.failing.length > 0 && { calls }),
+    ...(facts.denied.length > 0 && { denied: facts.denied }),
     problems: [...problems],
   };
 }

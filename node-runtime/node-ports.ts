@@ -1,8 +1,9 @@
 // Everything that a node needs from outside: the daemon gives the real adapters, the simulator its own. Types only.
 
 import type { ObservedCalls } from '../control/fabric.ts';
-import type { MicroserviceName } from '../control/plan.ts';
 import type { Replicate, Store } from '../control/store.ts';
+import type { Authorize } from '../mesh/authorization.ts';
+import type { DeniedCall } from '../mesh/denied-calls.ts';
 import type { Address, Mesh, PeerId } from '../mesh/mesh.ts';
 import type { ServiceNetwork } from '../mesh/service-network.ts';
 import type { DeriveKey } from '../pki/approval-proof.ts';
@@ -34,11 +35,9 @@ export interface ServiceNetworkNeeds {
   costOf(peerId: PeerId): number | undefined;
   /** What is wrong with calls of instances here is something else than before. */
   onTroubles(troubles: ObservedCalls): void;
-  onDenied(denied: {
-    caller: MicroserviceName | undefined;
-    called: MicroserviceName | undefined;
-    reason: string;
-  }): void;
+  /** By the policies that this node knows of now. */
+  authorize: Authorize;
+  onDenied(denied: DeniedCall): void;
 }
 
 export interface NodePorts {

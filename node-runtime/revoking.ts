@@ -115,6 +115,7 @@ export function createRevoking(dependencies: {
     async remove(name, reason) {
       const view = await takeOut(name, reason);
       await fabric.remove(`node/${name}`);
+      await fabric.remove(`denied/${name}`);
       const message = `the record of ${view.peerId} was removed by an operator at ${self.node}; its key stays revoked`;
       await ledger.append({ type: 'node-removed', subject: name, message });
       return { ...view, removed: true };

@@ -122,6 +122,7 @@ export function createRouter(dependencies: RouterDependencies): Router {
     );
     if ('refused' in accepted) {
       // Its certificate is not valid by its own clock: what it says would be refused everywhere.
+      signedBy = undefined;
       dependencies.onRefused(peerId, accepted.refused);
       return;
     }

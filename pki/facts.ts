@@ -13,7 +13,9 @@ import {
   addressesMax,
   factBytesMax,
   factLifetimeMsMax,
-  labelTextCharactersMax,
+  factSubjectCharactersMax,
+  policyPortsMax,
+  policyRulesMax,
   windowRangesMax,
 } from './limits.ts';
 import { isLabel } from './names.ts';
@@ -37,9 +39,10 @@ export type FactVerdict = { accepted: true; fact: Fact } | { accepted: false; re
 const peerId = z.string().refine(isPeerId, 'no peer id');
 const node = z.string().refine(isLabel, 'no node name');
 const whole = z.number().int().nonnegative();
+const name = z.string().refine(isLabel, 'no name');
 const factSchema = z.strictObject({
   fabricId: z.string(),
-  subject: z.string().max(labelTextCharactersMax),
+  subject: z.string().max(factSubjectCharactersMax),
   sequence: whole,
   issuer: peerId,
   issuedAt: whole,
@@ -62,6 +65,23 @@ const factSchema = z.strictObject({
       node,
       addresses: z.array(z.string().max(addressCharactersMax)).max(addressesMax),
     }),
+    z.strictObject({
+      kind: z.literal('policy'),
+      project: name,
+      name,
+      allow: z
+        .array(
+          z.strictObject({
+            from: z.strictObject({ project: name, application: name, microservice: name.exactOptional() }),
+            to: z.strictObject({
+              application: name,
+              microservice: name.exactOptional(),
+              ports: z.array(whole).max(policyPortsMax).exactOptional(),
+            }),
+          }),
+        )
+        .max(policyRulesMax),
+    }),
   ]),
 });
 
@@ -73,6 +93,11 @@ export const factDocumentOf = (jws: string): FactDocument => ({ _id: `fact/${fac
 
 /** Signatures of one fact by one key may differ, but not its id; the first revision of a document is its only one. */
 const firstRevision = /^1-[0-9a-f]{1,64}$/;
+
+/** The only subject that a fact with this body may have. */
+export function subjectOf(body: Fact['body']): string {
+  return body.kind === 'policy' ? `policy/${body.project}/${body.name}` : `${body.kind}/${body.peerId}`;
+}
 
 const refuse = (reason: string): FactVerdict => ({ accepted: false, reason });
 
@@ -100,8 +125,7 @@ export function acceptFact(
   if (signed.signer.kind !== 'controller') return refuse('only a controller signs facts');
   if (signed.signer.peerId !== fact.issuer) return refuse('the fact names another issuer than its signer');
   if (fact.fabricId !== fabricId) return refuse('the fact is about another fabric');
-  if (fact.subject !== `${fact.body.kind}/${fact.body.peerId}`)
-    return refuse('the subject is not what the fact is about');
+  if (fact.subject !== subjectOf(fact.body)) return refuse('the subject is not what the fact is about');
   if (fact.body.kind === 'window' && fact.issuer !== fact.body.peerId)
     return refuse('a controller tells of its own window alone');
   if (fact.expiresAt <= now) return refuse(fact.body.kind === 'window' ? windowOver : 'the fact has expired');

@@ -1,5 +1,6 @@
 // Who somebody is, as read from a verified certificate chain. Types only; verify-chain.ts makes them.
 
+import type { CallPolicy } from '../control/call-policy.ts';
 import type { MicroserviceName } from '../control/plan.ts';
 
 interface CertifiedBy {
@@ -46,7 +47,7 @@ export type SignPayload = (type: string, payload: unknown) => string;
 /** A fact of the bulletin, the payload of a JWS of type `selvedge-fact+jws`. Immutable. */
 export interface Fact {
   fabricId: string;
-  /** What it is about: `revocation/<peer-id>`, `authority-floor/<peer-id>`, `controller/<peer-id>`, `window/<peer-id>`. */
+  /** What it is about: `revocation/<peer-id>`, `authority-floor/<peer-id>`, `controller/<peer-id>`, `window/<peer-id>`, `policy/<project>/<name>`. */
   subject: string;
   sequence: number;
   /** Peer id of the controller that signed it. */
@@ -54,7 +55,7 @@ export interface Fact {
   /** Milliseconds since 1970. */
   issuedAt: number;
   expiresAt: number;
-  body: RevocationBody | AuthorityFloorBody | ControllerBody | WindowBody;
+  body: RevocationBody | AuthorityFloorBody | ControllerBody | WindowBody | PolicyBody;
 }
 
 export interface RevocationBody {
@@ -89,4 +90,9 @@ export interface ControllerBody {
   peerId: string;
   node: string;
   addresses: string[];
+}
+
+/** Who may call services of the policy's project. One that allows nothing says that the policy is gone. */
+export interface PolicyBody extends CallPolicy {
+  kind: 'policy';
 }

@@ -91,6 +91,11 @@ export const addressCharactersMax = 200;
 
 /** A fact is small; a controller's with its addresses is the largest. */
 export const factBytesMax = 32 * 1024;
+/** `policy/<project>/<name>`, both DNS labels. */
+export const factSubjectCharactersMax = 160;
+/** A policy of this size, with the longest names, fills a fact up to its limit. */
+export const policyRulesMax = 32;
+export const policyPortsMax = 16;
 /** A fact about a controller must outlive its authority (1 year), with a month to spare. */
 export const factLifetimeMsMax = 400 * dayMs;
 

@@ -90,6 +90,9 @@ export function createSimServiceNetwork({ node, offered = ['sim:0'] }: SimServic
       else offers.set(peerId, offer);
     },
 
+    // It carries no calls.
+    recheck: () => undefined,
+
     attached: () => [...attached.values()].map(({ instance }) => instance),
     endpoints: () => endpoints,
     offers: () => offers,

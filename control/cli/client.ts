@@ -24,6 +24,7 @@ import type {
   LabelledView,
   NodeView,
   PendingView,
+  PolicyView,
   Problem,
   RevokedView,
   StageView,
@@ -84,6 +85,9 @@ export interface Client {
   content(kind: ContentKind, project: string, name: string): Promise<ContentView>;
   deleteContent(kind: ContentKind, project: string, name: string): Promise<void>;
   setSecret(project: string, name: string, change: SecretChange): Promise<AppliedView>;
+  policies(): Promise<PolicyView[]>;
+  policy(project: string, name: string): Promise<PolicyView>;
+  deletePolicy(project: string, name: string): Promise<void>;
   createToken(token: TokenRequest): Promise<TokenView>;
   /** Boxes that wait for approval. */
   pending(): Promise<PendingView[]>;
@@ -144,6 +148,10 @@ export function createClient({ socketPath }: { socketPath: string }): Client {
       void (await ask({ method: 'DELETE', path: `/v1/${kind}s/${segment(project)}/${segment(name)}` })),
     setSecret: (project, name, body) =>
       ask({ method: 'POST', path: `/v1/secrets/${segment(project)}/${segment(name)}`, body }),
+    policies: () => get('/v1/policies'),
+    policy: (project, name) => get(`/v1/policies/${segment(project)}/${segment(name)}`),
+    deletePolicy: async (project, name) =>
+      void (await ask({ method: 'DELETE', path: `/v1/policies/${segment(project)}/${segment(name)}` })),
     createToken: (token) => ask({ method: 'POST', path: '/v1/tokens', body: token }),
     pending: () => get('/v1/pending'),
     approve: (body) => ask({ method: 'POST', path: '/v1/pending/approve', body }),

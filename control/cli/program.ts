@@ -20,6 +20,7 @@ import type { Host } from './host.ts';
 import { addInstall } from './install.ts';
 import { addLogs } from './logs.ts';
 import { addNodes } from './nodes.ts';
+import { addPolicies } from './policies.ts';
 import { addServices } from './services.ts';
 import { addStage } from './stage.ts';
 import { addStatus } from './status.ts';
@@ -93,6 +94,7 @@ export function createProgram(host: Host): Command {
     addTrace,
     addConfigs,
     addSecrets,
+    addPolicies,
   ];
   for (const addCommand of [
     ...add,

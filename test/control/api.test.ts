@@ -13,6 +13,7 @@ import { createApply, createTurns } from '../../control/apply.ts';
 import { createContents } from '../../control/contents.ts';
 import { NameTakenError } from '../../control/errors.ts';
 import { createLedger } from '../../control/ledger.ts';
+import { createPolicies } from '../../control/policies.ts';
 import { createStatusReader } from '../../control/status-reader.ts';
 import type { InstanceView, Problem } from '../../control/views.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
@@ -58,6 +59,7 @@ async function options(
   const applying = createApply({ fabric, clock, ledger, random: createSystemRandom(), serialized });
   const { apply, applyNow, deleteApplication } = applying;
   const contents = createContents({ fabric, ledger, serialized, applyNow });
+  const policies = createPolicies({ fabric, ledger, serialized, policiesChanged: async () => undefined });
   const calls: unknown[] = [];
   const faults: unknown[] = [];
   const live = { count: 0 };
@@ -125,6 +127,9 @@ async function options(
     content: contents.describe,
     deleteContent: contents.remove,
     setSecret: contents.setSecret,
+    policies: policies.list,
+    policy: policies.describe,
+    deletePolicy: policies.remove,
     createToken: async ({ uses, ttlMs, labels, router }) => {
       if (labels.fault === 'plain') throw new Error('the secret is hunter2');
       if (labels.fault === 'described') throw new NameTakenError('x');

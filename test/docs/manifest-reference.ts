@@ -48,7 +48,7 @@ function probeMeanings(kind: ProbeKind, failureThreshold: string): Record<string
 }
 
 /** What each field means. Every field has one line, and no other path does (a test looks). */
-export const meanings: Record<'Application' | 'Config' | 'Secret', Record<string, string>> = {
+export const meanings: Record<'Application' | 'Config' | 'Secret' | 'Policy', Record<string, string>> = {
   Application: {
     apiVersion: 'The version of this form',
     kind: 'What the document is',
@@ -106,6 +106,11 @@ export const meanings: Record<'Application' | 'Config' | 'Secret', Record<string
       'Configs that it gets as files, in `configs/<name>/` of its folder; a container and a module below `/selvedge`. [Changed content](#changed-content) arrives while it runs',
     'spec.microservices[].secrets':
       'Secrets that it gets as files, in `secrets/<name>/`, that whoever it runs as can read alone; otherwise as `configs`',
+    'spec.microservices[].calls[].application':
+      'A service of another application that it calls: `http://<microservice>.<application>:<port>`. [A Policy there must allow it](#policy)',
+    'spec.microservices[].calls[].microservice': 'The microservice there',
+    'spec.microservices[].calls[].port': 'The port of it that is called',
+    'spec.microservices[].calls[].project': 'The project of that application, where it is another one',
     'spec.microservices[].replicas': 'How many instances; they are spread over nodes',
     'spec.microservices[].balancing':
       '[Which instance a call reaches](#which-instance-answers); `round-robin` without it. It changes nothing that runs',
@@ -160,6 +165,19 @@ export const meanings: Record<'Application' | 'Config' | 'Secret', Record<string
     'spec.data': 'Key, and its value; at most 64 keys, 256 KiB each and 1 MiB in all',
     'spec.data.*.text': 'The value as text',
     'spec.data.*.base64': 'The value as base64, for what is no text',
+  },
+  Policy: {
+    apiVersion: 'The version of this form',
+    kind: 'What the document is',
+    'metadata.name': 'Its name, unique in the project',
+    'metadata.project': 'The project whose services it opens; nobody else can open them',
+    'spec.allow[].from.application': 'Who may call: the microservices of this application',
+    'spec.allow[].from.microservice': 'This one of them alone',
+    'spec.allow[].from.project': "The caller's project, where it is another one",
+    'spec.allow[].to.application':
+      "What they may call: the microservices of this application of the Policy's own project",
+    'spec.allow[].to.microservice': 'This one of them alone',
+    'spec.allow[].to.ports': 'These ports alone',
   },
 };
 

@@ -135,11 +135,11 @@ test('each policy chooses among four instances on two nodes, without a restart a
     await balance('{ instance: 3 }', only([each[3] as string]));
     await writeFile(file(three, 'unready'), '');
     await waitFor('its calls to fail, and the operator to be told why', async () => {
-      if (!only(['failed'])(await ask(2))) return false;
+      const answers = await ask(2);
       const { failingCalls = [] } = await client.instance(asker.name);
-      return failingCalls.some(
-        ({ called: to, reason }) => to === 'called:8080' && reason === 'its instance 3 is not ready',
-      );
+      const why = failingCalls.find(({ called: to }) => to === 'called:8080')?.reason;
+      if (only(['failed'])(answers) && why === 'its instance 3 is not ready') return true;
+      throw new Error(`${answers.join(', ')}; ${why}`);
     });
     t.is((await client.instance(two.name)).ready, true, 'others were ready');
     await rm(file(three, 'unready'));

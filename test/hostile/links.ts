@@ -35,8 +35,8 @@ const addresses = list(text(256), 32);
 const router = oneOf('interior', 'edge');
 const peer = like(/^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/);
 const kind = oneOf('link-state', 'announcement');
-const counter = whole(0, Number.MAX_SAFE_INTEGER);
-const position = { peerId: peer, part: whole(0, announcementPartsMax - 1), bootCounter: counter, sequence: counter };
+const where = { peerId: peer, part: whole(0, announcementPartsMax - 1), bootCounter: whole(0), sequence: whole(0) };
+const position = members(where);
 const linkMessage = either(
   members({
     type: oneOf('node'),
@@ -47,25 +47,19 @@ const linkMessage = either(
     conditions: maybe(list(text(conditionCharactersMax), conditionsMax)),
     offer: maybe(members({ addresses, authorityKeySha256: text(64) })),
   }),
-  members({
-    type: oneOf('summary'),
-    of: kind,
-    list: list(members(position), summaryPositionsMax),
-    last: flag,
-    answer: flag,
-  }),
+  members({ type: oneOf('summary'), of: kind, list: list(position, summaryPositionsMax), last: flag, answer: flag }),
   members({
     type: oneOf('statements'),
     of: kind,
     list: list(
-      members({ ...position, jws: text(Math.max(announcementBytesMax, linkStateBytesMax)) }),
+      members({ ...where, jws: text(Math.max(announcementBytesMax, linkStateBytesMax)) }),
       statementsPerMessageMax,
     ),
   }),
   members({ type: oneOf('reach-wanted'), list: list(peer, reachWantedMax) }),
   members({
     type: oneOf('reach'),
-    list: list(members({ peerId: peer, costMicroseconds: maybe(counter) }), reachWantedMax),
+    list: list(members({ peerId: peer, costMicroseconds: maybe(whole(0)) }), reachWantedMax),
   }),
   members({
     type: oneOf('neighbours'),
@@ -77,7 +71,7 @@ const linkMessages: HostileKind = {
   name: 'link-messages',
   share: 120,
   open() {
-    const at = { peerId: somePeer, part: 0, bootCounter: 1, sequence: 2 };
+    const at = { peerId: somePeer, part: 0, bootCounter: 3, sequence: 7 };
     const valid = [
       { type: 'node', node: 'box1', router: 'interior', controller: true, addresses: ['/ip4/192.0.2.7/tcp/7433'] },
       {
@@ -87,7 +81,7 @@ const linkMessages: HostileKind = {
       { type: 'summary', of: 'link-state', list: [at], last: true, answer: false },
       { type: 'statements', of: 'announcement', list: [{ ...at, jws: 'a.b.c' }] },
       { type: 'reach-wanted', list: [somePeer] },
-      { type: 'reach', list: [{ peerId: somePeer, costMicroseconds: 1_000 }, { peerId: somePeer }] },
+      { type: 'reach', list: [{ peerId: somePeer, costMicroseconds: 700 }, { peerId: somePeer }] },
       {
         type: 'neighbours',
         list: [{ peerId: somePeer, router: 'edge', controller: false, addresses: ['/ip4/192.0.2.7/tcp/1'] }],

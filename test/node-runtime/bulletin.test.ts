@@ -220,6 +220,19 @@ const tamperings: Tampering[] = [
     refusal: /only a controller signs facts/,
   },
   {
+    title: 'accompanied by a policy of the member that lets it call everybody',
+    tamper: async (world, forgery) => {
+      const member = world.fabric.addNode('box7');
+      const rule = { from: { project: 'default', application: 'spy' }, to: { application: 'store' } };
+      const body: Fact['body'] = { kind: 'policy', project: 'default', name: 'open', allow: [rule] };
+      const changes: Partial<Fact> = { subject: 'policy/default/open', body };
+      const sign = signerOf(member);
+      await forgery.put(documentOf(world.factOf({ ...changes, issuer: member.peerId }, sign)));
+      await forgery.put(documentOf(world.factOf(changes, sign)));
+    },
+    refusal: /only a controller signs facts/,
+  },
+  {
     title: 'accompanied by a fact of another fabric about the controller',
     tamper: async (world, forgery) => {
       const { controller } = world.fabric;
@@ -284,6 +297,7 @@ for (const { title, tamper, refusal } of tamperings) {
       else t.true(node.refused.length > 0 && node.refused.every((line) => refusal.test(line)), node.refused.join('\n'));
       t.false(node.trust.bulletin.isRevoked(fabric.controller.peerId));
       t.is(node.trust.bulletin.authorityFloor(thief.peerId), 0);
+      t.deepEqual(node.trust.bulletin.policies(), []);
       t.deepEqual(node.ignored, [], 'what is refused is not even stored');
     }
     t.true(knowing.trust.bulletin.isRevoked(thief.peerId), 'it still knows');

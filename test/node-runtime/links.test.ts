@@ -41,6 +41,7 @@ async function startSide(
     present: (peerId, signal) => present(side, peerId, signal),
     describe: () => ({ type: 'node', node: mesh.peerId.slice(-8), router: 'edge', controller: false, addresses: [] }),
     called: () => new Set(),
+    leadsTo: () => false,
     isWaiting: () => false,
     traffic: { begin: () => {}, renew: () => {}, end: () => {}, receive: () => {}, refresh: () => {} },
     onLinked: ({ peerId }) => linked.push(peerId),
