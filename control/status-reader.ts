@@ -1,6 +1,7 @@
 // Reads what the views are made of: the fabric's records and every mailbox. Called by the composition for the API. It must never write,
 // and a mailbox that cannot be read is a node of which nothing is known, not a failed answer.
 
+import type { CallPolicy } from './call-policy.ts';
 import { listRecords } from './documents.ts';
 import { plannerWritersMax } from './limits.ts';
 import { readObservedInstance, readObservedNode } from './observed-documents.ts';
@@ -9,7 +10,7 @@ import { type ServiceView, servicesOf } from './services.ts';
 import { type FabricFacts, fabricStatus, fabricViews, type MailboxFacts } from './status.ts';
 import type { Database } from './store.ts';
 import { type TopologyView, topologyOf } from './topology.ts';
-import { type TraceView, traceOf } from './trace.ts';
+import { type IsAllowed, type TraceView, traceOf } from './trace.ts';
 import type { ApplicationView, InstanceView, NodeView, StageView, StatusView } from './views.ts';
 import { createSpecCompiler } from './workload-spec.ts';
 
@@ -51,6 +52,7 @@ export function createStatusReader({
   linked,
   conditionsOf,
   lastSeenAt,
+  authorization,
 }: {
   fabric: Database;
   mailbox: (node: string) => Promise<Database>;
@@ -62,6 +64,8 @@ export function createStatusReader({
   /** What stands in the way of a node on its box now. */
   conditionsOf?: (peerId: string) => string[];
   lastSeenAt?: (peerId: string) => number | undefined;
+  /** Who may call whom by these policies, as nodes judge it. */
+  authorization?: (policies: readonly CallPolicy[]) => IsAllowed;
 }): StatusReader {
   const specs = createSpecCompiler();
 
@@ -109,8 +113,9 @@ export function createStatusReader({
       const facts = await read();
       const { applications } = fabricViews(facts);
       const { mailboxes } = facts;
+      const isAllowed = authorization?.(await listRecords(fabric, 'policy'));
       const services = servicesOf(facts, applications);
-      return traceOf(from, service, { topology: topologyOf(facts), services, applications, mailboxes });
+      return traceOf(from, service, { topology: topologyOf(facts), services, applications, mailboxes, isAllowed });
     },
     topology: async () => topologyOf(await read()),
     stage: async (project, name) => (await views()).stages.get(`${project}/${name}`),

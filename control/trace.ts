@@ -4,6 +4,7 @@
 
 import { NotFoundError, RequestRefusedError } from './errors.ts';
 import { traceCallersMax, traceNamesShown } from './limits.ts';
+import type { MicroserviceName } from './plan.ts';
 import type { EndpointView, ServiceView } from './services.ts';
 import type { FabricFacts } from './status.ts';
 import type { TopologyRoute, TopologyView } from './topology.ts';
@@ -46,7 +47,11 @@ export interface TraceFacts {
   services: readonly ServiceView[];
   applications: readonly ApplicationView[];
   mailboxes: FabricFacts['mailboxes'];
+  /** Whether policies let the call in; where nobody says, the called node decides. */
+  isAllowed?: IsAllowed | undefined;
 }
+
+export type IsAllowed = (caller: MicroserviceName, called: MicroserviceName, port: number) => boolean;
 
 const keyOf = ({ project, application, service }: ServiceView): string => `${project}.${application}.${service}`;
 const microserviceOf = ({ project, application, microservice }: InstanceView): string =>
@@ -202,7 +207,7 @@ function fromNode(node: string, service: ServiceView, topology: TopologyView): O
 function fromInstance(
   caller: InstanceView,
   { service, port }: { service: ServiceView; port: number | undefined },
-  { topology, mailboxes }: TraceFacts,
+  { topology, mailboxes, isAllowed }: TraceFacts,
 ): TraceCaller {
   const { name: instance, node, state, reason } = caller;
   if (node === undefined)
@@ -217,11 +222,18 @@ function fromInstance(
       `${called.project}.${called.application}.${called.microservice}` === keyOf(service) &&
       (port === undefined || called.port === port),
   );
-  if (isTold === true) return way;
+  const { project, application, service: microservice } = service;
+  const ports = port === undefined ? service.ports.map((one) => one.port) : [port];
+  const isDenied =
+    isAllowed !== undefined && !ports.some((one) => isAllowed(caller, { project, application, microservice }, one));
+  if (isTold === true)
+    return isDenied
+      ? stop(`denied: no policy of project ${project} allows ${instance} to call ${keyOf(service)}`)
+      : way;
   return stop(
     planned === undefined
       ? `${instance} is in no plan of ${node}`
-      : `denied: ${instance} is given no address of ${keyOf(service)}; a microservice calls the services of its own application, and others where a policy lets it`,
+      : `denied: ${instance} is given no address of ${keyOf(service)}; it calls the services of its own application, and what its manifest declares of others`,
   );
 }
 

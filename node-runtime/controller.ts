@@ -19,6 +19,7 @@ import { createStatusReader, type StatusReader } from '../control/status-reader.
 import type { Database, Store } from '../control/store.ts';
 import type { TokenView } from '../control/views.ts';
 import type { WriteGuard } from '../control/write-guard.ts';
+import { policyAuthorization } from '../mesh/authorization.ts';
 import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import { issueNodeAuthority } from '../pki/certificates.ts';
 import type { AdmissionAnswer, AdmissionRequest, EnrollmentServerDependencies } from '../pki/enrollment-server.ts';
@@ -284,6 +285,7 @@ export async function createController(dependencies: {
       linked: isLinked,
       conditionsOf,
       lastSeenAt: dependencies.lastSeenAt,
+      authorization: policyAuthorization,
     }),
     ledger,
     labels: createNodeLabels({ fabric, ledger }),

@@ -23,6 +23,7 @@ interface Changes {
   deaf?: string[];
   balancing?: ServiceView['balancing'];
   calls?: boolean;
+  allowed?: boolean;
   unreached?: TopologyView['unreached'];
   islands?: string[][];
 }
@@ -54,6 +55,7 @@ function facts(changes: Changes = {}): TraceFacts {
       links: links.map((ends) => ({ nodes: ends, state: 'up', reason: '', costMicroseconds: 500 })),
     },
     services: [service],
+    ...(changes.allowed !== undefined && { isAllowed: () => changes.allowed === true }),
     applications: [applicationView({ name: 'app', instances: [...endpoints, ...callers] })],
     mailboxes: new Map(nodes.map((node) => [node, { plan, node: undefined, instances: [] }])),
   };
@@ -186,6 +188,11 @@ const stops: { title: string; from?: string; changes: Changes; reason: RegExp }[
     title: 'the caller is not given its address',
     changes: { calls: false },
     reason: /^denied: default\.app\.ask\.0 is given no address/,
+  },
+  {
+    title: 'no policy allows it',
+    changes: { allowed: false },
+    reason: /^denied: no policy of project default allows default\.app\.ask\.0/,
   },
   {
     title: 'the caller does not run',
