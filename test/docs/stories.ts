@@ -19,7 +19,10 @@ const application = (name: string, microservices: string[], more = ''): string =
     .map((one) => `    - { name: ${one}, engine: process, command: [sleep, infinity]${more} }\n`)
     .join('')}`;
 const write = (file: string, text: string): string => `cat > ${file} <<'END'\n${text}END`;
-const hello = write('hello.yaml', application('hello', ['greeter', 'visitor']));
+const hello = write(
+  'hello.yaml',
+  application('hello', ['greeter', 'visitor'], ', ports: [{ name: http, port: 8080 }]'),
+);
 
 /** A fabric that box1 founded, with an application. */
 const plant = (...others: string[]): [string, string][] => [
