@@ -37,7 +37,10 @@ import { logFollowersMax, requestBytesMax } from './limits.ts';
 import { logStream } from './log-stream.ts';
 import type { LabelChange } from './node-labels.ts';
 import { internalProblem, makeProblem, problemOf, problemType } from './problems.ts';
+import type { ServiceView } from './services.ts';
 import type { StageRequest } from './stage.ts';
+import type { TopologyView } from './topology.ts';
+import type { TraceView } from './trace.ts';
 import type {
   ApplicationView,
   ApplyView,
@@ -63,6 +66,8 @@ export interface NodeFunctions {
   /** Software version, for `ping`. */
   software: string;
   status(): Promise<StatusView>;
+  /** On a controller the fabric's graph, on a worker what that node knows. */
+  topology(): Promise<TopologyView>;
   /** Undefined when there is none; on a worker only its own. */
   instance(name: string): Promise<InstanceView | undefined>;
   /** An instance that was removed and whose last lines are kept; by its name or a part of it. */
@@ -87,6 +92,9 @@ export interface FabricFunctions extends ContentFunctions, PolicyFunctions {
   removeNode(name: string, reason: string): Promise<RevokedView>;
   applications(): Promise<ApplicationView[]>;
   application(project: string, name: string): Promise<ApplicationView | undefined>;
+  services(): Promise<ServiceView[]>;
+  /** The way of a call from an instance, a microservice or a node. */
+  trace(from: string, service: string): Promise<TraceView>;
   deleteApplication(project: string, name: string): Promise<void>;
   apply(documents: readonly unknown[], options: { dryRun: boolean; source?: readonly string[] }): Promise<ApplyView>;
   /** Fetches ahead what applications need; what is asked for, as it is then. */
@@ -166,6 +174,8 @@ async function* logLines(
 const fabricPaths = [
   '/v1/nodes',
   '/v1/applications',
+  '/v1/services',
+  '/v1/trace',
   '/v1/apply',
   '/v1/stage',
   '/v1/configs',
@@ -187,6 +197,10 @@ function addNodeRoutes(app: Hono, options: ApiOptions): void {
   app.get('/v1/status', async (context) => {
     refuseUnknownQueries(context.req.query(), []);
     return context.json(await options.status());
+  });
+  app.get('/v1/topology', async (context) => {
+    refuseUnknownQueries(context.req.query(), []);
+    return context.json(await options.topology());
   });
   app.get('/v1/instances/:name', async (context) => {
     const name = context.req.param('name');
@@ -244,6 +258,15 @@ function addFabricRoutes(app: Hono, options: FabricFunctions): void {
   app.post('/v1/nodes/:name/remove', async (context) => {
     const { reason } = readBody(revokeSchema, await readJson(context));
     return context.json(await options.removeNode(context.req.param('name'), reason));
+  });
+  app.get('/v1/services', async (context) => {
+    refuseUnknownQueries(context.req.query(), []);
+    return context.json(await options.services());
+  });
+  app.get('/v1/trace/:from/:service', async (context) => {
+    refuseUnknownQueries(context.req.query(), []);
+    const { from, service } = context.req.param();
+    return context.json(await options.trace(from, service));
   });
   app.get('/v1/applications', async (context) => context.json(await options.applications()));
   app.get('/v1/applications/:project/:name', async (context) => {

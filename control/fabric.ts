@@ -255,6 +255,25 @@ export interface ObservedLink {
   node: string;
   kind: 'uplink' | 'direct' | 'inbound';
   roundTripMs?: number;
+  /** What the far end says it is. The following are absent in what older nodes wrote, and while they are not known. */
+  router?: RouterMode;
+  /** What crossing it costs routes. */
+  costMicroseconds?: number;
+  /** By the node's own clock. */
+  since?: number;
+  /** Of the far end. */
+  address?: string;
+  /** Peer id of the neighbour that carries it, where it goes through others. */
+  through?: string;
+  sentBytes?: number;
+  receivedBytes?: number;
+}
+
+/** A peer that the node wants to be linked to and cannot reach. */
+export interface ObservedUnreached {
+  peerId: string;
+  reason: string;
+  since: number;
 }
 
 /** What is wrong with calls of a node's instances, as that node finds. */
@@ -300,6 +319,10 @@ export interface ObservedNode {
   /** False when no controller is linked. */
   controllerReachable: boolean;
   links: ObservedLink[];
+  /** When this was said, by its own clock; absent in what older nodes wrote. */
+  at?: number;
+  /** Absent while it reaches whom it wants. */
+  unreached?: ObservedUnreached[];
   addresses: string[];
   /** What it fetches ahead; absent when its plan says nothing of that, and in what older nodes write. */
   staged?: ObservedStage[];

@@ -224,6 +224,10 @@ export const observedBytesMax = 65_536;
 /** Of what a node says of itself and its instances, as much is shown as an honest one says: 256 links, 20 problems, 15 steps. */
 export const observedLinksMax = 256;
 export const observedAddressesMax = 64;
+/** Peers that it cannot reach: more have one reason. */
+export const observedUnreachedMax = 64;
+/** What a link may cost: dearer ones are no way (mesh/limits.ts has the same minute). */
+export const observedCostMicrosecondsMax = 60_000_000;
 export const observedProblemsMax = 64;
 export const observedHistoryMax = 64;
 /** Of a name in it; and of a reason, which an engine's error may make long. */
@@ -320,3 +324,14 @@ export const stageReasonCharactersMax = 300;
 /** Of calls that fail on one node, and of what is said beside one instance: a screen shows no more. */
 export const callsShownMax = 64;
 export const callReasonCharactersMax = 300;
+
+/** Links in one answer: a thousand nodes with two uplinks each, and routers that all know each other; some 200 bytes each. */
+export const topologyLinksMax = 20_000;
+/** Peers out of reach in one answer: behind so many there is one cause. */
+export const unreachedShownMax = 1_000;
+/** Of a link whose cost was not said yet, when ways are compared: as dear as one over a country. */
+export const unknownLinkCostMicroseconds = 50_000;
+/** Callers in one trace: the replicas of one microservice, of which more see the same. */
+export const traceCallersMax = 64;
+/** Names in one sentence of it. */
+export const traceNamesShown = 5;

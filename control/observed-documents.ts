@@ -6,11 +6,13 @@ import { z } from 'zod';
 import type { ObservedInstance, ObservedNode } from './fabric.ts';
 import {
   observedAddressesMax,
+  observedCostMicrosecondsMax,
   observedHistoryMax,
   observedLinksMax,
   observedNameCharactersMax,
   observedProblemsMax,
   observedReasonCharactersMax,
+  observedUnreachedMax,
 } from './limits.ts';
 import { probeKinds } from './plan.ts';
 import { isVersion } from './plan-version.ts';
@@ -64,11 +66,23 @@ const observedInstance = z.object({
   version: z.unknown().optional(),
 });
 
-const link = z.object({ peerId: name, node: name, kind: name, roundTripMs: z.number().optional() });
+/** What is malformed is as if it were not said. */
+const maybe = <T extends z.ZodType>(item: T) => item.optional().catch(undefined);
+const bytes = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+
+const link = z.object({
+  ...{ peerId: name, node: name, kind: name, roundTripMs: z.number().optional() },
+  router: maybe(z.enum(['interior', 'edge'])),
+  costMicroseconds: maybe(z.number().int().min(1).max(observedCostMicrosecondsMax)),
+  ...{ since: maybe(time), address: maybe(name), through: maybe(name) },
+  ...{ sentBytes: maybe(bytes), receivedBytes: maybe(bytes) },
+});
 
 const observedNode = z.object({
   software: name.catch('another version'),
   links: some(link, observedLinksMax),
+  at: maybe(time),
+  unreached: maybe(some(z.object({ peerId: name, reason, since: time }), observedUnreachedMax)),
   addresses: some(name, observedAddressesMax),
   problems: some(z.object({ at: time, message: reason }), observedProblemsMax),
   version: z.unknown().optional(),

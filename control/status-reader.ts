@@ -1,12 +1,16 @@
 // Reads what the views are made of: the fabric's records and every mailbox. Called by the composition for the API. It must never write,
 // and a mailbox that cannot be read is a node of which nothing is known, not a failed answer.
 
+import type { CallPolicy } from './call-policy.ts';
 import { listRecords } from './documents.ts';
 import { plannerWritersMax } from './limits.ts';
 import { readObservedInstance, readObservedNode } from './observed-documents.ts';
 import { asPlan, decodePayload } from './plan-version.ts';
+import { type ServiceView, servicesOf } from './services.ts';
 import { type FabricFacts, fabricStatus, fabricViews, type MailboxFacts } from './status.ts';
 import type { Database } from './store.ts';
+import { type TopologyView, topologyOf } from './topology.ts';
+import { type IsAllowed, type TraceView, traceOf } from './trace.ts';
 import type { ApplicationView, InstanceView, NodeView, StageView, StatusView } from './views.ts';
 import { createSpecCompiler } from './workload-spec.ts';
 
@@ -30,6 +34,12 @@ export interface StatusReader {
   applications(): Promise<ApplicationView[]>;
   application(project: string, name: string): Promise<ApplicationView | undefined>;
   instance(name: string): Promise<InstanceView | undefined>;
+  /** The graph of nodes and links. */
+  topology(): Promise<TopologyView>;
+  /** What can be called, and who answers. */
+  services(): Promise<ServiceView[]>;
+  /** The way of a call; rejects for names that nothing has. */
+  trace(from: string, service: string): Promise<TraceView>;
   /** What is fetched ahead of an application. */
   stage(project: string, name: string): Promise<StageView | undefined>;
 }
@@ -42,6 +52,7 @@ export function createStatusReader({
   linked,
   conditionsOf,
   lastSeenAt,
+  authorization,
 }: {
   fabric: Database;
   mailbox: (node: string) => Promise<Database>;
@@ -53,6 +64,8 @@ export function createStatusReader({
   /** What stands in the way of a node on its box now. */
   conditionsOf?: (peerId: string) => string[];
   lastSeenAt?: (peerId: string) => number | undefined;
+  /** Who may call whom by these policies, as nodes judge it. */
+  authorization?: (policies: readonly CallPolicy[]) => IsAllowed;
 }): StatusReader {
   const specs = createSpecCompiler();
 
@@ -92,6 +105,19 @@ export function createStatusReader({
     applications: async () => (await views()).applications,
     application: async (project, name) =>
       (await views()).applications.find((application) => application.project === project && application.name === name),
+    async services() {
+      const facts = await read();
+      return servicesOf(facts, fabricViews(facts).applications);
+    },
+    async trace(from, service) {
+      const facts = await read();
+      const { applications } = fabricViews(facts);
+      const { mailboxes } = facts;
+      const isAllowed = authorization?.(await listRecords(fabric, 'policy'));
+      const services = servicesOf(facts, applications);
+      return traceOf(from, service, { topology: topologyOf(facts), services, applications, mailboxes, isAllowed });
+    },
+    topology: async () => topologyOf(await read()),
     stage: async (project, name) => (await views()).stages.get(`${project}/${name}`),
     async instance(name) {
       const { nodes, applications } = await views();

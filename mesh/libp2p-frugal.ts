@@ -9,7 +9,7 @@ interface Corkable {
 
 /** The parts of libp2p's classes that its interface hides (@libp2p/tcp and @chainsafe/libp2p-noise). */
 interface TcpConnection {
-  socket?: Partial<Corkable>;
+  socket?: Partial<Corkable & { bytesWritten: number; bytesRead: number }>;
   sendData?(data: unknown): unknown;
 }
 
@@ -49,6 +49,14 @@ function endCheaply({ decoder }: NoiseConnection): void {
     if (data.byteLength < lengthBytes) throw tooShort;
     return data.getUint16(0);
   };
+}
+
+/** What the socket below has carried: Node.js counts it anyway. */
+export function socketBytes(encrypted: object): { sent: number; received: number } | undefined {
+  const { bytesWritten, bytesRead } = (encrypted as NoiseConnection).stream?.socket ?? {};
+  return bytesWritten === undefined || bytesRead === undefined
+    ? undefined
+    : { sent: bytesWritten, received: bytesRead };
 }
 
 /** `encrypted` is the connection that the multiplexer runs on. */

@@ -13,7 +13,7 @@ import {
 } from './limits.ts';
 import { createLinkCost, type LinkCost, sampleCost } from './link-cost.ts';
 import { type LinkFacts, linkToEvict, preferredLink, redundantLinks } from './link-table.ts';
-import type { Address, PeerId } from './mesh.ts';
+import type { Address, ConnectionFacts, PeerId } from './mesh.ts';
 
 export interface Link extends LinkFacts {
   readonly connection: Connection;
@@ -45,6 +45,8 @@ export interface Links {
   peers(): PeerId[];
   /** The connection that streams are opened on. */
   preferred(peerId: PeerId): Link | undefined;
+  /** Of that one. */
+  facts(peerId: PeerId): ConnectionFacts | undefined;
   /** Of the preferred connection; one that takes its place goes on from the same. */
   costMicroseconds(peerId: PeerId): number | undefined;
   close(peerId: PeerId, reason: string): Promise<void>;
@@ -212,6 +214,12 @@ export function createLinks({
     has: (peerId) => links.has(peerId),
     peers: () => [...links.keys()],
     preferred: (peerId) => preferredLink(of(peerId), self),
+    facts(peerId) {
+      const link = preferredLink(of(peerId), self);
+      if (link === undefined) return undefined;
+      const { address, openedAt, routed, host, muxer } = link;
+      return { address, openedAtMs: openedAt, through: routed ? host : undefined, bytes: muxer.bytes() };
+    },
     costMicroseconds: (peerId) => costs.get(peerId)?.saidMicroseconds,
     async close(peerId, reason) {
       await Promise.all(of(peerId).map((link) => close(link, reason)));

@@ -11,7 +11,7 @@ import { tcp } from '@libp2p/tcp';
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p, type Libp2p } from 'libp2p';
 import { IdentityKeyError, ListenError, PeerMismatchError } from './errors.ts';
-import { makeFrugal } from './libp2p-frugal.ts';
+import { makeFrugal, socketBytes } from './libp2p-frugal.ts';
 import {
   connectionsMax,
   connectionsPerHostPerSecondMax,
@@ -55,6 +55,8 @@ export interface LinkMuxer {
   onStream(listener: (stream: Stream) => void): void;
   /** Called for whatever the peer sends, after authentication. */
   onData(listener: () => void): void;
+  /** Of its socket; undefined for one that goes through other nodes. */
+  bytes(): { sent: number; received: number } | undefined;
 }
 
 export function muxerOf(connection: Connection): LinkMuxer {
@@ -72,6 +74,7 @@ export function muxerOf(connection: Connection): LinkMuxer {
     ping: () => ping.call(muxer),
     onStream: (listener) => muxer.addEventListener('stream', (event) => listener(event.detail)),
     onData: (listener) => maConn.addEventListener('message', listener),
+    bytes: () => socketBytes(maConn),
   };
 }
 

@@ -38,6 +38,17 @@ export type StreamHandler = (stream: FrameStream, from: PeerId) => Promise<void>
 /** Which way a stream goes: one from a neighbour, or from here (`from` undefined). */
 export type FindStep = (stream: { destination: PeerId; from: PeerId | undefined; hopsLeft: number }) => Step;
 
+/** The connection to a peer that streams are opened on. */
+export interface ConnectionFacts {
+  /** The far end's; of one that it dialled, with the port that it dialled from. */
+  address: Address;
+  openedAtMs: number;
+  /** The neighbour that it goes through; undefined when it goes directly. */
+  through: PeerId | undefined;
+  /** Since it was opened, with what encryption and signs of life add; undefined where nobody counts them. */
+  bytes: { sent: number; received: number } | undefined;
+}
+
 export interface Mesh {
   readonly peerId: PeerId;
   start(): Promise<void>;
@@ -75,6 +86,8 @@ export interface Mesh {
   connected(): PeerId[];
   /** Whether the connection that is used goes through other nodes; undefined without one. */
   isRouted(peerId: PeerId): boolean | undefined;
+  /** Undefined without one. */
+  connection(peerId: PeerId): ConnectionFacts | undefined;
   /** Smoothed round-trip time of the connection in milliseconds, undefined before the first sample. */
   roundTripMs(peerId: PeerId): number | undefined;
   /** What crossing the connection costs routes, in microseconds: steadier than the round trip. Undefined before the first sample. */

@@ -19,6 +19,7 @@ import { createStatusReader, type StatusReader } from '../control/status-reader.
 import type { Database, Store } from '../control/store.ts';
 import type { TokenView } from '../control/views.ts';
 import type { WriteGuard } from '../control/write-guard.ts';
+import { policyAuthorization } from '../mesh/authorization.ts';
 import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import { issueNodeAuthority } from '../pki/certificates.ts';
 import type { AdmissionAnswer, AdmissionRequest, EnrollmentServerDependencies } from '../pki/enrollment-server.ts';
@@ -92,6 +93,8 @@ export async function createController(dependencies: {
   isLinked(peerId: PeerId): boolean;
   /** What stands in the way of a linked node on its box, as it says. */
   conditionsOf(peerId: PeerId): string[];
+  /** When the link to it was lost; undefined while it stands, and when that was before this start. */
+  lastSeenAt(peerId: PeerId): number | undefined;
   problem(message: string): void;
 }): Promise<Controller> {
   const { ports, store, bulletin, mesh, membership, issuing, verifySigned, isLinked, conditionsOf, problem } =
@@ -281,6 +284,8 @@ export async function createController(dependencies: {
       self,
       linked: isLinked,
       conditionsOf,
+      lastSeenAt: dependencies.lastSeenAt,
+      authorization: policyAuthorization,
     }),
     ledger,
     labels: createNodeLabels({ fabric, ledger }),

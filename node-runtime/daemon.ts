@@ -210,6 +210,11 @@ function apiOptions(input: {
     node: node.name(),
     software: ports.software,
     status: () => node.status(),
+    async topology() {
+      const member = node.member();
+      if (member === undefined) throw new NodeStartingError();
+      return (member.controller?.status ?? member).topology();
+    },
     instance,
     logs: (place: { name: string; node: string | undefined }, query: LogQuery, signal: AbortSignal) =>
       logs.read(place.name, place.node, query, signal),
@@ -234,6 +239,8 @@ function apiOptions(input: {
     labelNode: (name, change) => controller().labels.change(name, change),
     revokeNode: (name, reason) => controller().revoking.revoke(name, reason),
     removeNode: (name, reason) => controller().revoking.remove(name, reason),
+    trace: (from, service) => controller().status.trace(from, service),
+    services: () => controller().status.services(),
     applications: () => controller().status.applications(),
     application: (project, name) => controller().status.application(project, name),
     deleteApplication: (project, name) => controller().apply.deleteApplication(project, name),

@@ -282,6 +282,21 @@ export const wrongProofsReportedMax = 20;
 export const observedDenialsMax = 16;
 /** Links in `observed/node`: a router with more tells of the first. */
 export const observedLinksMax = 256;
+/** Nodes of which it is kept when they were linked last. */
+export const unlinkedPeersMax = 10_000;
+/** Peers in it that this node wants and cannot reach. */
+export const unreachedMax = 32;
+/** Characters of why: a dial of many addresses says each. */
+export const unreachedReasonCharactersMax = 200;
+/** How often a node looks whether what it says of its links is still so: in memory, and a link's cost or traffic may wait. */
+export const linkNewsLookMs = 10_000;
+/** What changes all the time is said no more often than this: a write and its replication take some 5 kB, of 31 bytes a second that an idle node may send. */
+export const linkNewsMs = 300_000;
+/** Another cost is news when it differs by this part of the one that was said, and by so much: nobody looks at a millisecond. */
+export const linkNewsCostPart = 0.5;
+export const linkNewsCostMicrosecondsMin = 2_000;
+/** Traffic is news after so much more: telling of it costs less than a hundredth of that. Signs of life alone take weeks for it. */
+export const linkNewsBytes = 1024 * 1024;
 
 /** Milliseconds without any of a command's output after its end; whoever holds its pipes longer, or so often says more, is no part of it. */
 export const EXEC_OUTPUT_WAIT_MS = 200;

@@ -4,7 +4,7 @@
 
 import { type Actor, fromPromise } from 'xstate';
 import { linkMachine } from '../actors/link.ts';
-import type { RouterMode } from '../control/fabric.ts';
+import type { ObservedUnreached, RouterMode } from '../control/fabric.ts';
 import { chooseLinks, type KnownPeer } from '../mesh/link-choice.ts';
 import type { Address, FrameStream, Mesh, PeerId } from '../mesh/mesh.ts';
 import type { Identity } from '../pki/identity.ts';
@@ -23,6 +23,8 @@ import {
   neighboursPerMessageMax,
   sessionsPerPeerMax,
   unadmittedMs,
+  unreachedMax,
+  unreachedReasonCharactersMax,
 } from './limits.ts';
 import { type LinkMessage, type LinkSession, linkProtocol, type NodeMessage, runLinkSession } from './link-session.ts';
 import type { LinkTraffic } from './routing.ts';
@@ -65,6 +67,8 @@ export interface Links {
   start(): void;
   stop(): Promise<void>;
   linked(): LinkedPeer[];
+  /** Whom this node wants to be linked to, and why it is not. */
+  unreached(): ObservedUnreached[];
   /** To every link but one. */
   broadcast(message: LinkMessage, but?: PeerId): void;
   /** What we say of ourselves, or whom we want, may have changed. */
@@ -103,7 +107,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
   /** What neighbours told about others, by who told it: hints for dialling, believed for nothing else. */
   const hints = new Map<PeerId, Map<PeerId, Hint>>();
   /** Attempts that failed since the peer was last linked. */
-  const failed = new Map<PeerId, number>();
+  const failed = new Map<PeerId, { count: number; reason: string; since: number }>();
   let telling: TimerId | undefined;
   let choosing: TimerId | undefined;
   let seeking: TimerId | undefined;
@@ -125,7 +129,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
         controller: more.controller ?? before?.controller ?? false,
         addresses: [...new Set([...(more.addresses ?? []), ...(before?.addresses ?? [])])],
         roundTripMs: mesh.roundTripMs(peerId),
-        failures: failed.get(peerId) ?? 0,
+        failures: failed.get(peerId)?.count ?? 0,
         routed: more.routed ?? before?.routed ?? false,
         proven: (more.proven ?? false) || (before?.proven ?? false),
       });
@@ -194,7 +198,8 @@ export function createLinks(dependencies: LinksDependencies): Links {
           failed.delete(peerId);
         } catch (error) {
           if (!signal.aborted) {
-            failed.set(peerId, (failed.get(peerId) ?? 0) + 1);
+            const { count, since } = failed.get(peerId) ?? { count: 0, since: clock.now() };
+            failed.set(peerId, { count: count + 1, since, reason: (error as Error).message });
             dropOldest(failed, failedPeersMax);
             // Others may deserve the place soon: where every dial fails at once, this is what keeps them apart.
             choosing ??= clock.setTimeout(() => {
@@ -382,6 +387,13 @@ export function createLinks(dependencies: LinksDependencies): Links {
       await Promise.all(ending);
     },
     linked: linkedPeers,
+    unreached: () =>
+      [...failed]
+        .filter(([peerId]) => wantedLinks.has(peerId) && !sessions.has(peerId))
+        .slice(0, unreachedMax)
+        .map(([peerId, { reason, since }]) => ({
+          ...{ peerId, since, reason: reason.slice(0, unreachedReasonCharactersMax) },
+        })),
     broadcast,
     refresh() {
       const message = dependencies.describe();

@@ -6,9 +6,11 @@ import type { ObservedCalls, ObservedNode } from '../control/fabric.ts';
 import type { Plan } from '../control/plan.ts';
 import { nodeStatus } from '../control/status.ts';
 import { readMailbox } from '../control/status-reader.ts';
+import { nodeTopologyOf, type TopologyView } from '../control/topology.ts';
 import type { StatusView } from '../control/views.ts';
 import { bulletinWrites, controllerWrites } from '../control/write-guard.ts';
 import { type Authorize, policyAuthorization } from '../mesh/authorization.ts';
+import { createBoundedMap } from '../mesh/bounded-map.ts';
 import { routeHopsMax } from '../mesh/limits.ts';
 import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import { presentMembership } from '../pki/enrollment-client.ts';
@@ -31,7 +33,8 @@ import type { ControllerAuthority } from './founding.ts';
 import { deviceChanges } from './hardware/device-changes.ts';
 import { createDeviceClaims } from './hardware/device-claims.ts';
 import { createInstances, microserviceKey } from './instances.ts';
-import { problemsMax } from './limits.ts';
+import { problemsMax, unlinkedPeersMax } from './limits.ts';
+import { createLinkNews } from './link-news.ts';
 import { createLinks, type LinkedPeer } from './links.ts';
 import { type Membership, saveMembership } from './membership.ts';
 import { observedNode } from './node-observation.ts';
@@ -54,6 +57,8 @@ export interface Member {
   readonly controller: Controller | undefined;
   /** What this node says of itself; on a worker that is all that its socket answers. */
   status(): Promise<StatusView>;
+  /** Its links and the ways that it knows. */
+  topology(): TopologyView;
   /** Which way to the other nodes. */
   readonly routing: Pick<Routing, 'costTo' | 'routes' | 'step'>;
   /** What everybody should see although nothing is wrong. */
@@ -129,6 +134,8 @@ async function compose(
   const stored = await loadObeyedAtStart(disk, owner, onMended);
   let obeyed: Plan | undefined = stored.obeyed?.plan;
   const problems: ObservedNode['problems'] = [];
+  /** When the link to each that has none any more was lost. */
+  const unlinkedAt = createBoundedMap<PeerId, number>(unlinkedPeersMax);
   let calls: ObservedCalls = { ejected: [], failing: [] };
 
   const store = await ports.openStore();
@@ -194,13 +201,22 @@ async function compose(
       location: ports.location,
       controllerReachable: controllerReachable(),
       mesh,
+      at: clock.now(),
+      linkCost: (peerId) => routing.linkCost(peerId),
       links: links.linked(),
+      unreached: links.unreached(),
       staged: staging.observed(),
       calls,
       denied: denials.lately(),
       problems,
     });
-  const observeNode = (): void => observer.observe(observation());
+  const linksSaid = ({ links: linked, unreached = [] } = observation()) => ({ links: linked, unreached });
+  const news = createLinkNews({ clock, current: linksSaid, onNews: () => observeNode() });
+  const observeNode = (): void => {
+    const now = observation();
+    news.said(linksSaid(now));
+    observer.observe(now);
+  };
 
   const { bulletin, verifyChain, verifyOwnChain, verifySigned } = createTrust({
     clock,
@@ -396,6 +412,7 @@ async function compose(
     isWaiting: (peerId) => controller?.admissions.requests.has(peerId) === true,
     traffic: routing,
     onLinked(peer) {
+      unlinkedAt.delete(peer.peerId);
       report('linked', `linked to ${peer.identity.node}`, { peerId: peer.peerId, node: peer.identity.node });
       replicas.follow(peer.peerId, replicatedWith(peer));
       observeNode();
@@ -403,6 +420,7 @@ async function compose(
     onUnlinked({ peerId, identity }, reason) {
       report('unlinked', `the link to ${identity.node} is gone: ${reason}`, { peerId, node: identity.node });
       replicas.unfollow(peerId);
+      unlinkedAt.set(peerId, clock.now());
       serviceNetwork.setOffer(peerId, undefined);
       observeNode();
     },
@@ -478,6 +496,7 @@ async function compose(
       obeyed: obeyedAtStart?.plan,
       verifyOwnChain,
       verifySigned,
+      lastSeenAt: (peerId) => unlinkedAt.get(peerId),
       isLinked: (peerId) => peerId === mesh.peerId || links.linked().some((peer) => peer.peerId === peerId),
       conditionsOf: (peerId) =>
         peerId === mesh.peerId
@@ -539,7 +558,9 @@ async function compose(
   routing.start();
   mesh.route(routing.step);
   links.start();
+  news.start();
   stops.push(
+    () => news.stop(),
     () => routing.stop(),
     () => links.stop(),
     () => replicas.stop(),
@@ -584,6 +605,14 @@ async function compose(
         obeyed,
         mailbox: await readMailbox(mailbox),
         controllerReachable: controllerReachable(),
+      });
+    },
+    topology() {
+      const { links: linked, unreached = [] } = observation();
+      return nodeTopologyOf({
+        ...{ fabric: { id: fabricId, name: fabricName }, node, peerId: mesh.peerId, router },
+        ...{ controller: controller !== undefined, links: linked, unreached, now: clock.now() },
+        routes: routing.routes().routers(),
       });
     },
     async stop({ workloads }) {

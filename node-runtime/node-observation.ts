@@ -1,22 +1,42 @@
 // What a node says of itself in `observed/node`: pure. Called by member.ts whenever something of it changed.
 
-import type { ObservedCalls, ObservedDenial, ObservedLink, ObservedNode, ObservedStage } from '../control/fabric.ts';
+import type {
+  ObservedCalls,
+  ObservedDenial,
+  ObservedLink,
+  ObservedNode,
+  ObservedStage,
+  ObservedUnreached,
+} from '../control/fabric.ts';
 import type { Hardware } from '../control/hardware.ts';
 import type { PlanVersion } from '../control/plan.ts';
-import type { Mesh } from '../mesh/mesh.ts';
+import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import type { EngineState } from './engines.ts';
 import { controllerAddressesMax, observedLinksMax } from './limits.ts';
 import type { LinkedPeer } from './links.ts';
 import type { NodePolicy } from './policy.ts';
 
-function observedLink({ peerId, identity, direction, node }: LinkedPeer, mesh: Mesh): ObservedLink {
+function observedLink(
+  { peerId, identity, direction, node }: LinkedPeer,
+  { mesh, linkCost }: { mesh: Mesh; linkCost: (peerId: PeerId) => number | undefined },
+): ObservedLink {
   const upward = node?.router === 'interior' || node?.controller === true;
   const roundTripMs = mesh.roundTripMs(peerId);
+  const costMicroseconds = linkCost(peerId);
+  const connection = mesh.connection(peerId);
   return {
     peerId,
     node: identity.node,
     kind: direction === 'inbound' ? 'inbound' : upward ? 'uplink' : 'direct',
     ...(roundTripMs !== undefined && { roundTripMs: Math.round(roundTripMs * 100) / 100 }),
+    ...(node !== undefined && { router: node.router }),
+    ...(costMicroseconds !== undefined && { costMicroseconds }),
+    ...(connection !== undefined && { since: connection.openedAtMs, address: connection.address }),
+    ...(connection?.through !== undefined && { through: connection.through }),
+    ...(connection?.bytes !== undefined && {
+      sentBytes: connection.bytes.sent,
+      receivedBytes: connection.bytes.received,
+    }),
   };
 }
 
@@ -31,7 +51,10 @@ export function observedNode(facts: {
   location: string | undefined;
   controllerReachable: boolean;
   mesh: Mesh;
+  linkCost: (peerId: PeerId) => number | undefined;
   links: readonly LinkedPeer[];
+  unreached: readonly ObservedUnreached[];
+  at: number;
   staged: ObservedStage[];
   calls: ObservedCalls;
   denied: ObservedDenial[];
@@ -57,7 +80,9 @@ export function observedNode(facts: {
     ...(facts.location !== undefined && { location: facts.location }),
     ...(version && { version: { epoch: version.epoch, term: version.term, generation: version.generation } }),
     controllerReachable,
-    links: links.slice(0, observedLinksMax).map((peer) => observedLink(peer, mesh)),
+    links: links.slice(0, observedLinksMax).map((peer) => observedLink(peer, facts)),
+    at: facts.at,
+    ...(facts.unreached.length > 0 && { unreached: [...facts.unreached] }),
     addresses: mesh.addresses().slice(0, controllerAddressesMax),
     ...(staged.length > 0 && { staged }),
     ...(calls.ejected.length + calls.failing.length > 0 && { calls }),

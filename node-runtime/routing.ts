@@ -35,6 +35,8 @@ export interface Routing extends LinkTraffic {
   routes(): Routes;
   /** Of the cheapest way to the node, in microseconds; 0 is this node, undefined when no way is known. */
   costTo(peerId: PeerId): number | undefined;
+  /** Of the link to the peer, as an operator set it or as it is measured. */
+  linkCost(peerId: PeerId): number | undefined;
   /** Revoked nodes go. */
   forget(isGone: (peerId: PeerId) => boolean): void;
 }
@@ -166,6 +168,7 @@ export function createRouting(dependencies: RoutingDependencies): Routing {
     step: (stream) => nextStep({ self, router: mode, routes: routes() }, stream),
     routes,
     costTo,
+    linkCost,
     forget: (isGone) => router?.forget(isGone),
   };
 }

@@ -53,6 +53,7 @@ export interface SimNetwork {
 
 interface SimLink {
   nodes: [SimNode, SimNode];
+  openedAtMs: number;
   /** As both ends measure it. */
   cost: LinkCost;
   streams: Set<{ near: SimStream; far: SimStream; audience: Audience; server: SimNode }>;
@@ -121,7 +122,9 @@ export function createSimNetwork(options: SimNetworkOptions): SimNetwork {
   // --- links
 
   function link(dialler: SimNode, target: SimNode): void {
-    const made: SimLink = { nodes: [dialler, target], cost: createLinkCost(), streams: new Set(), open: true };
+    const made: SimLink = {
+      ...{ nodes: [dialler, target], openedAtMs: clock.now(), cost: createLinkCost(), streams: new Set(), open: true },
+    };
     dialler.links.set(target.peerId, made);
     target.links.set(dialler.peerId, made);
     target.emit({ type: 'connected', peerId: dialler.peerId, direction: 'inbound', address: dialler.address });
@@ -387,6 +390,12 @@ export function createSimNetwork(options: SimNetworkOptions): SimNetwork {
       isAdmitted: (of) => node.admitted.has(of),
       connected: () => [...node.links.keys()],
       costMicroseconds: (to) => node.links.get(to)?.cost.saidMicroseconds,
+      connection(to) {
+        const link = node.links.get(to);
+        if (link === undefined) return undefined;
+        const far = link.nodes[0] === node ? link.nodes[1] : link.nodes[0];
+        return { address: far.address, openedAtMs: link.openedAtMs, through: undefined, bytes: undefined };
+      },
       roundTripMs: (to) => (node.links.has(to) ? 2 * pair(peerId, to).baseMs : undefined),
       subscribe(listener) {
         listeners.add(listener);

@@ -7,8 +7,11 @@ import type { LogLine, LogQuery } from '../../node-runtime/engine.ts';
 import type { ContentKind, SecretChange } from '../contents.ts';
 import type { ExecBegin, ExecChannel } from '../exec-frames.ts';
 import type { RouterMode } from '../fabric.ts';
+import type { ServiceView } from '../services.ts';
 import { createSocketChannel } from '../socket-channel.ts';
 import type { StageRequest } from '../stage.ts';
+import type { TopologyView } from '../topology.ts';
+import type { TraceView } from '../trace.ts';
 import type {
   ApplicationView,
   AppliedView,
@@ -62,12 +65,15 @@ export interface Client {
   /** Resolves when a daemon answers. */
   ping(): Promise<void>;
   status(): Promise<StatusView>;
+  topology(): Promise<TopologyView>;
   nodes(): Promise<NodeView[]>;
   node(name: string): Promise<NodeView>;
   labelNode(name: string, change: { set: Record<string, string>; remove: string[] }): Promise<LabelledView>;
   revokeNode(name: string, reason: string): Promise<RevokedView>;
   removeNode(name: string, reason: string): Promise<RevokedView>;
   applications(): Promise<ApplicationView[]>;
+  services(): Promise<ServiceView[]>;
+  trace(from: string, service: string): Promise<TraceView>;
   application(project: string, name: string): Promise<ApplicationView>;
   deleteApplication(project: string, name: string): Promise<void>;
   /** By manifests, or by the name of an application that is applied. */
@@ -121,12 +127,15 @@ export function createClient({ socketPath }: { socketPath: string }): Client {
     socketPath,
     ping: async () => void (await ask({ method: 'GET', path: '/v1/ping', silenceMs: pingMs })),
     status: () => get('/v1/status'),
+    topology: () => get('/v1/topology'),
     nodes: () => get('/v1/nodes'),
     node: (name) => get(`/v1/nodes/${segment(name)}`),
     labelNode: (name, change) => ask({ method: 'POST', path: `/v1/nodes/${segment(name)}/labels`, body: change }),
     revokeNode: (name, reason) => ask({ method: 'POST', path: `/v1/nodes/${segment(name)}/revoke`, body: { reason } }),
     removeNode: (name, reason) => ask({ method: 'POST', path: `/v1/nodes/${segment(name)}/remove`, body: { reason } }),
     applications: () => get('/v1/applications'),
+    services: () => get('/v1/services'),
+    trace: (from, service) => get(`/v1/trace/${segment(from)}/${segment(service)}`),
     application: (project, name) => get(`/v1/applications/${segment(project)}/${segment(name)}`),
     deleteApplication: async (project, name) =>
       void (await ask({ method: 'DELETE', path: `/v1/applications/${segment(project)}/${segment(name)}` })),

@@ -8,13 +8,15 @@ import type { Host } from './host.ts';
 
 export interface GlobalOptions {
   data?: string;
-  output: 'table' | 'json';
+  /** `dot` for `topology` alone: program.ts refuses it elsewhere. */
+  output: 'table' | 'json' | 'dot';
 }
 
 export interface Context {
   host: Host;
   dataFolder: string;
   json: boolean;
+  form: GlobalOptions['output'];
   client: Client;
 }
 
@@ -23,7 +25,7 @@ export function contextOf(host: Host, command: Command): Context {
   const options = command.optsWithGlobals<GlobalOptions>();
   const dataFolder = dataFolderOf(host, options.data);
   const client = createClient({ socketPath: socketPathOf(dataFolder) });
-  return { host, dataFolder, json: options.output === 'json', client };
+  return { host, dataFolder, json: options.output === 'json', form: options.output, client };
 }
 
 /** The same value for every reader, with what JSON lets stand and a terminal may obey written as escapes. */

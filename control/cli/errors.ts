@@ -48,6 +48,18 @@ export class CommandEndedError extends Error {
   }
 }
 
+/** What `trace` was asked for would not arrive; it has printed where it stops. */
+export class CallStopsError extends CliError {
+  override readonly name = 'CallStopsError';
+  readonly id = 'call-stops';
+  constructor(from: string, service: string) {
+    super(`a call of ${from} to ${service} would not arrive`, {
+      action: '`selvedge services` and `selvedge topology` show more of who answers and of the links between.',
+      retryable: true,
+    });
+  }
+}
+
 /** The file that a command is to make cannot be made, or is there already. */
 export class OutFileError extends CliError {
   override readonly name = 'OutFileError';

@@ -118,3 +118,6 @@ export const bundleSecretBytesMax = 4 * 1024 * 1024;
 
 /** What an operator may say that a link costs: a minute is dearer than any other way. */
 export const linkCostMsMax = 60_000;
+
+/** Rows of nodes, links or services without --all: a few screens. */
+export const topologyRowsShown = 200;

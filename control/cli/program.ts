@@ -6,12 +6,14 @@ import { addApplications } from './applications.ts';
 import { addApply } from './apply.ts';
 import { addCompletion } from './completion.ts';
 import { addConfigs, addSecrets } from './contents.ts';
+import type { GlobalOptions } from './context.ts';
 import { addDelete } from './delete.ts';
 import { addDemo } from './demo.ts';
 import { addDescribe } from './describe.ts';
 import { addDoctor } from './doctor.ts';
 import { addDown } from './down.ts';
 import { addEnroll } from './enroll.ts';
+import { UsageError } from './errors.ts';
 import { addEvents } from './events.ts';
 import { addExec } from './exec.ts';
 import type { Host } from './host.ts';
@@ -19,10 +21,13 @@ import { addInstall } from './install.ts';
 import { addLogs } from './logs.ts';
 import { addNodes } from './nodes.ts';
 import { addPolicies } from './policies.ts';
+import { addServices } from './services.ts';
 import { addStage } from './stage.ts';
 import { addStatus } from './status.ts';
 import { addSupportBundle } from './support-bundle.ts';
 import { addToken } from './token.ts';
+import { addTopology } from './topology.ts';
+import { addTrace } from './trace.ts';
 import { addUninstall } from './uninstall.ts';
 import { addUp } from './up.ts';
 import { addWait } from './wait.ts';
@@ -53,7 +58,11 @@ export function createProgram(host: Host): Command {
     .description(about)
     .version(version(), '-V, --version')
     .option('--data <folder>', 'data folder (root: /var/lib/selvedge; others: ~/.local/state/selvedge)')
-    .addOption(new Option('-o, --output <form>', 'form of the output').choices(['table', 'json']).default('table'))
+    .addOption(
+      new Option('-o, --output <form>', 'form of the output; dot, for Graphviz, of `topology` alone')
+        .choices(['table', 'json', 'dot'])
+        .default('table'),
+    )
     .addHelpText('after', examples)
     .configureHelp({ showGlobalOptions: true, helpWidth: host.columns ?? 100 })
     .configureOutput({
@@ -61,7 +70,11 @@ export function createProgram(host: Host): Command {
       writeErr: (text) => host.error(text.trimEnd()),
     })
     .showHelpAfterError('(selvedge help shows the commands, selvedge <command> --help one of them)')
-    .exitOverride();
+    .exitOverride()
+    .hook('preAction', (_, command) => {
+      if (command.optsWithGlobals<GlobalOptions>().output !== 'dot' || command.name() === 'topology') return;
+      throw new UsageError(`${command.name()} has no form for Graphviz`, { action: 'Write -o table or -o json.' });
+    });
   const add = [
     addUp,
     addDown,
@@ -76,6 +89,9 @@ export function createProgram(host: Host): Command {
     addStage,
     addDelete,
     addApplications,
+    addServices,
+    addTopology,
+    addTrace,
     addConfigs,
     addSecrets,
     addPolicies,

@@ -358,6 +358,22 @@ export function meshConformance(test: TestFn, adapter: string, makeWorld: MakeMe
     t.true(roundTripMs > 0 && roundTripMs < 5_000);
   });
 
+  test(`${adapter}: a connection says where it leads, since when, and directly`, async (t) => {
+    const [left, right] = await linked(await makeWorld(t));
+    t.is(left.connection('12D3KooWNobody'), undefined);
+    for (const [near, far] of [
+      [left, right],
+      [right, left],
+    ] as const) {
+      const connection = near.connection(far.peerId);
+      t.like(connection, { through: undefined });
+      t.true(Number.isFinite(connection?.openedAtMs));
+      t.regex(connection?.address ?? '', /^\/ip4\/.+\/tcp\/\d+$/);
+    }
+    await left.disconnect(right.peerId);
+    t.is(left.connection(right.peerId), undefined);
+  });
+
   test(`${adapter}: what a connection costs is said when it becomes known, and ends with it`, async (t) => {
     const [left, right] = await linked(await makeWorld(t));
     const costs: MeshEvent[] = [];

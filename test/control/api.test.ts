@@ -67,6 +67,7 @@ async function options(
     node: 'box1',
     software: '0.1.0',
     status: reader.status,
+    topology: reader.topology,
     instance: async (name: string) => (name === instance.name ? instance : undefined),
     goneInstance: async (name: string) =>
       name === 'old' ? { name: 'default.app.old.0', node: 'box2', goneAt: 7 } : undefined,
@@ -112,6 +113,8 @@ async function options(
       return { node: name, peerId: 'p', revokedAt: 1, reason, already: true, removed: true, instances: [] };
     },
     applications: reader.applications,
+    services: reader.services,
+    trace: reader.trace,
     application: reader.application,
     deleteApplication,
     apply: (documents, { dryRun, source }) => apply(documents, { dryRun, ...(source !== undefined && { source }) }),

@@ -39,7 +39,7 @@ async function createBox(t: ExecutionContext, { booted = true, state = 'active',
   const systemd: Systemd = createSystemd({ root, systemctl, journalctl: 'true' });
   const host = testHost({ userId, workingFolder: root });
   const client = createClient({ socketPath: join(dataFolder, 'selvedge.sock') });
-  const context: Context = { host, dataFolder, json: true, client };
+  const context: Context = { host, dataFolder, json: true, form: 'json' as const, client };
   return {
     dataFolder,
     host,

@@ -4,10 +4,17 @@
 import test from 'ava';
 import { instanceText } from '../../control/cli/describe.ts';
 import { nodeText } from '../../control/cli/nodes.ts';
+import { servicesText } from '../../control/cli/services.ts';
 import { statusText } from '../../control/cli/status-text.ts';
+import { topologyDot } from '../../control/cli/topology-dot.ts';
+import { topologyText } from '../../control/cli/topology-text.ts';
+import { traceText } from '../../control/cli/trace.ts';
 import { readObservedInstance } from '../../control/observed-documents.ts';
+import type { ServiceView } from '../../control/services.ts';
 import { createStatusReader } from '../../control/status-reader.ts';
 import type { Database, StoredDocument } from '../../control/store.ts';
+import type { TopologyView } from '../../control/topology.ts';
+import type { TraceView } from '../../control/trace.ts';
 import { nodeWrites } from '../../control/write-guard.ts';
 import {
   applicationView,
@@ -45,6 +52,16 @@ const odd: unknown[] = [
   { a: {} },
 ];
 
+const link = {
+  node: 'box1',
+  kind: 'uplink',
+  roundTripMs: 3,
+  costMicroseconds: 1_500,
+  since: 1,
+  address: 'a',
+  through: 'b',
+};
+
 async function fabricWithHostileNode() {
   const planned = await createPlannerFixture();
   await planned.write(nodeRecord('box1', { controller: true }), nodeRecord('evil'));
@@ -56,7 +73,8 @@ async function fabricWithHostileNode() {
   const honest = {
     node: {
       ...{ node: 'evil', peerId: 'peer-evil', software: '1', startedAt: 0, version, controllerReachable: true },
-      ...{ links: [], addresses: [], problems: [], policy: { allow: [] }, engines: [], staged: [] },
+      ...{ links: [{ ...link, peerId: 'peer-box1' }], addresses: [], problems: [], policy: { allow: [] }, engines: [] },
+      ...{ staged: [], at: 5, unreached: [{ peerId: 'peer-box1', reason: 'no', since: 1 }] },
     } as Record<string, unknown>,
     instance: {
       ...{ instance, node: 'evil', engine: 'process', state: 'running', ready: true, reason: '', since: 5 },
@@ -92,6 +110,12 @@ test('attack: whatever an admitted node says of itself, every view is made and e
     const texts = [statusText(host, status, { all: true }), ...status.nodes.map((node) => nodeText(host, node))];
     for (const { instances } of [...status.nodes, ...status.applications])
       texts.push(...instances.map((one) => instanceText(host, one)));
+    const topology = await reader.topology();
+    texts.push(topologyText(host, topology, { all: true }), topologyDot(topology));
+    texts.push(servicesText(host, await reader.services(), { all: true }));
+    const traced = await reader.trace('box1', 'web').catch((error: unknown) => error);
+    if (traced instanceof Error) t.is(traced.name, 'NotFoundError', what);
+    else texts.push(traceText(host, traced as TraceView, { all: true }));
     for (const text of texts) {
       t.false(steers.test(text), `${what}: ${JSON.stringify(steers.exec(text)?.[0])} reaches the terminal`);
       t.true(text.length < 100_000, `${what}: ${text.length} characters`);
@@ -107,6 +131,13 @@ test('attack: whatever an admitted node says of itself, every view is made and e
       for (const one of [...odd, ...(Array.isArray(value) ? odd.map((item) => [item]) : [])]) {
         if (await write(mailbox, 'observed/node', { ...honest.node, [field]: one })) written += 1;
         await shownAll(`observed/node ${field} ${JSON.stringify(one)?.slice(0, 60)}`);
+      }
+    }
+    for (const field of Object.keys({ ...link, ...{ peerId: '', router: '', sentBytes: 0, receivedBytes: 0 } })) {
+      for (const one of odd) {
+        const links = [{ ...link, peerId: 'peer-box1', [field]: one }];
+        if (await write(mailbox, 'observed/node', { ...honest.node, links })) written += 1;
+        await shownAll(`a link's ${field} ${JSON.stringify(one)?.slice(0, 60)}`);
       }
     }
     await write(mailbox, 'observed/node', honest.node);
@@ -126,10 +157,10 @@ test('attack: whatever an admitted node says of itself, every view is made and e
 
 test('attack: lists of a hostile node lose what is malformed and keep the rest', async (t) => {
   const { mailbox, reader, honest, instance, planner } = await fabricWithHostileNode();
-  const link = { peerId: 'peer-box1', node: 'box1', kind: 'uplink', roundTripMs: 'soon' };
+  const bad = { peerId: 'peer-box1', node: 'box1', kind: 'uplink', roundTripMs: 'soon' };
   await write(mailbox, 'observed/node', {
     ...honest.node,
-    links: [null, link, { ...link, roundTripMs: 3 }],
+    links: [null, bad, { ...bad, roundTripMs: 3, costMicroseconds: -1, since: 'long', sentBytes: 7 }],
     addresses: [{}, '/ip4/192.0.2.1/tcp/1'],
     problems: [
       { at: 1e300, message: 'late' },
@@ -142,7 +173,9 @@ test('attack: lists of a hostile node lose what is malformed and keep the rest',
   ];
   await write(mailbox, `observed/instance/${instance}`, { ...honest.instance, history: steps });
   const node = await reader.node('evil');
-  t.deepEqual(node?.links, [{ peerId: 'peer-box1', node: 'box1', kind: 'uplink', roundTripMs: 3 }]);
+  const [only, ...others] = node?.links ?? [];
+  t.like(only, { peerId: 'peer-box1', node: 'box1', kind: 'uplink', roundTripMs: 3, sentBytes: 7 });
+  t.deepEqual([only?.costMicroseconds, only?.since, others], [undefined, undefined, []]);
   t.deepEqual(node?.addresses, ['/ip4/192.0.2.1/tcp/1']);
   t.deepEqual(node?.problems, [{ at: 5, message: 'true' }]);
   const view = await reader.instance(instance);
@@ -169,6 +202,39 @@ test('attack: what a node says reaches the terminal of no command as more than t
     links: [{ peerId: bad, node: bad, kind: bad as 'uplink' }],
     problems: [{ at: 1, message: bad }],
   });
+  const services: ServiceView[] = [
+    {
+      ...{ project: bad, application: bad, service: bad, ports: [{ name: bad, port: 1 }], ready: 0 },
+      balancing: { policy: bad as 'closest' },
+      endpoints: [
+        {
+          ...{ instance: bad, node: bad, state: bad as 'running', ready: false, reason: bad },
+          passedOver: [{ by: bad, port: 1, reason: bad, failures: 1, until: 5 }],
+        },
+      ],
+      failing: [{ caller: bad, port: bad, reason: bad, since: 1 }],
+    },
+  ];
+  const trace: TraceView = {
+    ...{ from: bad, service: bad, arrives: true, balancing: { policy: bad as 'closest' } },
+    callers: [
+      {
+        ...{ instance: bad, node: bad, arrives: false, reason: bad },
+        endpoints: [{ instance: bad, node: `${bad}2`, called: false, reason: bad, route: { through: [bad] } }],
+      },
+    ],
+  };
+  const topology: TopologyView = {
+    ...{ scope: 'fabric', fabric: { id: bad, name: bad }, node: bad, linksLeftOut: 0, islands: [[bad], [bad]] },
+    nodes: [
+      {
+        ...{ name: bad, peerId: bad, router: 'edge', controller: false, state: 'connected', island: 0, links: 1 },
+        route: { through: [bad] },
+      },
+    ],
+    links: [{ nodes: [bad, bad], state: bad as 'up', reason: bad, through: bad }],
+    unreached: [{ node: bad, peer: bad, reason: bad, since: 1 }],
+  };
   const application = applicationView({ instances: [instance], ready: false, reason: bad });
   await fakeDaemon(t, folder, {
     'GET /v1/status': statusView({
@@ -178,6 +244,9 @@ test('attack: what a node says reaches the terminal of no command as more than t
       nodes: [node],
       applications: [application],
     }),
+    'GET /v1/topology': topology,
+    'GET /v1/services': services,
+    'GET /v1/trace/a/b': trace,
     'GET /v1/nodes': [node],
     'GET /v1/nodes/evil': node,
     'GET /v1/pending': [],
@@ -194,6 +263,9 @@ test('attack: what a node says reaches the terminal of no command as more than t
     ['status'],
     ['status', '--all'],
     ['nodes', 'list'],
+    ['topology', '--all'],
+    ['services'],
+    ['trace', 'a', 'b'],
     ['describe', 'node', 'evil'],
     ['describe', 'instance', 'evil'],
     ['describe', 'app', 'app'],

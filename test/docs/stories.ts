@@ -19,7 +19,10 @@ const application = (name: string, microservices: string[], more = ''): string =
     .map((one) => `    - { name: ${one}, engine: process, command: [sleep, infinity]${more} }\n`)
     .join('')}`;
 const write = (file: string, text: string): string => `cat > ${file} <<'END'\n${text}END`;
-const hello = write('hello.yaml', application('hello', ['greeter', 'visitor']));
+const hello = write(
+  'hello.yaml',
+  application('hello', ['greeter', 'visitor'], ', ports: [{ name: http, port: 8080 }]'),
+);
 
 /** A fabric that box1 founded, with an application. */
 const plant = (...others: string[]): [string, string][] => [
@@ -68,7 +71,7 @@ export const stories: readonly Story[] = [
   },
   {
     page: 'docs/operations.md',
-    sections: ['Look', 'Disk, descriptors, and a file for who helps', 'Back up', 'Restore a controller'],
+    sections: ['Look', 'The mesh', 'Disk, descriptors, and a file for who helps', 'Back up', 'Restore a controller'],
     boxes: { ...three, box4: '192.0.2.4' },
     before: {
       Look: plant('box2', 'box3'),
