@@ -14,6 +14,8 @@ import { waitFor } from './fabric.ts';
 import { tell } from './story.ts';
 
 const missing = namespacesMissing();
+/** A daemon that has not ended its workloads by then is killed. */
+const endMs = 30_000;
 
 const server = `require("node:http").createServer((request, response) => response.end("hello of " + process.env.WHO))
   .listen(process.env.PORT, process.env.HOST)`;
@@ -47,8 +49,14 @@ async function createPlace(t: ExecutionContext) {
   const namespaces = createNamespaces(t);
   t.teardown(async () => {
     if (!t.passed) for (const daemon of daemons) t.log(daemon.output().slice(-3_000));
-    await Promise.all(daemons.map((daemon) => daemon.client.down(true).catch(() => undefined)));
-    await Promise.all(daemons.map((daemon) => (daemon.end === undefined ? daemon.kill('SIGKILL') : undefined)));
+    await Promise.all(
+      daemons.map(async (daemon) => {
+        await daemon.client.down(true).catch(() => undefined);
+        const late = setTimeout(() => void daemon.kill('SIGKILL'), endMs);
+        await daemon.ended;
+        clearTimeout(late);
+      }),
+    );
     await rm(folder, { recursive: true, force: true, maxRetries: 5 });
   });
   return {
