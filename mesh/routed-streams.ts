@@ -91,7 +91,6 @@ export function createRoutedStreams(options: RoutedStreamsOptions): RoutedStream
 
   /** Why it is not carried on, or to whom it may be. */
   function decide({ to, from, via }: Wish, sender: PeerId): { reason: string } | { nextHops: readonly PeerId[] } {
-    if ((via.at(-1) ?? from) !== sender) return { reason: 'it did not come the way that it says' };
     if (via.includes(self) || from === self) return { reason: 'it goes in a circle' };
     const next = step()?.({ destination: to, from: sender, hopsLeft: routeHopsMax - 1 - via.length });
     if (next?.type !== 'forward') return { reason: next?.type === 'refuse' ? next.reason : 'nothing is carried here' };
@@ -161,6 +160,9 @@ export function createRoutedStreams(options: RoutedStreamsOptions): RoutedStream
     serve() {
       mesh.handle(routeProtocol, 'admitted', async (stream, sender) => {
         const wish = await inTime(undefined, (signal) => read(wishShape, stream, signal));
+        // Each node vouches for the one before it: what is counted by `from` cannot be put on another's account.
+        if ((wish.via.at(-1) ?? wish.from) !== sender)
+          return refuse(stream, { at: self, reason: 'it did not come the way that it says' });
         if (wish.to === self) {
           await stream.send(encode({}));
           return onArrived({ stream, neighbour: sender }, wish.from);

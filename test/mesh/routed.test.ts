@@ -160,6 +160,7 @@ test('a router carries nothing that goes in a circle, too far, nowhere, or did n
   t.regex((await reasonOf({ ...good, via: [last.peerId, first.peerId] })) ?? '', /leads back/);
   const far = [...Array.from({ length: routeHopsMax - 2 }, (_, index) => `hop-${index}`), first.peerId];
   t.regex((await reasonOf({ ...good, via: far })) ?? '', /as many hops as it may/);
+  t.regex((await reasonOf({ ...good, to: router.peerId, from: last.peerId })) ?? '', /did not come the way/);
   t.is(await wish(first, router, { ...good, via: [...far, ...far] }), undefined);
   for (const bad of ['', '{', 'null', '[]', '{"to":5}', `{"to":"${'x'.repeat(1_000)}","from":"a","via":[]}`])
     t.is(await wish(first, router, Buffer.from(bad)), undefined, bad);
