@@ -150,7 +150,7 @@ test('what the policy of the node refuses is named, with the option that would a
   const found = check(image('evil.example/web:1'), '');
   t.is(
     said(found),
-    'warn: default.shop.web.0: this node does not allow the image evil.example/web:1, only registry.example/*; `selvedge up --allow-image PATTERN` on it adds to these',
+    'warn: default.shop.web.0: this node does not allow the image evil.example/web:1, only registry.example/*; `selvedge up` on it with an --allow-image for each of these and for that one would',
   );
   t.regex(found.action, /start the daemon of this node with the option/);
   t.regex(said(check('', user)), /^warn: default\.shop\.web\.1: this node runs programs as app.*--allow users/);
