@@ -511,3 +511,11 @@ export class EngineMissingError extends Error {
     super(`this node has no engine ${JSON.stringify(engine.slice(0, 64))}`);
   }
 }
+
+/** An instance may run on an engine that is away, from before this daemon: it is not given up as long as that cannot be asked. */
+export class InstanceAwayError extends Error {
+  override readonly name = 'InstanceAwayError';
+  readonly id = 'instance-away';
+  readonly retryable = true;
+  readonly action = 'start that engine again: what it still runs is then ended by itself';
+}

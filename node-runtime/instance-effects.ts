@@ -9,7 +9,7 @@ import { contentKey } from '../control/workload-spec.ts';
 import type { ServiceNetwork, WorkloadCredential } from '../mesh/service-network.ts';
 import type { EngineInstance, Exit, InstanceNetwork, Launch } from './engine.ts';
 import type { Engines } from './engines.ts';
-import { InstanceRunningError } from './errors.ts';
+import { InstanceAwayError, InstanceRunningError } from './errors.ts';
 import type { DeviceClaims } from './hardware/device-claims.ts';
 import { type HostPorts, hostPortsOf, identityFiles, launchOf, listenHost, listensOf } from './launch.ts';
 import type { ProbeTarget } from './probe.ts';
@@ -47,6 +47,8 @@ export interface InstanceEffectsDependencies {
   devices: Pick<DeviceClaims, 'given'>;
   places(): Iterable<InstancePlace>;
   onProgress(instance: string, progress: string): void;
+  /** Why it may run where nobody can end it now, from before this daemon; undefined when it does not. */
+  awayReason(instance: string): string | undefined;
   /** Its engine runs an instance already, from before it was away. */
   onRunningAlready(engine: string): void;
 }
@@ -200,9 +202,11 @@ export function createInstanceEffects(dependencies: InstanceEffectsDependencies)
             ),
           },
         }),
-        terminate: fromPromise<Exit | undefined, PlannedInstance>(({ input }) => {
+        terminate: fromPromise<Exit | undefined, PlannedInstance>(async ({ input }) => {
           // Callers stop first, then the workload gets its time to finish.
           certificates.release(input.name);
+          const away = dependencies.awayReason(input.name);
+          if (away !== undefined) throw new InstanceAwayError(away);
           return terminate(input);
         }),
         cleanUp: fromPromise<void, PlannedInstance>(({ input }) => cleanUp(input.name)),

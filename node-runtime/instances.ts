@@ -121,6 +121,7 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
     placeOf: (instance) => supervised.get(instance),
     places: () => supervised.values(),
     onProgress: (instance, progress) => supervised.get(instance)?.actor.send({ type: 'PROGRESS', progress }),
+    awayReason: (instance) => formerAway(supervised.get(instance)?.formerEngine),
     onRunningAlready: (engine) => void findAgain(engine),
   });
 

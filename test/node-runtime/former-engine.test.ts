@@ -56,3 +56,44 @@ for (const [when, changesFirst] of [
     t.true(ok, error);
   });
 }
+
+test('an application is deleted and applied anew for another engine while the former one is away and the daemon died: it never runs twice', async (t) => {
+  const scenario: Scenario = async ({ box, clock, until }) => {
+    const one = box('one', { containers: true });
+    const containers = one.containers ?? t.fail('it has no engine of containers');
+    if (typeof containers === 'boolean') return {};
+    const controller = () => one.node().member()?.controller;
+    const member = () => one.running && controller() !== undefined;
+    const apply = (engine: WishedMicroservice['engine']) =>
+      controller()?.apply.apply(
+        manifestsOf([
+          { name: 'shop', config: 1, microservices: { till: { engine, replicas: 1, version: 1, dependsOn: [] } } },
+        ]),
+      );
+    const view = () => controller()?.status.instance(instance);
+    await one.start({ found: true, fabricName: 'simulated', router: 'interior' });
+    await until('it is a member', member, limitMs);
+    await apply('docker');
+    await until('the container runs', async () => (await view())?.ready === true, limitMs);
+    await clock.advance(5_000);
+
+    containers.outages.goAway('refuses');
+    one.crash();
+    void one.start();
+    await until('the daemon is back', member, limitMs);
+    await controller()?.apply.deleteApplication('default', 'shop');
+    await clock.advance(limitMs);
+    t.deepEqual(containers.engine.living(), [instance]);
+    await apply('process');
+    await clock.advance(limitMs);
+    t.deepEqual(one.engine.living(), [], 'what may still run elsewhere is not started here');
+
+    containers.outages.comeBack();
+    await until('it runs here', async () => (await view())?.ready === true, limitMs);
+    t.deepEqual(one.engine.living(), [instance]);
+    t.deepEqual(containers.engine.living(), []);
+    return {};
+  };
+  const { ok, error } = await runScenario(scenario, { seed: 'deleted' });
+  t.true(ok, error);
+});
