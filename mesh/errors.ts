@@ -190,7 +190,8 @@ export class RouteError extends Error {
   override readonly name = 'RouteError';
   readonly id = 'route-failed';
   readonly retryable = true;
-  readonly action = 'See where it ended (selvedge doctor on that node); routes are found anew as links come and go.';
+  readonly action =
+    'See the ways and links of the node at which it ended (`selvedge topology`); ways are found anew as links come and go.';
   /** The node at which it ended. */
   readonly at: string;
   readonly reason: string;

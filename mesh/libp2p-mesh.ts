@@ -288,7 +288,6 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
     },
     isAdmitted: (peerId) => admitted.has(peerId),
     connected: () => links.peers(),
-    isRouted: (peerId) => links.preferred(peerId)?.routed,
     connection: (peerId) => links.facts(peerId),
     roundTripMs: (peerId) => links.preferred(peerId)?.liveness.roundTripMs,
     costMicroseconds: (peerId) => links.costMicroseconds(peerId),

@@ -84,8 +84,6 @@ export interface Mesh {
   expel(peerId: PeerId): void;
   isAdmitted(peerId: PeerId): boolean;
   connected(): PeerId[];
-  /** Whether the connection that is used goes through other nodes; undefined without one. */
-  isRouted(peerId: PeerId): boolean | undefined;
   /** Undefined without one. */
   connection(peerId: PeerId): ConnectionFacts | undefined;
   /** Smoothed round-trip time of the connection in milliseconds, undefined before the first sample. */

@@ -221,6 +221,9 @@ export function createLinks(dependencies: LinksDependencies): Links {
     if (mesh.isAdmitted(peerId)) identities.set(peerId, identity);
   }
 
+  /** The connection to it goes through others. */
+  const isRouted = (peerId: PeerId): boolean => mesh.connection(peerId)?.through !== undefined;
+
   /** To these a link may go through others; an uplink through an uplink would be none. */
   const isWorthTheWay = (peerId: PeerId): boolean =>
     dependencies.called().has(peerId) || dependencies.controllers().some((one) => one.peerId === peerId);
@@ -285,7 +288,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
   /** What the peer is says what it is to be told. */
   function carry(peerId: PeerId, mode: RouterMode): void {
     // Through others it is no link of this node: what it knows comes from its own neighbours.
-    if (carrying.get(peerId) === mode || mesh.isRouted(peerId) === true) return;
+    if (carrying.get(peerId) === mode || isRouted(peerId)) return;
     if (carrying.has(peerId)) traffic.end(peerId);
     carrying.set(peerId, mode);
     traffic.begin(peerId, mode, async (message) => sessions.get(peerId)?.[0]?.session.send(message));
@@ -329,7 +332,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
     seeking = clock.setTimeout(() => void seekDirect(), directRetryMs);
     for (const peerId of [...sessions.keys()]) {
       const addresses = addressesOf(peerId);
-      if (mesh.isRouted(peerId) !== true || addresses.length === 0) continue;
+      if (!isRouted(peerId) || addresses.length === 0) continue;
       try {
         await mesh.connect({ peerId, addresses, direct: true });
         // The new conversation first, so that the link never ends.

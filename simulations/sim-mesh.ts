@@ -349,7 +349,6 @@ export function createSimNetwork(options: SimNetworkOptions): SimNetwork {
       handle: (protocol, audience, handler) => node.handlers.set(protocol, { audience, handler }),
       // Here everybody is reached directly or not at all.
       route: () => undefined,
-      isRouted: (other) => (node.links.has(other) ? false : undefined),
       async connect(target, signal) {
         signal?.throwIfAborted();
         if (!node.running) throw new NotConnectedError('the mesh is not running');

@@ -65,10 +65,10 @@ test('two nodes talk through two routers; the connection is as authenticated as 
   const [first, last] = [at(nodes, 0), at(nodes, -1)];
   echo(last);
   t.is(await first.connect({ peerId: last.peerId, addresses: [] }), last.peerId);
-  t.true(first.isRouted(last.peerId));
-  t.is(first.isRouted(at(nodes, 1).peerId), false);
+  t.is(first.connection(last.peerId)?.through, at(nodes, 1).peerId);
+  t.is(first.connection(at(nodes, 1).peerId)?.through, undefined);
   await eventually(() => last.connected().includes(first.peerId));
-  t.true(last.isRouted(first.peerId));
+  t.is(last.connection(first.peerId)?.through, at(nodes, 2).peerId);
   t.is(last.isAdmitted(first.peerId), false, 'whoever is on the way is admitted, the far end is not yet');
   await t.throwsAsync(first.open(last.peerId, protocol));
   last.admit(first.peerId);
@@ -90,7 +90,8 @@ test('where an address answers the connection is direct, also with a route at ha
   const nodes = await chain(t, 3);
   const [first, last] = [at(nodes, 0), at(nodes, -1)];
   await first.connect({ peerId: last.peerId, addresses: last.addresses() });
-  t.is(first.isRouted(last.peerId), false);
+  t.truthy(first.connection(last.peerId));
+  t.is(first.connection(last.peerId)?.through, undefined);
 });
 
 test('a slow reader at the far end stops the writer, and the routers go on for others', async (t) => {
