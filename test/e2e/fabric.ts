@@ -74,10 +74,12 @@ export function problemsOf(nodes: readonly FabricNode[]): string[] {
 /** Ready by the word of the daemon that runs now: a status may still show what its predecessor wrote, until that is replaced. */
 export async function toldReady(node: FabricNode, microservice: string): Promise<void> {
   const { events } = node.daemon;
-  const told = await waitFor(`${microservice} to be ready`, () =>
-    events.findLast(({ instance, ready }) => ready === true && String(instance).split('.')[2] === microservice),
-  );
-  await waitFor(`the status of ${node.name} to say so`, async () => {
+  await waitFor(`${microservice} to be ready, and the status of ${node.name} to say so`, async () => {
+    // The last word at each look: what was ready may have been replaced since.
+    const told = events.findLast(
+      ({ instance, ready }) => ready === true && String(instance).split('.')[2] === microservice,
+    );
+    if (told === undefined) return false;
     const { ready, pid } = await node.instance(microservice);
     return ready && pid === told['pid'];
   });
