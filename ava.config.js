@@ -1,3 +1,5 @@
+import { fileURLToPath } from 'node:url';
+
 export default {
   files: ['test/**/*.test.ts'],
   extensions: ['ts'],
@@ -5,4 +7,6 @@ export default {
   concurrency: 2,
   // A process per file: a child that one thread starts holds the listening sockets of all threads until it is another program.
   workerThreads: false,
+  // Compiled once, for these processes and all that they start: a third of the whole run's processor time.
+  environmentVariables: { NODE_COMPILE_CACHE: fileURLToPath(new URL('node_modules/.cache/compiled', import.meta.url)) },
 };
