@@ -6,7 +6,7 @@ import type { CountDrop } from './datagram-drops.ts';
 import { connectDatagrams, type DatagramEnd, streamDatagrams, type UnsentBytes } from './datagram-ends.ts';
 import { createDatagramFlows } from './datagram-flows.ts';
 import { capsuleHeader } from './datagram-requests.ts';
-import { datagramFlowsMax, datagramFlowsPerInstanceMax, datagramSilentSweepsMax } from './limits.ts';
+import { datagramFlowsPerPeerMax, datagramServedFlowsMax, datagramSilentSweepsMax } from './limits.ts';
 import type { PeerId } from './mesh.ts';
 import { callsOfPeer, datagramsOf, type OpenCalls } from './open-calls.ts';
 import type { TunnelTarget } from './tunnel-admission.ts';
@@ -27,8 +27,8 @@ export interface DatagramServerOptions {
 
 export function createDatagramServer({ openCalls, unsent, countDrop }: DatagramServerOptions): DatagramServer {
   const flows = createDatagramFlows({
-    flowsMax: datagramFlowsMax,
-    flowsPerOwnerMax: datagramFlowsPerInstanceMax,
+    flowsMax: datagramServedFlowsMax,
+    flowsPerOwnerMax: datagramFlowsPerPeerMax,
     silentSweepsMax: datagramSilentSweepsMax,
   });
 

@@ -89,10 +89,12 @@ export const datagramsWaitingBytesMax = 128 * 1024;
 export const datagramRetryMs = 1_000;
 /** A flow that is silent both ways for so many sweeps (two minutes: the least that RFC 4787, REQ-5, allows) is ended: most of UDP is one question. */
 export const datagramSilentSweepsMax = 120;
-/** UDP flows of one calling instance, and to one instance from the workloads of one node: each is a stream, and a socket on the called side. */
-export const datagramFlowsPerInstanceMax = 1_024;
-/** Of one node, each way: with all that an idle stream and a socket cost below 100 MB. */
-export const datagramFlowsMax = 4_096;
+/** UDP flows of one calling instance, and of a node's together: half of the streams that one pair may have, which leaves the rest to connections. */
+export const datagramFlowsPerInstanceMax = 512;
+export const datagramFlowsMax = 2_048;
+/** Flows to one instance from the workloads of one node, and to all of a node: each is a stream and a socket, all of them below 100 MB. */
+export const datagramFlowsPerPeerMax = 1_024;
+export const datagramServedFlowsMax = 4_096;
 /** Flows that one instance may begin in one second: as many as connections. A client that takes another source port for each question needs one each. */
 export const datagramNewFlowsPerSecondMax = 1_000;
 /** Pairs of sender and receiver whose dropped datagrams are counted apart, and sweeps between two words about one of them: a minute. */
