@@ -3,7 +3,7 @@
 
 import { z } from 'zod';
 import { storedBalancing } from './balancing.ts';
-import { callRules, declaredCall } from './call-schema.ts';
+import { callRules, storedCall } from './call-schema.ts';
 import { deviceNeeds } from './devices.ts';
 import { dockerFields, volume } from './docker-options.ts';
 import type {
@@ -17,6 +17,7 @@ import type {
 } from './fabric.ts';
 import { microservicesMax, replicasMax } from './limits.ts';
 import { dnsLabelPattern, isConfigPath, isSecretKey } from './names.ts';
+import { storedProtocol } from './ports.ts';
 import { memoryBytes } from './quantity.ts';
 import { isSalted } from './salted-content.ts';
 import type { Database, StoredDocument } from './store.ts';
@@ -49,7 +50,7 @@ const node = z.looseObject({
   revoked: z.looseObject({ at: z.number(), reason: z.string() }).optional(),
 });
 
-const port = z.looseObject({ name: label, port: z.int().min(1).max(65_535) });
+const port = z.looseObject({ name: label, port: z.int().min(1).max(65_535), protocol: storedProtocol });
 const command = z.array(z.string()).min(1);
 const workingDirectory = z.string().optional();
 const engine = z.discriminatedUnion('engine', [
@@ -90,7 +91,7 @@ const common = z.looseObject({
       pids: z.int().positive().optional(),
     })
     .optional(),
-  calls: z.array(declaredCall).optional(),
+  calls: z.array(storedCall).optional(),
   replicas: count.max(replicasMax),
   balancing: storedBalancing.optional(),
   placement: z.looseObject({

@@ -3,7 +3,17 @@
 import type { CallPolicy } from './call-policy.ts';
 import type { DeviceNeed } from './devices.ts';
 import type { Device, Hardware } from './hardware.ts';
-import type { Balancing, EngineSpec, PlanVersion, PortSpec, ProbeKind, Probes, Resources, VolumeSpec } from './plan.ts';
+import type {
+  Balancing,
+  EngineSpec,
+  PlanVersion,
+  PortSpec,
+  ProbeKind,
+  Probes,
+  Resources,
+  ServicePort,
+  VolumeSpec,
+} from './plan.ts';
 
 export type RouterMode = 'interior' | 'edge';
 
@@ -46,12 +56,11 @@ export type MountReference = string | { name: string; onChange: 'restart' };
 export type EnvironmentReference = { key: string; onChange?: 'restart' } & ({ config: string } | { secret: string });
 
 /** A service of another application, as its caller names it. */
-export interface DeclaredCall {
+export interface DeclaredCall extends ServicePort {
   /** The caller's own where it is left out. */
   project?: string;
   application: string;
   microservice: string;
-  port: number;
 }
 
 export type MicroserviceSpec = EngineSpec &
@@ -188,6 +197,7 @@ export interface InstanceAddress {
   port: string;
   host: string;
   hostPort: number;
+  protocol?: 'udp';
 }
 
 /** `observed/instance/<name>` */
@@ -280,7 +290,7 @@ export interface ObservedUnreached {
 export interface ObservedCalls {
   /** Instances that are announced as ready and did not take a call: others are called in their place until then. */
   ejected: { instance: string; port: number; reason: string; failures: number; until: number }[];
-  /** Callers whose last call of a service (`<microservice>:<port>`) reached no instance. */
+  /** Callers whose last call of a service (`<microservice>:<port>`, of UDP `…/udp`) reached no instance. */
   failing: { caller: string; called: string; reason: string; since: number }[];
 }
 

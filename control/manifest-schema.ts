@@ -42,6 +42,7 @@ import {
   secretKeyForm,
 } from './names.ts';
 import type { ProbeKind } from './plan.ts';
+import { protocolField } from './ports.ts';
 import { memoryBytes, memoryForm } from './quantity.ts';
 import { moduleField, wasmFields } from './wasm-options.ts';
 
@@ -194,7 +195,11 @@ const microservice = z
       .describe('an absolute path')
       .optional(),
     ports: z
-      .array(z.strictObject({ name: label, port: whole(1, 65_535, '') }).describe('{name: http, port: 8080}'))
+      .array(
+        z
+          .strictObject({ name: label, port: whole(1, 65_535, ''), protocol: protocolField })
+          .describe('{name: http, port: 8080}'),
+      )
       .max(portsMax)
       .default([])
       .describe('a list: [{name: http, port: 8080}]'),

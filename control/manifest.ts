@@ -34,6 +34,7 @@ import {
   type WasmModule,
   type WasmOptions,
 } from './plan.ts';
+import { toPort } from './ports.ts';
 import { didYouMean } from './suggestion.ts';
 import { readModule, wasmFieldNames, wasmOptionsOf } from './wasm-options.ts';
 
@@ -240,6 +241,7 @@ function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
     configs,
     secrets,
     balancing,
+    ports,
     calls = [],
     ...rest
   } = parsed;
@@ -248,10 +250,11 @@ function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
     ...withoutEngineOptions(rest),
     ...workload,
     ...toEnvironment(env),
+    ports: ports.map(toPort),
     configs: configs.map(toReference),
     ...(secrets.length > 0 && { secrets: secrets.map(toReference) }),
     ...toBalancing(balancing),
-    ...(calls.length > 0 && { calls }),
+    ...(calls.length > 0 && { calls: calls.map(toPort) }),
     placement: {
       ...(placement.node !== undefined && { node: placement.node }),
       ...(placement.labels !== undefined && { labels: placement.labels }),

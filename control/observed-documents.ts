@@ -16,6 +16,7 @@ import {
 } from './limits.ts';
 import { probeKinds } from './plan.ts';
 import { isVersion } from './plan-version.ts';
+import { storedProtocol } from './ports.ts';
 import type { StoredDocument } from './store.ts';
 
 /** Milliseconds since 1970 that a date can have (ECMA-262, section 21.4.1.1). */
@@ -24,7 +25,7 @@ const time = z.number().min(-timeMax).max(timeMax);
 const cut = (charactersMax: number) => z.string().transform((text) => text.slice(0, charactersMax));
 const name = cut(observedNameCharactersMax);
 const reason = cut(observedReasonCharactersMax);
-const address = z.object({ port: name, host: name, hostPort: z.number() });
+const address = z.object({ port: name, host: name, hostPort: z.number(), protocol: storedProtocol });
 
 /** Of a list what has the form; what has not is left out. */
 const some = <T extends z.ZodType>(item: T, itemsMax: number) =>

@@ -22,6 +22,7 @@ import type {
   WorkloadSpec,
 } from './plan.ts';
 import { asTicket, decodePayload } from './plan-version.ts';
+import { portsOf, portText } from './ports.ts';
 import { createSpecCompiler, filesOf, isWorkload, recordsByName, type SpecCompiler } from './workload-spec.ts';
 
 export interface CompileInput {
@@ -57,11 +58,12 @@ function compareText(left: string, right: string): number {
 
 function callsOf(application: ApplicationRecord): CallableService[] {
   return application.microservices.flatMap(({ name, ports, balancing }) =>
-    ports.map(({ port }) => ({
+    ports.map(({ port, protocol }) => ({
       project: application.project,
       application: application.name,
       microservice: name,
       port,
+      ...(protocol && { protocol }),
       ...(balancing && { balancing }),
     })),
   );
@@ -74,7 +76,7 @@ function callsWith(
   { calls = [] }: MicroserviceSpec,
 ): CallableService[] {
   const keyOf = (call: CallableService): string =>
-    `${call.microservice}.${call.application}.${call.project}:${call.port}`;
+    `${call.microservice}.${call.application}.${call.project}:${portText(call)}`;
   const known = new Set(own.map(keyOf));
   const declared = calls.map(({ application, microservice, port, ...of }) => ({
     project,
@@ -106,8 +108,8 @@ function ticketInUse(wanted: Ticket, previous: PlannedInstance | undefined): str
     held.project === wanted.project &&
     held.application === wanted.application &&
     held.microservice === wanted.microservice &&
-    held.ports.length === wanted.ports.length &&
-    held.ports.every((port, index) => port === wanted.ports[index]);
+    `${held.ports}` === `${wanted.ports}` &&
+    `${held.udpPorts ?? []}` === `${wanted.udpPorts ?? []}`;
   return same ? previous?.ticket : undefined;
 }
 
@@ -141,8 +143,12 @@ export function compilePlan(input: CompileInput): CompiledPlan {
       return;
     }
     const identity = { project: application.project, application: application.name, microservice: microservice.name };
-    const ports = microservice.ports.map(({ port }) => port);
-    const ticket: Ticket = { ...version, fabricId, ...identity, instance: at.name, peerId: node.peerId, ports };
+    const ports = portsOf(microservice.ports);
+    const udpPorts = portsOf(microservice.ports, 'udp');
+    const ticket: Ticket = {
+      ...{ ...version, fabricId, ...identity, instance: at.name, peerId: node.peerId, ports },
+      ...(udpPorts.length > 0 && { udpPorts }),
+    };
     instances.push({
       ...identity,
       ...at,

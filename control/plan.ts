@@ -16,11 +16,16 @@ export interface MicroserviceName {
   microservice: string;
 }
 
-export interface PortSpec {
+export interface ServicePort {
+  /** That callers use; the same number may be one of each protocol. */
+  port: number;
+  /** Left out where it is TCP: specifications of what runs already stay as they are. */
+  protocol?: 'udp';
+}
+
+export interface PortSpec extends ServicePort {
   /** DNS label, unique in the microservice; `http` and the like. */
   name: string;
-  /** The service's port, that callers use. */
-  port: number;
 }
 
 export type ProbeSpec = {
@@ -202,8 +207,7 @@ export type Balancing =
   | { instance: number };
 
 /** A service port that an instance may call by name. */
-export interface CallableService extends MicroserviceName {
-  port: number;
+export interface CallableService extends MicroserviceName, ServicePort {
   /** As the called microservice declares it; left out where it is plain round-robin. */
   balancing?: Balancing;
 }
@@ -227,6 +231,8 @@ export interface Ticket extends PlanVersion, MicroserviceName {
   instance: string;
   peerId: string;
   ports: number[];
+  /** Left out where there is none; nodes that do not know it serve none. */
+  udpPorts?: number[];
 }
 
 export interface Plan extends PlanVersion {

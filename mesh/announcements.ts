@@ -39,7 +39,7 @@ export interface AnnouncementTable {
   accept(jws: string): Accepted | Refused;
   /** The peer is out of reach or revoked. Older announcements of it stay refused; the same one is taken again. */
   forget(peerId: PeerId): void;
-  /** One per instance and port, in order of instance and port; of each instance the place with the newest ticket. */
+  /** One per instance, port and protocol, in order of instance and port; of each instance the place with the newest ticket. */
   endpoints(): Endpoint[];
   /** Microservices that have a ready instance, also those without a port: `<project>.<application>.<microservice>`. */
   ready(): ReadonlySet<string>;
@@ -139,7 +139,7 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
       .filter(({ ticket }) => places.get(ticket.instance)?.peerId === ticket.peerId);
     readyOnes = new Set(serving.flatMap(({ ticket, ready }) => (ready ? [microserviceKey(ticket)] : [])));
     endpoints = serving
-      .flatMap(({ ticket, ready }) => ticket.ports.map((port) => endpointOf(ticket, port, ready)))
+      .flatMap(({ ticket, ready }) => endpointsOf(ticket, ready))
       .sort((one, other) => compareText(one.instance, other.instance) || one.port - other.port);
   }
 
@@ -232,12 +232,13 @@ function microserviceKey({ project, application, microservice }: Ticket): string
   return `${project}.${application}.${microservice}`;
 }
 
-function endpointOf(
-  { project, application, microservice, instance, peerId }: Ticket,
-  port: number,
-  ready: boolean,
-): Endpoint {
-  return { project, application, microservice, instance, port, peerId, ready };
+function endpointsOf(ticket: Ticket, ready: boolean): Endpoint[] {
+  const { project, application, microservice, instance, peerId, ports, udpPorts = [] } = ticket;
+  const endpoint = { project, application, microservice, instance, peerId, ready };
+  return [
+    ...ports.map((port) => ({ ...endpoint, port })),
+    ...udpPorts.map((port) => ({ ...endpoint, port, protocol: 'udp' as const })),
+  ];
 }
 
 /** Two tickets of one version for two peers are a controller's fault; every node then takes the same one. */

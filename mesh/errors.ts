@@ -100,6 +100,14 @@ export class TunnelRefusedError extends Error {
   }
 }
 
+/** What came on a stream of datagrams is none of them. The stream ends; the caller's next datagram begins another one. */
+export class CapsuleError extends Error {
+  override readonly name = 'CapsuleError';
+  readonly id = 'capsule';
+  readonly retryable = true;
+  readonly action = 'Compare the versions of both nodes: one of them sends what the other cannot read.';
+}
+
 /** Another key than the expected one answered at the address. */
 export class PeerMismatchError extends Error {
   override readonly name = 'PeerMismatchError';

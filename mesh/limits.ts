@@ -74,6 +74,34 @@ export const callAttemptsMs = 15_000;
 export const tunnelOverLinkAfterMs = 1_500;
 /** A session on a link looks this often for a connection of its own. */
 export const tunnelDirectRetryMs = 60_000;
+/** The longest payload of UDP: what its length field has, less its header (RFC 9298, section 5). IPv4 carries 20 bytes less. */
+export const datagramBytesMax = 65_527;
+/** A capsule of a type that is unknown here is passed over without being kept; none that is known has a tenth of this. */
+export const capsuleSkippedBytesMax = 1024 * 1024;
+/** What a flow holds for a way that is slow, beyond which its datagrams are dropped: two of the longest, or a tenth of a second at 10 Mbit/s. */
+export const datagramUnsentBytesMax = 128 * 1024;
+/** The same of all flows of a node together. */
+export const datagramUnsentInAllBytesMax = 32 * 1024 * 1024;
+/** Datagrams of a flow that wait while it is opened: a client asks again after a second, so that few are worth keeping. */
+export const datagramsWaitingMax = 16;
+export const datagramsWaitingBytesMax = 128 * 1024;
+/** A flow that was not opened, or broke, is not opened again before this. */
+export const datagramRetryMs = 1_000;
+/** A flow that is silent both ways for so many sweeps (two minutes: the least that RFC 4787, REQ-5, allows) is ended: most of UDP is one question. */
+export const datagramSilentSweepsMax = 120;
+/** UDP flows of one calling instance, and of a node's together: half of the streams that one pair may have, which leaves the rest to connections. */
+export const datagramFlowsPerInstanceMax = 512;
+export const datagramFlowsMax = 2_048;
+/** Flows to one instance from the workloads of one node, and to all of a node: each is a stream and a socket, all of them below 100 MB. */
+export const datagramFlowsPerPeerMax = 1_024;
+export const datagramServedFlowsMax = 4_096;
+/** Flows that one instance may begin in one second: as many as connections. A client that takes another source port for each question needs one each. */
+export const datagramNewFlowsPerSecondMax = 1_000;
+/** Pairs of sender and receiver whose dropped datagrams are counted apart, and sweeps between two words about one of them: a minute. */
+export const datagramDropsCountedMax = 1_024;
+export const datagramDropsToldSweeps = 60;
+/** Words in one sweep: each ends in a document on its way to the controller. */
+export const datagramDropsToldPerSweepMax = 2;
 /** Instances that one call tries. */
 export const callAttemptsMax = 8;
 /** An instance that did not take a call is ejected for so long at first: the next announcement says whether it is ready. */

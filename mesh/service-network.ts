@@ -1,7 +1,7 @@
 // The service-network port: names and local addresses for calls, and the tunnel that carries them to another node.
 // Adapter: tunnel-network.ts (real sockets); simulations/sim-service-network.ts hands out addresses and carries nothing.
 
-import type { CallableService, MicroserviceName } from '../control/plan.ts';
+import type { CallableService, MicroserviceName, ServicePort } from '../control/plan.ts';
 import type { PeerId } from './mesh.ts';
 
 /** A workload's own key and certificate chain, PEM, leaf first. */
@@ -16,7 +16,7 @@ export interface AttachedInstance extends MicroserviceName {
   credential: WorkloadCredential;
   calls: CallableService[];
   /** Where its own service ports are reached on this node. */
-  listens: { port: number; host: string; hostPort: number }[];
+  listens: { port: number; host: string; hostPort: number; protocol?: 'udp' }[];
   /**
    * Of an instance with a network of its own: its service addresses are from `serviceRange` (CIDR), and answer nobody but its own
    * `address`. Else they are 127.x.y.z, which only this box reaches.
@@ -38,9 +38,8 @@ export interface TunnelOffer {
 }
 
 /** One instance that serves one port, as announced by its node and checked against its ticket. */
-export interface Endpoint extends MicroserviceName {
+export interface Endpoint extends MicroserviceName, ServicePort {
   instance: string;
-  port: number;
   peerId: PeerId;
   ready: boolean;
 }

@@ -159,7 +159,7 @@ export function createTunnelClient({
         if (session === undefined) continue;
         signal.throwIfAborted();
         try {
-          return await session.open(endpoint.port, endpoint.instance, signal);
+          return await session.open(endpoint, endpoint.instance, signal);
         } catch (error) {
           // The far side may have ended an older session while this call was on its way: a new one says what really is.
           const again =

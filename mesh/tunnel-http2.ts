@@ -25,6 +25,8 @@ export const sessionOptions: SessionOptions = {
   maxSessionMemory: tunnelSessionMemoryMb,
   settings: {
     enablePush: false,
+    // RFC 8441: the called side says so, for UDP.
+    enableConnectProtocol: true,
     initialWindowSize: tunnelStreamWindowBytes,
     maxFrameSize: tunnelFrameBytes,
     maxConcurrentStreams: tunnelStreamsPerSessionMax,

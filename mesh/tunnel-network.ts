@@ -8,13 +8,17 @@ import type { Random } from '../node-runtime/random.ts';
 import type { VerifyChain } from '../pki/identity.ts';
 import { createAllowedCalls } from './allowed-calls.ts';
 import { type Authorize, sameApplication } from './authorization.ts';
+import { createDatagramCalls } from './datagram-calls.ts';
+import { createDatagramDrops, type DroppedDatagrams } from './datagram-drops.ts';
+import { createUnsentBytes } from './datagram-ends.ts';
+import { createDatagramServer } from './datagram-server.ts';
 import { createDeniedCalls, type DeniedCall } from './denied-calls.ts';
 import { ServiceNetworkLimitError, ServiceNetworkStoppedError } from './errors.ts';
 import { attachedInstancesMax, callableServicesMax, callsToldMs, localRangesSweepMs, tunnelSweepMs } from './limits.ts';
 import { createLocalInstances } from './local-instances.ts';
 import { createLocalRanges } from './local-ranges.ts';
 import type { Mesh, PeerId } from './mesh.ts';
-import { createOpenCalls } from './open-calls.ts';
+import { createOpenCalls, datagramsOf } from './open-calls.ts';
 import { createServiceAddresses } from './service-addresses.ts';
 import { type CallOutcome, createServiceCalls } from './service-calls.ts';
 import type { AttachedInstance, ServiceNetwork } from './service-network.ts';
@@ -51,13 +55,15 @@ export interface TunnelNetworkOptions {
   onCall?: (outcome: CallOutcome) => void;
   /** What is wrong with calls now, when that is something else than before; not at once. */
   onTroubles?: (troubles: ObservedCalls) => void;
+  /** Datagrams that found no room, at most once a minute of each pair. */
+  onDropped?: (drops: DroppedDatagrams) => void;
 }
 
 export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwork {
   const { clock, random, node, listen, verifyChain, isPeerAdmitted, localPeerId, advertisedHosts, onDenied } = options;
   const { verifyOwnChain = verifyChain } = options;
   const { isPeerRevoked = () => false, authorize = sameApplication, onCall = () => undefined } = options;
-  const { costOf = () => undefined, onTroubles = () => undefined } = options;
+  const { costOf = () => undefined, onTroubles = () => undefined, onDropped = () => undefined } = options;
   const instances = createLocalInstances();
   const openCalls = createOpenCalls();
   const tellDenied = createDeniedCalls({ clock, onDenied });
@@ -70,7 +76,11 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     allowedCalls,
     tellDenied,
   });
+  const drops = createDatagramDrops({ onDropped });
+  const unsent = createUnsentBytes();
+  const datagramServer = createDatagramServer({ openCalls, unsent, countDrop: drops.count });
   const server = createTunnelServer({
+    datagrams: datagramServer,
     clock,
     instances,
     openCalls,
@@ -92,8 +102,17 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     costOf,
     onCall,
   });
+  const datagramCalls = createDatagramCalls({
+    ...{ clock, localPeerId, instances, openCalls, client, allowedCalls, unsent },
+    reach: calls.reach,
+    countDrop: drops.count,
+  });
   const ranges = createLocalRanges();
-  const addresses = createServiceAddresses({ seed: node, onConnection: calls.accept });
+  const addresses = createServiceAddresses({
+    seed: node,
+    onConnection: calls.accept,
+    listenDatagrams: datagramCalls.listen,
+  });
   /** Of instances with a network of their own. */
   const rangeOf = new Map<string, string>();
   let running = false;
@@ -114,6 +133,9 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     allowedCalls.sweep();
     server.sweep();
     client.sweep();
+    datagramServer.sweep();
+    datagramCalls.sweep();
+    drops.sweep();
     sweepTimer = clock.setTimeout(sweep, tunnelSweepMs);
   }
 
@@ -130,6 +152,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     calls.forget(name);
     const instance = instances.remove(name);
     openCalls.resetAll(name);
+    openCalls.resetAll(datagramsOf(name));
     if (instance === undefined) return;
     server.refresh(instance);
     client.refresh(instance, instances.byName(instance));

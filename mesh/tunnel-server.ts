@@ -9,6 +9,7 @@ import type { MicroserviceName } from '../control/plan.ts';
 import type { Clock } from '../node-runtime/clock.ts';
 import type { WorkloadIdentity } from '../pki/identity.ts';
 import type { AllowedCalls } from './allowed-calls.ts';
+import type { DatagramServer } from './datagram-server.ts';
 import type { TellDenied } from './denied-calls.ts';
 import { connectInstance } from './instance-connect.ts';
 import {
@@ -39,6 +40,7 @@ export interface TunnelServerOptions {
   isPeerRevoked: (peerId: PeerId) => boolean;
   allowedCalls: Pick<AllowedCalls, 'watch'>;
   tellDenied: TellDenied;
+  datagrams: Pick<DatagramServer, 'carry'>;
 }
 
 export interface TunnelServer {
@@ -65,7 +67,7 @@ interface Served {
 }
 
 export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
-  const { clock, instances, openCalls, admission, isPeerRevoked, allowedCalls, tellDenied } = options;
+  const { clock, instances, openCalls, admission, isPeerRevoked, allowedCalls, tellDenied, datagrams } = options;
   const served = new Set<Served>();
   const listener = createTunnelListener({
     contextFor: (serverName) => instances.byServerName(serverName)?.credential.context,
@@ -124,12 +126,12 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
       const target = admission.call(caller, entry.called, headers);
       if ('status' in target) refuse(stream, target.status, target.reason);
       else {
-        const call = { caller, callerPeerId: caller.peerId, called: { ...entry.called, port: target.servicePort } };
+        const call = { caller, callerPeerId: caller.peerId, called: { ...entry.called, ...target.servicePort } };
         stream.once(
           'close',
           allowedCalls.watch(call, () => resetStream(stream)),
         );
-        void carry(stream, target, caller.peerId);
+        void (target.servicePort.protocol === 'udp' ? carryDatagrams : carry)(stream, target, caller.peerId);
       }
     });
   }
@@ -159,6 +161,10 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
     stream.respond({ ':status': 200 });
     const carried = relay(streamEnd(stream), socketEnd(socket), () => done());
     const done = openCalls.add(counted, carried);
+  }
+
+  async function carryDatagrams(stream: ServerHttp2Stream, target: TunnelTarget, caller: PeerId): Promise<void> {
+    if (!(await datagrams.carry(stream, target, caller))) refuse(stream, 503, 'the instance cannot be sent datagrams');
   }
 
   function end({ session, streams }: Served): void {

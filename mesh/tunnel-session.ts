@@ -4,10 +4,11 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2, constants } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
-import type { MicroserviceName } from '../control/plan.ts';
+import type { MicroserviceName, ServicePort } from '../control/plan.ts';
 import type { Clock } from '../node-runtime/clock.ts';
 import type { VerifyChain, WorkloadIdentity } from '../pki/identity.ts';
 import { raceAddresses } from './address-race.ts';
+import { datagramRequest } from './datagram-requests.ts';
 import { TunnelPeerError, TunnelRefusedError, TunnelUnreachableError } from './errors.ts';
 import {
   offerAddressesMax,
@@ -46,10 +47,10 @@ export interface TunnelSession {
   readonly closed: boolean;
   readonly full: boolean;
   /**
-   * The answered stream of a CONNECT to `<service>:<port>`. Rejects with TunnelRefusedError when the called node says no,
+   * The answered stream of a CONNECT to `<service>:<port>`, or of one for datagrams. Rejects with TunnelRefusedError when the called node says no,
    * with TunnelUnreachableError when it does not answer, with the signal's reason.
    */
-  open(port: number, instance: string, signal: AbortSignal): Promise<ClientHttp2Stream>;
+  open(port: ServicePort, instance: string, signal: AbortSignal): Promise<ClientHttp2Stream>;
   /** Lets open streams end by themselves. */
   retire(): void;
   destroy(): void;
@@ -205,13 +206,15 @@ function wrap(
       return streams.size >= streamsMax;
     },
     // One promise and three listeners: this runs for each call.
-    open: (port, instance, signal) =>
+    open: ({ port, protocol }, instance, signal) =>
       new Promise((resolve, reject) => {
-        const stream = http2.request({
-          ':method': 'CONNECT',
-          ':authority': `${request.called.microservice}:${port}`,
-          [instanceHeader]: instance,
-        });
+        const ofUdp = protocol === 'udp';
+        if (ofUdp && http2.remoteSettings.enableConnectProtocol !== true)
+          throw new TunnelUnreachableError('its node runs a version that carries no UDP');
+        const asked = ofUdp
+          ? datagramRequest(request.called, port)
+          : { ':method': 'CONNECT', ':authority': `${request.called.microservice}:${port}` };
+        const stream = http2.request({ ...asked, [instanceHeader]: instance });
         streams.add(stream);
         let waiting = true;
         const settle = () => {

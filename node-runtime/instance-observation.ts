@@ -56,9 +56,10 @@ export function observationOf(
     specHash: planned.specHash,
     ...(content !== undefined && content !== '' && { content }),
     version,
-    addresses: planned.spec.ports.flatMap(({ name: port }) => {
+    addresses: planned.spec.ports.flatMap(({ name: port, protocol }) => {
       const hostPort = hostPorts[port];
-      return hostPort === undefined ? [] : [{ port, host: network?.address ?? listenHost, hostPort }];
+      if (hostPort === undefined) return [];
+      return [{ port, host: network?.address ?? listenHost, hostPort, ...(protocol && { protocol }) }];
     }),
     ...(Object.keys(context.probes).length > 0 && { probes: context.probes }),
     ...(notHeld !== undefined && { limits: notHeld }),

@@ -287,6 +287,8 @@ async function compose(
       return authorize(...call);
     },
     onDenied: (denied) => problem(denials.add(denied)),
+    onDropped: ({ from, to, reason, dropped }) =>
+      problem(`${dropped} datagrams from ${from} to ${to} were dropped: ${reason}`),
   });
 
   const certificates = createWorkloadCertificates({

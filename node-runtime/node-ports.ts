@@ -3,6 +3,7 @@
 import type { ObservedCalls } from '../control/fabric.ts';
 import type { Replicate, Store } from '../control/store.ts';
 import type { Authorize } from '../mesh/authorization.ts';
+import type { DroppedDatagrams } from '../mesh/datagram-drops.ts';
 import type { DeniedCall } from '../mesh/denied-calls.ts';
 import type { Address, Mesh, PeerId } from '../mesh/mesh.ts';
 import type { ServiceNetwork } from '../mesh/service-network.ts';
@@ -38,6 +39,7 @@ export interface ServiceNetworkNeeds {
   /** By the policies that this node knows of now. */
   authorize: Authorize;
   onDenied(denied: DeniedCall): void;
+  onDropped(drops: DroppedDatagrams): void;
 }
 
 export interface NodePorts {
@@ -52,7 +54,7 @@ export interface NodePorts {
   engines: Engines;
   hardware: BoxHardware;
   probe: Probe;
-  /** A TCP port of this box that nobody has and that is not among `taken`. */
+  /** A port of this box that nobody has, TCP or UDP, and that is not among `taken`. */
   freePort: (taken: ReadonlySet<number>) => Promise<number>;
   replicate: Replicate;
   /** Opened once per start; closed by the node. */

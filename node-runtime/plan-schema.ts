@@ -6,6 +6,7 @@ import { storedBalancing } from '../control/balancing.ts';
 import { deviceNeeds } from '../control/devices.ts';
 import { dockerFields, volume } from '../control/docker-options.ts';
 import type { Plan } from '../control/plan.ts';
+import { storedProtocol } from '../control/ports.ts';
 import { memoryBytes } from '../control/quantity.ts';
 import { wasmFields, wholeModule } from '../control/wasm-options.ts';
 import { planFilesMax, planInstancesMax, planStageItemsMax } from './limits.ts';
@@ -64,7 +65,7 @@ const common = z.looseObject({
   env: z.record(text, text),
   envFrom: z.record(text, source).optional(),
   workingDirectory: text.optional(),
-  ports: z.array(z.looseObject({ name, port: count })),
+  ports: z.array(z.looseObject({ name, port: count, protocol: storedProtocol })),
   configs: mounts,
   secrets: mounts.optional(),
   resources: z
@@ -91,7 +92,9 @@ const instance = z.looseObject({
   index: count,
   spec,
   specHash: text,
-  calls: z.array(z.looseObject({ ...microservice, port: count, balancing: storedBalancing.optional() })),
+  calls: z.array(
+    z.looseObject({ ...microservice, port: count, protocol: storedProtocol, balancing: storedBalancing.optional() }),
+  ),
   dependsOn: z.array(name),
   ticket: text,
 });

@@ -102,6 +102,8 @@ export const meanings: Record<'Application' | 'Config' | 'Secret' | 'Policy', Re
     'spec.microservices[].ports[].name': 'Name of the port: for probes, and for `PORT_<NAME>`',
     'spec.microservices[].ports[].port':
       'The port that others call: `http://<microservice>:<port>`. A process listens on the `HOST` and `PORT` that it is given, a container on this port',
+    'spec.microservices[].ports[].protocol':
+      '[What it is called by](#udp). The same number may be one port of each; TCP alone has `http://` and probes',
     'spec.microservices[].configs':
       'Configs that it gets as files, in `configs/<name>/` of its folder; a container and a module below `/selvedge`. [Changed content](#changed-content) arrives while it runs',
     'spec.microservices[].secrets':
@@ -110,6 +112,7 @@ export const meanings: Record<'Application' | 'Config' | 'Secret' | 'Policy', Re
       'A service of another application that it calls: `http://<microservice>.<application>:<port>`. [A Policy there must allow it](#policy)',
     'spec.microservices[].calls[].microservice': 'The microservice there',
     'spec.microservices[].calls[].port': 'The port of it that is called',
+    'spec.microservices[].calls[].protocol': 'As that port says',
     'spec.microservices[].calls[].project': 'The project of that application, where it is another one',
     'spec.microservices[].replicas': 'How many instances; they are spread over nodes',
     'spec.microservices[].balancing':

@@ -32,9 +32,9 @@ function announcementOf(node: TestNode, changes: Partial<Announcement> = {}, sig
   });
 }
 
-test('an announced instance with a ticket is an endpoint for each of its ports', (t) => {
+test('an announced instance with a ticket is an endpoint for each of its ports, TCP and UDP', (t) => {
   const table = newTable();
-  const ticket = fabric.ticket({ instance, peerId: one.peerId, ports: [8080, 9090] });
+  const ticket = fabric.ticket({ instance, peerId: one.peerId, ports: [8080, 9090], udpPorts: [53, 8080] });
   const accepted = table.accept(announcementOf(one, { instances: [{ instance, ready: true, ticket }] }));
   t.like(accepted, { changed: true, forward: true, dropped: [] });
   const endpoint = {
@@ -46,7 +46,9 @@ test('an announced instance with a ticket is an endpoint for each of its ports',
     ready: true,
   };
   t.deepEqual(table.endpoints(), [
+    { ...endpoint, port: 53, protocol: 'udp' },
     { ...endpoint, port: 8080 },
+    { ...endpoint, port: 8080, protocol: 'udp' },
     { ...endpoint, port: 9090 },
   ]);
 });
