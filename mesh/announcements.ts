@@ -43,6 +43,10 @@ export interface AnnouncementTable {
   endpoints(): Endpoint[];
   /** Microservices that have a ready instance, also those without a port: `<project>.<application>.<microservice>`. */
   ready(): ReadonlySet<string>;
+  /** Of a held announcement, the microservices that it says of; ready or not. */
+  serves(peerId: PeerId, part: number): ReadonlySet<string>;
+  /** Forgets all peers but `self` that serve none of these, as far as is held. */
+  keepServing(services: ReadonlySet<string>, self: PeerId): void;
   /** The announcements held, for links. */
   held(peerId: PeerId, part: number): Statement | undefined;
   all(): Iterable<Statement>;
@@ -57,7 +61,10 @@ interface HeldPart {
   jws: string;
   sequence: number;
   serves: { ticket: Ticket; ready: boolean }[];
+  services: ReadonlySet<string>;
 }
+
+const nothing: ReadonlySet<string> = new Set();
 
 /** Of one peer: what it said since its last start, by part. */
 interface Held {
@@ -127,6 +134,15 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
     if (known === undefined || comparePlaces(place, known) > 0) places.set(instance, place);
   }
 
+  /** What it said until now stays refused, but for the newest. */
+  function drop(peerId: PeerId, { bootCounter, parts }: Held): void {
+    const mark = marks.get(peerId);
+    const earlier = mark?.bootCounter === bootCounter ? mark.sequences : [];
+    const reached = [...parts].map(([part, { sequence }]) => [part, sequence] as const);
+    marks.set(peerId, { bootCounter, sequences: new Map([...earlier, ...reached]) });
+    held.delete(peerId);
+  }
+
   /** Of each instance of a peer what was said of it last: it may have been in another part before. */
   function servedBy({ parts }: Held): HeldPart['serves'] {
     const ordered = [...parts.values()].sort((one, other) => one.sequence - other.sequence);
@@ -185,7 +201,8 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
       const parts = before === undefined || restarted ? new Map<number, HeldPart>() : before.parts;
       const known = (restarted ? [...before.parts.values()] : [parts.get(part)]).flatMap((one) => one?.serves ?? []);
       const after = [...serves.values()];
-      parts.set(part, { jws, sequence, serves: after });
+      const services = new Set(after.map(({ ticket }) => microserviceKey(ticket)));
+      parts.set(part, { jws, sequence, serves: after, services });
       held.set(peerId, { bootCounter, parts });
       // Most announcements are heartbeats that change nothing: the table is made again only for the others.
       const changed = JSON.stringify(known) !== JSON.stringify(after);
@@ -201,13 +218,20 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
       verified.deleteWhere(({ signer }) => signer === peerId);
       const current = held.get(peerId);
       if (current === undefined) return;
-      const mark = marks.get(peerId);
-      const earlier = mark?.bootCounter === current.bootCounter ? mark.sequences : [];
-      const reached = [...current.parts].map(([part, { sequence }]) => [part, sequence] as const);
-      marks.set(peerId, { bootCounter: current.bootCounter, sequences: new Map([...earlier, ...reached]) });
-      held.delete(peerId);
+      drop(peerId, current);
       recompute();
     },
+
+    keepServing(services, self) {
+      const isWanted = ({ services: served }: HeldPart): boolean => [...served].some((one) => services.has(one));
+      const unwanted = [...held].filter(
+        ([peerId, { parts }]) => peerId !== self && ![...parts.values()].some(isWanted),
+      );
+      for (const [peerId, current] of unwanted) drop(peerId, current);
+      if (unwanted.length > 0) recompute();
+    },
+
+    serves: (peerId, part) => held.get(peerId)?.parts.get(part)?.services ?? nothing,
 
     endpoints: () => endpoints,
     ready: () => readyOnes,

@@ -291,6 +291,8 @@ export const statementsPauseMs = 5;
 /** The same statement of a node, in newer versions, crosses a link no more often: whoever says it anew all the time costs the others this much. */
 export const statementSpacingMs = 50;
 
+/** Services that an edge node may say that it wants to hear of, 200 bytes each at most; one that wants more says nothing, and hears of all. */
+export const servicesWantedMax = 2_048;
 /** Nodes to which an edge node may ask one of its routers for the cost: as many as one node announces instances. */
 export const reachWantedMax = 1_024;
 /** Costs that changed are told to edge nodes together, and no sooner after the last time. */

@@ -6,8 +6,7 @@ import { type Announcement, announcementType } from '../mesh/announcement-format
 import { createAnnouncementTable } from '../mesh/announcements.ts';
 import type { PeerId } from '../mesh/mesh.ts';
 import type { Endpoint } from '../mesh/service-network.ts';
-import type { StatementTable } from '../mesh/spreading.ts';
-import type { Statement } from '../mesh/statements.ts';
+import type { Statement, StatementTable } from '../mesh/statements.ts';
 import type { SignPayload, VerifySigned } from '../pki/identity.ts';
 import type { Clock, TimerId } from './clock.ts';
 import { announcedBytesPerSecond, announceIntervalMs } from './limits.ts';
@@ -22,6 +21,8 @@ export interface Announcer {
   receive(from: PeerId, jws: string): void;
   /** What is held, for links. */
   readonly table: StatementTable;
+  /** Nothing else is called from here any more: forgets what others serve beside these. */
+  keepServing(services: ReadonlySet<string>): void;
   forget(peerId: PeerId): void;
   endpoints(): Endpoint[];
   /** Microservices that have a ready instance somewhere: `<project>.<application>.<microservice>`. */
@@ -113,6 +114,7 @@ export function createAnnouncer(dependencies: {
       if (accepted.forward) dependencies.news(accepted.statement, from);
     },
     table,
+    keepServing: (services) => table.keepServing(services, peerId),
     forget(gone) {
       table.forget(gone);
       dependencies.onEndpoints(table.endpoints());

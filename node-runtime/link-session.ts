@@ -7,11 +7,12 @@ import {
   announcementPartsMax,
   linkStateBytesMax,
   reachWantedMax,
+  servicesWantedMax,
   statementsPerMessageMax,
   summaryPositionsMax,
 } from '../mesh/limits.ts';
 import type { FrameStream } from '../mesh/mesh.ts';
-import { statementKinds } from '../mesh/spreading.ts';
+import { statementKinds } from '../mesh/statements.ts';
 import { conditionCharactersMax, conditionsMax, linkMessagesWaitingMax, neighboursMax } from './limits.ts';
 
 export const linkProtocol = '/selvedge/link/1';
@@ -61,8 +62,15 @@ const statementsMessage = z.object({
     .max(statementsPerMessageMax),
 });
 
-/** To which nodes an edge node would like to know the cost, of a router that it is attached to; the whole list each time. */
-const reachWantedMessage = z.object({ type: z.literal('reach-wanted'), list: z.array(peerId).max(reachWantedMax) });
+/**
+ * To which nodes an edge node would like to know the cost, of a router that it is attached to, and of which services it would like to hear, as
+ * `<project>.<application>.<microservice>`; all of them when it says none. The whole lists each time.
+ */
+const reachWantedMessage = z.object({
+  type: z.literal('reach-wanted'),
+  list: z.array(peerId).max(reachWantedMax),
+  services: z.array(z.string().min(1).max(255)).max(servicesWantedMax).optional(),
+});
 
 /** What it costs from there; without a cost it cannot be reached. Of what is not in the list nothing has changed. */
 const reachMessage = z.object({

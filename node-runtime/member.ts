@@ -364,6 +364,8 @@ async function compose(
     setCostMs: (peerId) =>
       ports.linkCostsMs?.get(links.linked().find((peer) => peer.peerId === peerId)?.identity.node ?? ''),
     announcements: announcer.table,
+    servicesWanted: () => instances.wantedHere(),
+    onServicesWanted: (services) => announcer.keepServing(services),
     onAnnouncement: (from, jws) => announcer.receive(from, jws),
     onRefused: (from, reason) => peerProblem(from, `a link state from ${from} was refused: ${reason}`),
   });
