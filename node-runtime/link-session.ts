@@ -5,8 +5,13 @@ import { z } from 'zod';
 import {
   announcementBytesMax,
   announcementPartsMax,
+  certificateNameCharacters,
+  certificatesPerMessageMax,
+  certificateTextMax,
   linkStateBytesMax,
   reachWantedMax,
+  referencedCertificatesMax,
+  referencedChainMax,
   servicesWantedMax,
   statementsPerMessageMax,
   summaryPositionsMax,
@@ -52,6 +57,8 @@ const summaryMessage = z.object({
   list: z.array(position).max(summaryPositionsMax),
   last: z.boolean(),
   answer: z.boolean(),
+  /** The sender takes statements whose certificates are named (mesh/referenced-links.ts). */
+  references: z.boolean().optional(),
 });
 
 const statementsMessage = z.object({
@@ -60,6 +67,37 @@ const statementsMessage = z.object({
   list: z
     .array(position.extend({ jws: z.string().max(Math.max(announcementBytesMax, linkStateBytesMax)) }))
     .max(statementsPerMessageMax),
+});
+
+const certificateName = z.string().length(certificateNameCharacters);
+
+/** What is in it is looked at where it is put together (mesh/statement-references.ts). */
+const referencedMessage = z.object({
+  type: z.literal('referenced'),
+  of: statementKind,
+  list: z
+    .array(
+      position.extend({
+        certificates: z.array(certificateName).max(referencedCertificatesMax),
+        referenced: z.object({
+          alg: z.string().max(16),
+          chain: z.array(counter).max(referencedChainMax),
+          payload: z.unknown(),
+          signature: z.string().max(256),
+        }),
+      }),
+    )
+    .max(statementsPerMessageMax),
+});
+
+const certificatesWantedMessage = z.object({
+  type: z.literal('certificates-wanted'),
+  list: z.array(certificateName).max(certificatesPerMessageMax),
+});
+
+const certificatesMessage = z.object({
+  type: z.literal('certificates'),
+  list: z.array(z.string().max(certificateTextMax)).max(certificatesPerMessageMax),
 });
 
 /**
@@ -97,6 +135,9 @@ const linkMessage = z.discriminatedUnion('type', [
   neighboursMessage,
   summaryMessage,
   statementsMessage,
+  referencedMessage,
+  certificatesWantedMessage,
+  certificatesMessage,
   reachWantedMessage,
   reachMessage,
 ]);

@@ -5,6 +5,7 @@ import { reachWantedMax, servicesWantedMax } from '../mesh/limits.ts';
 import { boundedCost } from '../mesh/link-cost.ts';
 import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import type { RouterMode } from '../mesh/own-links.ts';
+import { createReferencedLinks } from '../mesh/referenced-links.ts';
 import { nextStep, type Routes, type Step } from '../mesh/routes.ts';
 import { createSpreading } from '../mesh/spreading.ts';
 import type { Statement, StatementTable } from '../mesh/statements.ts';
@@ -75,9 +76,14 @@ export function createRouting(dependencies: RoutingDependencies): Routing {
           onChanged: () => reach.changed(),
         });
   const reach = createReach({ clock, costTo });
+  const tables = { 'link-state': router?.table ?? noStatements, announcement: dependencies.announcements };
+  const referenced = createReferencedLinks({
+    ...{ clock, tables },
+    receive: (from, message) => spreading.receive(from, message),
+    renew: (peerId) => spreading.renew(peerId),
+  });
   const spreading = createSpreading({
-    ...{ self, router: mode, clock },
-    tables: { 'link-state': router?.table ?? noStatements, announcement: dependencies.announcements },
+    ...{ self, router: mode, clock, tables },
     onStatement(kind, from, jws) {
       if (kind === 'announcement') dependencies.onAnnouncement(from, jws);
       else router?.receive(from, jws);
@@ -146,22 +152,25 @@ export function createRouting(dependencies: RoutingDependencies): Routing {
       unsubscribe = undefined;
       router?.stop();
       spreading.stop();
+      referenced.stop();
       reach.stop();
     },
     begin(peerId, far, send) {
       peers.set(peerId, { router: far, send });
       setLink(peerId);
       if (uplinks !== undefined) void send(wantedMessage());
-      spreading.begin(peerId, far, send);
+      spreading.begin(peerId, far, referenced.begin(peerId, send));
     },
     renew(peerId) {
       spreading.renew(peerId);
+      referenced.renew(peerId);
       const peer = peers.get(peerId);
       if (uplinks !== undefined) void peer?.send(wantedMessage());
     },
     end(peerId) {
       peers.delete(peerId);
       spreading.end(peerId);
+      referenced.end(peerId);
       reach.end(peerId);
       router?.unlinked(peerId);
       uplinks?.lost(peerId);
@@ -170,7 +179,7 @@ export function createRouting(dependencies: RoutingDependencies): Routing {
       const peer = peers.get(peerId);
       if (peer === undefined) return;
       if (message.type === 'reach') uplinks?.told(peerId, message.list);
-      else if (message.type !== 'reach-wanted') spreading.receive(peerId, message);
+      else if (message.type !== 'reach-wanted') referenced.receive(peerId, message);
       else {
         spreading.wanted(peerId, message.services && new Set(message.services));
         if (router !== undefined && peer.router === 'edge')

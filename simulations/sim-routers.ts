@@ -214,7 +214,7 @@ export function createSimRouters({
     const bytes = sizeOf(message);
     const from = at(link.ends[direction]);
     const to = at(link.ends[direction === 0 ? 1 : 0]);
-    const statements = message.type === 'statements' ? message.list.length : 0;
+    const statements = message.type === 'statements' || message.type === 'referenced' ? message.list.length : 0;
     traffic.messages += 1;
     traffic.bytes += bytes;
     traffic.statements += statements;
@@ -224,7 +224,7 @@ export function createSimRouters({
     clock.setTimeout(
       () => {
         if (!link.open || !from.running || to.neighbours.get(from.peerId) !== link) return;
-        if (statements > 0) traffic.lastAtMs = clock.now();
+        if (statements > 0 || message.type === 'certificates') traffic.lastAtMs = clock.now();
         to.receivedBytes += bytes;
         to.routing.receive(from.peerId, message);
       },
