@@ -88,8 +88,8 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
   /** Of each instance the newest place heard of, so that an old place never comes back when the new one is out of reach. */
   const places = createBoundedMap<string, Place>(rememberedMarksMax);
   const verified = createBoundedMap<string, { ticket: Ticket; signer: PeerId }>(verifiedTicketsMax);
-  let endpoints: Endpoint[] = [];
-  let readyOnes: ReadonlySet<string> = new Set();
+  /** Made when somebody asks: many announcements come together, and with thousands of instances this is what costs. */
+  let served: { endpoints: Endpoint[]; ready: ReadonlySet<string> } | undefined;
 
   function staleReason(peerId: PeerId, { bootCounter, sequence, part = 0 }: Position): string | undefined {
     const current = held.get(peerId);
@@ -149,14 +149,18 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
     return [...new Map(ordered.flatMap(({ serves }) => serves.map((one) => [one.ticket.instance, one]))).values()];
   }
 
-  function recompute(): void {
-    const serving = [...held.values()]
+  function serving(): NonNullable<typeof served> {
+    if (served !== undefined) return served;
+    const list = [...held.values()]
       .flatMap(servedBy)
       .filter(({ ticket }) => places.get(ticket.instance)?.peerId === ticket.peerId);
-    readyOnes = new Set(serving.flatMap(({ ticket, ready }) => (ready ? [microserviceKey(ticket)] : [])));
-    endpoints = serving
-      .flatMap(({ ticket, ready }) => ticket.ports.map((port) => endpointOf(ticket, port, ready)))
-      .sort((one, other) => compareText(one.instance, other.instance) || one.port - other.port);
+    served = {
+      ready: new Set(list.flatMap(({ ticket, ready }) => (ready ? [microserviceKey(ticket)] : []))),
+      endpoints: list
+        .flatMap(({ ticket, ready }) => ticket.ports.map((port) => endpointOf(ticket, port, ready)))
+        .sort((one, other) => compareText(one.instance, other.instance) || one.port - other.port),
+    };
+    return served;
   }
 
   return {
@@ -208,7 +212,7 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
       const changed = JSON.stringify(known) !== JSON.stringify(after);
       if (changed) {
         for (const { ticket } of after) rememberPlace(ticket);
-        recompute();
+        served = undefined;
       }
       return { changed, forward: true, dropped, statement: statementOf(announcement, jws) };
     },
@@ -219,7 +223,7 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
       const current = held.get(peerId);
       if (current === undefined) return;
       drop(peerId, current);
-      recompute();
+      served = undefined;
     },
 
     keepServing(services, self) {
@@ -228,13 +232,13 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
         ([peerId, { parts }]) => peerId !== self && ![...parts.values()].some(isWanted),
       );
       for (const [peerId, current] of unwanted) drop(peerId, current);
-      if (unwanted.length > 0) recompute();
+      if (unwanted.length > 0) served = undefined;
     },
 
     serves: (peerId, part) => held.get(peerId)?.parts.get(part)?.services ?? nothing,
 
-    endpoints: () => endpoints,
-    ready: () => readyOnes,
+    endpoints: () => serving().endpoints,
+    ready: () => serving().ready,
     held(peerId, part) {
       const current = held.get(peerId);
       const known = current?.parts.get(part);

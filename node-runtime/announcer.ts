@@ -54,6 +54,17 @@ export function createAnnouncer(dependencies: {
   let resting: TimerId | undefined;
   let changed = false;
   let stopped = false;
+  let telling = false;
+
+  /** Once for all that one message brought. */
+  function tellEndpoints(): void {
+    if (telling) return;
+    telling = true;
+    queueMicrotask(() => {
+      telling = false;
+      if (!stopped) dependencies.onEndpoints(table.endpoints());
+    });
+  }
 
   function announce(): void {
     if (stopped) return;
@@ -110,7 +121,7 @@ export function createAnnouncer(dependencies: {
         return;
       }
       for (const { instance, reason } of accepted.dropped) dependencies.onRefused(from, `${instance}: ${reason}`);
-      if (accepted.changed) dependencies.onEndpoints(table.endpoints());
+      if (accepted.changed) tellEndpoints();
       if (accepted.forward) dependencies.news(accepted.statement, from);
     },
     table,

@@ -17,6 +17,8 @@ import type { SimRandom } from './sim-random.ts';
 export interface SimRouterFabric {
   readonly fabricId: string;
   verifySigned: VerifySigned;
+  /** The same text as one object: thousands of them are held by hundreds of nodes in one process. */
+  intern(jws: string): string;
   member(index: number): { peerId: PeerId; node: string; sign: SignPayload };
   /** Signed by the controller, with one port. */
   ticket(about: Pick<Ticket, 'application' | 'microservice' | 'instance' | 'peerId' | 'generation'>): string;
@@ -36,9 +38,15 @@ export function createSimRouterFabric(clock: SimClock, random: SimRandom): SimRo
   });
   const verify = createSignatureVerifier({ verifyChain: createChainVerifier({ fabricId, clock, root }) });
   const verified = new Map<string, ReturnType<VerifySigned>>();
+  const texts = new Map<string, string>();
   const signTicket = createSigner({ key: controllerKey, chain: [controller, root] });
   return {
     fabricId,
+    intern(jws) {
+      const known = texts.get(jws) ?? jws;
+      texts.set(known, known);
+      return known;
+    },
     /** A signature says the same to each of them. */
     verifySigned(jws, type) {
       const known = verified.get(jws) ?? verify(jws, type);

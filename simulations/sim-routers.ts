@@ -159,7 +159,7 @@ export function createSimRouters({
         sign: () => sign,
         verifySigned: fabric.verifySigned,
         announcements: announcer.table,
-        onAnnouncement: (from, jws) => announcer.receive(from, jws),
+        onAnnouncement: (from, jws) => announcer.receive(from, fabric.intern(jws)),
         called: () => new Set(announcer.endpoints().flatMap((one) => (isCalled(one) ? [one.peerId] : []))),
         servicesWanted: () => called,
         onServicesWanted: (services) => announcer.keepServing(services),

@@ -3,8 +3,7 @@
 // second; and what an admitted node says of others changes nobody's choice, wherever it sits.
 
 import test, { type ExecutionContext } from 'ava';
-import type { Announcement } from '../../mesh/announcement-format.ts';
-import { announcementType, ticketType } from '../../mesh/announcement-format.ts';
+import { type Announcement, announcementType, ticketType } from '../../mesh/announcement-format.ts';
 import type { RouterMode } from '../../mesh/own-links.ts';
 import { createSimClock, type SimClock } from '../../simulations/sim-clock.ts';
 import { createSimRandom } from '../../simulations/sim-random.ts';
