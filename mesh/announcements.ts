@@ -37,8 +37,8 @@ export interface Refused {
 export interface AnnouncementTable {
   /** Takes in one announcement, or one part of it (compact JWS). Never throws. One that is held already is no news and no refusal. */
   accept(jws: string): Accepted | Refused;
-  /** The peer is out of reach or revoked. Older announcements of it stay refused; the same one is taken again. */
-  forget(peerId: PeerId): void;
+  /** These are revoked, wherever they are. Older announcements of them stay refused; the same one is taken again. True when one was held. */
+  forget(isGone: (peerId: PeerId) => boolean): boolean;
   /** One per instance and port, in order of instance and port; of each instance the place with the newest ticket. */
   endpoints(): Endpoint[];
   /** Microservices that have a ready instance, also those without a port: `<project>.<application>.<microservice>`. */
@@ -217,13 +217,13 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
       return { changed, forward: true, dropped, statement: statementOf(announcement, jws) };
     },
 
-    forget(peerId) {
+    forget(isGone) {
       // Tickets that a revoked controller signed are verified, and refused, again with the next announcement.
-      verified.deleteWhere(({ signer }) => signer === peerId);
-      const current = held.get(peerId);
-      if (current === undefined) return;
-      drop(peerId, current);
-      served = undefined;
+      verified.deleteWhere(({ signer }) => isGone(signer));
+      const gone = [...held].filter(([peerId]) => isGone(peerId));
+      for (const [peerId, current] of gone) drop(peerId, current);
+      if (gone.length > 0) served = undefined;
+      return gone.length > 0;
     },
 
     keepServing(services, self) {

@@ -71,11 +71,14 @@ export function createReferencedLinks({
   tables,
   receive: take,
   renew,
+  shared = (text) => text,
 }: {
   clock: Clock;
   tables: Record<StatementKind, StatementTable>;
   /** As if it had come whole. */
   receive(from: PeerId, message: SpreadingMessage): void;
+  /** The same text as one object, where one process is hundreds of nodes. */
+  shared?: ((text: string) => string) | undefined;
   /** Something that was named on the link was not taken in: both sides compare anew. */
   renew(peerId: PeerId): void;
 }): ReferencedLinks {
@@ -129,8 +132,9 @@ export function createReferencedLinks({
     texts: Waiting['lacking'],
   ): void {
     const textOf = (name: string): string | undefined => texts.get(name) ?? held.get(name);
-    const statement = fromReferenced(kind, referenced, textOf);
-    if (statement === undefined) return;
+    const made = fromReferenced(kind, referenced, textOf);
+    if (made === undefined) return;
+    const statement = { ...made, jws: shared(made.jws) };
     take(from, { type: 'statements', of: kind, list: [statement] });
     if (tables[kind].held(statement.peerId, statement.part)?.jws !== statement.jws) return;
     for (const [name, text] of texts) if (text !== undefined) held.set(name, text);

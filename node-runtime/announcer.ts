@@ -23,7 +23,8 @@ export interface Announcer {
   readonly table: StatementTable;
   /** Nothing else is called from here any more: forgets what others serve beside these. */
   keepServing(services: ReadonlySet<string>): void;
-  forget(peerId: PeerId): void;
+  /** Revoked nodes go, also those that are no neighbours. */
+  forget(isGone: (peerId: PeerId) => boolean): void;
   endpoints(): Endpoint[];
   /** Microservices that have a ready instance somewhere: `<project>.<application>.<microservice>`. */
   ready(): ReadonlySet<string>;
@@ -126,9 +127,8 @@ export function createAnnouncer(dependencies: {
     },
     table,
     keepServing: (services) => table.keepServing(services, peerId),
-    forget(gone) {
-      table.forget(gone);
-      dependencies.onEndpoints(table.endpoints());
+    forget(isGone) {
+      if (table.forget(isGone)) dependencies.onEndpoints(table.endpoints());
     },
     endpoints: () => table.endpoints(),
     ready: () => table.ready(),

@@ -236,9 +236,9 @@ async function compose(
     // Everybody who proved membership, also those who hold streams but no link session.
     for (const peerId of mesh.connected()) {
       if (!mesh.isAdmitted(peerId) || !bulletin.isRevoked(peerId)) continue;
-      announcer.forget(peerId);
       links.drop(peerId);
     }
+    announcer.forget((peerId) => bulletin.isRevoked(peerId));
     routing.forget((peerId) => bulletin.isRevoked(peerId));
   }
 

@@ -48,6 +48,8 @@ export interface RoutingDependencies extends Omit<RouterDependencies, 'news' | '
   announcements: StatementTable;
   /** What its operator says that the link to the peer costs, in milliseconds; undefined where that is measured. */
   setCostMs?(peerId: PeerId): number | undefined;
+  /** The same text as one object, where one process is hundreds of nodes. */
+  shared?: (text: string) => string;
   /** A link brought it. */
   onAnnouncement(from: PeerId, jws: string): void;
   /** The nodes whose cost matters here: those that serve what local instances call. */
@@ -78,7 +80,7 @@ export function createRouting(dependencies: RoutingDependencies): Routing {
   const reach = createReach({ clock, costTo });
   const tables = { 'link-state': router?.table ?? noStatements, announcement: dependencies.announcements };
   const referenced = createReferencedLinks({
-    ...{ clock, tables },
+    ...{ clock, tables, shared: dependencies.shared },
     receive: (from, message) => spreading.receive(from, message),
     renew: (peerId) => spreading.renew(peerId),
   });

@@ -18,7 +18,7 @@ export interface SimRouterFabric {
   readonly fabricId: string;
   verifySigned: VerifySigned;
   /** The same text as one object: thousands of them are held by hundreds of nodes in one process. */
-  intern(jws: string): string;
+  shared(jws: string): string;
   member(index: number): { peerId: PeerId; node: string; sign: SignPayload };
   /** Signed by the controller, with one port. */
   ticket(about: Pick<Ticket, 'application' | 'microservice' | 'instance' | 'peerId' | 'generation'>): string;
@@ -42,7 +42,7 @@ export function createSimRouterFabric(clock: SimClock, random: SimRandom): SimRo
   const signTicket = createSigner({ key: controllerKey, chain: [controller, root] });
   return {
     fabricId,
-    intern(jws) {
+    shared(jws) {
       const known = texts.get(jws) ?? jws;
       texts.set(known, known);
       return known;
