@@ -185,7 +185,7 @@ export function createNodePlanner({
   ): Promise<void> => {
     const held = lease.current();
     if (held === undefined || !holdsLease()) return;
-    const { node, applications, placements, configs, secrets } = inputs;
+    const { node, applications, placements, configs, secrets, balancings } = inputs;
     const previous = desk.plan();
     generation = Math.max(generation, previous?.generation ?? 0);
     const version = { ...held, generation: Math.max(number, generation + 1) };
@@ -194,7 +194,7 @@ export function createNodePlanner({
       note('plan-ahead-of-lease', node.name, `its plan is of ${places}: it ignores what is written now`, true);
     }
     const compiled = compilePlan({
-      ...{ node, applications, placements, version, fabricId, previous, specs },
+      ...{ node, applications, placements, balancings, version, fabricId, previous, specs },
       configs: [...configs.values()],
       stage: inputs.stage,
       staying: inputs.staying,

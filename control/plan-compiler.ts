@@ -1,6 +1,7 @@
 // The plan of one node, from documents. Pure (signing tickets is a function that it is given). Called by the planner; it must never
 // depend on what the node reports.
 
+import { balancingKey } from './balancing.ts';
 import type {
   ApplicationRecord,
   ConfigRecord,
@@ -11,6 +12,7 @@ import type {
 } from './fabric.ts';
 import { nodeInstancesMax } from './limits.ts';
 import type {
+  Balancing,
   CallableService,
   FileDocument,
   MicroserviceName,
@@ -31,6 +33,8 @@ export interface CompileInput {
   configs: readonly ConfigRecord[];
   secrets: readonly SecretRecord[];
   placements: readonly PlacementRecord[];
+  /** Of services of other applications, by `balancingKey`: those that are called go by what they say, not by what their callers do. */
+  balancings?: ReadonlyMap<string, Balancing>;
   version: PlanVersion;
   fabricId: string;
   /** The JWS of a ticket. */
@@ -74,17 +78,16 @@ function callsWith(
   own: CallableService[],
   { project }: ApplicationRecord,
   { calls = [] }: MicroserviceSpec,
+  balancings: ReadonlyMap<string, Balancing>,
 ): CallableService[] {
   const keyOf = (call: CallableService): string =>
     `${call.microservice}.${call.application}.${call.project}:${portText(call)}`;
   const known = new Set(own.map(keyOf));
-  const declared = calls.map(({ application, microservice, port, ...of }) => ({
-    project,
-    ...of,
-    application,
-    microservice,
-    port,
-  }));
+  const declared = calls.map(({ application, microservice, port, ...of }) => {
+    const name = { project, ...of, application, microservice };
+    const balancing = balancings.get(balancingKey(name));
+    return { ...name, port, ...(balancing && { balancing }) };
+  });
   return [...own, ...declared.filter((call) => !known.has(keyOf(call)))];
 }
 
@@ -120,6 +123,7 @@ function ticketInUse(wanted: Ticket, previous: PlannedInstance | undefined): str
 export function compilePlan(input: CompileInput): CompiledPlan {
   const { node, applications, placements, version, fabricId, signTicket, previous } = input;
   const specs = input.specs ?? createSpecCompiler();
+  const balancings = input.balancings ?? new Map<string, Balancing>();
   const records = recordsByName(input);
   const placementById = new Map(placements.map((placement) => [placement._id as string, placement]));
   const before = new Map(previous?.instances.map((instance) => [instance.name, instance]));
@@ -170,7 +174,10 @@ export function compilePlan(input: CompileInput): CompiledPlan {
         const name = `${application.project}.${application.name}.${microservice.name}.${index}`;
         if (places[name]?.node !== node.name) continue;
         compiled ??= specs.compile(microservice, application.project, records);
-        planInstance(application, microservice, compiled, callsWith(calls, application, microservice), { name, index });
+        planInstance(application, microservice, compiled, callsWith(calls, application, microservice, balancings), {
+          name,
+          index,
+        });
       }
     }
   }

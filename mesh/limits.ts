@@ -25,6 +25,9 @@ export const callableServicesMax = 256;
 export const attachedInstancesMax = 1_024;
 /** Connections at once from one instance: each costs about 18 kB and two descriptors. */
 export const callsPerInstanceMax = 2_048;
+/** A call on which nothing is said is asked for a sign of life by TCP itself, between a workload and its node: no time-out ends it, but a container whose
+ * network was taken away with the end of its connections unsaid is noticed. Well below what a packet filter on the way remembers. */
+export const callKeepAliveMs = 5 * 60_000;
 /** Of them from the workloads of one other node: it leaves room for those of the rest. */
 export const callsPerInstanceOfPeerMax = 1_536;
 
@@ -314,11 +317,33 @@ export const summaryHeldMax = 65_536;
 /** Statements (link states, announcements) in one message: as many as fit, at least one. Verifying so many takes some 25 ms. */
 export const statementsBytesMax = 512 * 1024;
 export const statementsPerMessageMax = 64;
+/** A certificate's name on links: 132 bits of its SHA-256. Two that share one would harm nobody but who made them: signatures are verified all the same. */
+export const certificateNameCharacters = 22;
+/** Certificates in one chain: workload, node, controller, root. */
+export const referencedChainMax = 4;
+/** Certificates that one statement names: its own chain, and those of the controllers that signed its tickets. */
+export const referencedCertificatesMax = 128;
+/** Verified certificates that are kept for statements which name them, about 1 kB each: one for each node of the largest fabric. */
+export const certificatesHeldMax = 16_384;
+/** Statements that were taken apart lately: each goes to several links. */
+export const referencedHeldMax = 64;
+/** What waits on one link for certificates that were asked for: 500 link states, or the announcements of 5,000 instances, and twice that. */
+export const waitingStatementsMax = 1_024;
+export const waitingStatementsBytesMax = 8 * 1024 * 1024;
+/** A neighbour that has not answered by then is not the only one to be asked: whoever names and does not say holds nothing up for longer. */
+export const certificatesAskAgainMs = 200;
+/** Then the link goes on with whole statements. */
+export const certificatesWaitMs = 10_000;
+/** Certificates in one message, at most and by their bytes. */
+export const certificatesPerMessageMax = 256;
+export const certificateTextMax = 100_000;
 /** Between two messages of statements on one link: what comes meanwhile goes together (IS-IS paces its flooding at 33 ms). */
 export const statementsPauseMs = 5;
 /** The same statement of a node, in newer versions, crosses a link no more often: whoever says it anew all the time costs the others this much. */
 export const statementSpacingMs = 50;
 
+/** Services that an edge node may say that it wants to hear of, 200 bytes each at most; one that wants more says nothing, and hears of all. */
+export const servicesWantedMax = 2_048;
 /** Nodes to which an edge node may ask one of its routers for the cost: as many as one node announces instances. */
 export const reachWantedMax = 1_024;
 /** Costs that changed are told to edge nodes together, and no sooner after the last time. */

@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { CallableService, MicroserviceName } from '../control/plan.ts';
 import { ServiceAddressError, ServiceAddressTakenError, ServicePortNotPermittedError } from './errors.ts';
-import { serviceAddressCandidatesMax } from './limits.ts';
+import { callKeepAliveMs, serviceAddressCandidatesMax } from './limits.ts';
 import {
   addressesOfEnvironment,
   candidateAddress,
@@ -191,7 +191,9 @@ export function createServiceAddresses(options: ServiceAddressesOptions): Servic
 }
 
 async function listen(address: string, port: number, onSocket: (socket: Socket) => void): Promise<Server> {
-  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, onSocket);
+  const options = { allowHalfOpen: true, pauseOnConnect: true, noDelay: true };
+  const alive = { keepAlive: true, keepAliveInitialDelay: callKeepAliveMs };
+  const server = createServer({ ...options, ...alive }, onSocket);
   server.listen({ host: address, port, exclusive: true });
   await once(server, 'listening');
   // A failed accept (out of descriptors) loses that connection, never the node.

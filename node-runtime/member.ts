@@ -236,9 +236,9 @@ async function compose(
     // Everybody who proved membership, also those who hold streams but no link session.
     for (const peerId of mesh.connected()) {
       if (!mesh.isAdmitted(peerId) || !bulletin.isRevoked(peerId)) continue;
-      announcer.forget(peerId);
       links.drop(peerId);
     }
+    announcer.forget((peerId) => bulletin.isRevoked(peerId));
     routing.forget((peerId) => bulletin.isRevoked(peerId));
   }
 
@@ -366,6 +366,8 @@ async function compose(
     setCostMs: (peerId) =>
       ports.linkCostsMs?.get(links.linked().find((peer) => peer.peerId === peerId)?.identity.node ?? ''),
     announcements: announcer.table,
+    servicesWanted: () => instances.wantedHere(),
+    onServicesWanted: (services) => announcer.keepServing(services),
     onAnnouncement: (from, jws) => announcer.receive(from, jws),
     onRefused: (from, reason) => peerProblem(from, `a link state from ${from} was refused: ${reason}`),
   });

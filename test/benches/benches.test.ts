@@ -43,9 +43,17 @@ const names: Record<string, [string, string][]> = {
     ['routing.router.messages', 'messages'],
     ['routing.compute', 'ms'],
   ],
+  announcing: [
+    ['announcing.start.time', 'ms'],
+    ['announcing.start.edge', 'kB'],
+    ['announcing.start.router', 'kB'],
+    ['announcing.unready.time', 'ms'],
+    ['announcing.unready.bytes', 'kB'],
+    ['announcing.moved.time', 'ms'],
+  ],
 };
 /** The design has none for them. */
-const withoutBudget = /^(cold-start\.p50|routing\.(start\..*|.*\.(messages|bytes)|compute))$/;
+const withoutBudget = /^(cold-start\.p50|(routing|announcing)\.(start\..*|.*\.(messages|bytes)|compute))$/;
 
 /** In a temporary folder of its own, so that what it leaves behind can be told from what others do. */
 function start(t: ExecutionContext, args: string[]) {
@@ -113,7 +121,7 @@ test.serial('a bench that is broken off ends what it started and removes its fol
 test('an unknown bench is refused, and help says which there are', async (t) => {
   const wrong = start(t, ['nonsense']);
   t.not((await wrong.closed)[0], 0);
-  t.regex(wrong.err(), /join, deploy, cold-start, memory, footprint, tunnel, routing/);
+  t.regex(wrong.err(), /join, deploy, cold-start, memory, footprint, tunnel, routing, announcing/);
   const help = start(t, ['--help']);
   t.is((await help.closed)[0], 0);
   for (const bench of Object.keys(names)) t.regex(help.out(), new RegExp(`^ +${bench} `, 'm'));

@@ -1,4 +1,4 @@
-// Runs one bench: `npm run bench -- join|deploy|cold-start|memory|footprint|tunnel|routing [--json]`. docs/benchmarks.md says how each measures. Progress
+// Runs one bench: `npm run bench -- join|deploy|cold-start|memory|footprint|tunnel|routing|announcing [--json]`. docs/benchmarks.md says how each measures. Progress
 // goes to stderr; what a bench started is ended and removed, also when it is broken off.
 
 import { loadavg } from 'node:os';
@@ -35,6 +35,11 @@ const benches: Record<string, { about: string; simulated?: true; load(): Promise
     about: 'messages and virtual time until 500 interior routers agree, beside 128',
     simulated: true,
     load: async () => (await import('./routing.ts')).routing,
+  },
+  announcing: {
+    about: 'what 10,000 services cost each of 400 nodes to hear of, beside 1,000',
+    simulated: true,
+    load: async () => (await import('./announcing.ts')).announcing,
   },
 };
 
