@@ -204,6 +204,7 @@ async function compose(
       mesh,
       at: clock.now(),
       linkCost: (peerId) => routing.linkCost(peerId),
+      indirect: (peerId) => links.indirect(peerId),
       links: links.linked(),
       unreached: links.unreached(),
       staged: staging.observed(),
