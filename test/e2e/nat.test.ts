@@ -195,6 +195,24 @@ test('nodes behind translating routers call and are called, directly where one o
     },
   );
 
+  await step('the router goes: what is linked directly goes on without it', async () => {
+    // A session is on the direct link a second after that is there.
+    namespaces.ip(hub, 'link', 'set', 'eth0', 'down');
+    const printed = async (): Promise<string[]> => place.printed('right', 'right-calls');
+    await waitFor('calls through it to fail', async () => (await printed()).at(-1) === 'on-left: failed');
+    for (const [name, application, line] of [
+      ['open', 'inward', 'on-right: hello of right'],
+      ['left', 'outward', 'on-open: hello of open'],
+    ] as const) {
+      const before = (await place.printed(name, `${name}-calls`, application)).length;
+      await waitFor(`${name} to be answered`, async () => {
+        const since = (await place.printed(name, `${name}-calls`, application)).slice(before);
+        return since.filter((one) => one === line).length >= 5;
+      });
+    }
+    namespaces.ip(hub, 'link', 'set', 'eth0', 'up');
+  });
+
   await step('the open box got calls through the mesh’s port alone', () => {
     t.true(met(open, tunnelPort) > 0, 'the tunnel’s own port was tried, and is closed');
     return Promise.resolve();
