@@ -275,6 +275,8 @@ export interface ObservedLink {
   address?: string;
   /** Peer id of the neighbour that carries it, where it goes through others. */
   through?: string;
+  /** Why the node does not reach it directly then; absent until it has tried. */
+  indirect?: string;
   sentBytes?: number;
   receivedBytes?: number;
 }

@@ -75,7 +75,7 @@ const link = z.object({
   ...{ peerId: name, node: name, kind: name, roundTripMs: z.number().optional() },
   router: maybe(z.enum(['interior', 'edge'])),
   costMicroseconds: maybe(z.number().int().min(1).max(observedCostMicrosecondsMax)),
-  ...{ since: maybe(time), address: maybe(name), through: maybe(name) },
+  ...{ since: maybe(time), address: maybe(name), through: maybe(name), indirect: maybe(reason) },
   ...{ sentBytes: maybe(bytes), receivedBytes: maybe(bytes) },
 });
 

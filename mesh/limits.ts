@@ -173,6 +173,10 @@ export const routedAfterMs = 2_000;
 /** Keep-alive of a connection through others: the links below notice what dies on the way, this one only a far end that hangs. */
 export const routedIntervalMs = 2_500;
 export const routedSilentMsMax = 10_000;
+/** A neighbour that led a connection to a bad end comes after others for so long: what was an accident is forgotten, a router that harms is met seldom. */
+export const wayMarkMs = 10 * 60_000;
+/** Pairs of far end and neighbour of which that is remembered: more than a node calls. */
+export const wayMarksMax = 1_024;
 /** Open streams of one protocol and direction on one connection. */
 export const streamsPerProtocolMax = 256;
 /** Streams that one connection may open to us, over all protocols. */

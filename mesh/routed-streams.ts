@@ -45,6 +45,8 @@ export interface RoutedStreamsOptions {
   mesh: Pick<Mesh, 'open' | 'handle'>;
   /** Undefined while nobody has said how. */
   step: () => FindStep | undefined;
+  /** In which order the neighbours that lead to the peer are tried. */
+  order(to: PeerId, neighbours: readonly PeerId[]): readonly PeerId[];
   /** One that is meant for us; lasts as long as the conversation. Of `from` nothing is proved yet. */
   onArrived(stream: RoutedStream, from: PeerId): Promise<void>;
 }
@@ -57,7 +59,7 @@ async function read<T>(shape: z.ZodType<T>, stream: FrameStream, signal: AbortSi
 }
 
 export function createRoutedStreams(options: RoutedStreamsOptions): RoutedStreams {
-  const { clock, self, mesh, step, onArrived } = options;
+  const { clock, self, mesh, step, order, onArrived } = options;
   /** Streams that are carried for others, by the neighbour that they came from. */
   const carried = new Map<PeerId, number>();
 
@@ -151,7 +153,12 @@ export function createRoutedStreams(options: RoutedStreamsOptions): RoutedStream
   /** The neighbours through which it may be reached from here. */
   function ways(to: PeerId): readonly PeerId[] {
     const next = step()?.({ destination: to, from: undefined, hopsLeft: routeHopsMax });
-    return next?.type === 'forward' ? next.nextHops.filter((peerId) => peerId !== to) : [];
+    return next?.type === 'forward'
+      ? order(
+          to,
+          next.nextHops.filter((peerId) => peerId !== to),
+        )
+      : [];
   }
 
   return {

@@ -55,6 +55,8 @@ export function createTunnelClient({
   const sessions = new Set<TunnelSession>();
   /** The same ones by calling workload, called workload and node. */
   const pools = new Map<string, Set<TunnelSession>>();
+  /** Those on a link that went through others when they were made. */
+  const routed = new WeakSet<TunnelSession>();
   /** When a session on a link looks for a better way next. */
   const seekAt = new WeakMap<TunnelSession, number>();
   const connecting = new Map<string, Promise<TunnelSession>>();
@@ -83,12 +85,14 @@ export function createTunnelClient({
     const { signal } = stopped;
     try {
       const last = direct ? undefined : overLink;
+      const isRouted = last?.through(request.peerId) !== undefined;
       const session = await connectTunnel({ clock, verifyChain, overLink: last }, request, signal);
       if (signal.aborted) {
         session.destroy();
         throw signal.reason;
       }
       add(key, session);
+      if (session.overLink && isRouted) routed.add(session);
       return session;
     } catch (error) {
       if (error instanceof TunnelPeerError) {
@@ -191,6 +195,8 @@ export function createTunnelClient({
       const now = clock.now();
       for (const session of sessions) {
         if (isOver(session, now)) session.destroy();
+        // The link is direct by now: its old connection lasts for the calls that are open.
+        else if (routed.has(session) && overLink?.through(session.request.peerId) === undefined) session.retire();
         else seekDirect(session, now);
       }
     },

@@ -48,7 +48,7 @@ export interface TunnelNetworkOptions {
   /** Addresses (without ports) at which other nodes may reach this one. */
   advertisedHosts: () => readonly string[];
   /** Carries sessions where nothing but a link's own connection gets through; left out, those calls fail. */
-  mesh?: Pick<Mesh, 'open' | 'handle'>;
+  mesh?: Pick<Mesh, 'open' | 'handle' | 'connection'>;
   onDenied: (event: DeniedCall) => void;
   /** What a call to an instance on that node costs, in microseconds; undefined where nothing is known. All cost the same when left out. */
   costOf?: (peerId: PeerId) => number | undefined;
@@ -197,6 +197,16 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     await server.close();
   }
 
+  function offer(): { addresses: string[] } | undefined {
+    const listening = server.listening();
+    if (!running || listening.length === 0) return undefined;
+    const offered = advertisedHosts().flatMap((host) => {
+      const found = listening.find((one) => one.host === host || one.host === (isIP(host) === 6 ? '::' : '0.0.0.0'));
+      return found === undefined ? [] : [isIP(host) === 6 ? `[${host}]:${found.port}` : `${host}:${found.port}`];
+    });
+    return { addresses: [...new Set(offered)] };
+  }
+
   return {
     start: () =>
       inTurn(async () => {
@@ -211,15 +221,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
 
     stop: () => inTurn(close),
 
-    offer() {
-      const listening = server.listening();
-      if (!running || listening.length === 0) return undefined;
-      const offered = advertisedHosts().flatMap((host) => {
-        const found = listening.find((one) => one.host === host || one.host === (isIP(host) === 6 ? '::' : '0.0.0.0'));
-        return found === undefined ? [] : [isIP(host) === 6 ? `[${host}]:${found.port}` : `${host}:${found.port}`];
-      });
-      return { addresses: [...new Set(offered)] };
-    },
+    offer,
 
     attach: (instance) => inTurn(() => attachNow(instance)),
 
@@ -239,9 +241,11 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
         if (range !== undefined && ![...rangeOf.values()].includes(range)) await ranges.release(range);
       }),
     setEndpoints: (endpoints) => calls.setEndpoints(endpoints),
-    setOffer(peerId, offer) {
-      client.setOffer(peerId, offer);
-      if (offer !== undefined) calls.reachable(peerId);
+    setOffer(peerId, offered) {
+      // Another network may use the addresses of this one; dialled, this node itself would answer.
+      const own = new Set(offer()?.addresses);
+      client.setOffer(peerId, offered && { ...offered, addresses: offered.addresses.filter((one) => !own.has(one)) });
+      if (offered !== undefined) calls.reachable(peerId);
     },
     recheck: () => allowedCalls.sweep(),
   };

@@ -11,6 +11,7 @@ import type { StatusView } from '../control/views.ts';
 import { bulletinWrites, controllerWrites } from '../control/write-guard.ts';
 import { type Authorize, policyAuthorization } from '../mesh/authorization.ts';
 import { createBoundedMap } from '../mesh/bounded-map.ts';
+import { harmText } from '../mesh/harm.ts';
 import { routeHopsMax } from '../mesh/limits.ts';
 import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import { presentMembership } from '../pki/enrollment-client.ts';
@@ -203,6 +204,7 @@ async function compose(
       mesh,
       at: clock.now(),
       linkCost: (peerId) => routing.linkCost(peerId),
+      indirect: (peerId) => links.indirect(peerId),
       links: links.linked(),
       unreached: links.unreached(),
       staged: staging.observed(),
@@ -433,6 +435,13 @@ async function compose(
       observeNode();
     },
   });
+  stops.push(
+    mesh.subscribe((event) => {
+      if (event.type !== 'harmed') return;
+      const nameOf = (peerId: PeerId) => links.linked().find((peer) => peer.peerId === peerId)?.identity.node ?? peerId;
+      peerProblem(event.peerId, harmText(event.harm, nameOf(event.peerId), event.through && nameOf(event.through)));
+    }),
+  );
 
   function replicatedWith({ identity }: LinkedPeer): Replicated[] {
     const guard = bulletinWrites((document) => bulletin.judge(document));
