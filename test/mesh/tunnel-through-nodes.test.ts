@@ -91,8 +91,9 @@ async function row(t: ExecutionContext, length: number, { dialable = true } = {}
 }
 
 /** On a busy box a neighbour may be asked to dial back although it can be dialled. */
-const noneOverLinks = (t: ExecutionContext, nodes: readonly RowNode[]): void =>
+function noneOverLinks(t: ExecutionContext, nodes: readonly RowNode[]): void {
   t.false(nodes.some(({ opened }) => opened.includes('/selvedge/tunnel/1')));
+}
 
 test('a call goes through two routers, and no stream of a link carries it', async (t) => {
   const { nodes, address } = await row(t, 4);
