@@ -45,8 +45,13 @@ export const tunnelHandshakesPerHostMax = 32;
 export const tunnelSessionsPerPeerMax = 512;
 /** A whole connection may carry this much unacknowledged; the default of 64 KB makes 2 MB/s at 20 ms round trip. */
 export const tunnelSessionWindowBytes = 16 * 1024 * 1024;
-/** What one slow reader can hold on the other side: 100 MB/s at 20 ms round trip. */
+/** What one slow reader can hold on the other side: 256 MiB/s at 8 ms round trip. */
 export const tunnelStreamWindowBytes = 2 * 1024 * 1024;
+/** On a longer path a stream's window is that rate times its round trip, up to this: 64 ms; 27 MiB/s at the 600 ms of a satellite. */
+export const tunnelWindowBytesPerMicrosecond = (256 * 1024 * 1024) / 1_000_000;
+export const tunnelStreamWindowBytesMax = 16 * 1024 * 1024;
+/** The worst that stalled readers of one session on a long path can hold: 128 streams of 16 MiB; what more is called has another session. */
+export const tunnelWindowsBytesMax = 2 * 1024 * 1024 * 1024;
 /** What a peer may send in one frame: 64 KiB is what a socket reads at once. node:http2 itself sends 16 KiB at most. */
 export const tunnelFrameBytes = 64 * 1024;
 /** Bytes of one direction of a call that were read and are not written yet, when reading stops: 8 reads of a socket. */
@@ -55,8 +60,8 @@ export const unwrittenBytesMax = 512 * 1024;
 export const gatheredBytesMax = 256 * 1024;
 /** A shorter chunk does not wait for others: it is a message more often than a part of something long. */
 export const gatheredChunkBytesMin = 8 * 1024;
-/** Memory of one session as nghttp2 counts it, in megabytes: twice the session's window. */
-export const tunnelSessionMemoryMb = 32;
+/** Memory of one session as nghttp2 counts it, in megabytes: twice the largest window of a session. */
+export const tunnelSessionMemoryMb = 64;
 /** A CONNECT has four headers. */
 export const tunnelHeaderPairsMax = 32;
 /** `<service>:<port>` and an instance's name are below 600 bytes. */
@@ -73,6 +78,12 @@ export const tunnelAnswerMs = 5_000;
 export const instanceConnectMs = 3_000;
 /** All attempts of one call together: below the 30 s that most HTTP clients wait. */
 export const callAttemptsMs = 15_000;
+/** What a neighbour's addresses get before it is asked to dial back: a round trip or two on a LAN. */
+export const nodeBackAfterMs = 250;
+/** And for doing so: TCP and TLS, as tunnelHandshakeMs, with one round trip of the link. */
+export const nodeBackMs = 6_000;
+/** Sessions with one neighbour: one each way, and those that a restart or two dials at once left behind. */
+export const nodeSessionsPerPeerMax = 6;
 /** What a tunnel's own addresses get before the link is asked to carry it: one round trip to the moon. */
 export const tunnelOverLinkAfterMs = 1_500;
 /** A session on a link looks this often for a connection of its own. */

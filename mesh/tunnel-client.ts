@@ -27,6 +27,8 @@ export interface TunnelClientOptions {
   verifyChain: VerifyChain;
   isPeerRevoked: (peerId: PeerId) => boolean;
   tellDenied: TellDenied;
+  /** What the way to the peer costs, in microseconds; undefined where nothing is known. */
+  costOf: (peerId: PeerId) => number | undefined;
   overLink?: TunnelOverLink | undefined;
 }
 
@@ -49,6 +51,7 @@ export function createTunnelClient({
   verifyChain,
   isPeerRevoked,
   tellDenied,
+  costOf,
   overLink,
 }: TunnelClientOptions): TunnelClient {
   const offers = new Map<PeerId, TunnelOffer>();
@@ -86,7 +89,7 @@ export function createTunnelClient({
     try {
       const last = direct ? undefined : overLink;
       const isRouted = last?.through(request.peerId) !== undefined;
-      const session = await connectTunnel({ clock, verifyChain, overLink: last }, request, signal);
+      const session = await connectTunnel({ clock, verifyChain, costOf, overLink: last }, request, signal);
       if (signal.aborted) {
         session.destroy();
         throw signal.reason;

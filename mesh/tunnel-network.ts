@@ -17,16 +17,17 @@ import { ServiceNetworkLimitError, ServiceNetworkStoppedError } from './errors.t
 import { attachedInstancesMax, callableServicesMax, callsToldMs, localRangesSweepMs, tunnelSweepMs } from './limits.ts';
 import { createLocalInstances } from './local-instances.ts';
 import { createLocalRanges } from './local-ranges.ts';
-import type { Mesh, PeerId } from './mesh.ts';
+import type { FindStep, Mesh, PeerId } from './mesh.ts';
 import { createOpenCalls, datagramsOf } from './open-calls.ts';
 import { createServiceAddresses } from './service-addresses.ts';
 import { type CallOutcome, createServiceCalls } from './service-calls.ts';
-import type { AttachedInstance, ServiceNetwork } from './service-network.ts';
+import type { AttachedInstance, ServiceNetwork, WorkloadCredential } from './service-network.ts';
 import { createTunnelAdmission } from './tunnel-admission.ts';
 import { createTunnelClient } from './tunnel-client.ts';
 import { loadCredential } from './tunnel-credentials.ts';
-import { createTunnelOverLink } from './tunnel-over-link.ts';
+import { createTunnelOverLink, inOrder } from './tunnel-over-link.ts';
 import { createTunnelServer } from './tunnel-server.ts';
+import { createTunnelThroughNodes } from './tunnel-through-nodes.ts';
 
 export interface TunnelNetworkOptions {
   clock: Clock;
@@ -49,6 +50,9 @@ export interface TunnelNetworkOptions {
   advertisedHosts: () => readonly string[];
   /** Carries sessions where nothing but a link's own connection gets through; left out, those calls fail. */
   mesh?: Pick<Mesh, 'open' | 'handle' | 'connection'>;
+  /** Key and chain of this node's own authority, and which way to other nodes: with both, calls go through routers. */
+  nodeCredential?: () => WorkloadCredential;
+  step?: FindStep;
   onDenied: (event: DeniedCall) => void;
   /** What a call to an instance on that node costs, in microseconds; undefined where nothing is known. All cost the same when left out. */
   costOf?: (peerId: PeerId) => number | undefined;
@@ -79,8 +83,18 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
   const drops = createDatagramDrops({ onDropped });
   const unsent = createUnsentBytes();
   const datagramServer = createDatagramServer({ openCalls, unsent, countDrop: drops.count });
+  const { mesh, nodeCredential, step } = options;
+  const through =
+    mesh && nodeCredential && step
+      ? createTunnelThroughNodes({
+          ...{ clock, mesh, verifyChain, isPeerAdmitted, costOf, step, self: localPeerId, credential: nodeCredential },
+          onArrived: (stream) => (running ? server.accept(stream) : void stream.destroy()),
+        })
+      : undefined;
   const server = createTunnelServer({
     datagrams: datagramServer,
+    nodes: through,
+    costOf,
     clock,
     instances,
     openCalls,
@@ -89,8 +103,9 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     allowedCalls,
     tellDenied,
   });
-  const overLink = options.mesh && createTunnelOverLink(options.mesh);
-  const client = createTunnelClient({ clock, verifyChain, isPeerRevoked, tellDenied, overLink });
+  const link = options.mesh && createTunnelOverLink(options.mesh);
+  const overLink = link && (through === undefined ? link : inOrder(through, link));
+  const client = createTunnelClient({ clock, verifyChain, isPeerRevoked, tellDenied, costOf, overLink });
   const calls = createServiceCalls({
     clock,
     random,
@@ -136,6 +151,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     datagramServer.sweep();
     datagramCalls.sweep();
     drops.sweep();
+    through?.sweep();
     sweepTimer = clock.setTimeout(sweep, tunnelSweepMs);
   }
 
@@ -193,6 +209,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     for (const { instance } of instances.all()) detachNow(instance);
     openCalls.destroyAll();
     client.close();
+    through?.close();
     await ranges.close();
     await server.close();
   }
@@ -213,7 +230,8 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
         if (running) return;
         await server.listen(listen.hosts, listen.port);
         running = true;
-        overLink?.serve((stream) => (running ? server.accept(stream) : stream.destroy()));
+        through?.serve();
+        link?.serve((stream) => (running ? server.accept(stream) : stream.destroy()));
         sweepTimer = clock.setTimeout(sweep, tunnelSweepMs);
         troublesTimer = clock.setTimeout(tellTroubles, callsToldMs);
         rangesTimer = clock.setTimeout(() => void ranges.sweep(), localRangesSweepMs);
@@ -244,7 +262,9 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     setOffer(peerId, offered) {
       // Another network may use the addresses of this one; dialled, this node itself would answer.
       const own = new Set(offer()?.addresses);
-      client.setOffer(peerId, offered && { ...offered, addresses: offered.addresses.filter((one) => !own.has(one)) });
+      const others = offered && { ...offered, addresses: offered.addresses.filter((one) => !own.has(one)) };
+      client.setOffer(peerId, others);
+      through?.setOffer(peerId, others);
       if (offered !== undefined) calls.reachable(peerId);
     },
     recheck: () => allowedCalls.sweep(),

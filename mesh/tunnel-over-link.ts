@@ -12,6 +12,8 @@ export interface TunnelOverLink {
   open(peerId: PeerId, signal: AbortSignal): Promise<Duplex>;
   /** The neighbour that the link goes through; undefined where it is direct, or gone. */
   through(peerId: PeerId): PeerId | undefined;
+  /** What the peer's own addresses get before; `tunnelOverLinkAfterMs` when left out. */
+  afterMs?(peerId: PeerId): number;
   /** From now on admitted peers are served. */
   serve(onStream: (stream: Duplex) => void): void;
 }
@@ -27,6 +29,22 @@ export function createTunnelOverLink(mesh: Pick<Mesh, 'open' | 'handle' | 'conne
         onStream(duplex);
         await closed;
       });
+    },
+  };
+}
+
+/** The second one where the first one leads nowhere. */
+export function inOrder(first: Pick<TunnelOverLink, 'open' | 'afterMs'>, second: TunnelOverLink): TunnelOverLink {
+  return {
+    ...second,
+    ...(first.afterMs && { afterMs: first.afterMs }),
+    async open(peerId, signal) {
+      try {
+        return await first.open(peerId, signal);
+      } catch {
+        signal.throwIfAborted();
+        return second.open(peerId, signal);
+      }
     },
   };
 }

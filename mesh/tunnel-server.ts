@@ -19,10 +19,10 @@ import {
   tunnelResetsPerSecond,
   tunnelSessionsMax,
   tunnelSessionsPerPeerMax,
-  tunnelSessionWindowBytes,
 } from './limits.ts';
 import type { LocalInstances } from './local-instances.ts';
 import type { PeerId } from './mesh.ts';
+import { type NodeSessions, nodeServerName } from './node-sessions.ts';
 import { callsOfPeer, type OpenCalls } from './open-calls.ts';
 import { nameOf, serviceKey } from './service-names.ts';
 import type { TunnelAdmission, TunnelTarget } from './tunnel-admission.ts';
@@ -30,6 +30,7 @@ import type { LoadedCredential } from './tunnel-credentials.ts';
 import { type Liveness, reasonHeader, sessionOptions, watchLiveness } from './tunnel-http2.ts';
 import { createTunnelListener } from './tunnel-listener.ts';
 import { relay, resetSocket, resetStream, socketEnd, streamEnd } from './tunnel-relay.ts';
+import { windowsFor } from './tunnel-windows.ts';
 
 export interface TunnelServerOptions {
   clock: Clock;
@@ -41,6 +42,10 @@ export interface TunnelServerOptions {
   allowedCalls: Pick<AllowedCalls, 'watch'>;
   tellDenied: TellDenied;
   datagrams: Pick<DatagramServer, 'carry'>;
+  /** What the way to the peer costs, in microseconds; undefined where nothing is known. */
+  costOf: (peerId: PeerId) => number | undefined;
+  /** Takes connections between nodes, where there are any. */
+  nodes?: Pick<NodeSessions, 'context' | 'accept'> | undefined;
 }
 
 export interface TunnelServer {
@@ -67,11 +72,14 @@ interface Served {
 }
 
 export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
-  const { clock, instances, openCalls, admission, isPeerRevoked, allowedCalls, tellDenied, datagrams } = options;
+  const { clock, instances, openCalls, admission, isPeerRevoked, allowedCalls, tellDenied, datagrams, costOf, nodes } =
+    options;
   const served = new Set<Served>();
   const listener = createTunnelListener({
-    contextFor: (serverName) => instances.byServerName(serverName)?.credential.context,
-    onConnection,
+    contextFor: (serverName) =>
+      serverName === nodeServerName ? nodes?.context() : instances.byServerName(serverName)?.credential.context,
+    onConnection: (socket) =>
+      nodes !== undefined && socket.servername === nodeServerName ? nodes.accept(socket) : onConnection(socket),
     onCrowded: (reason) => turnedAway(reason),
   });
 
@@ -95,8 +103,9 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
       socket.destroy();
       return;
     }
+    const windows = windowsFor(costOf(caller.peerId));
     const session = performServerHandshake(socket, {
-      ...sessionOptions,
+      ...sessionOptions(windows),
       streamResetBurst: tunnelResetBurst,
       streamResetRate: tunnelResetsPerSecond,
     });
@@ -110,7 +119,7 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
       idleSince: clock.now(),
     };
     served.add(entry);
-    session.setLocalWindowSize(tunnelSessionWindowBytes);
+    session.setLocalWindowSize(windows.sessionBytes);
     session.on('error', () => undefined);
     session.once('close', () => {
       served.delete(entry);

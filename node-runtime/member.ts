@@ -18,7 +18,7 @@ import { presentMembership } from '../pki/enrollment-client.ts';
 import { enrollmentProtocol } from '../pki/enrollment-frames.ts';
 import { windowOver } from '../pki/facts.ts';
 import type { PrivateKey } from '../pki/keys.ts';
-import { certificateToPem } from '../pki/pem.ts';
+import { certificateToPem, chainToPem } from '../pki/pem.ts';
 import type { ActorSystem } from './actor-system.ts';
 import { createAnnouncer } from './announcer.ts';
 import { createNodeAuthority } from './authority.ts';
@@ -277,6 +277,8 @@ async function compose(
     advertisedAddresses: () => mesh.addresses(),
     verifyChain,
     verifyOwnChain,
+    nodeCredential: () => ({ keyPem: authorityKey.toPem(), chainPem: chainToPem(authority.chain()) }),
+    step: (stream) => routing.step(stream),
     isPeerAdmitted: (peerId) => mesh.isAdmitted(peerId) && !bulletin.isRevoked(peerId),
     isPeerRevoked: (peerId) => bulletin.isRevoked(peerId),
     costOf: (peerId) => routing.costTo(peerId),

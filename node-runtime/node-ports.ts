@@ -5,8 +5,8 @@ import type { Replicate, Store } from '../control/store.ts';
 import type { Authorize } from '../mesh/authorization.ts';
 import type { DroppedDatagrams } from '../mesh/datagram-drops.ts';
 import type { DeniedCall } from '../mesh/denied-calls.ts';
-import type { Address, Mesh, PeerId } from '../mesh/mesh.ts';
-import type { ServiceNetwork } from '../mesh/service-network.ts';
+import type { Address, FindStep, Mesh, PeerId } from '../mesh/mesh.ts';
+import type { ServiceNetwork, WorkloadCredential } from '../mesh/service-network.ts';
 import type { DeriveKey } from '../pki/approval-proof.ts';
 import type { VerifyChain } from '../pki/identity.ts';
 import type { Keys, PrivateKey } from '../pki/keys.ts';
@@ -30,6 +30,10 @@ export interface ServiceNetworkNeeds {
   verifyChain: VerifyChain;
   /** For the credentials of instances here: their time aside, which only the other end judges. */
   verifyOwnChain: VerifyChain;
+  /** Key and chain of this node's own authority, as they are now. */
+  nodeCredential(): WorkloadCredential;
+  /** Which way to other nodes. */
+  step: FindStep;
   isPeerAdmitted(peerId: PeerId): boolean;
   isPeerRevoked(peerId: PeerId): boolean;
   /** Of a call to an instance there, in microseconds; undefined where nothing is known. */

@@ -31,6 +31,15 @@ const names: Record<string, [string, string][]> = {
     ['tunnel.throughput.ratio', 'ratio'],
     ['tunnel.latency.added.p50', 'µs'],
     ['tunnel.connections', '1/s'],
+    ['tunnel.processor', 's/GiB'],
+    ['tunnel.connections.processor', 'ms'],
+    ['tunnel.hop.ratio', 'ratio'],
+    ['tunnel.hop.plain', 'ratio'],
+    ['tunnel.hop.processor', 's/GiB'],
+    ['tunnel.long.ratio', 'ratio'],
+    ['tunnel.long.first', 'round trips'],
+    ['tunnel.idle.caller', 'kB'],
+    ['tunnel.idle.called', 'kB'],
   ],
   routing: [
     ['routing.start.time', 'ms'],
@@ -53,7 +62,8 @@ const names: Record<string, [string, string][]> = {
   ],
 };
 /** The design has none for them. */
-const withoutBudget = /^(cold-start\.p50|(routing|announcing)\.(start\..*|.*\.(messages|bytes)|compute))$/;
+const withoutBudget =
+  /^(cold-start\.p50|(routing|announcing)\.(start\..*|.*\.(messages|bytes)|compute)|tunnel\.(.*\.)?processor)$/;
 
 /** In a temporary folder of its own, so that what it leaves behind can be told from what others do. */
 function start(t: ExecutionContext, args: string[]) {
@@ -87,7 +97,7 @@ function start(t: ExecutionContext, args: string[]) {
 for (const [bench, wanted] of Object.entries(names)) {
   test.serial(`the bench ${bench} ends with its figures as one object`, async (t) => {
     t.timeout(600_000);
-    const run = start(t, [bench, '--json', '--checkout', '--rounds', '1']);
+    const run = start(t, [bench, '--json', '--checkout', '--rounds', '1', '--brief']);
     const [status] = await run.closed;
     t.is(status, 0, run.err());
     const last = run.out().trim().split('\n').at(-1) ?? '';

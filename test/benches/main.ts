@@ -70,6 +70,7 @@ const program = new Command('npm run bench --')
   })
   .option('--json', 'the figures as one JSON object, as the last line on stdout', false)
   .option('--rounds <number>', 'repeat this often instead of the usual number', wholeNumber)
+  .option('--brief', 'as little as shows that the bench works; its figures are worth nothing', false)
   .option('--program <script>', 'measure this program, not what is bundled for it: a bin/selvedge.js')
   .option('--checkout', 'measure the checkout as it is, not bundled', false)
   .option('--node-option <argument>', 'argument of Node.js for each daemon, for profiles; may be repeated', collect, [])
@@ -79,6 +80,7 @@ const program = new Command('npm run bench --')
 interface Options {
   json: boolean;
   rounds?: number;
+  brief: boolean;
   program?: string;
   checkout: boolean;
   nodeOption: string[];
@@ -98,10 +100,11 @@ program.action(async (name: string, options: Options) => {
   try {
     const bench = await benches[name]?.load();
     if (bench === undefined) throw new Error(`there is no bench ${name}`);
-    const { rounds, nodeOption: nodeOptions } = options;
+    const { rounds, brief, nodeOption: nodeOptions } = options;
     const script = options.checkout || benches[name]?.simulated ? checkout : options.program;
     const report = await runBench(bench, {
       rounds,
+      brief,
       program: script === undefined ? undefined : resolve(script),
       nodeOptions,
       signal: broken.signal,
