@@ -4,6 +4,7 @@
 import { canonicalJson, sha256 } from './canonical-json.ts';
 import { namedContent } from './content-references.ts';
 import type { ApplicationRecord, ConfigRecord, NodeRecord, PlacementRecord, SecretRecord } from './fabric.ts';
+import type { PlannedGateway } from './gateway.ts';
 import { stayingByNode } from './leaving.ts';
 import type { StageItem } from './plan.ts';
 
@@ -17,6 +18,8 @@ export interface NodeInputs {
   placements: PlacementRecord[];
   /** What it fetches ahead. */
   stage?: StageItem[];
+  /** What it publishes. */
+  gateways?: PlannedGateway[];
   /** Instances that are not declared any more and stay in its plan. */
   staying: string[];
 }
@@ -30,6 +33,7 @@ export function inputsKey({
   placements,
   staying,
   stage = [],
+  gateways = [],
 }: NodeInputs): string {
   const revisions = [...applications, ...configs.values(), ...secrets.values()].map(
     ({ _id, _rev }) => `${_id}@${_rev}`,
@@ -37,7 +41,7 @@ export function inputsKey({
   const here = placements.flatMap(({ instances }) =>
     Object.entries(instances).flatMap(([name, { node: place }]) => (place === node.name ? [name] : [])),
   );
-  return sha256(canonicalJson([node.peerId, node.authorityPublicKey, revisions, here, staying, stage]));
+  return sha256(canonicalJson([node.peerId, node.authorityPublicKey, revisions, here, staying, stage, gateways]));
 }
 
 export function inputsByNode({

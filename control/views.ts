@@ -204,7 +204,7 @@ export interface WindowView {
 }
 
 export interface AppliedView {
-  kind: 'Application' | 'Config' | 'Secret' | 'Policy';
+  kind: 'Application' | 'Config' | 'Secret' | 'Policy' | 'Gateway';
   project: string;
   name: string;
   generation: number;

@@ -1,7 +1,6 @@
 // One call from its local address to an instance: picks an endpoint, connects, tries another when that fails, then relays. Called by
 // tunnel-network.ts for each accepted connection. Until an instance has answered nothing has been read of the caller.
 
-import type { Socket } from 'node:net';
 import type { ObservedCalls } from '../control/fabric.ts';
 import type { CallableService, MicroserviceName } from '../control/plan.ts';
 import type { Clock } from '../node-runtime/clock.ts';
@@ -19,7 +18,7 @@ import type { OpenCalls } from './open-calls.ts';
 import { serviceKey } from './service-names.ts';
 import type { Endpoint } from './service-network.ts';
 import type { TunnelClient } from './tunnel-client.ts';
-import { type RelayEnd, relay, resetSocket, socketEnd, streamEnd } from './tunnel-relay.ts';
+import { type RelayEnd, relay, socketEnd, streamEnd } from './tunnel-relay.ts';
 
 /** How one call began: `failed` when no instance could be reached, and the caller's connection was reset. */
 export interface CallOutcome {
@@ -54,8 +53,8 @@ export interface ServiceCalls {
   reachable(peerId: PeerId): void;
   /** What is wrong with calls now; bounded. */
   troubles(): ObservedCalls;
-  /** Takes over a paused socket that an instance opened to one of its service addresses. */
-  accept(socket: Socket, instance: string, wanted: CallableService): void;
+  /** Takes over the paused connection of an instance that calls: to one of its service addresses, or accepted by a gateway. */
+  accept(near: RelayEnd, instance: string, wanted: CallableService): void;
   forget(instance: string): void;
 }
 
@@ -153,32 +152,30 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
     }
   }
 
-  async function carry(socket: Socket, caller: LocalInstance, wanted: CallableService): Promise<void> {
+  async function carry(near: RelayEnd, caller: LocalInstance, wanted: CallableService): Promise<void> {
+    const { duplex } = near;
     const startedAt = clock.now();
     const abort = new AbortController();
     const onEarlyClose = () => abort.abort(new Error('the caller is gone'));
-    socket.on('error', () => undefined);
-    socket.once('close', onEarlyClose);
+    duplex.on('error', () => undefined);
+    duplex.once('close', onEarlyClose);
     const call = { caller, callerPeerId: localPeerId, called: wanted };
-    socket.once(
+    duplex.once(
       'close',
-      allowedCalls.watch(call, () => resetSocket(socket)),
+      allowedCalls.watch(call, () => near.reset()),
     );
-    const pending = openCalls.add([caller.instance], {
-      reset: () => resetSocket(socket),
-      destroy: () => socket.destroy(),
-    });
+    const pending = openCalls.add([caller.instance], near);
     const timer = clock.setTimeout(
       () => abort.abort(new TunnelUnreachableError('no instance answered in time')),
       callAttemptsMs,
     );
     const { far, endpoint, attempts, reason, release } = await attempt(caller, wanted, abort.signal);
     clock.clearTimeout(timer);
-    socket.off('close', onEarlyClose);
+    duplex.off('close', onEarlyClose);
     pending();
     const outcome = far === undefined ? 'failed' : 'connected';
     if (far !== undefined) failing.answered(caller.instance, wanted);
-    else if (!socket.destroyed) failing.failed(caller.instance, wanted, reason);
+    else if (!duplex.destroyed) failing.failed(caller.instance, wanted, reason);
     onCall({
       instance: caller.instance,
       called: wanted,
@@ -188,14 +185,14 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
       reason,
       tookMs: clock.now() - startedAt,
     });
-    if (far === undefined || endpoint === undefined || socket.destroyed) {
+    if (far === undefined || endpoint === undefined || duplex.destroyed) {
       release();
       far?.reset();
-      resetSocket(socket);
+      near.reset();
       return;
     }
     const isLocal = endpoint.peerId === localPeerId;
-    const carried = relay(socketEnd(socket), far, () => done());
+    const carried = relay(near, far, () => done());
     const closed = openCalls.add(isLocal ? [caller.instance, endpoint.instance] : [caller.instance], carried);
     const done = () => {
       closed();
@@ -220,16 +217,16 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
       failing: failing.current().slice(0, toldCallsMax),
     }),
 
-    accept(socket, instance, wanted) {
+    accept(near, instance, wanted) {
       const caller = instances.get(instance);
       // As the plan says it now: with the balancing of this moment.
       const call = caller?.calls.find((one) => portKey(one, one.port) === portKey(wanted, wanted.port));
       if (caller === undefined || call === undefined || openCalls.count(instance) >= callsPerInstanceMax) {
-        socket.on('error', () => undefined);
-        resetSocket(socket);
+        near.duplex.on('error', () => undefined);
+        near.reset();
         return;
       }
-      void carry(socket, caller, call);
+      void carry(near, caller, call);
     },
 
     forget(instance) {

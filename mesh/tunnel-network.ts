@@ -22,6 +22,7 @@ import { createTunnelAdmission } from './tunnel-admission.ts';
 import { createTunnelClient } from './tunnel-client.ts';
 import { loadCredential } from './tunnel-credentials.ts';
 import { createTunnelOverLink } from './tunnel-over-link.ts';
+import { socketEnd } from './tunnel-relay.ts';
 import { createTunnelServer } from './tunnel-server.ts';
 
 export interface TunnelNetworkOptions {
@@ -93,7 +94,10 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     onCall,
   });
   const ranges = createLocalRanges();
-  const addresses = createServiceAddresses({ seed: node, onConnection: calls.accept });
+  const addresses = createServiceAddresses({
+    seed: node,
+    onConnection: (socket, instance, wanted) => calls.accept(socketEnd(socket), instance, wanted),
+  });
   /** Of instances with a network of their own. */
   const rangeOf = new Map<string, string>();
   let running = false;
@@ -148,7 +152,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     const loaded = loadCredential(credential, attached, verifyOwnChain);
     const range = attached.network?.serviceRange;
     if (range !== undefined && attached.calls.length > 0) await ranges.claim(range);
-    const given = await addresses.give(attached);
+    const given = attached.unaddressed ? { env: {}, hosts: [] } : await addresses.give(attached);
     if (range !== undefined) rangeOf.set(instance, range);
     instances.put({ project, application, microservice, instance, calls: attached.calls, listens, credential: loaded });
     if (before !== undefined) {
@@ -215,6 +219,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
         rangeOf.delete(instance);
         if (range !== undefined && ![...rangeOf.values()].includes(range)) await ranges.release(range);
       }),
+    carry: (near, instance, wanted) => calls.accept(near, instance, wanted),
     setEndpoints: (endpoints) => calls.setEndpoints(endpoints),
     setOffer(peerId, offer) {
       client.setOffer(peerId, offer);

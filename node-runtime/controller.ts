@@ -138,7 +138,12 @@ export async function createController(dependencies: {
     return highest && { epoch: highest.epoch, term: highest.term };
   }
 
-  function issueAuthority(node: NodeRecord, covers: MicroserviceName[], issueNumber: number): string[] {
+  function issueAuthority(
+    node: NodeRecord,
+    covers: MicroserviceName[],
+    issueNumber: number,
+    publicNames: string[] = [],
+  ): string[] {
     const certificate = issueNodeAuthority({
       issuer: { key: issuing.key, certificate: fromBase64(issuingCertificate) },
       publicKey: fromBase64(node.authorityPublicKey),
@@ -146,6 +151,7 @@ export async function createController(dependencies: {
       peerId: node.peerId,
       fabricId,
       covers,
+      publicNames,
       issueNumber,
       random,
       nowMs: clock.now(),

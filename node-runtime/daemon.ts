@@ -10,6 +10,7 @@ import { type BoxOption, type BoxOptions, boxOptions, boxOptionsText } from '../
 import { createExecUpgrade } from '../control/exec-upgrade.ts';
 import { createPouchStore } from '../control/pouch-store.ts';
 import { replicate } from '../control/replicate.ts';
+import { createOpenGateway } from '../mesh/gateway-listener.ts';
 import { createLibp2pMesh } from '../mesh/libp2p-mesh.ts';
 import { createTunnelNetwork } from '../mesh/tunnel-network.ts';
 import { createNodeKeys } from '../pki/node-keys.ts';
@@ -175,6 +176,7 @@ async function realPorts({
         listen: { hosts: everywhere, port: tunnelListenPort },
         advertisedHosts: () => [...new Set(needs.advertisedAddresses().map(hostOf))],
       }),
+    openGateway: createOpenGateway({ clock }),
     platform: { arch: process.arch, os: process.platform },
     hostName: hostname(),
     ...(location !== undefined && { location }),

@@ -4,6 +4,7 @@ import type { ObservedCalls } from '../control/fabric.ts';
 import type { Replicate, Store } from '../control/store.ts';
 import type { Authorize } from '../mesh/authorization.ts';
 import type { DeniedCall } from '../mesh/denied-calls.ts';
+import type { OpenGateway } from '../mesh/gateway.ts';
 import type { Address, Mesh, PeerId } from '../mesh/mesh.ts';
 import type { ServiceNetwork } from '../mesh/service-network.ts';
 import type { DeriveKey } from '../pki/approval-proof.ts';
@@ -59,6 +60,7 @@ export interface NodePorts {
   openStore(): Promise<Store>;
   createMesh(identity: PrivateKey): Promise<Mesh>;
   createServiceNetwork(needs: ServiceNetworkNeeds): ServiceNetwork;
+  openGateway: OpenGateway;
   /** As `process.arch` and `process.platform` say. */
   platform: { arch: string; os: string };
   hostName: string;
@@ -101,6 +103,7 @@ export type NodeEventType =
   | 'instance'
   | 'device'
   | 'exec'
+  | 'gateway'
   | 'problem'
   | 'mended'
   | 'removed'
