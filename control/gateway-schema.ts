@@ -57,7 +57,8 @@ function isCertificate(text: string): boolean {
   }
 }
 
-const cidrs = z
+export const grantName = label;
+export const grantRanges = z
   .array(z.string().max(64).refine(isRange).describe('an address range: 10.0.0.0/8, 2001:db8::/32 or 192.0.2.7'))
   .min(1)
   .max(gatewayRangesMax)
@@ -79,7 +80,7 @@ export const clientCertificate = z
 const grant = z
   .strictObject({
     name: label,
-    cidrs: cidrs.exactOptional(),
+    cidrs: grantRanges.exactOptional(),
     token: z
       .strictObject({ sha256 })
       .describe('{sha256: …}, the SHA-256 of the token; `selvedge grants create --token` makes one')

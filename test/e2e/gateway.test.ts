@@ -1,10 +1,11 @@
 // Gateways on real daemons: a service is published, by grants alone, and revoking closes what is open.
 
 import { once } from 'node:events';
-import { connect, createServer, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { createFabric, waitFor } from './fabric.ts';
+import { freePort } from './free-port.ts';
 import { tell } from './story.ts';
 
 const workload = (name: string): string => fileURLToPath(new URL(`workloads/${name}.js`, import.meta.url));
@@ -22,16 +23,6 @@ spec:
       placement: { node: edge-1 }
       probes: { readiness: { tcp: { port: echo }, periodMs: 50 } }
 `;
-
-/** Of this box; somebody may take it before it is published, and then the test says so. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 async function open(port: number): Promise<Socket> {
   const socket = connect({ host: '127.0.0.1', port });
