@@ -9,6 +9,7 @@ import { contextOf, print } from './context.ts';
 import { parseDuration } from './durations.ts';
 import { UsageError } from './errors.ts';
 import { plainReason } from './file-reasons.ts';
+import { placesText, settled } from './gateway-settled.ts';
 import { grantsTable, untilText, whoText } from './gateway-text.ts';
 import type { Host } from './host.ts';
 import { listOption, projectOption } from './options.ts';
@@ -108,8 +109,9 @@ export function addGrants(program: Command, host: Host): void {
         return print(context, { ...view, path }, () => `The token is in ${path}.`);
       }
       const made = await create();
+      const places = placesText(await settled(context, project, gateway));
       print(context, made, () => {
-        const line = `Grant ${made.name} of ${gateway}: ${whoText(made)}, until ${untilText(made)}.`;
+        const line = `Grant ${made.name} of ${gateway}: ${whoText(made)}, until ${untilText(made)}; ${places}.`;
         if (made.secret === undefined) return line;
         host.error(host.style('dim', `${line} Requests carry the token as: Authorization: Bearer TOKEN`));
         return made.secret;
@@ -128,9 +130,11 @@ export function addGrants(program: Command, host: Host): void {
     .action(async (gateway: string, grant: string, { project }: { project: string }, command: Command) => {
       const context = contextOf(host, command);
       const revoked = await context.client.revokeGrant(project, gateway, grant);
-      print(context, { revoked }, () => {
+      const view = await settled(context, project, gateway);
+      print(context, { revoked, nodes: view.nodes }, () => {
         const again = revoked.declared ? ' Its manifest still has it: applying that again grants it again.' : '';
-        return `Grant ${printable(revoked.name)} of ${printable(gateway)} revoked.${again}`;
+        const late = view.nodes.every(({ current }) => current) ? '' : ` ${placesText(view)}.`;
+        return `Grant ${printable(revoked.name)} of ${printable(gateway)} revoked.${late}${again}`;
       });
     });
 }

@@ -5,6 +5,7 @@ import { InvalidArgumentError, Option } from 'commander';
 import { apiVersion } from '../manifest-schema.ts';
 import { contextOf, print } from './context.ts';
 import { UsageError } from './errors.ts';
+import { placesText, settled } from './gateway-settled.ts';
 import { forOption, type GrantOptions, readClientCertificate } from './grants.ts';
 import type { Host } from './host.ts';
 import { collectLabel, listOption, projectOption, wholeNumber } from './options.ts';
@@ -119,9 +120,10 @@ export function addPublish(program: Command, host: Host): void {
       const granted = grantToken
         ? await context.client.createGrant(project, name, { token: true, ...(forMs !== undefined && { forMs }) })
         : undefined;
-      const view = { gateway: { project, name }, change: applied[0]?.change, ...(granted && { granted }) };
-      print(context, view, () => {
-        const line = `Gateway ${printable(`${project}/${name}`)} ${applied[0]?.change}; \`selvedge gateways describe ${name}\` says how it is.`;
+      const gateway = await settled(context, project, name);
+      const { change } = applied[0] ?? {};
+      print(context, { change, gateway, ...(granted && { granted }) }, () => {
+        const line = `Gateway ${printable(`${project}/${name}`)} ${change}: ${placesText(gateway)}.`;
         if (granted?.secret === undefined) return line;
         host.error(host.style('dim', `${line} Requests carry this token as: Authorization: Bearer TOKEN`));
         return granted.secret;
