@@ -9,12 +9,14 @@ import { dockerFields, volume } from './docker-options.ts';
 import type {
   ApplicationRecord,
   ConfigRecord,
+  GatewayRecord,
   NodeRecord,
   PlacementRecord,
   PolicyRecord,
   SecretRecord,
   StageRecord,
 } from './fabric.ts';
+import { storedGateway, storedGrant } from './gateway-schema.ts';
 import { microservicesMax, replicasMax } from './limits.ts';
 import { dnsLabelPattern, isConfigPath, isSecretKey } from './names.ts';
 import { storedProtocol } from './ports.ts';
@@ -143,6 +145,15 @@ const secret = z.looseObject({
 
 const policy = z.looseObject({ project: label, name: label, generation: count, allow: callRules });
 
+const gateway = z.looseObject({
+  project: label,
+  name: label,
+  generation: count,
+  spec: storedGateway,
+  grants: z.array(storedGrant),
+  added: z.array(storedGrant),
+});
+
 const stopOrder = z.looseObject({ dependsOn: z.array(z.string()), stopTimeoutMs: count });
 const placement = z.looseObject({
   instances: z.record(z.string(), z.looseObject({ node: z.string() })),
@@ -159,10 +170,11 @@ export interface FabricRecords {
   placement: PlacementRecord;
   stage: StageRecord;
   policy: PolicyRecord;
+  gateway: GatewayRecord;
 }
 export type FabricKind = keyof FabricRecords;
 
-const schemas: Record<FabricKind, z.ZodType> = { node, application, config, secret, placement, stage, policy };
+const schemas: Record<FabricKind, z.ZodType> = { node, application, config, secret, placement, stage, policy, gateway };
 export const fabricKinds = Object.keys(schemas) as FabricKind[];
 
 /** `application/shop/web` → `application`; undefined for other documents. */

@@ -2,6 +2,7 @@
 
 import type { CallPolicy } from './call-policy.ts';
 import type { DeviceNeed } from './devices.ts';
+import type { GatewayGrant, GatewaySpec, ObservedGateway } from './gateway.ts';
 import type { Device, Hardware } from './hardware.ts';
 import type {
   Balancing,
@@ -125,6 +126,20 @@ export interface PolicyRecord extends CallPolicy {
   _id: `policy/${string}/${string}`;
   _rev?: string;
   generation: number;
+}
+
+/** `gateway/<project>/<name>` */
+export interface GatewayRecord {
+  _id: `gateway/${string}/${string}`;
+  _rev?: string;
+  project: string;
+  name: string;
+  generation: number;
+  spec: GatewaySpec;
+  /** Those of its manifest. */
+  grants: GatewayGrant[];
+  /** Those that were added beside it: another apply leaves them. */
+  added: GatewayGrant[];
 }
 
 /**
@@ -340,6 +355,8 @@ export interface ObservedNode {
   staged?: ObservedStage[];
   /** Absent while all is well with them. */
   calls?: ObservedCalls;
+  /** What it publishes; absent when its plan says nothing of that. */
+  gateways?: ObservedGateway[];
   /** Calls that it denied lately, newest first, bounded; absent while there was none. */
   denied?: ObservedDenial[];
   /** What was refused or failed lately, newest first, bounded. */

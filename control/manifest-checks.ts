@@ -3,6 +3,7 @@
 
 import { checkBalancing } from './balancing.ts';
 import { dockerOptionsOf } from './docker-options.ts';
+import { gatewaysApplication } from './gateway.ts';
 import { applicationInstancesMax, envBytesMax } from './limits.ts';
 import { checkDevices } from './manifest-devices.ts';
 import type { FieldIssue } from './manifest-issues.ts';
@@ -293,6 +294,9 @@ export function checkApplication(application: ParsedApplication): FieldIssue[] {
     instances > applicationInstancesMax
       ? [issue(at, `has ${instances} instances`, `at most ${applicationInstancesMax}`)]
       : [];
+  if (application.metadata.name === gatewaysApplication) {
+    issues.push(issue(['metadata', 'name'], 'is what Gateways are called by', 'another name'));
+  }
   return [
     ...issues,
     ...duplicates(

@@ -6,6 +6,7 @@ import { balancingField } from './balancing.ts';
 import { declaredCalls, policySpec } from './call-schema.ts';
 import { deviceNeeds } from './devices.ts';
 import { dockerFields, volume } from './docker-options.ts';
+import { gatewaySpec } from './gateway-schema.ts';
 import {
   commandWordCharactersMax,
   commandWordsMax,
@@ -319,11 +320,21 @@ export const policySchema = z
   })
   .describe('a Policy');
 
+export const gatewaySchema = z
+  .strictObject({
+    apiVersion: z.literal(apiVersion).describe(`'${apiVersion}'`),
+    kind: z.literal('Gateway'),
+    metadata,
+    spec: gatewaySpec,
+  })
+  .describe('a Gateway');
+
 export const manifestSchemas = {
   Application: applicationSchema,
   Config: configSchema,
   Secret: secretSchema,
   Policy: policySchema,
+  Gateway: gatewaySchema,
 } as const;
 export type ManifestKind = keyof typeof manifestSchemas;
 export type ParsedApplication = z.infer<typeof applicationSchema>;

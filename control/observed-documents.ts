@@ -92,6 +92,7 @@ const observedNode = z.object({
   location: z.unknown().optional(),
   staged: z.unknown().optional(),
   calls: z.unknown().optional(),
+  gateways: z.unknown().optional(),
 });
 
 /** Undefined for what is none. */

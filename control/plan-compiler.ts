@@ -10,6 +10,8 @@ import type {
   PlacementRecord,
   SecretRecord,
 } from './fabric.ts';
+import type { PlannedGateway } from './gateway.ts';
+import { gatewayFiles, gatewayIdentity, publicNamesOf } from './gateway-plan.ts';
 import { nodeInstancesMax } from './limits.ts';
 import type {
   Balancing,
@@ -43,6 +45,7 @@ export interface CompileInput {
   previous?: Plan | undefined;
   specs?: SpecCompiler;
   stage?: StageItem[] | undefined;
+  gateways?: PlannedGateway[] | undefined;
   /** Names of instances that stay as they were planned before, whatever applications say. */
   staying?: readonly string[];
 }
@@ -52,6 +55,8 @@ export interface CompiledPlan {
   files: FileDocument[];
   /** The services whose names the node's authority must cover, sorted. */
   covers: MicroserviceName[];
+  /** DNS names of its gateways, that it must allow beside. */
+  publicNames: string[];
   /** What kept an instance from following its application, one line each. */
   problems: string[];
 }
@@ -91,10 +96,10 @@ function callsWith(
   return [...own, ...declared.filter((call) => !known.has(keyOf(call)))];
 }
 
-/** Distinct microservices of a plan, sorted: what its authority must cover. */
-export function coveredBy(instances: readonly PlannedInstance[]): MicroserviceName[] {
+/** Distinct microservices of a plan, sorted, and those that its gateways call as: what its authority must cover. */
+export function coveredBy({ instances, gateways = [] }: Pick<Plan, 'instances' | 'gateways'>): MicroserviceName[] {
   const byKey = new Map<string, MicroserviceName>();
-  for (const { project, application, microservice } of instances) {
+  for (const { project, application, microservice } of [...instances, ...gateways.map(gatewayIdentity)]) {
     byKey.set(`${project}/${application}/${microservice}`, { project, application, microservice });
   }
   return [...byKey].sort(([left], [right]) => compareText(left, right)).map(([, name]) => name);
@@ -194,7 +199,9 @@ export function compilePlan(input: CompileInput): CompiledPlan {
   instances.sort((left, right) => compareText(left.name, right.name));
   // Of a slot that has changed since, what the records say counts.
   const specsOf = [...keptSpecs, ...instances.map(({ spec }) => spec).filter((spec) => !keptSpecs.includes(spec))];
-  const hashes = new Map(specsOf.flatMap(filesOf).map(({ slot, sha256 }) => [slot, sha256]));
+  const { gateways = [] } = input;
+  const named = [...specsOf.flatMap(filesOf), ...gateways.flatMap(gatewayFiles)];
+  const hashes = new Map(named.map(({ slot, sha256 }) => [slot, sha256]));
   const files = [...input.configs, ...input.secrets]
     .flatMap((record) => specs.files(record))
     .filter(({ _id }) => hashes.has(_id.slice('desired/file/'.length)));
@@ -203,5 +210,6 @@ export function compilePlan(input: CompileInput): CompiledPlan {
     .map(([slot, hash]) => ({ slot, sha256: hash }));
   const plan: Plan = { ...version, fabricId, node: node.name, peerId: node.peerId, instances, files: listed };
   if (input.stage !== undefined && input.stage.length > 0) plan.stage = input.stage;
-  return { plan, files, covers: coveredBy(instances), problems };
+  if (gateways.length > 0) plan.gateways = gateways;
+  return { plan, files, covers: coveredBy(plan), publicNames: publicNamesOf(gateways), problems };
 }

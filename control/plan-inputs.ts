@@ -5,6 +5,7 @@ import { balancingKey, balancingsOf } from './balancing.ts';
 import { canonicalJson, sha256 } from './canonical-json.ts';
 import { namedContent } from './content-references.ts';
 import type { ApplicationRecord, ConfigRecord, NodeRecord, PlacementRecord, SecretRecord } from './fabric.ts';
+import type { PlannedGateway } from './gateway.ts';
 import { stayingByNode } from './leaving.ts';
 import type { Balancing, StageItem } from './plan.ts';
 
@@ -20,6 +21,8 @@ export interface NodeInputs {
   balancings: Map<string, Balancing>;
   /** What it fetches ahead. */
   stage?: StageItem[];
+  /** What it publishes. */
+  gateways?: PlannedGateway[];
   /** Instances that are not declared any more and stay in its plan. */
   staying: string[];
 }
@@ -34,6 +37,7 @@ export function inputsKey({
   balancings,
   staying,
   stage = [],
+  gateways = [],
 }: NodeInputs): string {
   const revisions = [...applications, ...configs.values(), ...secrets.values()].map(
     ({ _id, _rev }) => `${_id}@${_rev}`,
@@ -42,7 +46,7 @@ export function inputsKey({
     Object.entries(instances).flatMap(([name, { node: place }]) => (place === node.name ? [name] : [])),
   );
   return sha256(
-    canonicalJson([node.peerId, node.authorityPublicKey, revisions, here, [...balancings], staying, stage]),
+    canonicalJson([node.peerId, node.authorityPublicKey, revisions, here, [...balancings], staying, stage, gateways]),
   );
 }
 

@@ -1,6 +1,7 @@
 // The plan: the one signed document that says everything a node must run. Types only: what is signed, what is compared.
 
 import type { DeviceNeed } from './devices.ts';
+import type { PlannedGateway } from './gateway.ts';
 
 /** Which plan is newer: compared in this order. */
 export interface PlanVersion {
@@ -243,6 +244,8 @@ export interface Plan extends PlanVersion {
   files: { slot: string; sha256: string }[];
   /** Left out when there is nothing to fetch ahead; versions that do not know it let it be. */
   stage?: StageItem[];
+  /** Left out when it publishes nothing. */
+  gateways?: PlannedGateway[];
 }
 
 /** The document `desired/plan`: one JWS of type `selvedge-plan+jws`. */

@@ -365,3 +365,23 @@ export const reachWantedMax = 1_024;
 export const reachTellMs = 500;
 /** Routes are computed when somebody asks, and after a change elsewhere no sooner than this after the last time: 500 routers take a millisecond or two. */
 export const routesComputeMs = 20;
+
+/** Connections of one gateway, and of one address among them: a proxy before it has all of its own; each costs some 20 kB. */
+export const gatewayConnectionsMax = 1_024;
+export const gatewayConnectionsOfAddressMax = 512;
+/** A request's head: nginx takes 8 KiB in one line, and cookies are larger. */
+export const gatewayHeadBytesMax = 32 * 1024;
+/** From the first byte of a connection to the end of a request's head, and of a TLS handshake: honest slow links take seconds. */
+export const gatewayHeadMs = 15_000;
+/** A whole request with its body: a large upload over a slow uplink. */
+export const gatewayRequestMs = 60 * 60_000;
+/** How soon that is noticed. */
+export const gatewayRequestCheckMs = 1_000;
+/** A connection between two requests. */
+export const gatewayKeepAliveMs = 15_000;
+/** Nothing goes either way during a request: long polls last minutes. */
+export const gatewayIdleMs = 10 * 60_000;
+/** Requests that one connection has under way: browsers do not send the next before the answer. */
+export const gatewayPipelinedMax = 8;
+/** How often what is open is held against the grants, whose time passes: half of the second in which it must be closed. */
+export const gatewaySweepMs = 500;

@@ -1,7 +1,6 @@
 // One call from its local address to an instance: picks an endpoint, connects, tries another when that fails, then relays. Called by
 // tunnel-network.ts for each accepted connection. Until an instance has answered nothing has been read of the caller.
 
-import type { Socket } from 'node:net';
 import type { ObservedCalls } from '../control/fabric.ts';
 import type { CallableService } from '../control/plan.ts';
 import type { Clock } from '../node-runtime/clock.ts';
@@ -19,7 +18,7 @@ import type { OpenCalls } from './open-calls.ts';
 import { portText, serviceKey } from './service-names.ts';
 import type { Endpoint } from './service-network.ts';
 import type { TunnelClient } from './tunnel-client.ts';
-import { type RelayEnd, relay, resetSocket, socketEnd, streamEnd } from './tunnel-relay.ts';
+import { type RelayEnd, relay, socketEnd, streamEnd } from './tunnel-relay.ts';
 
 /** How one call began: `failed` when no instance could be reached, and the caller's connection was reset. */
 export interface CallOutcome {
@@ -77,8 +76,8 @@ export interface ServiceCalls {
   reachable(peerId: PeerId): void;
   /** What is wrong with calls now; bounded. */
   troubles(): ObservedCalls;
-  /** Takes over a paused socket that an instance opened to one of its service addresses. */
-  accept(socket: Socket, instance: string, wanted: CallableService): void;
+  /** Takes over the paused connection of an instance that calls: to one of its service addresses, or accepted by a gateway. */
+  accept(near: RelayEnd, instance: string, wanted: CallableService): void;
   forget(instance: string): void;
 }
 
@@ -199,39 +198,37 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
     return connected ? { far, endpoint, release, failed: (why) => health.failed(endpoint, why) } : { reason };
   }
 
-  async function carry(socket: Socket, caller: LocalInstance, wanted: CallableService): Promise<void> {
+  async function carry(near: RelayEnd, caller: LocalInstance, wanted: CallableService): Promise<void> {
+    const { duplex } = near;
     const abort = new AbortController();
     const onEarlyClose = () => abort.abort(new Error('the caller is gone'));
-    socket.on('error', () => undefined);
-    socket.once('close', onEarlyClose);
+    duplex.on('error', () => undefined);
+    duplex.once('close', onEarlyClose);
     const call = { caller, callerPeerId: localPeerId, called: wanted };
-    socket.once(
+    duplex.once(
       'close',
-      allowedCalls.watch(call, () => resetSocket(socket)),
+      allowedCalls.watch(call, () => near.reset()),
     );
-    const pending = openCalls.add([caller.instance], {
-      reset: () => resetSocket(socket),
-      destroy: () => socket.destroy(),
-    });
+    const pending = openCalls.add([caller.instance], near);
     const reached = await reach<RelayEnd>({
       ...{ caller, wanted, abort },
       connect: (endpoint, signal) =>
         endpoint.peerId === localPeerId ? connectLocal(endpoint, signal) : connectRemote(caller, endpoint, signal),
-      isGone: () => socket.destroyed,
+      isGone: () => duplex.destroyed,
     });
-    socket.off('close', onEarlyClose);
+    duplex.off('close', onEarlyClose);
     pending();
-    if ('reason' in reached || socket.destroyed) {
+    if ('reason' in reached || duplex.destroyed) {
       if ('far' in reached) {
         reached.release();
         reached.far.reset();
       }
-      resetSocket(socket);
+      near.reset();
       return;
     }
     const { far, endpoint, release } = reached;
     const isLocal = endpoint.peerId === localPeerId;
-    const carried = relay(socketEnd(socket), far, () => done());
+    const carried = relay(near, far, () => done());
     const closed = openCalls.add(isLocal ? [caller.instance, endpoint.instance] : [caller.instance], carried);
     const done = () => {
       closed();
@@ -258,16 +255,16 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
       failing: failing.current().slice(0, toldCallsMax),
     }),
 
-    accept(socket, instance, wanted) {
+    accept(near, instance, wanted) {
       const caller = instances.get(instance);
       // As the plan says it now: with the balancing of this moment.
       const call = caller?.calls.find((one) => portKey(one) === portKey(wanted));
       if (caller === undefined || call === undefined || openCalls.count(instance) >= callsPerInstanceMax) {
-        socket.on('error', () => undefined);
-        resetSocket(socket);
+        near.duplex.on('error', () => undefined);
+        near.reset();
         return;
       }
-      void carry(socket, caller, call);
+      void carry(near, caller, call);
     },
 
     forget(instance) {

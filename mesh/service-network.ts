@@ -3,6 +3,7 @@
 
 import type { CallableService, MicroserviceName, ServicePort } from '../control/plan.ts';
 import type { PeerId } from './mesh.ts';
+import type { RelayEnd } from './tunnel-relay.ts';
 
 /** A workload's own key and certificate chain, PEM, leaf first. */
 export interface WorkloadCredential {
@@ -22,6 +23,8 @@ export interface AttachedInstance extends MicroserviceName {
    * `address`. Else they are 127.x.y.z, which only this box reaches.
    */
   network?: { address: string; serviceRange: string };
+  /** It calls by `carry` alone: it has no addresses, by which others of this box could call as it. */
+  unaddressed?: true;
   /**
    * Of an adopted workload: the environment it was launched with, from which the service addresses that it holds are read. They are
    * used, or `attach` rejects.
@@ -61,6 +64,11 @@ export interface ServiceNetwork {
   renew(instance: string, credential: WorkloadCredential): void;
   /** Closes its addresses and connections. No error when there is none. */
   detach(instance: string): Promise<void>;
+  /**
+   * Carries a connection that an attached instance accepted to a service that it calls, as one to a service address is carried; reset when
+   * it may not, or nobody answers. Nothing of it may have been read.
+   */
+  carry(near: RelayEnd, instance: string, wanted: CallableService): void;
   /** The whole current table, own instances included. */
   setEndpoints(endpoints: readonly Endpoint[]): void;
   /** Where to reach a linked peer's tunnel; undefined when the link is gone. */

@@ -26,6 +26,7 @@ import { createTunnelAdmission } from './tunnel-admission.ts';
 import { createTunnelClient } from './tunnel-client.ts';
 import { loadCredential } from './tunnel-credentials.ts';
 import { createTunnelOverLink, inOrder } from './tunnel-over-link.ts';
+import { socketEnd } from './tunnel-relay.ts';
 import { createTunnelServer } from './tunnel-server.ts';
 import { createTunnelThroughNodes } from './tunnel-through-nodes.ts';
 
@@ -125,7 +126,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
   const ranges = createLocalRanges();
   const addresses = createServiceAddresses({
     seed: node,
-    onConnection: calls.accept,
+    onConnection: (socket, instance, wanted) => calls.accept(socketEnd(socket), instance, wanted),
     listenDatagrams: datagramCalls.listen,
   });
   /** Of instances with a network of their own. */
@@ -187,7 +188,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     const loaded = loadCredential(credential, attached, verifyOwnChain);
     const range = attached.network?.serviceRange;
     if (range !== undefined && attached.calls.length > 0) await ranges.claim(range);
-    const given = await addresses.give(attached);
+    const given = attached.unaddressed ? { env: {}, hosts: [] } : await addresses.give(attached);
     if (range !== undefined) rangeOf.set(instance, range);
     instances.put({ project, application, microservice, instance, calls: attached.calls, listens, credential: loaded });
     if (before !== undefined) {
@@ -258,6 +259,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
         rangeOf.delete(instance);
         if (range !== undefined && ![...rangeOf.values()].includes(range)) await ranges.release(range);
       }),
+    carry: (near, instance, wanted) => calls.accept(near, instance, wanted),
     setEndpoints: (endpoints) => calls.setEndpoints(endpoints),
     setOffer(peerId, offered) {
       // Another network may use the addresses of this one; dialled, this node itself would answer.

@@ -376,3 +376,15 @@ export const DOCKER_INSPECT_TRIES = 5;
 export const directRetryMs = 60_000;
 /** A new address of such a peer is tried after this: by then both ends have said what they are, and most links that can be direct are so at once. */
 export const directFirstMs = 1_000;
+
+/** Gateways that a node publishes, and that it tells of: each is a listening port. */
+export const planGatewaysMax = 256;
+export const gatewaysObservedMax = 64;
+export const gatewayReasonCharactersMax = 300;
+/** How often a node tells how many connections its gateways have, while that changes. */
+export const gatewayToldMs = 10_000;
+/** Who was turned away by gateways, in the daemon's output: of one address, and of all, in a minute. */
+export const gatewayRefusalsMax = 2;
+export const gatewayRefusalsTotalMax = 30;
+export const gatewayRefusalsWindowMs = 60_000;
+export const gatewayRefusalAddressesMax = 256;

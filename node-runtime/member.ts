@@ -31,6 +31,8 @@ import { createDenials } from './denials.ts';
 import { execText } from './exec-sessions.ts';
 import { withNewChain, withUsableChain } from './former-chain.ts';
 import type { ControllerAuthority } from './founding.ts';
+import { createGatewayRefusals } from './gateway-refusals.ts';
+import { createGateways } from './gateways.ts';
 import { deviceChanges } from './hardware/device-changes.ts';
 import { createDeviceClaims } from './hardware/device-claims.ts';
 import { createInstances, microserviceKey } from './instances.ts';
@@ -209,6 +211,7 @@ async function compose(
       unreached: links.unreached(),
       staged: staging.observed(),
       calls,
+      gateways: gateways.observed(),
       denied: denials.lately(),
       problems,
     });
@@ -300,7 +303,15 @@ async function compose(
     actors,
     jitter,
     issue: (name) => authority.issue(name),
-    onRenewed: (instance, credential) => instances.renewed(instance, credential),
+    async onRenewed(instance, credential) {
+      if (!gateways.renewed(instance, credential)) await instances.renewed(instance, credential);
+    },
+  });
+
+  const gateways = createGateways({
+    ...{ clock, actors, jitter, openGateway: ports.openGateway, serviceNetwork, certificates, authority },
+    onChanged: () => observeNode(),
+    onRefused: createGatewayRefusals({ clock, report }),
   });
 
   const announcer = createAnnouncer({
@@ -359,7 +370,7 @@ async function compose(
 
   /** The nodes that serve what instances here call. */
   function called(): Set<PeerId> {
-    const here = instances.calledHere();
+    const here = new Set([...instances.calledHere(), ...gateways.called().map(microserviceKey)]);
     const endpoints = announcer.endpoints().filter((endpoint) => here.has(microserviceKey(endpoint)));
     return new Set(endpoints.map(({ peerId }) => peerId));
   }
@@ -480,6 +491,7 @@ async function compose(
         version: { epoch, term, generation },
       });
       instances.obey(next);
+      gateways.obey(next);
       announcer.announce();
       links.refresh();
       observeNode();
@@ -494,6 +506,7 @@ async function compose(
       announcer.announce();
       routing.refresh();
       instances.recheck();
+      gateways.recheck();
     },
     onIgnored: problem,
   });
@@ -543,6 +556,7 @@ async function compose(
   );
   // The obeyed plan first: a box without any network runs what it should before anything else.
   if (obeyedAtStart !== undefined) instances.obey(obeyedAtStart);
+  if (obeyedAtStart !== undefined) gateways.obey(obeyedAtStart);
   staging.start();
   stops.push(
     () => staging.stop(),
@@ -550,6 +564,8 @@ async function compose(
   );
   await instances.start();
   stops.push(() => instances.stop());
+  gateways.start();
+  stops.push(() => gateways.stop());
   await follower.start();
   stops.push(() => follower.stop());
   serveProtocols({

@@ -8,6 +8,7 @@ import type {
   ObservedStage,
   ObservedUnreached,
 } from '../control/fabric.ts';
+import type { ObservedGateway } from '../control/gateway.ts';
 import type { Hardware } from '../control/hardware.ts';
 import type { PlanVersion } from '../control/plan.ts';
 import type { Mesh, PeerId } from '../mesh/mesh.ts';
@@ -34,6 +35,7 @@ interface ObservedFacts {
   at: number;
   staged: ObservedStage[];
   calls: ObservedCalls;
+  gateways: ObservedGateway[];
   denied: ObservedDenial[];
   problems: ObservedNode['problems'];
 }
@@ -93,6 +95,7 @@ export function observedNode(facts: ObservedFacts): Omit<ObservedNode, '_rev'> &
     addresses: mesh.addresses().slice(0, controllerAddressesMax),
     ...(staged.length > 0 && { staged }),
     ...(calls.ejected.length + calls.failing.length > 0 && { calls }),
+    ...(facts.gateways.length > 0 && { gateways: facts.gateways }),
     ...(facts.denied.length > 0 && { denied: facts.denied }),
     problems: [...problems],
   };

@@ -5,6 +5,7 @@ import type { Replicate, Store } from '../control/store.ts';
 import type { Authorize } from '../mesh/authorization.ts';
 import type { DroppedDatagrams } from '../mesh/datagram-drops.ts';
 import type { DeniedCall } from '../mesh/denied-calls.ts';
+import type { OpenGateway } from '../mesh/gateway.ts';
 import type { Address, FindStep, Mesh, PeerId } from '../mesh/mesh.ts';
 import type { ServiceNetwork, WorkloadCredential } from '../mesh/service-network.ts';
 import type { DeriveKey } from '../pki/approval-proof.ts';
@@ -65,6 +66,7 @@ export interface NodePorts {
   openStore(): Promise<Store>;
   createMesh(identity: PrivateKey): Promise<Mesh>;
   createServiceNetwork(needs: ServiceNetworkNeeds): ServiceNetwork;
+  openGateway: OpenGateway;
   /** As `process.arch` and `process.platform` say. */
   platform: { arch: string; os: string };
   hostName: string;
@@ -107,6 +109,7 @@ export type NodeEventType =
   | 'instance'
   | 'device'
   | 'exec'
+  | 'gateway'
   | 'problem'
   | 'mended'
   | 'removed'
