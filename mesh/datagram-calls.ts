@@ -2,14 +2,20 @@
 // instance of the service. Called by service-addresses.ts, which says where, and by tunnel-network.ts. A flow is chosen and allowed as a
 // connection is; what it carries is not looked at.
 
-import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import type { CallableService } from '../control/plan.ts';
 import type { Clock } from '../node-runtime/clock.ts';
 import type { AllowedCalls } from './allowed-calls.ts';
 import { createDatagramCall, type DatagramCall, type DatagramCallOptions } from './datagram-call.ts';
 import type { CountDrop } from './datagram-drops.ts';
-import { connectDatagrams, type DatagramEvents, sendFrom, streamDatagrams, type UnsentBytes } from './datagram-ends.ts';
+import {
+  connectDatagrams,
+  createDatagramSocket,
+  type DatagramEvents,
+  sendFrom,
+  streamDatagrams,
+  type UnsentBytes,
+} from './datagram-ends.ts';
 import { createDatagramFlows } from './datagram-flows.ts';
 import { TunnelUnreachableError } from './errors.ts';
 import {
@@ -105,7 +111,7 @@ export function createDatagramCalls(options: DatagramCallsOptions): DatagramCall
 
   return {
     async listen({ address, port, from }, instance, service) {
-      const socket = createSocket('udp4');
+      const socket = createDatagramSocket(4);
       const bound = once(socket, 'listening');
       socket.bind({ address, port, exclusive: true });
       try {

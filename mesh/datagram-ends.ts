@@ -7,7 +7,7 @@ import { constants, type Http2Stream } from 'node:http2';
 import { isIPv6 } from 'node:net';
 import { createCapsuleDecoder, encodeDatagram } from './datagram-capsules.ts';
 import { CapsuleError } from './errors.ts';
-import { datagramUnsentBytesMax, datagramUnsentInAllBytesMax } from './limits.ts';
+import { datagramReceiveBytes, datagramUnsentBytesMax, datagramUnsentInAllBytesMax } from './limits.ts';
 import { resetStream } from './tunnel-relay.ts';
 
 export interface DatagramEnd {
@@ -44,6 +44,11 @@ export function createUnsentBytes(bytesMax = datagramUnsentInAllBytesMax): Unsen
       taken -= bytes;
     },
   };
+}
+
+/** Bound or connected by whoever made it. */
+export function createDatagramSocket(family: 4 | 6): Socket {
+  return createSocket({ type: family === 6 ? 'udp6' : 'udp4', recvBufferSize: datagramReceiveBytes });
 }
 
 /** The stream is answered; what comes on it is read from now on. */
@@ -112,7 +117,7 @@ export function streamDatagrams(stream: Http2Stream, unsent: UnsentBytes, events
  * nobody listens there is known only once something was sent, and then breaks it.
  */
 export async function connectDatagrams(host: string, port: number, events: DatagramEvents): Promise<DatagramEnd> {
-  const socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4');
+  const socket = createDatagramSocket(isIPv6(host) ? 6 : 4);
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   let closed = false;
 

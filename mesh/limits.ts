@@ -96,6 +96,9 @@ export const capsuleSkippedBytesMax = 1024 * 1024;
 export const datagramUnsentBytesMax = 128 * 1024;
 /** The same of all flows of a node together. */
 export const datagramUnsentInAllBytesMax = 32 * 1024 * 1024;
+/** What a socket holds while this process is busy: a burst, 100 ms of 10 MB/s. The kernel gives twice of what net.core.rmem_max allows, and
+ * memory only for what has arrived; net.ipv4.udp_mem bounds that of all sockets. */
+export const datagramReceiveBytes = 1024 * 1024;
 /** Datagrams of a flow that wait while it is opened: a client asks again after a second, so that few are worth keeping. */
 export const datagramsWaitingMax = 16;
 export const datagramsWaitingBytesMax = 128 * 1024;
