@@ -8,8 +8,9 @@ import type { PeerId } from '../mesh/mesh.ts';
 import type { Endpoint } from '../mesh/service-network.ts';
 import type { Statement, StatementTable } from '../mesh/statements.ts';
 import type { SignPayload, VerifySigned } from '../pki/identity.ts';
+import { createAtMostEvery } from './at-most-every.ts';
 import type { Clock, TimerId } from './clock.ts';
-import { announcedBytesPerSecond, announceIntervalMs } from './limits.ts';
+import { announcedBytesPerSecond, announceIntervalMs, endpointsToldMs } from './limits.ts';
 
 type Announced = Announcement['instances'][number];
 
@@ -55,17 +56,8 @@ export function createAnnouncer(dependencies: {
   let resting: TimerId | undefined;
   let changed = false;
   let stopped = false;
-  let telling = false;
-
-  /** Once for all that one message brought. */
-  function tellEndpoints(): void {
-    if (telling) return;
-    telling = true;
-    queueMicrotask(() => {
-      telling = false;
-      if (!stopped) dependencies.onEndpoints(table.endpoints());
-    });
-  }
+  /** A router that starts hears of thousands of instances in hundreds of messages. */
+  const tellEndpoints = createAtMostEvery(clock, endpointsToldMs, () => dependencies.onEndpoints(table.endpoints()));
 
   function announce(): void {
     if (stopped) return;
@@ -113,6 +105,7 @@ export function createAnnouncer(dependencies: {
     stop() {
       clock.clearTimeout(resting);
       resting = undefined;
+      tellEndpoints.stop();
       stopped = true;
     },
     receive(from, jws) {
@@ -122,7 +115,7 @@ export function createAnnouncer(dependencies: {
         return;
       }
       for (const { instance, reason } of accepted.dropped) dependencies.onRefused(from, `${instance}: ${reason}`);
-      if (accepted.changed) tellEndpoints();
+      if (accepted.changed) tellEndpoints.ask();
       if (accepted.forward) dependencies.news(accepted.statement, from);
     },
     table,

@@ -164,10 +164,10 @@ export function createRouting(dependencies: RoutingDependencies): Routing {
       spreading.begin(peerId, far, referenced.begin(peerId, send));
     },
     renew(peerId) {
+      // Before what is held: the far end may have begun anew, and would send everything.
+      if (uplinks !== undefined) void peers.get(peerId)?.send(wantedMessage());
       spreading.renew(peerId);
       referenced.renew(peerId);
-      const peer = peers.get(peerId);
-      if (uplinks !== undefined) void peer?.send(wantedMessage());
     },
     end(peerId) {
       peers.delete(peerId);

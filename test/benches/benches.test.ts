@@ -94,7 +94,10 @@ function start(t: ExecutionContext, args: string[]) {
   };
 }
 
-for (const [bench, wanted] of Object.entries(names)) {
+/** Minutes of computing: a slice of what it simulates is in test/simulations/announcing.test.ts. */
+const soakAlone = new Set(process.env['SELVEDGE_SOAK'] === undefined ? ['announcing'] : []);
+
+for (const [bench, wanted] of Object.entries(names).filter(([name]) => !soakAlone.has(name))) {
   test.serial(`the bench ${bench} ends with its figures as one object`, async (t) => {
     t.timeout(600_000);
     const run = start(t, [bench, '--json', '--checkout', '--rounds', '1', '--brief']);

@@ -1,4 +1,4 @@
-// Who serves what, told over routers and edge nodes in virtual time: 500 services on 60 nodes in `npm test`, 10,000 on 400 in `npm run soak` (and in the
+// Who serves what, told over routers and edge nodes in virtual time: 500 services on 60 nodes in `npm test`, 10,000 on 400 in `npm run soak` (as the
 // bench `announcing`). Everybody hears of what he calls, and edge nodes of nothing else; what is unready or has moved is called by nobody within a
 // second; and what an admitted node says of others changes nobody's choice, wherever it sits.
 
