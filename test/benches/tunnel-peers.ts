@@ -29,7 +29,8 @@ export interface TunnelPeer extends TestNode {
 type PeerRun = Pick<BenchRun, 'atEnd' | 'nodeOptions'>;
 
 function startPeer(run: PeerRun, node: TestNode, settings: TunnelPeerSettings): TunnelPeer {
-  const options = ['--expose-gc', ...run.nodeOptions, script];
+  // As daemons keep theirs (control/cli/small-heap.ts), and to collect garbage when it is asked for.
+  const options = ['--semi-space-growth-factor=1', '--expose-gc', ...run.nodeOptions, script];
   const child = spawn(process.execPath, options, {
     stdio: ['pipe', 'pipe', 'inherit'],
     env: { ...process.env, MALLOC_ARENA_MAX: '1' },
