@@ -1,5 +1,5 @@
-// What 10,000 services on 400 nodes cost each node to hear of, and how long it takes until callers have heard of a change. In simulation: the product's
-// routing and announcing on 40 routers and 360 edge nodes with two uplinks each, links of 1 to 10 ms and 100 Mbit/s, real signatures and tickets; each
+// What 10,000 services on 200 nodes cost each node to hear of, and how long it takes until callers have heard of a change. In simulation: the product's
+// routing and announcing on 12 routers and 188 edge nodes with two uplinks each, links of 1 to 10 ms and 100 Mbit/s, real signatures and tickets; each
 // edge node calls ten services. Beside it the same with 1,000 services.
 
 import { createSimClock } from '../../simulations/sim-clock.ts';
@@ -9,7 +9,7 @@ import { type ServiceWorld, serviceWorld } from '../simulations/service-world.ts
 import { atMost, median, unbudgeted } from './figures.ts';
 import type { Bench, BenchRun } from './run.ts';
 
-const nodes = { routers: 40, edges: 360, callsPerEdge: 10 };
+const nodes = { routers: 12, edges: 188, callsPerEdge: 10 };
 const roundsUsual = 20;
 /** Callers of what is unready or has moved make no new connections after this. */
 const heardBudgetMs = 1_000;

@@ -37,7 +37,7 @@ const benches: Record<string, { about: string; simulated?: true; load(): Promise
     load: async () => (await import('./routing.ts')).routing,
   },
   announcing: {
-    about: 'what 10,000 services cost each of 400 nodes to hear of, beside 1,000',
+    about: 'what 10,000 services cost each of 200 nodes to hear of, beside 1,000',
     simulated: true,
     load: async () => (await import('./announcing.ts')).announcing,
   },

@@ -126,6 +126,7 @@ test('what is unready or has moved gets no new connection, through a router and 
     });
   }
 
+  const joined = new Map<string, Daemon>();
   await step('a controller', () => controller.answers());
   for (const [name, box, router] of [
     ['middle', middle, 'interior'],
@@ -135,7 +136,9 @@ test('what is unready or has moved gets no new connection, through a router and 
   ] as const) {
     await step(`${name} joins, ${router}`, async () => {
       const { token } = await controller.client.createToken({ uses: 1, ttlMs: 600_000, labels: {}, router });
-      await place.up(name, box, [], token).event('linked');
+      const daemon = place.up(name, box, [], token);
+      joined.set(name, daemon);
+      await daemon.event('linked');
     });
   }
 
@@ -145,15 +148,12 @@ test('what is unready or has moved gets no new connection, through a router and 
       ['far', far, '10.2.0.2/24'],
     ] as const) {
       namespaces.ip(box, 'link', 'del', 'eth0');
+      const carriedAt = Date.now();
       two.attach(box, 'eth1', [address]);
-      await waitFor(`the router to have ${name}`, async () => {
-        const { nodes } = await controller.client.status();
-        const links = nodes.find((node) => node.name === 'middle')?.links ?? [];
-        return (
-          links.some(({ node }) => node === name) &&
-          !nodes.some((one) => one.name === 'boss' && one.links.some(({ node }) => node === name))
-        );
-      });
+      // Its controller it may have again through the router by then.
+      await waitFor(`${name} to be linked to the router anew`, () =>
+        joined.get(name)?.events.some(({ type, node, at }) => type === 'linked' && node === 'middle' && at > carriedAt),
+      );
     }
   });
 
