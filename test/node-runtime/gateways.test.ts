@@ -122,6 +122,25 @@ test('grants and routes change while it listens; another port closes it and open
   t.is(attached.size, 0);
 });
 
+test('the first grant by certificate opens it anew, and taking the last away closes nobody', async (t) => {
+  const { gateways, obey, open } = world();
+  const tls = { names: ['a.example'] };
+  gateways.start();
+  await obey([planned({ tls })]);
+  const grants = [{ name: 'partner', certificate: { sha256: '0'.repeat(64) } }];
+  await obey([planned({ tls, grants })]);
+  t.deepEqual(
+    open.map(({ closed }) => closed),
+    [true, false],
+  );
+  await obey([planned({ tls, generation: 2 })]);
+  t.deepEqual(
+    open.map(({ closed }) => closed),
+    [true, false],
+  );
+  t.deepEqual(open[1]?.rules.at(-1)?.grants, []);
+});
+
 test('a taken port is said and tried again; of two gateways that want one the first has it', async (t) => {
   const { gateways, obey, clock, taken, states, turns } = world();
   taken.add(8443);
