@@ -1,23 +1,33 @@
 // The gateways of this node's plan: one actor for each, with the identity by which it calls services, its certificate for clients, and the
 // port that it listens on. Called by member.ts. Who is let in is decided by mesh/; what is written down of grants is never a token.
 
-import { type Actor, fromPromise } from 'xstate';
+import { fromPromise } from 'xstate';
 import { gatewayMachine } from '../actors/gateway.ts';
 import { canonicalJson } from '../control/canonical-json.ts';
-import type { ObservedGateway, PlannedGateway } from '../control/gateway.ts';
+import type { ObservedGateway } from '../control/gateway.ts';
 import { gatewayIdentity } from '../control/gateway-plan.ts';
-import type { FileReference, MicroserviceName } from '../control/plan.ts';
-import { unsaltContent } from '../control/salted-content.ts';
-import type { GatewayOptions, GatewayTlsMaterial, ListeningGateway, OpenGateway } from '../mesh/gateway.ts';
+import type { MicroserviceName } from '../control/plan.ts';
+import type { OpenGateway } from '../mesh/gateway.ts';
 import type { ServiceNetwork, WorkloadCredential } from '../mesh/service-network.ts';
 import type { ActorSystem } from './actor-system.ts';
-import type { NodeAuthority } from './authority.ts';
 import type { Clock, TimerId } from './clock.ts';
 import { GatewayUnusableError } from './errors.ts';
-import { gatewayReasonCharactersMax, gatewaysObservedMax, gatewayToldMs } from './limits.ts';
+import {
+  asksForCertificates,
+  type GatewayAuthority,
+  type GatewayEntry,
+  gatewayHeldBy,
+  gatewayInstance,
+  gatewayKey,
+  gatewayMaterial,
+  gatewayProtocol,
+  isOpenedFor,
+  listenKey,
+  observedGateway,
+} from './gateway-entry.ts';
+import { gatewaysObservedMax, gatewayToldMs } from './limits.ts';
 import type { ObeyedPlan } from './obeyed-plan.ts';
 import type { WorkloadCertificates } from './workload-certificates.ts';
-import type { PlanFiles } from './workload-content.ts';
 
 export interface Gateways {
   /** From now on these; what is not among them is closed, and what is open and no longer let in. */
@@ -33,29 +43,7 @@ export interface Gateways {
   stop(): Promise<void>;
 }
 
-interface Entry {
-  planned: PlannedGateway;
-  files: PlanFiles;
-  actor: Actor<typeof gatewayMachine> | undefined;
-  listening: ListeningGateway | undefined;
-  /** What of the plan it was opened for. */
-  opened: string;
-  /** Its own certificate for clients, and for which names. */
-  shown: { names: string; material: GatewayTlsMaterial } | undefined;
-  /** Why it goes on with an older certificate. */
-  stale: string;
-}
-
-/** What cannot change while it listens. */
-const listenKey = ({ address, port, protocol, tls, grants }: PlannedGateway): string =>
-  canonicalJson([address ?? null, port, protocol, tls !== undefined, grants.some(({ certificate }) => certificate)]);
-
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-
-const keyOf = ({ project, name }: Pick<PlannedGateway, 'project' | 'name'>): string => `${project}/${name}`;
-
-/** No instance of an application has such a name. */
-const instanceOf = ({ project, name }: PlannedGateway): string => `gateway/${project}/${name}`;
 
 export function createGateways(dependencies: {
   clock: Clock;
@@ -64,13 +52,13 @@ export function createGateways(dependencies: {
   openGateway: OpenGateway;
   serviceNetwork: Pick<ServiceNetwork, 'attach' | 'detach' | 'renew' | 'carry'>;
   certificates: Pick<WorkloadCertificates, 'issue' | 'release'>;
-  authority: Pick<NodeAuthority, 'covers' | 'allows' | 'issuePublic'>;
+  authority: GatewayAuthority;
   onChanged(): void;
   /** Somebody was turned away. */
   onRefused(gateway: string, address: string, reason: string): void;
 }): Gateways {
   const { clock, actors, jitter, openGateway, serviceNetwork, certificates, authority, onChanged } = dependencies;
-  const entries = new Map<string, Entry>();
+  const entries = new Map<string, GatewayEntry>();
   /** Closing ends before the next opens: of one port there is one listener. */
   let closing: Promise<unknown> = Promise.resolve();
   const credentials = new Map<string, WorkloadCredential>();
@@ -78,34 +66,7 @@ export function createGateways(dependencies: {
   let told = '';
   let timer: TimerId | undefined;
 
-  function heldBy({ planned }: Entry): string | undefined {
-    const { tls } = planned;
-    const covered = authority.covers(gatewayIdentity(planned));
-    const allowed = tls === undefined || !('names' in tls) || authority.allows(tls.names);
-    return covered && allowed ? undefined : 'waiting for an authority that covers it';
-  }
-
-  function contentOf({ files }: Entry, { sha256 }: FileReference): string {
-    const content = files.get(sha256);
-    if (content === undefined) throw new GatewayUnusableError('its certificate is not in the plan');
-    return Buffer.from(unsaltContent(content)).toString('utf8');
-  }
-
-  /** Throws where there is none. */
-  function materialOf(entry: Entry): GatewayTlsMaterial | undefined {
-    const { tls } = entry.planned;
-    if (tls === undefined) return undefined;
-    if ('missing' in tls) throw new GatewayUnusableError(tls.missing);
-    if ('certificate' in tls) return { chainPem: contentOf(entry, tls.certificate), keyPem: contentOf(entry, tls.key) };
-    const names = tls.names.join(' ');
-    if (entry.shown?.names !== names) {
-      if (!authority.allows(tls.names)) throw new GatewayUnusableError('its new names are not in the authority yet');
-      entry.shown = { names, material: authority.issuePublic(tls.names) };
-    }
-    return entry.shown.material;
-  }
-
-  async function close(entry: Entry): Promise<void> {
+  async function close(entry: GatewayEntry): Promise<void> {
     const { listening } = entry;
     entry.listening = undefined;
     if (listening === undefined) return;
@@ -113,53 +74,48 @@ export function createGateways(dependencies: {
     await closing;
   }
 
-  function protocolOf({ protocol }: PlannedGateway): GatewayOptions['protocol'] {
-    if (protocol === 'tcp' || protocol === 'http') return protocol;
-    throw new GatewayUnusableError(`this version does not publish the protocol ${protocol}`);
-  }
-
   /** Of several gateways that want one port the first has it. */
-  function otherAt({ planned }: Entry): string | undefined {
+  function otherAt({ planned }: GatewayEntry): string | undefined {
     for (const [key, { planned: other, listening }] of entries) {
       if (listening !== undefined && other !== planned && other.port === planned.port) return key;
     }
     return undefined;
   }
 
-  async function attach(entry: Entry, credential: WorkloadCredential): Promise<void> {
+  async function attach(entry: GatewayEntry, credential: WorkloadCredential): Promise<void> {
     const { planned } = entry;
     const calls = planned.routes.map(({ to }) => to);
     const identity = gatewayIdentity(planned);
     await serviceNetwork.attach({
-      ...{ ...identity, instance: instanceOf(planned), credential, calls, listens: [] },
+      ...{ ...identity, instance: gatewayInstance(planned), credential, calls, listens: [] },
       unaddressed: true,
     });
   }
 
-  async function open(entry: Entry, signal: AbortSignal): Promise<void> {
+  async function open(entry: GatewayEntry, signal: AbortSignal): Promise<void> {
     await Promise.all([closing, close(entry)]);
     const { planned } = entry;
     const { address, port, routes, grants } = planned;
-    const instance = instanceOf(planned);
-    const protocol = protocolOf(planned);
-    const tls = materialOf(entry);
+    const instance = gatewayInstance(planned);
+    const protocol = gatewayProtocol(planned);
+    const tls = gatewayMaterial(entry, authority);
     signal.throwIfAborted();
     const credential = await certificates.issue(instance, gatewayIdentity(planned));
     credentials.set(instance, credential);
     await attach(entry, credential);
     signal.throwIfAborted();
-    const opened = listenKey(planned);
+    const [opened, asks] = [listenKey(planned), asksForCertificates(planned)];
     try {
       const listening = await openGateway({
         ...{ protocol, address, port, tls, routes, grants },
         carry: (near, to) => serviceNetwork.carry(near, instance, to),
-        onRefused: (from, reason) => dependencies.onRefused(keyOf(planned), from, reason),
+        onRefused: (from, reason) => dependencies.onRefused(gatewayKey(planned), from, reason),
       });
       if (signal.aborted) {
         closing = Promise.all([closing, listening.close()]);
         return;
       }
-      Object.assign(entry, { listening, opened, stale: '' });
+      Object.assign(entry, { listening, opened, asks, stale: '' });
     } catch (error) {
       const other = otherAt(entry);
       if (other === undefined || (error as { id?: unknown }).id !== 'gateway-port-taken') throw error;
@@ -170,10 +126,10 @@ export function createGateways(dependencies: {
   }
 
   /** Routes, grants and certificate of what listens, as the plan says them now. */
-  function refresh(entry: Entry): void {
+  function refresh(entry: GatewayEntry): void {
     const { listening, planned } = entry;
     if (listening === undefined) return;
-    if (entry.opened !== listenKey(planned)) {
+    if (!isOpenedFor(entry, planned)) {
       void close(entry);
       entry.actor?.send({ type: 'REOPEN' });
       admit(entry);
@@ -190,9 +146,9 @@ export function createGateways(dependencies: {
       }
     };
     // Who is no longer let in goes, whatever is wrong with the certificate.
-    const tls = attempt(() => materialOf(entry));
+    const tls = attempt(() => gatewayMaterial(entry, authority));
     attempt(() => listening.update({ tls, routes, grants }));
-    const credential = credentials.get(instanceOf(planned));
+    const credential = credentials.get(gatewayInstance(planned));
     if (credential !== undefined) {
       attach(entry, credential).catch((error: unknown) => {
         entry.stale = messageOf(error);
@@ -201,25 +157,25 @@ export function createGateways(dependencies: {
     }
   }
 
-  function admit(entry: Entry): void {
+  function admit(entry: GatewayEntry): void {
     if (!started) return;
-    const reason = heldBy(entry);
+    const reason = gatewayHeldBy(entry.planned, authority);
     entry.actor?.send(reason === undefined ? { type: 'ADMITTED' } : { type: 'HELD', reason });
   }
 
-  function spawn(entry: Entry): void {
+  function spawn(entry: GatewayEntry): void {
     const machine = gatewayMachine.provide({
       actors: { open: fromPromise<void, undefined>(({ signal }) => open(entry, signal)) },
     });
-    entry.actor = actors.spawn(`gateway/${keyOf(entry.planned)}`, machine, { jitter });
+    entry.actor = actors.spawn(`gateway/${gatewayKey(entry.planned)}`, machine, { jitter });
     entry.actor.subscribe(onChanged);
     admit(entry);
   }
 
-  async function end(key: string, entry: Entry): Promise<void> {
+  async function end(key: string, entry: GatewayEntry): Promise<void> {
     entries.delete(key);
     entry.actor?.stop();
-    const instance = instanceOf(entry.planned);
+    const instance = gatewayInstance(entry.planned);
     certificates.release(instance);
     credentials.delete(instance);
     await close(entry);
@@ -227,22 +183,7 @@ export function createGateways(dependencies: {
     if (!entries.has(key)) await serviceNetwork.detach(instance);
   }
 
-  const observed = (): ObservedGateway[] =>
-    [...entries.values()].slice(0, gatewaysObservedMax).map(({ planned, actor, listening, stale }) => {
-      const snapshot = actor?.getSnapshot();
-      const state = snapshot?.matches('listening')
-        ? 'listening'
-        : snapshot?.matches('backingOff')
-          ? 'failed'
-          : 'waiting';
-      const reason = (state === 'listening' ? stale : (snapshot?.context.reason ?? '')).slice(
-        0,
-        gatewayReasonCharactersMax,
-      );
-      const { project, name, generation } = planned;
-      const counts = { connections: listening?.connections ?? 0, refused: listening?.refused ?? 0 };
-      return { project, name, generation, state, reason, ...counts };
-    });
+  const observed = (): ObservedGateway[] => [...entries.values()].slice(0, gatewaysObservedMax).map(observedGateway);
 
   /** Counts change all the time; they are told once in a while. */
   function tellCounts(): void {
@@ -254,17 +195,18 @@ export function createGateways(dependencies: {
 
   return {
     obey({ plan, files }) {
-      const wanted = new Map((plan.gateways ?? []).map((planned) => [keyOf(planned), planned]));
+      const wanted = new Map((plan.gateways ?? []).map((planned) => [gatewayKey(planned), planned]));
       for (const [key, entry] of [...entries]) if (!wanted.has(key)) void end(key, entry);
       for (const [key, planned] of wanted) {
         const entry = entries.get(key);
         if (entry === undefined) {
-          const fresh: Entry = {
+          const fresh: GatewayEntry = {
             planned,
             files,
             actor: undefined,
             listening: undefined,
             opened: '',
+            asks: false,
             shown: undefined,
             stale: '',
           };
@@ -295,7 +237,7 @@ export function createGateways(dependencies: {
       }
     },
     renewed(instance, credential) {
-      const entry = [...entries.values()].find(({ planned }) => instanceOf(planned) === instance);
+      const entry = [...entries.values()].find(({ planned }) => gatewayInstance(planned) === instance);
       if (entry === undefined) return false;
       credentials.set(instance, credential);
       serviceNetwork.renew(instance, credential);
