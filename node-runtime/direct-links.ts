@@ -21,6 +21,7 @@ export interface DirectLinks {
 interface Try {
   addresses: readonly Address[];
   timer: TimerId | undefined;
+  failures: number;
   reason: string | undefined;
 }
 
@@ -47,10 +48,14 @@ export function createDirectLinks({
       if (tries.get(peerId) === one) tries.delete(peerId);
     } catch (error) {
       one.reason = error instanceof Error ? error.message : String(error);
+      one.failures += 1;
       // Others have come in meanwhile, or nobody wants to know any more.
-      if (tries.get(peerId) === one && one.timer === undefined) after(peerId, one, directRetryMs);
+      if (tries.get(peerId) === one && one.timer === undefined) after(peerId, one, pauseMs(one));
     }
   }
+
+  /** Longer after each failure: the first may be a busy box's, what fails for a minute stays so for long. */
+  const pauseMs = ({ failures }: Try): number => Math.min(directRetryMs, directFirstMs * 2 ** failures);
 
   return {
     look(routed) {
@@ -63,9 +68,10 @@ export function createDirectLinks({
       for (const { peerId, addresses } of routed) {
         const known = tries.get(peerId);
         if (known !== undefined && addresses.every((address) => known.addresses.includes(address))) continue;
-        const one: Try = known ?? { addresses, timer: undefined, reason: undefined };
+        const one: Try = known ?? { addresses, timer: undefined, failures: 0, reason: undefined };
         tries.set(peerId, one);
         one.addresses = addresses;
+        one.failures = 0;
         after(peerId, one, directFirstMs);
       }
     },

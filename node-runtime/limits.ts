@@ -375,7 +375,7 @@ export const DOCKER_PASSWD_BYTES_MAX = 1024 * 1024;
 
 /** A container that ends while podman describes it: by the next look it has ended. */
 export const DOCKER_INSPECT_TRIES = 5;
-/** How often a link through others is tried directly: one failed dial a minute, where most such links stay as they are. */
+/** How often a link through others is tried directly in the end: one failed dial a minute, where most such links stay as they are. */
 export const directRetryMs = 60_000;
 /** A new address of such a peer is tried after this: by then both ends have said what they are, and most links that can be direct are so at once. */
 export const directFirstMs = 1_000;

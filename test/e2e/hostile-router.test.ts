@@ -5,11 +5,9 @@
 import { randomBytes } from 'node:crypto';
 import { readFile, rename, stat, writeFile } from 'node:fs/promises';
 import test from 'ava';
-import type { TopologyView } from '../../control/topology.ts';
 import { formsFound } from '../mesh/capture.ts';
 import { namespacesMissing } from '../mesh/namespaces.ts';
 import { skip } from '../skip.ts';
-import { selvedgeJson } from './command.ts';
 import { waitFor } from './fabric.ts';
 import { type HarmDone, hostileEnv } from './hostile-forwarder.ts';
 import { createPlace, tokenFor } from './place.ts';
@@ -88,7 +86,7 @@ test('a router that harms what it carries is noticed, gets and changes nothing, 
     await waitFor(what, async () => (await answers()).slice(before).includes('right'));
   };
   const link = async () => {
-    const { links } = await selvedgeJson<TopologyView>(place.data('good'), 'topology');
+    const { links } = await controller.client.topology();
     return links.find(({ nodes, state }) => state === 'up' && nodes.includes('left') && nodes.includes('right'));
   };
 
@@ -108,14 +106,14 @@ test('a router that harms what it carries is noticed, gets and changes nothing, 
     return daemons;
   });
 
-  await step('it carries the calls while it does no harm', async () => {
+  await step('calls are answered while it does no harm', async () => {
     await waitFor('an answer', async () => (await answers()).includes('right'));
-    await waitFor('the link to go through it', async () => (await link())?.through === 'evil');
   });
 
-  await step('the other way is cut, so that there is it alone', async () => {
+  await step('the other way is cut, so that it carries them', async () => {
     namespaces.ip(good, 'link', 'set', 'eth1', 'down');
     await answered('calls to go on');
+    t.true((await stat(files.seen)).size > 0);
   });
 
   for (const harm of harms) {
