@@ -1,5 +1,5 @@
 // A router of ours that harms what it carries: loaded into a daemon by NODE_OPTIONS (hostileEnv), it puts itself between the mesh and the real
-// forwarder of mesh/routed-streams.ts. The first word of a file says what it does, and may change at any time; what it sees of streams that it
+// forwarder of mesh/routed-streams.ts, and carries calls on streams of links alone. The first word of a file says what it does, and may change at any time; what it sees of streams that it
 // carries for others is appended to a second file.
 
 import { appendFileSync, readFileSync } from 'node:fs';
@@ -10,6 +10,11 @@ import {
   type RoutedStreams,
   type RoutedStreamsOptions,
 } from '../../mesh/routed-streams.ts';
+import {
+  createTunnelThroughNodes as createRealThroughNodes,
+  type TunnelThroughNodes,
+  type TunnelThroughNodesOptions,
+} from '../../mesh/tunnel-through-nodes.ts';
 
 export type HarmDone =
   | 'none'
@@ -34,7 +39,8 @@ const { SELVEDGE_TEST_HARM: order, SELVEDGE_TEST_SEEN: seen } = process.env;
 if (order !== undefined) {
   registerHooks({
     resolve(specifier, context, next) {
-      const isOurs = specifier.endsWith('/routed-streams.ts') && context.parentURL !== import.meta.url;
+      const isWrapped = specifier.endsWith('/routed-streams.ts') || specifier.endsWith('/tunnel-through-nodes.ts');
+      const isOurs = isWrapped && context.parentURL !== import.meta.url;
       return isOurs ? { url: import.meta.url, shortCircuit: true } : next(specifier, context);
     },
   });
@@ -147,4 +153,11 @@ export function createRoutedStreams(options: RoutedStreamsOptions): RoutedStream
     ...options,
     mesh: { open: mesh.open, handle: (protocol, audience, handler) => mesh.handle(protocol, audience, carry(handler)) },
   });
+}
+
+/** Calls that it refuses to carry go over streams of links. */
+export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): TunnelThroughNodes {
+  const step: TunnelThroughNodesOptions['step'] = (stream) =>
+    stream.from === undefined ? options.step(stream) : { type: 'refuse', reason: 'it carries none' };
+  return createRealThroughNodes({ ...options, step });
 }
