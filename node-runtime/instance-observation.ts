@@ -1,7 +1,8 @@
 // What the node says of one instance. Pure; called by instances.ts.
 
 import type { SnapshotFrom } from 'xstate';
-import { type instanceMachine, instanceState } from '../actors/instance.ts';
+import type { instanceMachine } from '../actors/instance.ts';
+import { instanceState } from '../actors/instance-state.ts';
 import type { InstanceTransition, ObservedInstance } from '../control/fabric.ts';
 import type { PlanVersion } from '../control/plan.ts';
 import type { InstancePlace } from './instance-effects.ts';

@@ -3,7 +3,8 @@
 // Called by node.ts. It decides nothing about a life: actors/instance.ts does.
 
 import type { Actor, SnapshotFrom } from 'xstate';
-import { type instanceMachine, instanceState } from '../actors/instance.ts';
+import type { instanceMachine } from '../actors/instance.ts';
+import { instanceState } from '../actors/instance-state.ts';
 import type { InstanceTransition, ObservedInstance } from '../control/fabric.ts';
 import type { MicroserviceName, PlannedInstance, PlanVersion } from '../control/plan.ts';
 import type { ServiceNetwork, WorkloadCredential } from '../mesh/service-network.ts';
