@@ -288,8 +288,8 @@ spec:
     t.pass();
   });
 
+  const blocked = await freePort();
   await step('a taken port is said, and taken when it is free', async () => {
-    const blocked = await freePort();
     const server = createServer().listen(blocked, '127.0.0.1');
     await once(server, 'listening');
     await cli(
@@ -319,8 +319,12 @@ spec:
     await control.daemon.kill('SIGKILL');
     await two.daemon.kill('SIGKILL');
     await two.start();
-    const [api] = await Promise.all([view('api').catch(() => undefined)]);
-    t.is(api, undefined, 'nobody answers for the fabric');
+    const answer = await waitFor('an answer without a controller', async () => {
+      const one = await fetch(`http://127.0.0.1:${blocked}/`);
+      return one.ok ? ((await one.json()) as { name: string }) : undefined;
+    });
+    t.is(answer.name, 'api');
+    t.false((await two.status()).controllerReachable);
     t.is((await answered('a refusal', 401, () => ask('/'))).status, 401);
     await control.start();
     await waitFor('everybody to be connected', async () =>
