@@ -7,7 +7,7 @@ import type { Host } from './host.ts';
 const gap = 2;
 /** A column is not made narrower than this: below it nothing can be read. */
 const columnCharactersMin = 8;
-/** The library's time grows with the square of the rows: 20,000 at once took half a minute. */
+/** The library's time grows faster than the rows: the tables of 10,000 services took 38 s of processor time at once, 8 in such parts. */
 const rowsAtOnce = 200;
 /** A column of text is at least this wide while columns can be left out instead. */
 const textCharactersMin = 26;
