@@ -82,8 +82,10 @@ export const callAttemptsMs = 15_000;
 export const nodeBackAfterMs = 250;
 /** And for doing so: TCP and TLS, as tunnelHandshakeMs, with one round trip of the link. */
 export const nodeBackMs = 6_000;
-/** Sessions with one neighbour: one each way, and those that a restart or two dials at once left behind. */
-export const nodeSessionsPerPeerMax = 6;
+/** Connections with one neighbour, those that it makes and those that are made to it: twice what is carried for one, and as many of this node's own. */
+export const neighbourConnectionsMax = 512;
+/** Of a request to carry: 32 peer ids of 52 characters, and as much again. */
+export const carryHeaderBytesMax = 4_096;
 /** What a tunnel's own addresses get before the link is asked to carry it: one round trip to the moon. */
 export const tunnelOverLinkAfterMs = 1_500;
 /** A session on a link looks this often for a connection of its own. */
