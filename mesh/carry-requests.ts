@@ -55,9 +55,13 @@ export function askToCarry(socket: TLSSocket, { to, from, via }: Wish, signal: A
   });
 }
 
-function readWish({ url, headers }: IncomingMessage): Wish | undefined {
-  const via = `${headers[viaHeader] ?? ''}`;
-  const parsed = wishShape.safeParse({ to: url, from: headers[fromHeader], via: via === '' ? [] : via.split(' ') });
+function readWish({ url, headersDistinct }: IncomingMessage): Wish | undefined {
+  // Said twice, a header says nothing.
+  const [from, via] = [fromHeader, viaHeader].map((name) => {
+    const [said, ...more] = headersDistinct[name] ?? [];
+    return more.length === 0 ? said : undefined;
+  });
+  const parsed = wishShape.safeParse({ to: url, from, via: via === '' ? [] : via?.split(' ') });
   return parsed.success ? parsed.data : undefined;
 }
 
