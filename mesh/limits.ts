@@ -181,7 +181,7 @@ export const frameDuplexChunkBytes = 64 * 1024;
 export const routeAnswerMs = 8_000;
 /** Neighbours that are asked one after the other for a way. */
 export const nextHopsTriedMax = 3;
-/** Streams that one router carries for others, and those of one neighbour: each holds up to two windows and buffers of a quarter MiB. */
+/** What one router carries for others, and for one neighbour: each holds up to half a MiB each way, or two windows as a stream of links. */
 export const forwardedStreamsMax = 512;
 export const forwardedStreamsPerPeerMax = 128;
 /** A direct connection gets so long before a way through others is tried beside it. */
