@@ -1,4 +1,4 @@
-// A gateway on real sockets: TCP or HTTP, with or without TLS. Called by node-runtime/gateways.ts through the port in gateway.ts. The
+// A gateway on real sockets: TCP or HTTP, with or without TLS, or UDP (gateway-udp.ts). Called by node-runtime/gateways.ts through the port in gateway.ts. The
 // address of who comes is looked at before a byte is read of him.
 
 import { constants } from 'node:crypto';
@@ -9,10 +9,11 @@ import { createServer as createTcpServer, type Server, type Socket } from 'node:
 import { createSecureContext, createServer as createTlsServer, type TLSSocket, type TlsOptions } from 'node:tls';
 import type { Clock } from '../node-runtime/clock.ts';
 import { GatewayAddressError, GatewayPortNotPermittedError, GatewayPortTakenError, GatewayTlsError } from './errors.ts';
-import type { GatewayRules, OpenGateway } from './gateway.ts';
+import type { GatewayOptions, GatewayRules, OpenGateway } from './gateway.ts';
 import { connectionEnd, createGatewayConnections, type GatewayConnections } from './gateway-connections.ts';
 import { compileGrants, type Grants } from './gateway-grants.ts';
 import { serveGatewayHttp } from './gateway-http.ts';
+import { openGatewayUdp } from './gateway-udp.ts';
 import {
   gatewayHeadBytesMax,
   gatewayHeadMs,
@@ -61,15 +62,16 @@ function tlsOptions(secrets: Secrets, { wantsCertificates }: Grants, protocol: s
 }
 
 async function listen(server: Server, port: number, address: string | undefined): Promise<void> {
-  try {
-    server.listen({ port, ...(address !== undefined && { host: address }), exclusive: true });
-    await once(server, 'listening');
-  } catch (error) {
-    const { code } = error as { code?: string };
-    if (code === 'EADDRINUSE') throw new GatewayPortTakenError(port, address, { cause: error });
-    if (code === 'EACCES') throw new GatewayPortNotPermittedError(port, { cause: error });
-    throw new GatewayAddressError(address, error);
-  }
+  server.listen({ port, ...(address !== undefined && { host: address }), exclusive: true });
+  await once(server, 'listening');
+}
+
+/** What the operator can do about a port that cannot be had; `at`: where, of several addresses. */
+function listenError(error: unknown, { port, address }: GatewayOptions): Error {
+  const { code, at } = error as { code?: string; at?: string };
+  if (code === 'EADDRINUSE') return new GatewayPortTakenError(port, address ?? at, { cause: error });
+  if (code === 'EACCES') return new GatewayPortNotPermittedError(port, { cause: error });
+  return new GatewayAddressError(address ?? at, error);
 }
 
 /** Looks at who comes before anything else of the server does. */
@@ -84,6 +86,13 @@ function guard(server: Server, connections: GatewayConnections): void {
 export function createOpenGateway({ clock }: { clock: Clock }): OpenGateway {
   return async (options) => {
     const { protocol, address, port, carry, onRefused } = options;
+    if (protocol === 'udp') {
+      try {
+        return await openGatewayUdp({ clock }, options);
+      } catch (error) {
+        throw listenError(error, options);
+      }
+    }
     let rules: GatewayRules = options;
     const first = compileGrants(rules.grants);
     const secrets = secretsOf(rules, first);
@@ -130,7 +139,7 @@ export function createOpenGateway({ clock }: { clock: Clock }): OpenGateway {
       await listen(server, port, address);
     } catch (error) {
       connections.close();
-      throw error;
+      throw listenError(error, options);
     }
     server.on('error', () => undefined);
 

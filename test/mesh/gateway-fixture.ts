@@ -5,9 +5,12 @@ import { createServer as createHttpServer, type RequestListener, type Server } f
 import { connect, type Socket } from 'node:net';
 import type { ExecutionContext } from 'ava';
 import type { CallableService } from '../../control/plan.ts';
+import type { DatagramCall, DatagramCallEvents } from '../../mesh/datagram-call.ts';
+import { connectDatagrams, type DatagramEnd } from '../../mesh/datagram-ends.ts';
 import type { GatewayOptions, ListeningGateway } from '../../mesh/gateway.ts';
 import { createOpenGateway } from '../../mesh/gateway-listener.ts';
 import { relay, socketEnd } from '../../mesh/tunnel-relay.ts';
+import type { Clock } from '../../node-runtime/clock.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
 import { freePort } from '../e2e/free-port.ts';
 
@@ -38,15 +41,38 @@ export interface Published extends ListeningGateway {
   refusals: string[];
 }
 
+/** A flow to a port of loopback; it ends when that cannot be reached. */
+export function straightTo(port: number, events: DatagramCallEvents): DatagramCall {
+  const waiting: Uint8Array[] = [];
+  let far: DatagramEnd | undefined;
+  let ended = false;
+  const end = (): void => {
+    if (ended) return;
+    ended = true;
+    far?.close();
+    events.onEnd();
+  };
+  connectDatagrams('127.0.0.1', port, { onDatagram: (payload) => events.onAnswer(payload), onClosed: end }).then(
+    (opened) => {
+      far = opened;
+      if (ended) far.close();
+      else for (const payload of waiting) far.send(payload);
+    },
+    end,
+  );
+  return { send: (payload) => (far === undefined ? void waiting.push(payload) : void far.send(payload)), end };
+}
+
 /** Port of this box, tried again when somebody was faster. */
 export async function publish(
   t: ExecutionContext,
   options: Pick<GatewayOptions, 'protocol' | 'routes'> & Partial<GatewayOptions>,
+  clock: Clock = createSystemClock(),
 ): Promise<Published> {
   const refusals: string[] = [];
-  const open = createOpenGateway({ clock: createSystemClock() });
+  const open = createOpenGateway({ clock });
   for (let attempt = 0; ; attempt += 1) {
-    const port = await freePort();
+    const port = options.port ?? (await freePort());
     try {
       const gateway = await open({
         ...{ address: '127.0.0.1', port, tls: undefined, grants: everybody },
@@ -54,13 +80,15 @@ export async function publish(
           const far = connect({ host: '127.0.0.1', port: to.port, allowHalfOpen: true });
           relay(near, socketEnd(far), () => undefined);
         },
+        carryDatagrams: (to, events) => straightTo(to.port, events),
         onRefused: (_address, reason) => refusals.push(reason),
         ...options,
       });
       t.teardown(() => gateway.close());
       return Object.assign(gateway, { port, refusals });
     } catch (error) {
-      if ((error as { id?: string }).id !== 'gateway-port-taken' || attempt > 20) throw error;
+      if ((error as { id?: string }).id !== 'gateway-port-taken' || options.port !== undefined || attempt > 20)
+        throw error;
     }
   }
 }
