@@ -3,6 +3,7 @@
 import { capsuleKinds } from './capsules.ts';
 import { enrollmentKinds } from './enrollment.ts';
 import { frameKinds } from './frames.ts';
+import { gatewayKinds } from './gateways.ts';
 import { linkKinds } from './links.ts';
 import { nameKinds } from './names.ts';
 import { replicationKinds } from './replication.ts';
@@ -19,4 +20,5 @@ export const kinds: readonly HostileKind[] = [
   ...replicationKinds,
   ...nameKinds,
   ...streamKinds,
+  ...gatewayKinds,
 ];

@@ -190,6 +190,36 @@ test('an answer that breaks off is no answer, and a service that is not there is
   t.false(/\r\n0\r\n\r\n$/.test(answer), 'it does not look complete');
 });
 
+test('what a service answers wrongly is that answer’s end, and nobody else’s', async (t) => {
+  let answer = '';
+  const port = await serve(t, (socket) => socket.once('data', () => socket.end(answer, 'latin1')));
+  const gateway = await publish(t, { protocol: 'http', routes: [{ to: service(port) }] });
+  const wrong: [what: string, text: string][] = [
+    ['a status below 100', 'HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n'],
+    ['a status of four digits', 'HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n'],
+    ['a field that is no text', 'HTTP/1.1 200 OK\r\nX: \x01\r\nContent-Length: 0\r\n\r\n'],
+    ['a field without a name', 'HTTP/1.1 200 OK\r\n: x\r\nContent-Length: 0\r\n\r\n'],
+    ['another protocol that nobody asked for', 'HTTP/1.1 101 No\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nx'],
+    ['nothing but early hints', 'HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n'.repeat(1_000)],
+    ['a large head', `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(gatewayHeadBytesMax)}\r\n\r\n`],
+    ['two lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab'],
+    ['both framings', 'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
+    ['no HTTP', 'nonsense\r\n\r\n'],
+  ];
+  const upgrade = head('/', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13').replace('n: close', 'n: Upgrade');
+  for (const [what, text] of wrong) {
+    answer = text;
+    for (const asked of [head('/'), upgrade]) {
+      const status = statusOf(await say(t, gateway.port, asked));
+      t.true(Number.isNaN(status) || status >= 400, `${what}: ${status}`);
+    }
+  }
+  answer = 'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwell';
+  t.regex(await say(t, gateway.port, head('/')), /well$/);
+  answer = answer.replace('OK', 'O\x01K');
+  t.regex(await say(t, gateway.port, head('/')), /^HTTP\/1\.1 200 OK\r\n[\s\S]*well$/, 'the reason does not go on');
+});
+
 test('a port that is taken is said', async (t) => {
   const gateway = await publish(t, { protocol: 'tcp', routes: [] });
   const second = publish(t, { protocol: 'tcp', routes: [], port: gateway.port });

@@ -108,9 +108,13 @@ test('what concerns one connection, and who one comes from, is not taken from ou
       'x',
     ],
     ...['X-Forwarded-For', '192.0.2.1', 'x-forwarded-client-cert', 'x', 'Forwarded', 'for=x', 'X-Real-IP', 'x'],
+    ...['X_Forwarded_For', '192.0.2.1', 'X-Original-URL', '/secret', 'x-rewrite-url', '/secret', 'Proxy', 'x'],
+    ...['True-Client-IP', '192.0.2.1', 'X-Client-Ip', '192.0.2.1', 'X_Real-IP', 'x'],
     ...['Authorization', 'Bearer x', 'Accept', '*/*'],
   ];
   const kept = ['Host', 'a', 'Cookie', 'c=1', 'Cookie', 'd=2'];
+  const own = ['X-Client-Request-Id', '1', 'X-Original-Name', 'a.png', 'X-Api_Key', 'k'];
+  t.deepEqual(endToEnd(own), own);
   t.deepEqual(endToEnd(raw), [...kept, 'Authorization', 'Bearer x', 'Accept', '*/*']);
   t.deepEqual(endToEnd(raw, { withoutToken: true }), [...kept, 'Accept', '*/*']);
   t.deepEqual(forwarded({ address: '192.0.2.1', protocol: 'https', host: 'a' }).slice(0, 2), [
