@@ -54,6 +54,12 @@ function bearerOf({ headers: { authorization = '' } }: IncomingMessage): Uint8Ar
   return token === undefined ? undefined : tokenHash(token);
 }
 
+const clientErrors: Record<string, string> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Payload Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+};
+
 const noAnswer: Refusal = { status: 502, reason: 'no instance of the service answered' };
 
 function answer(response: ServerResponse, { status, reason, headers = {} }: Refusal): void {
@@ -125,6 +131,16 @@ export function serveGatewayHttp(server: Server, { connections, routes, carry }:
     // An answer that breaks off breaks off here, too.
     pipeline(from, response, () => undefined);
   }
+
+  // As Node answers them where nobody listens; that time is over is told.
+  server.on('clientError', (error: NodeJS.ErrnoException, duplex) => {
+    const socket = duplex as Socket & { _httpMessage?: ServerResponse | null };
+    if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') connections.slow(socket, 'its request took too long');
+    const status = clientErrors[error.code ?? ''] ?? '400 Bad Request';
+    if (socket.writable && socket._httpMessage?.headersSent !== true)
+      socket.write(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`);
+    socket.destroy(error);
+  });
 
   server.on('request', (incoming, response) => {
     const accepted = accept(incoming);

@@ -11,8 +11,9 @@ import type { Clock } from '../node-runtime/clock.ts';
 import { GatewayAddressError, GatewayPortNotPermittedError, GatewayPortTakenError, GatewayTlsError } from './errors.ts';
 import type { GatewayOptions, GatewayRules, OpenGateway } from './gateway.ts';
 import { connectionEnd, createGatewayConnections, type GatewayConnections } from './gateway-connections.ts';
-import { compileGrants, type Grants } from './gateway-grants.ts';
+import type { Grants } from './gateway-grants.ts';
 import { serveGatewayHttp } from './gateway-http.ts';
+import { createGrantTimes } from './gateway-times.ts';
 import { openGatewayUdp } from './gateway-udp.ts';
 import {
   gatewayHeadBytesMax,
@@ -94,7 +95,8 @@ export function createOpenGateway({ clock }: { clock: Clock }): OpenGateway {
       }
     }
     let rules: GatewayRules = options;
-    const first = compileGrants(rules.grants);
+    const hold = createGrantTimes({ clock });
+    const first = hold(rules.grants);
     const secrets = secretsOf(rules, first);
     const connections = createGatewayConnections({ clock, grants: first, onRefused });
 
@@ -115,7 +117,9 @@ export function createOpenGateway({ clock }: { clock: Clock }): OpenGateway {
       const none = (): void => undefined;
       if (protocol === 'tcp') {
         if (rules.tls === undefined) return { server: createTcpServer(plain, acceptTcp), renew: none };
-        const server = createTlsServer({ ...secured, allowHalfOpen: true, noDelay: true }, (socket: TLSSocket) => {
+        const server = createTlsServer({ ...secured, noDelay: true }, (socket: TLSSocket) => {
+          // Not before: who goes within the handshake would keep his place until its time is over.
+          socket.allowHalfOpen = true;
           socket.pause();
           acceptTcp(socket);
         });
@@ -134,7 +138,10 @@ export function createOpenGateway({ clock }: { clock: Clock }): OpenGateway {
     const { server, renew } = create();
     guard(server, connections);
     // One that fails (no descriptors, a handshake of nonsense) is that connection's end, never the node's.
-    server.on('tlsClientError', (_error: Error, socket: Socket) => socket.destroy());
+    server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+      if (error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT') connections.slow(socket, 'its TLS handshake took too long');
+      socket.destroy();
+    });
     try {
       await listen(server, port, address);
     } catch (error) {
@@ -145,7 +152,7 @@ export function createOpenGateway({ clock }: { clock: Clock }): OpenGateway {
 
     return {
       update(next) {
-        const grants = compileGrants(next.grants);
+        const grants = hold(next.grants);
         // Whatever becomes of the certificate: who is not let in any more goes now.
         rules = { ...next, tls: next.tls ?? rules.tls };
         connections.change(grants);

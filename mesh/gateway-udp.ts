@@ -5,8 +5,9 @@ import type { Clock } from '../node-runtime/clock.ts';
 import type { DatagramCall } from './datagram-call.ts';
 import { createDatagramFlows, type Flow } from './datagram-flows.ts';
 import type { GatewayOptions, GatewayRules, ListeningGateway } from './gateway.ts';
-import { compileGrants, plainAddress } from './gateway-grants.ts';
+import { plainAddress } from './gateway-grants.ts';
 import { originOf } from './gateway-origins.ts';
+import { createGrantTimes } from './gateway-times.ts';
 import { type GatewaySocket, openGatewaySockets, type Source } from './gateway-udp-sockets.ts';
 import {
   gatewayBegunSweepsMax,
@@ -34,7 +35,8 @@ const noGrant = 'no grant lets in who comes from there';
 export async function openGatewayUdp({ clock }: { clock: Clock }, options: GatewayOptions): Promise<ListeningGateway> {
   const { address, port, carryDatagrams, onRefused } = options;
   let rules: GatewayRules = options;
-  let grants = compileGrants(rules.grants);
+  const hold = createGrantTimes({ clock });
+  let grants = hold(rules.grants);
   const limits = { flowsMax: gatewayFlowsMax, flowsPerOwnerMax: gatewayFlowsOfOriginMax };
   const begun = createDatagramFlows({ ...limits, silentSweepsMax: gatewayBegunSweepsMax });
   const proven = createDatagramFlows({ ...limits, silentSweepsMax: gatewayProvenSweepsMax });
@@ -136,7 +138,7 @@ export async function openGatewayUdp({ clock }: { clock: Clock }, options: Gatew
 
   return {
     update(next) {
-      grants = compileGrants(next.grants);
+      grants = hold(next.grants);
       rules = next;
       endAll((flow) => !isLetIn(flow.address));
     },

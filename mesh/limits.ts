@@ -369,9 +369,9 @@ export const reachTellMs = 500;
 /** Routes are computed when somebody asks, and after a change elsewhere no sooner than this after the last time: 500 routers take a millisecond or two. */
 export const routesComputeMs = 20;
 
-/** Connections of one gateway, and of one address among them: a proxy before it has all of its own; each costs some 20 kB. */
+/** Connections of one gateway, and of one IPv4 address or IPv6 /64 among them: a proxy before it has all of its own; each costs some 20 kB. */
 export const gatewayConnectionsMax = 1_024;
-export const gatewayConnectionsOfAddressMax = 512;
+export const gatewayConnectionsOfOriginMax = 512;
 /** A request's head: nginx takes 8 KiB in one line, and cookies are larger. */
 export const gatewayHeadBytesMax = 32 * 1024;
 /** From the first byte of a connection to the end of a request's head, and of a TLS handshake: honest slow links take seconds. */

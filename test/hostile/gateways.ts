@@ -1,21 +1,15 @@
 // What gateways read of strangers, on real sockets: heads of HTTP requests, with a token among them, the first bytes of TLS, and datagrams.
 // Beside each a reading of what came through that is written anew.
 
-import { execFile } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as after } from 'node:timers/promises';
 import { connect as connectTls } from 'node:tls';
-import { promisify } from 'node:util';
-import type { ExecutionContext } from 'ava';
 import { tokenHash } from '../../mesh/gateway-grants.ts';
 import { eventually } from '../eventually.ts';
 import { serveUdp, udpCaller } from '../mesh/datagram-fixture.ts';
-import { publish, service } from '../mesh/gateway-fixture.ts';
+import { ownCertificate, publish, service } from '../mesh/gateway-fixture.ts';
 import { serve } from '../mesh/tunnel-fixture.ts';
 import type { Draw } from './draw.ts';
 import { mutateBytes } from './mutate.ts';
@@ -195,17 +189,6 @@ const gatewayRequests: HostileKind = {
   },
 };
 
-const run = promisify(execFile);
-
-async function certificate(t: ExecutionContext): Promise<{ chainPem: string; keyPem: string }> {
-  const folder = await mkdtemp(join(tmpdir(), 'selvedge-hostile-'));
-  t.teardown(() => rm(folder, { recursive: true, force: true }));
-  const [key, chain] = [join(folder, 'key'), join(folder, 'chain')];
-  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', '/CN=shop.test'];
-  await run('openssl', ['req', '-x509', '-days', '2', ...kind, '-keyout', key, '-out', chain]);
-  return { chainPem: await readFile(chain, 'utf8'), keyPem: await readFile(key, 'utf8') };
-}
-
 /** What a client of TLS says first. */
 async function clientHello(version: 'TLSv1.2' | 'TLSv1.3'): Promise<Uint8Array> {
   const server = createServer().listen(0, '127.0.0.1');
@@ -229,7 +212,11 @@ const gatewayHellos: HostileKind = {
       reached += 1;
       socket.end('here');
     });
-    const gateway = await publish(t, { protocol: 'tcp', routes: [{ to: service(port) }], tls: await certificate(t) });
+    const gateway = await publish(t, {
+      protocol: 'tcp',
+      routes: [{ to: service(port) }],
+      tls: await ownCertificate(t),
+    });
     const valid = [await clientHello('TLSv1.2'), await clientHello('TLSv1.3')];
     return {
       valid,

@@ -1,8 +1,13 @@
 // A gateway on loopback in front of services of the test: what the mesh would carry goes straight to their ports.
 
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer as createHttpServer, type RequestListener, type Server } from 'node:http';
 import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
 import type { CallableService } from '../../control/plan.ts';
 import type { DatagramCall, DatagramCallEvents } from '../../mesh/datagram-call.ts';
@@ -61,6 +66,16 @@ export function straightTo(port: number, events: DatagramCallEvents): DatagramCa
     end,
   );
   return { send: (payload) => (far === undefined ? void waiting.push(payload) : void far.send(payload)), end };
+}
+
+/** Self-signed, for shop.test. */
+export async function ownCertificate(t: ExecutionContext): Promise<{ chainPem: string; keyPem: string }> {
+  const folder = await mkdtemp(join(tmpdir(), 'selvedge-gateway-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const [key, chain] = [join(folder, 'key'), join(folder, 'chain')];
+  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', '/CN=shop.test'];
+  await promisify(execFile)('openssl', ['req', '-x509', '-days', '2', ...kind, '-keyout', key, '-out', chain]);
+  return { chainPem: await readFile(chain, 'utf8'), keyPem: await readFile(key, 'utf8') };
 }
 
 /** Port of this box, tried again when somebody was faster. */

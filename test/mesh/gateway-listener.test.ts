@@ -4,10 +4,11 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { setTimeout as after } from 'node:timers/promises';
+import { connect as connectTls } from 'node:tls';
 import test from 'ava';
-import { gatewayConnectionsOfAddressMax, gatewayHeadBytesMax, gatewayPipelinedMax } from '../../mesh/limits.ts';
+import { gatewayConnectionsOfOriginMax, gatewayHeadBytesMax, gatewayPipelinedMax } from '../../mesh/limits.ts';
 import { eventually } from '../eventually.ts';
-import { dial, everybody, everything, publish, say, serveHttp, service } from './gateway-fixture.ts';
+import { dial, everybody, everything, ownCertificate, publish, say, serveHttp, service } from './gateway-fixture.ts';
 import { serve } from './tunnel-fixture.ts';
 
 const deadline = { deadlineMs: 60_000 };
@@ -124,7 +125,29 @@ test('who sends his request slowly is let go, and others are served meanwhile', 
   stop.abort();
   await drip;
   await eventually(() => gateway.connections === 0, deadline);
+  t.true(gateway.refusals.filter((reason) => reason === 'its request took too long').length > 90, 'it is told');
   t.regex(await say(t, gateway.port, head('/')), /well/);
+});
+
+test('who goes within the handshake of TLS leaves his place, and who stays silent is let go', async (t) => {
+  const port = await serve(t, (socket) => void socket.pipe(socket));
+  const gateway = await publish(t, { protocol: 'tcp', routes: [{ to: service(port) }], tls: await ownCertificate(t) });
+  const silent = await dial(t, gateway.port);
+  silent.resume();
+  const gone = await dial(t, gateway.port);
+  await eventually(() => gateway.connections === 2, deadline);
+  gone.end(Buffer.from([0x16, 3, 1, 2, 0, 1, 0]));
+  gone.resume();
+  await eventually(() => gateway.connections === 1, deadline);
+  t.false(silent.destroyed, 'it came before and has waited longer');
+  await eventually(() => gateway.connections === 0, deadline);
+  t.deepEqual(gateway.refusals, ['its TLS handshake took too long']);
+  const client = connectTls({ host: '127.0.0.1', port: gateway.port, rejectUnauthorized: false });
+  client.allowHalfOpen = true;
+  t.teardown(() => client.destroy());
+  const all = everything(client);
+  client.end('x'.repeat(1_000_000));
+  t.is((await all).length, 1_000_000, 'an end of one side ends not the other');
 });
 
 test('a flood of wrong tokens is counted and lets nobody in', async (t) => {
@@ -165,10 +188,10 @@ test('one address, and one connection, have no more than their share', async (t)
   t.regex(await all, /429/);
   t.is(held.length, gatewayPipelinedMax);
   const many = await Promise.all(
-    Array.from({ length: gatewayConnectionsOfAddressMax + 20 }, () => dial(t, gateway.port)),
+    Array.from({ length: gatewayConnectionsOfOriginMax + 20 }, () => dial(t, gateway.port)),
   );
   await eventually(() => many.filter(({ destroyed }) => destroyed).length >= 20, deadline);
-  t.true(gateway.connections <= gatewayConnectionsOfAddressMax);
+  t.true(gateway.connections <= gatewayConnectionsOfOriginMax);
   t.regex(gateway.refusals.join(), /connections from there already/);
 });
 
