@@ -45,13 +45,14 @@ export function publicNamesOf(gateways: readonly PlannedGateway[]): string[] {
 
 /** A service as its microservice declares it now; one that is not there is called in vain. */
 function calledService(
-  { project }: GatewayRecord,
+  { project, spec: { protocol } }: GatewayRecord,
   { application, microservice, port }: { application: string; microservice: string; port: number },
   applications: ReadonlyMap<string, ApplicationRecord>,
 ): CallableService {
   const { microservices = [] } = applications.get(`application/${project}/${application}`) ?? {};
   const balancing = microservices.find(({ name }) => name === microservice)?.balancing;
-  return { project, application, microservice, port, ...(balancing && { balancing }) };
+  const udp = protocol === 'udp' && { protocol };
+  return { project, application, microservice, port, ...udp, ...(balancing && { balancing }) };
 }
 
 /** What each node publishes, sorted by name, and the Secrets that this takes beside those that it has. */

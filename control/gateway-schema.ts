@@ -4,7 +4,7 @@
 import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { z } from 'zod';
-import type { GatewayGrant, GatewaySpec } from './gateway.ts';
+import { type GatewayGrant, type GatewaySpec, gatewayProtocols } from './gateway.ts';
 import {
   gatewayCertificateCharactersMax,
   gatewayGrantsMax,
@@ -121,7 +121,7 @@ export const gatewaySpec = z
       .describe('an IP address of the nodes')
       .exactOptional(),
     port,
-    protocol: z.enum(['tcp', 'http']).describe("'tcp' or 'http'; udp cannot be published yet"),
+    protocol: z.enum(gatewayProtocols).describe("'tcp', 'http' or 'udp'"),
     tls: z
       .strictObject({
         names: z
@@ -193,8 +193,15 @@ export function checkGrant(
   { protocol, tls }: Pick<GatewaySpec, 'protocol'> & { tls?: unknown },
 ): FieldIssue[] {
   const issues: FieldIssue[] = [];
+  if (protocol === 'udp') {
+    const reason = 'is for connections: datagrams carry nothing but where they come from';
+    if (tokenSha256 !== undefined) issues.push({ path: ['token'], reason, accepted: 'cidrs' });
+    if (certificate !== undefined) issues.push({ path: ['clientCertificate'], reason, accepted: 'cidrs' });
+    if (issues.length > 0) return issues;
+  }
   if (ranges === undefined && tokenSha256 === undefined && certificate === undefined) {
-    const accepted = 'cidrs, token or clientCertificate; cidrs: [0.0.0.0/0, "::/0"] is everybody';
+    const kinds = protocol === 'udp' ? 'cidrs' : 'cidrs, token or clientCertificate';
+    const accepted = `${kinds}; cidrs: [0.0.0.0/0, "::/0"] is everybody`;
     issues.push({ path: ['cidrs'], reason: 'is missing: the grant says of nobody that he is let in', accepted });
   }
   if (tokenSha256 !== undefined && (protocol !== 'http' || tls === undefined)) {
@@ -224,8 +231,10 @@ export function checkGateway(name: string, parsed: Parsed): FieldIssue[] {
     add(['spec', 'tls'], 'does not say one of the two', '{names: [shop.example]} or {secret: shop-tls}');
   if ((to === undefined) === (routes === undefined))
     add(['spec', 'to'], 'does not say one of the two', 'to, or for protocol http routes');
-  if (protocol === 'tcp' && routes !== undefined)
-    add(['spec', 'routes'], 'is for protocol http', 'spec.to: TCP has neither host nor path');
+  if (protocol !== 'http' && routes !== undefined)
+    add(['spec', 'routes'], 'is for protocol http', `spec.to: ${protocol.toUpperCase()} has neither host nor path`);
+  if (protocol === 'udp' && tls !== undefined)
+    add(['spec', 'tls'], 'is for protocol tcp or http', 'leave it out: what is sent by UDP is passed on as it is');
   const seen = new Set<string>();
   for (const [index, { host = '', path: prefix = '' }] of (routes ?? []).entries()) {
     const key = `${host} ${prefix === '/' ? '' : prefix}`;

@@ -8,6 +8,7 @@ import type { ApplicationRecord, GatewayRecord, NodeRecord, ObservedNode } from 
 import { type GatewayGrant, gatewayStates, type ObservedGateway } from './gateway.ts';
 import { isOnNode } from './gateway-plan.ts';
 import { gatewayReasonCharactersMax, gatewaysShownMax } from './limits.ts';
+import { portText } from './ports.ts';
 import type { GatewayView, GrantView } from './views.ts';
 
 const text = z.string();
@@ -67,7 +68,9 @@ function missingOf({ project, spec }: GatewayRecord, applications: readonly Appl
     if (known === undefined) return [`application ${whole}`];
     const found = known.microservices.find(({ name }) => name === microservice);
     if (found === undefined) return [`microservice ${microservice} of ${whole}`];
-    return found.ports.some((one) => one.port === port) ? [] : [`port ${port} of ${whole}/${microservice}`];
+    const called = { port, ...(spec.protocol === 'udp' && { protocol: 'udp' }) };
+    const isThere = found.ports.some((one) => portText(one) === portText(called));
+    return isThere ? [] : [`port ${portText(called)} of ${whole}/${microservice}`];
   });
   return [...new Set(missing)];
 }

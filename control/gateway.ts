@@ -3,8 +3,7 @@
 
 import type { CallableService, FileReference } from './plan.ts';
 
-/** `udp` is refused where manifests are read until nodes can publish it. */
-export const gatewayProtocols = ['tcp', 'http'] as const;
+export const gatewayProtocols = ['tcp', 'http', 'udp'] as const;
 export type GatewayProtocol = (typeof gatewayProtocols)[number];
 
 /** A service port of the gateway's own project. */
@@ -51,7 +50,7 @@ export interface GatewaySpec {
   port: number;
   protocol: GatewayProtocol;
   tls?: GatewayTls;
-  /** Of TCP exactly one, without host and path. */
+  /** Of TCP and UDP exactly one, without host and path. */
   routes: GatewayRoute[];
 }
 
@@ -80,6 +79,7 @@ export interface ObservedGateway {
   state: (typeof gatewayStates)[number];
   /** Why it does not listen; empty when it does. */
   reason: string;
+  /** Of UDP the flows. */
   connections: number;
   /** Since it began to listen: how often somebody was turned away, for want of a grant. */
   refused: number;

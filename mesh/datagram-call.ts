@@ -15,6 +15,13 @@ export interface DatagramCall {
   end(): void;
 }
 
+export interface DatagramCallEvents {
+  /** Never before the instance has answered. False when it found no room. */
+  onAnswer(payload: Uint8Array): boolean;
+  /** Once. */
+  onEnd(): void;
+}
+
 export interface DatagramCallOptions {
   clock: Clock;
   caller: LocalInstance;

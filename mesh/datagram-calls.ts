@@ -1,12 +1,12 @@
 // UDP calls of this node's instances: a socket at each of their service addresses, and for each source address there one flow to one
-// instance of the service. Called by service-addresses.ts, which says where, and by tunnel-network.ts. A flow is chosen and allowed as a
+// instance of the service. Called by service-addresses.ts, which says where, and by tunnel-network.ts, also for flows that gateways accept. A flow is chosen and allowed as a
 // connection is; what it carries is not looked at.
 
 import { once } from 'node:events';
 import type { CallableService } from '../control/plan.ts';
 import type { Clock } from '../node-runtime/clock.ts';
 import type { AllowedCalls } from './allowed-calls.ts';
-import { createDatagramCall, type DatagramCall, type DatagramCallOptions } from './datagram-call.ts';
+import { createDatagramCall, type DatagramCall, type DatagramCallEvents } from './datagram-call.ts';
 import type { CountDrop } from './datagram-drops.ts';
 import {
   connectDatagrams,
@@ -47,6 +47,8 @@ export interface DatagramCallsOptions {
 
 export interface DatagramCalls {
   listen: ListenDatagrams;
+  /** A flow of an instance that calls without addresses; undefined when it calls no such thing, or too much. */
+  carry(instance: string, service: CallableService, events: DatagramCallEvents): DatagramCall | undefined;
   /** Once a second: ends flows that are silent. */
   sweep(): void;
 }
@@ -82,11 +84,7 @@ export function createDatagramCalls(options: DatagramCallsOptions): DatagramCall
   }
 
   /** Undefined when the instance calls no such thing (any more), or too much. */
-  function begin(
-    instance: string,
-    service: CallableService,
-    ends: Pick<DatagramCallOptions, 'onAnswer' | 'onEnd'>,
-  ): DatagramCall | undefined {
+  function begin(instance: string, service: CallableService, events: DatagramCallEvents): DatagramCall | undefined {
     const caller = instances.get(instance);
     // As the plan says it now: with the balancing of this moment.
     const wanted = caller?.calls.find((one) => nameOf(one) === nameOf(service));
@@ -97,7 +95,10 @@ export function createDatagramCalls(options: DatagramCallsOptions): DatagramCall
       return undefined;
     }
     return createDatagramCall({
-      ...{ clock, caller, wanted, reach, unsent, onDrop, ...ends },
+      ...{ clock, caller, wanted, reach, unsent, onDrop, onEnd: events.onEnd },
+      onAnswer(answer) {
+        if (!events.onAnswer(answer)) countDrop(nameOf(wanted), instance, 'the socket to the caller is backed up');
+      },
       connect: (endpoint, events, signal) => connect(caller, endpoint, events, signal),
       enter: (end) => flows.add(instance, end),
       watch: (reset) => allowedCalls.watch({ caller, callerPeerId: localPeerId, called: wanted }, reset),
@@ -128,11 +129,8 @@ export function createDatagramCalls(options: DatagramCallsOptions): DatagramCall
       socket.on('message', (payload, { address: sourceAddress, port: sourcePort }) => {
         if (from !== undefined && sourceAddress !== from) return;
         const source = `${sourceAddress}:${sourcePort}`;
-        const onAnswer = (answer: Uint8Array): void => {
-          const to = { address: sourceAddress, port: sourcePort };
-          if (!closed && !sendFrom(socket, answer, () => undefined, to))
-            countDrop(nameOf(service), instance, 'the socket to the caller is backed up');
-        };
+        const to = { address: sourceAddress, port: sourcePort };
+        const onAnswer = (answer: Uint8Array): boolean => closed || sendFrom(socket, answer, () => undefined, to);
         const call =
           bySource.get(source) ?? begin(instance, service, { onAnswer, onEnd: () => bySource.delete(source) });
         if (call === undefined) return;
@@ -148,6 +146,8 @@ export function createDatagramCalls(options: DatagramCallsOptions): DatagramCall
         },
       };
     },
+
+    carry: begin,
 
     sweep() {
       begun.clear();

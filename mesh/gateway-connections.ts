@@ -6,9 +6,10 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Clock } from '../node-runtime/clock.ts';
 import { type Grants, type Judgement, type Presented, plainAddress } from './gateway-grants.ts';
+import { originOf } from './gateway-origins.ts';
 import {
   gatewayConnectionsMax,
-  gatewayConnectionsOfAddressMax,
+  gatewayConnectionsOfOriginMax,
   gatewaySweepMs,
   peerChainCertificatesMax,
 } from './limits.ts';
@@ -19,6 +20,8 @@ export interface GatewayConnections {
   arrive(socket: Socket): boolean;
   /** Whether what is shown on this connection lets in; told when not. */
   judge(socket: Socket, token?: Uint8Array): Judgement;
+  /** It is let go for the time that it takes; told. */
+  slow(socket: Socket, reason: string): void;
   /** From now on the connection is closed when what was shown no longer lets in; returns what ends that. */
   watch(socket: Socket, token?: Uint8Array): () => void;
   /** So many requests it has under way. */
@@ -58,9 +61,9 @@ export function createGatewayConnections({
   onRefused: (address: string, reason: string) => void;
 }): GatewayConnections {
   let grants = first;
-  /** As they came in, below TLS; by address how many. */
+  /** As they came in, below TLS, with their addresses; of each origin how many. */
   const arrived = new Map<Socket, string>();
-  const ofAddress = new Map<string, number>();
+  const ofOrigin = new Map<string, number>();
   const shown = new WeakMap<Socket, Presented>();
   const watched = new Map<Socket, Set<Presented>>();
   let refused = 0;
@@ -80,18 +83,18 @@ export function createGatewayConnections({
     return token === undefined ? known : { ...known, tokenSha256: token };
   }
 
-  function leave(socket: Socket, address: string): void {
+  function leave(socket: Socket, origin: string): void {
     if (!arrived.delete(socket)) return;
-    const left = (ofAddress.get(address) ?? 1) - 1;
-    if (left > 0) ofAddress.set(address, left);
-    else ofAddress.delete(address);
+    const left = (ofOrigin.get(origin) ?? 1) - 1;
+    if (left > 0) ofOrigin.set(origin, left);
+    else ofOrigin.delete(origin);
   }
 
   function whyNot(address: string): string | undefined {
     if (!grants.mayCome(address, clock.now())) return 'no grant lets in who comes from there';
     if (arrived.size >= gatewayConnectionsMax) return `there are ${gatewayConnectionsMax} connections already`;
-    const count = ofAddress.get(address) ?? 0;
-    return count >= gatewayConnectionsOfAddressMax ? `there are ${count} connections from there already` : undefined;
+    const count = ofOrigin.get(originOf(address)) ?? 0;
+    return count >= gatewayConnectionsOfOriginMax ? `there are ${count} connections from there already` : undefined;
   }
 
   /** Ends what grants no longer let in. */
@@ -120,9 +123,10 @@ export function createGatewayConnections({
         resetSocket(socket);
         return false;
       }
+      const origin = originOf(address);
       arrived.set(socket, address);
-      ofAddress.set(address, (ofAddress.get(address) ?? 0) + 1);
-      socket.once('close', () => leave(socket, address));
+      ofOrigin.set(origin, (ofOrigin.get(origin) ?? 0) + 1);
+      socket.once('close', () => leave(socket, origin));
       return true;
     },
 
@@ -139,6 +143,8 @@ export function createGatewayConnections({
       }
       return judgement;
     },
+
+    slow: (socket, reason) => turnAway(plainAddress(socket.remoteAddress ?? ''), reason),
 
     watch(socket, token) {
       // Another object for each, also where nothing but the connection was shown.

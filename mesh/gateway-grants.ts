@@ -87,8 +87,11 @@ function certificateCheck(certificate: GatewayGrant['certificate']): Compiled['i
   };
 }
 
-/** Throws when an authority is no certificate; nothing of what it says is held against anybody twice. */
-export function compileGrants(grants: readonly GatewayGrant[]): Grants {
+/** `isOver`: also before the wall clock says so. Throws when an authority is no certificate. */
+export function compileGrants(
+  grants: readonly GatewayGrant[],
+  isOver: (grant: Pick<GatewayGrant, 'name'>) => boolean = () => false,
+): Grants {
   const compiled = grants.map(
     ({ name, cidrs, tokenSha256, certificate, until }): Compiled => ({
       name,
@@ -99,8 +102,8 @@ export function compileGrants(grants: readonly GatewayGrant[]): Grants {
     }),
   );
   /** One that says nothing says nothing of anybody. */
-  const isOf = ({ isIn, until }: Compiled, address: string, nowMs: number): boolean =>
-    nowMs < until && isIn(plainAddress(address));
+  const isOf = (one: Compiled, address: string, nowMs: number): boolean =>
+    nowMs < one.until && !isOver(one) && one.isIn(plainAddress(address));
 
   return {
     judge(presented, nowMs) {

@@ -14,7 +14,25 @@ const hopByHop = new Set([
   // The gateway has said 100 itself.
   'expect',
 ]);
-const saidByGateway = /^(?:forwarded|x-forwarded-.*|x-real-ip)$/;
+/**
+ * Where a request comes from and what it asks for, as programs behind proxies take it: what the gateway says itself, what others say in its
+ * place, a path beside the path (X-Original-URL, X-Rewrite-URL), and what CGI reads as the variable HTTP_PROXY.
+ */
+const notOfClients = new RegExp(
+  `^(?:${[
+    ...[
+      'forwarded',
+      'x-forwarded',
+      'x-forwarded-.*',
+      'proxy',
+      'x-rewrite-url',
+      'x-original-(?:url|uri|host|method|forwarded-for)',
+    ],
+    ...['x-real-ip', 'x-client-ip', 'x-cluster-client-ip', 'true-client-ip', 'cf-connecting-ip', 'fastly-client-ip'],
+  ].join('|')})$`,
+);
+/** CGI, and what came after it, reads both as one. */
+const spelled = (name: string): string => name.toLowerCase().replaceAll('_', '-');
 
 /** Name and value, of rawHeaders of node:http. */
 export function rawPairs(raw: readonly string[]): [name: string, value: string][] {
@@ -29,15 +47,15 @@ export function endToEnd(raw: readonly string[], { withoutToken = false }: { wit
   const pairs = rawPairs(raw);
   const named = new Set(
     pairs.flatMap(([name, value]) =>
-      name.toLowerCase() === 'connection' ? value.split(',').map((one) => one.trim().toLowerCase()) : [],
+      name.toLowerCase() === 'connection' ? value.split(',').map((one) => spelled(one.trim())) : [],
     ),
   );
   // A client cannot have them taken away from its own request: they are what it is judged and framed by.
   for (const kept of ['host', 'content-length', 'authorization', 'cookie']) named.delete(kept);
   return pairs
     .filter(([name]) => {
-      const lower = name.toLowerCase();
-      if (hopByHop.has(lower) || named.has(lower) || saidByGateway.test(lower)) return false;
+      const lower = spelled(name);
+      if (hopByHop.has(lower) || named.has(lower) || notOfClients.test(lower)) return false;
       return !(withoutToken && lower === 'authorization');
     })
     .flat();

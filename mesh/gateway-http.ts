@@ -54,6 +54,14 @@ function bearerOf({ headers: { authorization = '' } }: IncomingMessage): Uint8Ar
   return token === undefined ? undefined : tokenHash(token);
 }
 
+const clientErrors: Record<string, string> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Payload Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+};
+
+const noAnswer: Refusal = { status: 502, reason: 'no instance of the service answered' };
+
 function answer(response: ServerResponse, { status, reason, headers = {} }: Refusal): void {
   if (response.headersSent) {
     response.destroy();
@@ -111,10 +119,28 @@ export function serveGatewayHttp(server: Server, { connections, routes, carry }:
   }
 
   function pass(from: IncomingMessage, response: ServerResponse): void {
-    response.writeHead(from.statusCode ?? 502, from.statusMessage ?? '', endToEnd(from.rawHeaders));
+    try {
+      // Without its reason phrase, which says nothing (RFC 9112, section 4) and may hold anything.
+      response.writeHead(from.statusCode ?? 502, endToEnd(from.rawHeaders));
+    } catch {
+      // What Node's parser takes of a service and does not write itself: a status of 99, a field of control characters.
+      from.destroy();
+      answer(response, { status: 502, reason: "the service's answer is not understood" });
+      return;
+    }
     // An answer that breaks off breaks off here, too.
     pipeline(from, response, () => undefined);
   }
+
+  // As Node answers them where nobody listens; that time is over is told.
+  server.on('clientError', (error: NodeJS.ErrnoException, duplex) => {
+    const socket = duplex as Socket & { _httpMessage?: ServerResponse | null };
+    if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') connections.slow(socket, 'its request took too long');
+    const status = clientErrors[error.code ?? ''] ?? '400 Bad Request';
+    if (socket.writable && socket._httpMessage?.headersSent !== true)
+      socket.write(`HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`);
+    socket.destroy(error);
+  });
 
   server.on('request', (incoming, response) => {
     const accepted = accept(incoming);
@@ -129,7 +155,11 @@ export function serveGatewayHttp(server: Server, { connections, routes, carry }:
       if (!outgoing.destroyed) outgoing.destroy();
     });
     outgoing.once('response', (from) => pass(from, response));
-    outgoing.on('error', () => answer(response, { status: 502, reason: 'no instance of the service answered' }));
+    outgoing.on('error', () => answer(response, noAnswer));
+    // Another protocol that nobody has asked for is no error to Node, and no answer.
+    outgoing.once('close', () => {
+      if (!response.headersSent && !response.destroyed) answer(response, noAnswer);
+    });
     incoming.on('error', () => outgoing.destroy());
     incoming.pipe(outgoing);
   });
@@ -159,6 +189,11 @@ export function serveGatewayHttp(server: Server, { connections, routes, carry }:
     });
     outgoing.once('response', (from) => pass(from, response));
     outgoing.once('upgrade', (from, far, farHead) => {
+      if (from.headers.upgrade?.toLowerCase() !== 'websocket') {
+        far.destroy();
+        answer(response, noAnswer);
+        return;
+      }
       response.detachSocket(socket);
       // It is a connection like any other now.
       socket.setTimeout(0);
@@ -172,8 +207,7 @@ export function serveGatewayHttp(server: Server, { connections, routes, carry }:
       relay(connectionEnd(socket), { duplex: far, keeps: true, wasReset, reset: end, destroy: end }, () => undefined);
     });
     outgoing.on('error', () => {
-      if (socket.writable && response.socket === socket)
-        answer(response, { status: 502, reason: 'no instance of the service answered' });
+      if (socket.writable && response.socket === socket) answer(response, noAnswer);
       else socket.destroy();
     });
     outgoing.end();

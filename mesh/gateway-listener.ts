@@ -1,4 +1,4 @@
-// A gateway on real sockets: TCP or HTTP, with or without TLS. Called by node-runtime/gateways.ts through the port in gateway.ts. The
+// A gateway on real sockets: TCP or HTTP, with or without TLS, or UDP (gateway-udp.ts). Called by node-runtime/gateways.ts through the port in gateway.ts. The
 // address of who comes is looked at before a byte is read of him.
 
 import { constants } from 'node:crypto';
@@ -9,10 +9,12 @@ import { createServer as createTcpServer, type Server, type Socket } from 'node:
 import { createSecureContext, createServer as createTlsServer, type TLSSocket, type TlsOptions } from 'node:tls';
 import type { Clock } from '../node-runtime/clock.ts';
 import { GatewayAddressError, GatewayPortNotPermittedError, GatewayPortTakenError, GatewayTlsError } from './errors.ts';
-import type { GatewayRules, OpenGateway } from './gateway.ts';
+import type { GatewayOptions, GatewayRules, OpenGateway } from './gateway.ts';
 import { connectionEnd, createGatewayConnections, type GatewayConnections } from './gateway-connections.ts';
-import { compileGrants, type Grants } from './gateway-grants.ts';
+import type { Grants } from './gateway-grants.ts';
 import { serveGatewayHttp } from './gateway-http.ts';
+import { createGrantTimes } from './gateway-times.ts';
+import { openGatewayUdp } from './gateway-udp.ts';
 import {
   gatewayHeadBytesMax,
   gatewayHeadMs,
@@ -61,15 +63,16 @@ function tlsOptions(secrets: Secrets, { wantsCertificates }: Grants, protocol: s
 }
 
 async function listen(server: Server, port: number, address: string | undefined): Promise<void> {
-  try {
-    server.listen({ port, ...(address !== undefined && { host: address }), exclusive: true });
-    await once(server, 'listening');
-  } catch (error) {
-    const { code } = error as { code?: string };
-    if (code === 'EADDRINUSE') throw new GatewayPortTakenError(port, address, { cause: error });
-    if (code === 'EACCES') throw new GatewayPortNotPermittedError(port, { cause: error });
-    throw new GatewayAddressError(address, error);
-  }
+  server.listen({ port, ...(address !== undefined && { host: address }), exclusive: true });
+  await once(server, 'listening');
+}
+
+/** What the operator can do about a port that cannot be had; `at`: where, of several addresses. */
+function listenError(error: unknown, { port, address }: GatewayOptions): Error {
+  const { code, at } = error as { code?: string; at?: string };
+  if (code === 'EADDRINUSE') return new GatewayPortTakenError(port, address ?? at, { cause: error });
+  if (code === 'EACCES') return new GatewayPortNotPermittedError(port, { cause: error });
+  return new GatewayAddressError(address ?? at, error);
 }
 
 /** Looks at who comes before anything else of the server does. */
@@ -84,8 +87,16 @@ function guard(server: Server, connections: GatewayConnections): void {
 export function createOpenGateway({ clock }: { clock: Clock }): OpenGateway {
   return async (options) => {
     const { protocol, address, port, carry, onRefused } = options;
+    if (protocol === 'udp') {
+      try {
+        return await openGatewayUdp({ clock }, options);
+      } catch (error) {
+        throw listenError(error, options);
+      }
+    }
     let rules: GatewayRules = options;
-    const first = compileGrants(rules.grants);
+    const hold = createGrantTimes({ clock });
+    const first = hold(rules.grants);
     const secrets = secretsOf(rules, first);
     const connections = createGatewayConnections({ clock, grants: first, onRefused });
 
@@ -106,7 +117,9 @@ export function createOpenGateway({ clock }: { clock: Clock }): OpenGateway {
       const none = (): void => undefined;
       if (protocol === 'tcp') {
         if (rules.tls === undefined) return { server: createTcpServer(plain, acceptTcp), renew: none };
-        const server = createTlsServer({ ...secured, allowHalfOpen: true, noDelay: true }, (socket: TLSSocket) => {
+        const server = createTlsServer({ ...secured, noDelay: true }, (socket: TLSSocket) => {
+          // Not before: who goes within the handshake would keep his place until its time is over.
+          socket.allowHalfOpen = true;
           socket.pause();
           acceptTcp(socket);
         });
@@ -125,18 +138,21 @@ export function createOpenGateway({ clock }: { clock: Clock }): OpenGateway {
     const { server, renew } = create();
     guard(server, connections);
     // One that fails (no descriptors, a handshake of nonsense) is that connection's end, never the node's.
-    server.on('tlsClientError', (_error: Error, socket: Socket) => socket.destroy());
+    server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+      if (error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT') connections.slow(socket, 'its TLS handshake took too long');
+      socket.destroy();
+    });
     try {
       await listen(server, port, address);
     } catch (error) {
       connections.close();
-      throw error;
+      throw listenError(error, options);
     }
     server.on('error', () => undefined);
 
     return {
       update(next) {
-        const grants = compileGrants(next.grants);
+        const grants = hold(next.grants);
         // Whatever becomes of the certificate: who is not let in any more goes now.
         rules = { ...next, tls: next.tls ?? rules.tls };
         connections.change(grants);

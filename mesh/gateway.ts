@@ -1,8 +1,9 @@
 // The gateway port: one published port of this node, and who is let in. Adapter: gateway-listener.ts (real sockets). Called by
 // node-runtime/gateways.ts, which gives it what a plan says; it hands over connections and never looks for services itself.
 
-import type { GatewayGrant, GatewayMatch } from '../control/gateway.ts';
+import type { GatewayGrant, GatewayMatch, GatewayProtocol } from '../control/gateway.ts';
 import type { CallableService } from '../control/plan.ts';
+import type { DatagramCall, DatagramCallEvents } from './datagram-call.ts';
 import type { RelayEnd } from './tunnel-relay.ts';
 
 export interface GatewayTlsMaterial {
@@ -20,12 +21,14 @@ export interface GatewayRules {
 }
 
 export interface GatewayOptions extends GatewayRules {
-  protocol: 'tcp' | 'http';
+  protocol: GatewayProtocol;
   /** All of the box's when left out. */
   address: string | undefined;
   port: number;
   /** Carries a connection to a service; it resets what nobody answers. */
   carry(near: RelayEnd, to: CallableService): void;
+  /** The same of a flow of datagrams; undefined when it may not begin. */
+  carryDatagrams(to: CallableService, events: DatagramCallEvents): DatagramCall | undefined;
   /** Somebody was turned away. */
   onRefused(address: string, reason: string): void;
 }
@@ -33,6 +36,7 @@ export interface GatewayOptions extends GatewayRules {
 export interface ListeningGateway {
   /** Throws GatewayTlsError when certificate and key cannot be used: those of before stay, and the rest holds. */
   update(rules: GatewayRules): void;
+  /** Of UDP the flows. */
   readonly connections: number;
   /** So often somebody was turned away. */
   readonly refused: number;

@@ -371,9 +371,9 @@ export const reachTellMs = 500;
 /** Routes are computed when somebody asks, and after a change elsewhere no sooner than this after the last time: 500 routers take a millisecond or two. */
 export const routesComputeMs = 20;
 
-/** Connections of one gateway, and of one address among them: a proxy before it has all of its own; each costs some 20 kB. */
+/** Connections of one gateway, and of one IPv4 address or IPv6 /64 among them: a proxy before it has all of its own; each costs some 20 kB. */
 export const gatewayConnectionsMax = 1_024;
-export const gatewayConnectionsOfAddressMax = 512;
+export const gatewayConnectionsOfOriginMax = 512;
 /** A request's head: nginx takes 8 KiB in one line, and cookies are larger. */
 export const gatewayHeadBytesMax = 32 * 1024;
 /** From the first byte of a connection to the end of a request's head, and of a TLS handshake: honest slow links take seconds. */
@@ -388,5 +388,16 @@ export const gatewayKeepAliveMs = 15_000;
 export const gatewayIdleMs = 10 * 60_000;
 /** Requests that one connection has under way: browsers do not send the next before the answer. */
 export const gatewayPipelinedMax = 8;
+/** UDP flows of one gateway and of one origin among them, half of what one caller of services may have: those that began, and those whose client has
+ * sent again after an answer, so that addresses which nobody has, in a flood, take no place of honest clients. */
+export const gatewayFlowsMax = 256;
+export const gatewayFlowsOfOriginMax = 128;
+/** A flow ends when its client is silent for so many looks at it: 30 s, and 120 s once it has sent after an answer, as in Linux's connection
+ * tracking. What the service sends does not keep it: a client that is gone, or never was there, is not sent to for longer. */
+export const gatewayBegunSweepsMax = 60;
+export const gatewayProvenSweepsMax = 240;
+/** Flows that begin between two looks, which are half a second: of a gateway as many as of any caller, and of one origin a tenth of that. */
+export const gatewayNewFlowsMax = 500;
+export const gatewayNewFlowsOfOriginMax = 50;
 /** How often what is open is held against the grants, whose time passes: half of the second in which it must be closed. */
 export const gatewaySweepMs = 500;

@@ -2,6 +2,7 @@
 // Adapter: tunnel-network.ts (real sockets); simulations/sim-service-network.ts hands out addresses and carries nothing.
 
 import type { CallableService, MicroserviceName, ServicePort } from '../control/plan.ts';
+import type { DatagramCall, DatagramCallEvents } from './datagram-call.ts';
 import type { PeerId } from './mesh.ts';
 import type { RelayEnd } from './tunnel-relay.ts';
 
@@ -69,6 +70,8 @@ export interface ServiceNetwork {
    * it may not, or nobody answers. Nothing of it may have been read.
    */
   carry(near: RelayEnd, instance: string, wanted: CallableService): void;
+  /** The same of a flow of datagrams; undefined when it calls no such thing, or begins too many. */
+  carryDatagrams(instance: string, wanted: CallableService, events: DatagramCallEvents): DatagramCall | undefined;
   /** The whole current table, own instances included. */
   setEndpoints(endpoints: readonly Endpoint[]): void;
   /** Where to reach a linked peer's tunnel; undefined when the link is gone. */

@@ -260,6 +260,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
         if (range !== undefined && ![...rangeOf.values()].includes(range)) await ranges.release(range);
       }),
     carry: (near, instance, wanted) => calls.accept(near, instance, wanted),
+    carryDatagrams: (instance, wanted, events) => datagramCalls.carry(instance, wanted, events),
     setEndpoints: (endpoints) => calls.setEndpoints(endpoints),
     setOffer(peerId, offered) {
       // Another network may use the addresses of this one; dialled, this node itself would answer.

@@ -4,7 +4,7 @@
 import type { Actor } from 'xstate';
 import type { gatewayMachine } from '../actors/gateway.ts';
 import { canonicalJson } from '../control/canonical-json.ts';
-import type { ObservedGateway, PlannedGateway } from '../control/gateway.ts';
+import { gatewayProtocols, type ObservedGateway, type PlannedGateway } from '../control/gateway.ts';
 import { gatewayIdentity } from '../control/gateway-plan.ts';
 import type { FileReference } from '../control/plan.ts';
 import { unsaltContent } from '../control/salted-content.ts';
@@ -36,6 +36,9 @@ export const gatewayKey = ({ project, name }: Pick<PlannedGateway, 'project' | '
 /** No instance of an application has such a name. */
 export const gatewayInstance = ({ project, name }: PlannedGateway): string => `gateway/${project}/${name}`;
 
+/** What two of one node cannot have: TCP and UDP have ports of their own. */
+export const portKey = ({ port, protocol }: PlannedGateway): string => `${port}/${protocol === 'udp' ? 'udp' : 'tcp'}`;
+
 /** What cannot change while it listens. */
 export const listenKey = ({ address, port, protocol, tls }: PlannedGateway): string =>
   canonicalJson([address ?? null, port, protocol, tls !== undefined]);
@@ -55,7 +58,8 @@ export function gatewayHeldBy({ tls, ...planned }: PlannedGateway, authority: Ga
 }
 
 export function gatewayProtocol({ protocol }: PlannedGateway): GatewayOptions['protocol'] {
-  if (protocol === 'tcp' || protocol === 'http') return protocol;
+  const known = gatewayProtocols.find((one) => one === protocol);
+  if (known !== undefined) return known;
   throw new GatewayUnusableError(`this version does not publish the protocol ${protocol}`);
 }
 

@@ -24,6 +24,7 @@ import {
   isOpenedFor,
   listenKey,
   observedGateway,
+  portKey,
 } from './gateway-entry.ts';
 import { gatewaysObservedMax, gatewayToldMs } from './limits.ts';
 import type { ObeyedPlan } from './obeyed-plan.ts';
@@ -50,7 +51,7 @@ export function createGateways(dependencies: {
   actors: ActorSystem;
   jitter: () => number;
   openGateway: OpenGateway;
-  serviceNetwork: Pick<ServiceNetwork, 'attach' | 'detach' | 'renew' | 'carry'>;
+  serviceNetwork: Pick<ServiceNetwork, 'attach' | 'detach' | 'renew' | 'carry' | 'carryDatagrams'>;
   certificates: Pick<WorkloadCertificates, 'issue' | 'release'>;
   authority: GatewayAuthority;
   onChanged(): void;
@@ -77,7 +78,7 @@ export function createGateways(dependencies: {
   /** Of several gateways that want one port the first has it. */
   function otherAt({ planned }: GatewayEntry): string | undefined {
     for (const [key, { planned: other, listening }] of entries) {
-      if (listening !== undefined && other !== planned && other.port === planned.port) return key;
+      if (listening !== undefined && other !== planned && portKey(other) === portKey(planned)) return key;
     }
     return undefined;
   }
@@ -109,6 +110,7 @@ export function createGateways(dependencies: {
       const listening = await openGateway({
         ...{ protocol, address, port, tls, routes, grants },
         carry: (near, to) => serviceNetwork.carry(near, instance, to),
+        carryDatagrams: (to, events) => serviceNetwork.carryDatagrams(instance, to, events),
         onRefused: (from, reason) => dependencies.onRefused(gatewayKey(planned), from, reason),
       });
       if (signal.aborted) {

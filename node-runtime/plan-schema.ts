@@ -127,7 +127,12 @@ const gateway = z.looseObject({
     z.looseObject({
       host: text.optional(),
       path: text.optional(),
-      to: z.looseObject({ ...microservice, port: count, balancing: storedBalancing.optional() }),
+      to: z.looseObject({
+        ...microservice,
+        port: count,
+        protocol: storedProtocol,
+        balancing: storedBalancing.optional(),
+      }),
     }),
   ),
   grants: z.array(storedGrant),

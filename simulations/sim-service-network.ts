@@ -91,6 +91,7 @@ export function createSimServiceNetwork({ node, offered = ['sim:0'] }: SimServic
     },
 
     carry: (near) => near.reset(),
+    carryDatagrams: () => undefined,
     // It carries no calls.
     recheck: () => undefined,
 

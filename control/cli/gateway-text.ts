@@ -93,7 +93,7 @@ export function gatewayText(host: Host, view: GatewayView): string {
   const routes = table(
     host,
     ['ROUTE', 'SERVICE'],
-    view.routes.map((route) => [view.protocol === 'tcp' ? 'all' : matchText(route), targetText(route.to)]),
+    view.routes.map((route) => [view.protocol === 'http' ? matchText(route) : 'all', targetText(route.to)]),
   );
   const nodes = view.nodes.map((one) => [
     printable(one.node),

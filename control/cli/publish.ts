@@ -31,6 +31,7 @@ interface Options extends GrantOptions {
   address?: string;
   port: number;
   http: Route[];
+  udp?: true;
   tls: string[];
   tlsSecret?: string;
 }
@@ -77,6 +78,7 @@ export function addPublish(program: Command, host: Host): void {
         .argParser(routeOf)
         .default([], 'TCP'),
     )
+    .option('--udp', 'publish UDP')
     .addOption(listOption('--tls <name>', 'with a certificate of the fabric for this DNS name'))
     .option('--tls-secret <secret>', 'with the certificate in this Secret (tls.crt, tls.key)')
     .addOption(listOption('--grant-cidr <range>', 'let in who comes from there'))
@@ -92,6 +94,9 @@ export function addPublish(program: Command, host: Host): void {
       if (on.length > 0 === (label !== undefined)) {
         throw new UsageError('it is not said on which nodes', { action: 'Write --on NODE, or --label key=value.' });
       }
+      if (options.udp && http.length > 0)
+        throw new UsageError('a gateway publishes HTTP or UDP', { action: 'Leave one of --http and --udp out.' });
+      const protocol = options.udp ? 'udp' : http.length === 0 ? 'tcp' : 'http';
       const { grantCidr, grantToken = false, grantCertificate, for: forMs } = options;
       const clientCertificate = await readClientCertificate(host, grantCertificate);
       const until = forMs === undefined ? {} : { until: new Date(host.clock.now() + forMs).toISOString() };
@@ -107,7 +112,7 @@ export function addPublish(program: Command, host: Host): void {
           on: label === undefined ? { nodes: on } : { labels: label },
           ...(address !== undefined && { address }),
           port,
-          protocol: http.length === 0 ? 'tcp' : 'http',
+          protocol,
           ...(isTls && { tls: { ...(tls.length > 0 && { names: tls }), ...(tlsSecret && { secret: tlsSecret }) } }),
           ...(http.length === 0 ? { to } : { routes: http.map((route) => ({ ...route, to })) }),
           grants: [

@@ -130,6 +130,42 @@ test('grants that would let nobody in, or tell a token to everybody, are refused
   t.is((await record(fabric)).added.length, gatewayGrantsMax);
 });
 
+test('what is published by UDP is the service’s UDP port, and grants that datagrams cannot show are refused', async (t) => {
+  const { apply, grant, describe, fabric } = await fixture();
+  await apply([gateway({ protocol: 'udp', to: { ...to, port: 53 } })]);
+  const refused = { name: 'RequestRefusedError', message: /datagrams carry nothing but where they come from/ };
+  await t.throwsAsync(grant('default', 'web', { token: true }), refused);
+  await t.throwsAsync(
+    grant('default', 'web', { token: false, clientCertificate: { sha256: '0'.repeat(64) } }),
+    refused,
+  );
+  await t.throwsAsync(grant('default', 'web', { token: false }), { message: /cidrs is missing/ });
+  t.like(await grant('default', 'web', { token: false, cidrs: ['192.0.2.0/24'], forMs: 60_000 }), { name: 'range-1' });
+  const web = (port: Fields) => ({
+    name: 'web',
+    engine: 'process',
+    command: ['run'],
+    ports: [{ name: 'dns', port: 53, ...port }],
+  });
+  const shop = (port: Fields) => ({
+    ...gateway(),
+    kind: 'Application',
+    metadata: { name: 'shop' },
+    spec: { microservices: [web(port)] },
+  });
+  await apply([shop({})]);
+  t.deepEqual(
+    (await describe('default', 'web'))?.missing,
+    ['port 53/udp of default/shop/web'],
+    'its TCP port is another',
+  );
+  await apply([shop({ protocol: 'udp' })]);
+  t.deepEqual((await describe('default', 'web'))?.missing, []);
+  const published = gatewaysByNode({ gateways: [await record(fabric)], applications: [], secrets: [] });
+  const { gateways = [] } = published({ node: node('box1'), secrets: new Map() });
+  t.like(gateways[0], { protocol: 'udp', routes: [{ to: { ...to, port: 53, protocol: 'udp' } }] });
+});
+
 test('a Secret that a gateway shows must be there with its keys, and stays', async (t) => {
   const { apply, contents } = await fixture();
   const secret = (data: Fields) => ({
@@ -148,7 +184,29 @@ test('a Secret that a gateway shows must be there with its keys, and stays', asy
 
 const grants = (...all: Fields[]): Fields => ({ grants: all });
 const refusals: [what: string, spec: Fields, path: string, reason: RegExp, accepted: RegExp][] = [
-  ['udp', { protocol: 'udp' }, 'spec.protocol', /./, /udp cannot be published yet/],
+  ['another protocol', { protocol: 'sctp' }, 'spec.protocol', /./, /'tcp', 'http' or 'udp'/],
+  ['TLS of UDP', { protocol: 'udp', tls }, 'spec.tls', /protocol tcp or http/, /leave it out/],
+  [
+    'routes of UDP',
+    { protocol: 'udp', to: undefined, routes: [{ to }] },
+    'spec.routes',
+    /protocol http/,
+    /UDP has neither host nor path/,
+  ],
+  [
+    'a token of UDP',
+    { protocol: 'udp', ...grants({ name: 'a', cidrs: ['10.0.0.1'], token: { sha256: '0'.repeat(64) } }) },
+    'spec.grants[0].token',
+    /datagrams carry nothing but where they come from/,
+    /^cidrs$/,
+  ],
+  [
+    'a client certificate of UDP',
+    { protocol: 'udp', ...grants({ name: 'a', clientCertificate: { sha256: '0'.repeat(64) } }) },
+    'spec.grants[0].clientCertificate',
+    /datagrams carry nothing but where they come from/,
+    /^cidrs$/,
+  ],
   ['no node', { on: {} }, 'spec.on', /one of the two/, /nodes: \[box1\]/],
   ['nodes and labels', { on: { nodes: ['box1'], labels: { a: 'b' } } }, 'spec.on', /one of the two/, /labels/],
   ['no label', { on: { labels: {} } }, 'spec.on.labels', /is empty/, /site: north/],
@@ -348,17 +406,24 @@ test('publish says what it would apply as a manifest, and what cannot be is a us
   );
   t.deepEqual([made.status, made.out.trim()], [0, 'S']);
   t.regex(made.error, /Gateway default\/web created: box1 listens\./);
-  const { documents } = (asked[0]?.body ?? {}) as { documents: { spec: Fields }[] };
+  const published = (asked[0]?.body ?? {}) as { documents: { spec: Fields }[] };
+  const { documents } = published;
   t.deepEqual(documents[0]?.spec, {
     ...{ on: { nodes: ['box1'] }, port: 8443, protocol: 'http', tls, grants: [] },
     routes: [{ host: 'shop.example', path: '/api', to }],
   });
   t.notThrows(() => validateManifests(documents));
+  t.is((await run(...service, '--on', 'box1', '--udp', '--grant-cidr', '192.0.2.0/24')).status, 0);
+  const again = asked.findLast(({ path, method }) => `${method} ${path}` === 'POST /v1/apply');
+  const { documents: udp } = (again?.body ?? {}) as typeof published;
+  t.like(udp[0]?.spec, { port: 8443, protocol: 'udp', to, grants: [{ name: 'range', cidrs: ['192.0.2.0/24'] }] });
   const revoked = await run('grants', 'revoke', 'web', 'token-1');
   t.regex(revoked.out, /Grant token-1 of web revoked\. Its manifest still has it/);
   for (const wrong of [
     service,
     [...service, '--on', 'box1', '--grant-token'],
+    [...service, '--on', 'box1', '--udp', '--http', '/'],
+    [...service, '--on', 'box1', '--udp', '--tls', 'shop.example', '--grant-token'],
     ['publish', 'web:8080', '--on', 'box1', '--port', '1'],
     ['publish', 'shop/web:8080', '--on', 'box1'],
     [...service, '--on', 'box1', '--grant-certificate', 'none.pem'],

@@ -191,13 +191,14 @@ export const meanings: Record<'Application' | 'Config' | 'Secret' | 'Policy' | '
     'spec.on.labels': 'On every node with these labels',
     'spec.address': 'Which address of the nodes is listened on; all without it',
     'spec.port': 'Which port is listened on; below 1024 the node must be root',
-    'spec.protocol': 'What is published: connections as they are, or HTTP/1.1 with WebSocket',
+    'spec.protocol':
+      'What is published: connections as they are, HTTP/1.1 with WebSocket, or [datagrams](gateways.md#udp)',
     'spec.tls.names':
       'With a [certificate of the fabric](gateways.md#tls-with-a-certificate-of-the-fabric) for these names',
     'spec.tls.secret': 'With a [certificate of your own](gateways.md#tls-with-a-certificate-of-your-own)',
     'spec.to.application': 'The service that all of it goes to; this or `routes`',
     'spec.to.microservice': 'The same: its microservice',
-    'spec.to.port': 'The same: its port, as callers know it',
+    'spec.to.port': 'The same: its port, as callers know it; for `udp` a port of that protocol',
     'spec.routes[].host': 'Of HTTP: requests for this host; for any without it',
     'spec.routes[].path': 'Requests for this path and what is below it; all without it',
     'spec.routes[].to.application': 'Where they go',

@@ -4,6 +4,7 @@ import { capsuleKinds } from './capsules.ts';
 import { carryingKinds } from './carrying.ts';
 import { enrollmentKinds } from './enrollment.ts';
 import { frameKinds } from './frames.ts';
+import { gatewayKinds } from './gateways.ts';
 import { linkKinds } from './links.ts';
 import { nameKinds } from './names.ts';
 import { replicationKinds } from './replication.ts';
@@ -21,4 +22,5 @@ export const kinds: readonly HostileKind[] = [
   ...replicationKinds,
   ...nameKinds,
   ...streamKinds,
+  ...gatewayKinds,
 ];

@@ -1,13 +1,21 @@
 // A gateway on loopback in front of services of the test: what the mesh would carry goes straight to their ports.
 
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer as createHttpServer, type RequestListener, type Server } from 'node:http';
 import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
 import type { CallableService } from '../../control/plan.ts';
+import type { DatagramCall, DatagramCallEvents } from '../../mesh/datagram-call.ts';
+import { connectDatagrams, type DatagramEnd } from '../../mesh/datagram-ends.ts';
 import type { GatewayOptions, ListeningGateway } from '../../mesh/gateway.ts';
 import { createOpenGateway } from '../../mesh/gateway-listener.ts';
 import { relay, socketEnd } from '../../mesh/tunnel-relay.ts';
+import type { Clock } from '../../node-runtime/clock.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
 import { freePort } from '../e2e/free-port.ts';
 
@@ -38,15 +46,48 @@ export interface Published extends ListeningGateway {
   refusals: string[];
 }
 
+/** A flow to a port of loopback; it ends when that cannot be reached. */
+export function straightTo(port: number, events: DatagramCallEvents): DatagramCall {
+  const waiting: Uint8Array[] = [];
+  let far: DatagramEnd | undefined;
+  let ended = false;
+  const end = (): void => {
+    if (ended) return;
+    ended = true;
+    far?.close();
+    events.onEnd();
+  };
+  connectDatagrams('127.0.0.1', port, { onDatagram: (payload) => events.onAnswer(payload), onClosed: end }).then(
+    (opened) => {
+      far = opened;
+      if (ended) far.close();
+      else for (const payload of waiting) far.send(payload);
+    },
+    end,
+  );
+  return { send: (payload) => (far === undefined ? void waiting.push(payload) : void far.send(payload)), end };
+}
+
+/** Self-signed, for shop.test. */
+export async function ownCertificate(t: ExecutionContext): Promise<{ chainPem: string; keyPem: string }> {
+  const folder = await mkdtemp(join(tmpdir(), 'selvedge-gateway-'));
+  t.teardown(() => rm(folder, { recursive: true, force: true }));
+  const [key, chain] = [join(folder, 'key'), join(folder, 'chain')];
+  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', '/CN=shop.test'];
+  await promisify(execFile)('openssl', ['req', '-x509', '-days', '2', ...kind, '-keyout', key, '-out', chain]);
+  return { chainPem: await readFile(chain, 'utf8'), keyPem: await readFile(key, 'utf8') };
+}
+
 /** Port of this box, tried again when somebody was faster. */
 export async function publish(
   t: ExecutionContext,
   options: Pick<GatewayOptions, 'protocol' | 'routes'> & Partial<GatewayOptions>,
+  clock: Clock = createSystemClock(),
 ): Promise<Published> {
   const refusals: string[] = [];
-  const open = createOpenGateway({ clock: createSystemClock() });
+  const open = createOpenGateway({ clock });
   for (let attempt = 0; ; attempt += 1) {
-    const port = await freePort();
+    const port = options.port ?? (await freePort());
     try {
       const gateway = await open({
         ...{ address: '127.0.0.1', port, tls: undefined, grants: everybody },
@@ -54,13 +95,15 @@ export async function publish(
           const far = connect({ host: '127.0.0.1', port: to.port, allowHalfOpen: true });
           relay(near, socketEnd(far), () => undefined);
         },
+        carryDatagrams: (to, events) => straightTo(to.port, events),
         onRefused: (_address, reason) => refusals.push(reason),
         ...options,
       });
       t.teardown(() => gateway.close());
       return Object.assign(gateway, { port, refusals });
     } catch (error) {
-      if ((error as { id?: string }).id !== 'gateway-port-taken' || attempt > 20) throw error;
+      if ((error as { id?: string }).id !== 'gateway-port-taken' || options.port !== undefined || attempt > 20)
+        throw error;
     }
   }
 }

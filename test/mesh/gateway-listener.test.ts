@@ -4,10 +4,11 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { setTimeout as after } from 'node:timers/promises';
+import { connect as connectTls } from 'node:tls';
 import test from 'ava';
-import { gatewayConnectionsOfAddressMax, gatewayHeadBytesMax, gatewayPipelinedMax } from '../../mesh/limits.ts';
+import { gatewayConnectionsOfOriginMax, gatewayHeadBytesMax, gatewayPipelinedMax } from '../../mesh/limits.ts';
 import { eventually } from '../eventually.ts';
-import { dial, everybody, everything, publish, say, serveHttp, service } from './gateway-fixture.ts';
+import { dial, everybody, everything, ownCertificate, publish, say, serveHttp, service } from './gateway-fixture.ts';
 import { serve } from './tunnel-fixture.ts';
 
 const deadline = { deadlineMs: 60_000 };
@@ -124,7 +125,29 @@ test('who sends his request slowly is let go, and others are served meanwhile', 
   stop.abort();
   await drip;
   await eventually(() => gateway.connections === 0, deadline);
+  t.true(gateway.refusals.filter((reason) => reason === 'its request took too long').length > 90, 'it is told');
   t.regex(await say(t, gateway.port, head('/')), /well/);
+});
+
+test('who goes within the handshake of TLS leaves his place, and who stays silent is let go', async (t) => {
+  const port = await serve(t, (socket) => void socket.pipe(socket));
+  const gateway = await publish(t, { protocol: 'tcp', routes: [{ to: service(port) }], tls: await ownCertificate(t) });
+  const silent = await dial(t, gateway.port);
+  silent.resume();
+  const gone = await dial(t, gateway.port);
+  await eventually(() => gateway.connections === 2, deadline);
+  gone.end(Buffer.from([0x16, 3, 1, 2, 0, 1, 0]));
+  gone.resume();
+  await eventually(() => gateway.connections === 1, deadline);
+  t.false(silent.destroyed, 'it came before and has waited longer');
+  await eventually(() => gateway.connections === 0, deadline);
+  t.deepEqual(gateway.refusals, ['its TLS handshake took too long']);
+  const client = connectTls({ host: '127.0.0.1', port: gateway.port, rejectUnauthorized: false });
+  client.allowHalfOpen = true;
+  t.teardown(() => client.destroy());
+  const all = everything(client);
+  client.end('x'.repeat(1_000_000));
+  t.is((await all).length, 1_000_000, 'an end of one side ends not the other');
 });
 
 test('a flood of wrong tokens is counted and lets nobody in', async (t) => {
@@ -165,10 +188,10 @@ test('one address, and one connection, have no more than their share', async (t)
   t.regex(await all, /429/);
   t.is(held.length, gatewayPipelinedMax);
   const many = await Promise.all(
-    Array.from({ length: gatewayConnectionsOfAddressMax + 20 }, () => dial(t, gateway.port)),
+    Array.from({ length: gatewayConnectionsOfOriginMax + 20 }, () => dial(t, gateway.port)),
   );
   await eventually(() => many.filter(({ destroyed }) => destroyed).length >= 20, deadline);
-  t.true(gateway.connections <= gatewayConnectionsOfAddressMax);
+  t.true(gateway.connections <= gatewayConnectionsOfOriginMax);
   t.regex(gateway.refusals.join(), /connections from there already/);
 });
 
@@ -188,6 +211,36 @@ test('an answer that breaks off is no answer, and a service that is not there is
   t.is(statusOf(await say(t, gateway.port, head('/gone'))), 502);
   const answer = await say(t, gateway.port, head('/'));
   t.false(/\r\n0\r\n\r\n$/.test(answer), 'it does not look complete');
+});
+
+test('what a service answers wrongly is that answer’s end, and nobody else’s', async (t) => {
+  let answer = '';
+  const port = await serve(t, (socket) => socket.once('data', () => socket.end(answer, 'latin1')));
+  const gateway = await publish(t, { protocol: 'http', routes: [{ to: service(port) }] });
+  const wrong: [what: string, text: string][] = [
+    ['a status below 100', 'HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n'],
+    ['a status of four digits', 'HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n'],
+    ['a field that is no text', 'HTTP/1.1 200 OK\r\nX: \x01\r\nContent-Length: 0\r\n\r\n'],
+    ['a field without a name', 'HTTP/1.1 200 OK\r\n: x\r\nContent-Length: 0\r\n\r\n'],
+    ['another protocol that nobody asked for', 'HTTP/1.1 101 No\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nx'],
+    ['nothing but early hints', 'HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n'.repeat(1_000)],
+    ['a large head', `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(gatewayHeadBytesMax)}\r\n\r\n`],
+    ['two lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab'],
+    ['both framings', 'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
+    ['no HTTP', 'nonsense\r\n\r\n'],
+  ];
+  const upgrade = head('/', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13').replace('n: close', 'n: Upgrade');
+  for (const [what, text] of wrong) {
+    answer = text;
+    for (const asked of [head('/'), upgrade]) {
+      const status = statusOf(await say(t, gateway.port, asked));
+      t.true(Number.isNaN(status) || status >= 400, `${what}: ${status}`);
+    }
+  }
+  answer = 'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwell';
+  t.regex(await say(t, gateway.port, head('/')), /well$/);
+  answer = answer.replace('OK', 'O\x01K');
+  t.regex(await say(t, gateway.port, head('/')), /^HTTP\/1\.1 200 OK\r\n[\s\S]*well$/, 'the reason does not go on');
 });
 
 test('a port that is taken is said', async (t) => {

@@ -3,7 +3,9 @@
 import test from 'ava';
 import { compileGrants, type Presented, plainAddress, tokenHash } from '../../mesh/gateway-grants.ts';
 import { endToEnd, forwarded } from '../../mesh/gateway-headers.ts';
+import { originOf } from '../../mesh/gateway-origins.ts';
 import { hostOf, pathOf, routeFor } from '../../mesh/gateway-routes.ts';
+import { createGrantTimes } from '../../mesh/gateway-times.ts';
 
 const hex = (token: string): string => Buffer.from(tokenHash(token)).toString('hex');
 const from = (address: string, token?: string): Presented => ({
@@ -108,13 +110,61 @@ test('what concerns one connection, and who one comes from, is not taken from ou
       'x',
     ],
     ...['X-Forwarded-For', '192.0.2.1', 'x-forwarded-client-cert', 'x', 'Forwarded', 'for=x', 'X-Real-IP', 'x'],
+    ...['X_Forwarded_For', '192.0.2.1', 'X-Original-URL', '/secret', 'x-rewrite-url', '/secret', 'Proxy', 'x'],
+    ...['True-Client-IP', '192.0.2.1', 'X-Client-Ip', '192.0.2.1', 'X_Real-IP', 'x'],
     ...['Authorization', 'Bearer x', 'Accept', '*/*'],
   ];
   const kept = ['Host', 'a', 'Cookie', 'c=1', 'Cookie', 'd=2'];
+  const own = ['X-Client-Request-Id', '1', 'X-Original-Name', 'a.png', 'X-Api_Key', 'k'];
+  t.deepEqual(endToEnd(own), own);
   t.deepEqual(endToEnd(raw), [...kept, 'Authorization', 'Bearer x', 'Accept', '*/*']);
   t.deepEqual(endToEnd(raw, { withoutToken: true }), [...kept, 'Accept', '*/*']);
   t.deepEqual(forwarded({ address: '192.0.2.1', protocol: 'https', host: 'a' }).slice(0, 2), [
     'X-Forwarded-For',
     '192.0.2.1',
   ]);
+});
+
+test('who has one IPv6 address has all of its /64: in bounds they are one', (t) => {
+  t.is(originOf('192.0.2.7'), '192.0.2.7');
+  t.is(originOf('::ffff:192.0.2.7'), '192.0.2.7');
+  for (const address of [
+    '2001:db8:0:1::1',
+    '2001:db8:0:1:ffff:ffff:ffff:ffff',
+    '2001:DB8::1:0:0:192.0.2.1',
+    '2001:db8::1:a:b:c:d',
+  ])
+    t.is(originOf(address), '2001:db8:0:1::/64', address);
+  t.is(originOf('::1'), '0:0:0:0::/64');
+  t.is(originOf('fe80::1%eth0'), 'fe80:0:0:0::/64');
+  t.is(originOf('2001:db8::'), '2001:db8:0:0::/64');
+});
+
+test('a clock that is set back makes no grant last longer; one that was ahead ends none for good', (t) => {
+  const hour = 3_600_000;
+  const time = { now: 100 * hour, elapsed: 0 };
+  const hold = createGrantTimes({ clock: { now: () => time.now, elapsed: () => time.elapsed } });
+  const pass = (ms: number): void => {
+    time.now += ms;
+    time.elapsed += ms;
+  };
+  const grants = [
+    { name: 'two-hours', cidrs: ['192.0.2.0/24'], until: time.now + 2 * hour },
+    { name: 'over', cidrs: ['198.51.100.0/24'], until: time.now - hour },
+    { name: 'always', cidrs: ['203.0.113.0/24'] },
+  ];
+  let { mayCome } = hold(grants);
+  const come = (): boolean[] => ['192.0.2.1', '198.51.100.1', '203.0.113.1'].map((from) => mayCome(from, time.now));
+  t.deepEqual(come(), [true, false, true]);
+  pass(hour);
+  time.now -= 50 * hour;
+  // As another grant changes: what was known of this one stays.
+  ({ mayCome } = hold(grants.toReversed()));
+  t.deepEqual(come(), [true, true, true], 'by the clock it is not over yet');
+  pass(hour);
+  t.deepEqual(come(), [false, true, true]);
+  ({ mayCome } = hold(grants.map((one) => ({ ...one, ...('until' in one && { until: time.now + hour }) }))));
+  t.deepEqual(come(), [true, true, true], 'it was granted anew');
+  time.now += 10 * hour;
+  t.deepEqual(come(), [false, false, true], 'the wall clock alone ends it, too');
 });

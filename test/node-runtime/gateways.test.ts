@@ -22,15 +22,17 @@ function world() {
   const clock = createSimClock();
   const open: (GatewayOptions & { closed: boolean; rules: GatewayRules[] })[] = [];
   const attached = new Map<string, AttachedInstance>();
-  const taken = new Set<number>();
+  /** `8443/tcp` */
+  const taken = new Set<string>();
   const world = { covered: true, allowed: true, issued: 0, changes: 0 };
   const gateways = createGateways({
     clock,
     actors: createActorSystem({ clock, node: () => 'box1' }),
     jitter: () => 0,
     async openGateway(options) {
-      if (taken.has(options.port)) throw new GatewayPortTakenError(options.port, undefined);
-      taken.add(options.port);
+      const port = `${options.port}/${options.protocol === 'udp' ? 'udp' : 'tcp'}`;
+      if (taken.has(port)) throw new GatewayPortTakenError(options.port, undefined);
+      taken.add(port);
       const one = { ...options, closed: false, rules: [] as GatewayRules[] };
       open.push(one);
       return {
@@ -39,7 +41,7 @@ function world() {
         refused: 0,
         async close() {
           one.closed = true;
-          taken.delete(options.port);
+          taken.delete(port);
         },
       };
     },
@@ -51,6 +53,7 @@ function world() {
       detach: async (instance) => void attached.delete(instance),
       renew: () => undefined,
       carry: () => undefined,
+      carryDatagrams: () => undefined,
     },
     certificates: { issue: async () => credential, release: () => undefined },
     authority: {
@@ -143,11 +146,11 @@ test('the first grant by certificate opens it anew, and taking the last away clo
 
 test('a taken port is said and tried again; of two gateways that want one the first has it', async (t) => {
   const { gateways, obey, clock, taken, states, turns } = world();
-  taken.add(8443);
+  taken.add('8443/tcp');
   gateways.start();
   await obey([planned()]);
   t.deepEqual(states(), [{ name: 'web', state: 'failed', reason: 'port 8443 is taken on this node' }]);
-  taken.delete(8443);
+  taken.delete('8443/tcp');
   await clock.advance(30_000);
   await turns();
   t.is(states()[0]?.state, 'listening');
@@ -204,12 +207,27 @@ test('a certificate of one’s own comes from the plan’s files; one that is go
   t.deepEqual([fresh.open.length, fresh.states()[0]?.state], [0, 'failed'], 'it is not published in clear');
 });
 
+test('TCP and UDP have ports of their own: a name server is published by both', async (t) => {
+  const { gateways, obey, open, attached } = world();
+  gateways.start();
+  const udp = { ...to, protocol: 'udp' as const };
+  await obey([
+    planned({ name: 'dns', protocol: 'udp', port: 53, routes: [{ to: udp }] }),
+    planned({ name: 'dns-tcp', protocol: 'tcp', port: 53 }),
+  ]);
+  t.deepEqual(
+    open.map(({ protocol, port }) => `${port}/${protocol}`),
+    ['53/udp', '53/tcp'],
+  );
+  t.deepEqual(attached.get('gateway/default/dns')?.calls, [udp]);
+});
+
 test('a protocol of another version is said, and the others go on', async (t) => {
   const { gateways, obey, states } = world();
   gateways.start();
-  await obey([planned({ name: 'datagrams', protocol: 'udp', port: 53 }), planned()]);
+  await obey([planned({ name: 'datagrams', protocol: 'sctp', port: 53 }), planned()]);
   t.deepEqual(states(), [
-    { name: 'datagrams', state: 'failed', reason: 'this version does not publish the protocol udp' },
+    { name: 'datagrams', state: 'failed', reason: 'this version does not publish the protocol sctp' },
     { name: 'web', state: 'listening', reason: '' },
   ]);
 });
