@@ -4,6 +4,7 @@
 import type { Clock } from '../node-runtime/clock.ts';
 import type { Random } from '../node-runtime/random.ts';
 import { raceAddresses } from './address-race.ts';
+import { createBoundedMap } from './bounded-map.ts';
 import { dialAny } from './dialler.ts';
 import { createDiscovery } from './discovery.ts';
 import { NotConnectedError, ProtocolRefusedError, StreamResetError } from './errors.ts';
@@ -22,7 +23,9 @@ import { type Connection, createLibp2pNode } from './libp2p-node.ts';
 import { createStreams } from './libp2p-streams.ts';
 import {
   keepAliveIntervalMs,
+  rememberedPeersMax,
   routedAfterMs,
+  routedAgainAfterMs,
   silentMsMax,
   streamsPerProtocolMax,
   unadmittedStreamsMax,
@@ -69,6 +72,8 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
   const self = node.peerId;
   const admitted = new Set<PeerId>();
   const dialling = new Map<PeerId, Promise<PeerId>>();
+  /** Whether the last first connection to the peer went through others: the next one hardly finds it elsewhere. */
+  const wentThrough = createBoundedMap<PeerId, boolean>(rememberedPeersMax);
   const listeners = new Set<(event: MeshEvent) => void>();
   const interfaces = createInterfaceWatch({ clock, read: () => readInterfaces(filter) });
   let listening: { host: string; port: number }[] = [];
@@ -83,7 +88,8 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
     isAdmitted: (peerId) => admitted.has(peerId),
     onCrowded: (host) =>
       tellFlood('strangers', `too many connections of peers that are not admitted: the oldest of ${host} was closed`),
-    onFirst({ peerId, direction, address }) {
+    onFirst({ peerId, direction, address, routed: goesThrough }) {
+      wentThrough.set(peerId, goesThrough);
       logger?.debug({ peerId, direction, address }, 'connected');
       emit({ type: 'connected', peerId, direction, address });
     },
@@ -161,7 +167,10 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
       await node.libp2p.start();
       listening = await listenOnHosts(node, options.listen);
       links.startKeepAlive();
-      interfaces.start(() => discovery.refresh());
+      interfaces.start(() => {
+        discovery.refresh();
+        emit({ type: 'moved' });
+      });
       if (options.discovery !== false) discovery.start();
     } catch (error) {
       await stop();
@@ -206,9 +215,10 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
     onlyDirect: boolean,
     signal: AbortSignal,
   ): Promise<PeerId> {
+    const afterMs = expected !== undefined && wentThrough.get(expected) ? routedAgainAfterMs : routedAfterMs;
     const lastResort =
       expected !== undefined && !onlyDirect && routed.leads(expected)
-        ? { attempt: (limit: AbortSignal) => dialRouted(expected, limit), afterMs: routedAfterMs }
+        ? { attempt: (limit: AbortSignal) => dialRouted(expected, limit), afterMs }
         : undefined;
     const direct = (_all: string, limit: AbortSignal) => dialDirect(wanted, expected, limit);
     const places = wanted.length === 0 && lastResort !== undefined ? [] : ['its addresses'];
@@ -287,6 +297,7 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
       streams.reset(peerId, new ProtocolRefusedError('the peer is no longer admitted'), 'anyone');
     },
     isAdmitted: (peerId) => admitted.has(peerId),
+    allowSilence: (peerId, silentMs) => links.allowSilence(peerId, silentMs),
     connected: () => links.peers(),
     connection: (peerId) => links.facts(peerId),
     roundTripMs: (peerId) => links.preferred(peerId)?.liveness.roundTripMs,

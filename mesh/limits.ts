@@ -139,6 +139,8 @@ export const forwardedStreamsMax = 512;
 export const forwardedStreamsPerPeerMax = 128;
 /** A direct connection gets so long before a way through others is tried beside it. */
 export const routedAfterMs = 2_000;
+/** The same for a peer that was reached through others just now: enough for a handshake on a LAN, should there be one after all. */
+export const routedAgainAfterMs = 30;
 /** Keep-alive of a connection through others: the links below notice what dies on the way, this one only a far end that hangs. */
 export const routedIntervalMs = 2_500;
 export const routedSilentMsMax = 10_000;
@@ -176,12 +178,30 @@ export const dialStaggerMs = 250;
 export const dialTimeoutMs = 5_000;
 export const connectTimeoutMs = 15_000;
 
-/** How often each connection is looked at; a ping goes out when nothing was heard for half of it. */
+/** A peer that has been silent for this long is asked for a sign of life: 3 pings a second and their answers on a quiet link, as README says. */
 export const keepAliveIntervalMs = 300;
-/** A peer that is silent for this long is gone, unless its round trips vary so much that more must be allowed. */
-export const silentMsMax = 1_000;
-/** Upper end of that allowance. */
+/** A peer that is silent for this long is gone: with what follows, new connections are on another way within the second. */
+export const silentMsMax = 600;
+/** Upper end of what a peer that is late, or a path that is uneven, gets beyond that. */
 export const silentMsCeiling = 10_000;
+/** A ping has so long to be answered, whatever else: TCP sends again what was lost on a radio link after 200 ms. */
+export const answerMsMin = 220;
+/** Beyond the usual silence a peer gets so many times what it was lately late by: a busy box is late by more once than on most days. */
+export const latenessFactor = 4;
+/** The worst of late counts half after this: who was busy is prompt again a minute later. */
+export const latenessHalfLifeMs = 20_000;
+/** A peer of which nothing is known yet may have just started, with all its work before it. */
+export const latenessAtFirstMs = 250;
+/** A peer that is back within this after it was last heard was slow, and not gone: it gets more time from then on. */
+export const backAgainMs = 3_000;
+/** Peers whose lateness is remembered beyond their connections. */
+export const rememberedPeersMax = 1_024;
+/** Between the doubt and the verdict: what has arrived meanwhile is read. */
+export const doubtMs = 20;
+/** What is due so soon is done at the same look: pings of several links go out together. */
+export const lookAheadMs = 50;
+/** Looks are no closer together, but for a doubt. */
+export const lookMsMin = 20;
 /** A round trip is sampled at least this often, also while other traffic shows that the peer lives. */
 export const roundTripSampleMs = 5_000;
 /** A second connection to a peer is kept this long, so that both ends know both before one is closed. */

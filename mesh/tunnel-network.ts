@@ -44,7 +44,7 @@ export interface TunnelNetworkOptions {
   /** Addresses (without ports) at which other nodes may reach this one. */
   advertisedHosts: () => readonly string[];
   /** Carries sessions where nothing but a link's own connection gets through; left out, those calls fail. */
-  mesh?: Pick<Mesh, 'open' | 'handle'>;
+  mesh?: Pick<Mesh, 'open' | 'handle' | 'connection'>;
   onDenied: (event: DeniedCall) => void;
   /** What a call to an instance on that node costs, in microseconds; undefined where nothing is known. All cost the same when left out. */
   costOf?: (peerId: PeerId) => number | undefined;

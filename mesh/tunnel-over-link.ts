@@ -10,13 +10,16 @@ const tunnelProtocol = '/selvedge/tunnel/1';
 export interface TunnelOverLink {
   /** Rejects when there is no link, or the peer does not serve it. */
   open(peerId: PeerId, signal: AbortSignal): Promise<Duplex>;
+  /** The link goes through others, and so the peer's addresses hardly answer. */
+  isIndirect(peerId: PeerId): boolean;
   /** From now on admitted peers are served. */
   serve(onStream: (stream: Duplex) => void): void;
 }
 
-export function createTunnelOverLink(mesh: Pick<Mesh, 'open' | 'handle'>): TunnelOverLink {
+export function createTunnelOverLink(mesh: Pick<Mesh, 'open' | 'handle' | 'connection'>): TunnelOverLink {
   return {
     open: async (peerId, signal) => frameDuplex(await mesh.open(peerId, tunnelProtocol, signal)),
+    isIndirect: (peerId) => mesh.connection(peerId)?.through !== undefined,
     serve(onStream) {
       mesh.handle(tunnelProtocol, 'admitted', async (stream) => {
         const duplex = frameDuplex(stream);

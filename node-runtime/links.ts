@@ -19,6 +19,7 @@ import {
   foundChoiceMs,
   hintingPeersMax,
   hintsPerPeerMax,
+  linkStoodMs,
   neighboursPeriodMs,
   neighboursPerMessageMax,
   sessionsPerPeerMax,
@@ -91,6 +92,7 @@ function dropOldest(map: Map<PeerId, unknown>, sizeMax: number): void {
 }
 
 interface Session {
+  since: number;
   peer: LinkedPeer;
   session: LinkSession;
 }
@@ -245,7 +247,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
     failed.delete(peerId);
     // Both sides may have opened one; more than that only hold memory.
     if (list.length >= sessionsPerPeerMax) list[0]?.session.end();
-    list.push({ peer, session });
+    list.push({ since: clock.now(), peer, session });
     sessions.set(peerId, list);
     void session.send(dependencies.describe());
     if (router === 'interior') tellNeighbours();
@@ -265,7 +267,9 @@ export function createLinks(dependencies: LinksDependencies): Links {
     sessions.delete(peer.peerId);
     if (carrying.delete(peer.peerId)) traffic.end(peer.peerId);
     dependencies.onUnlinked(peer, reason);
-    wantedLinks.get(peer.peerId)?.send({ type: 'DISCONNECTED', reason });
+    const since = before.find((held) => held.session === session)?.since ?? clock.now();
+    const stood = clock.now() - since >= linkStoodMs;
+    wantedLinks.get(peer.peerId)?.send({ type: 'DISCONNECTED', reason, stood });
     choose();
   }
 
@@ -327,6 +331,16 @@ export function createLinks(dependencies: LinksDependencies): Links {
     for (const [peerId, list] of sessions) if (peerId !== but) void list[0]?.session.send(message);
   }
 
+  function refresh(): void {
+    const message = dependencies.describe();
+    if (JSON.stringify(message) !== described) {
+      described = JSON.stringify(message);
+      broadcast(message);
+    }
+    traffic.refresh();
+    choose();
+  }
+
   /** Where a link goes through others, a direct one may have become possible: another address, another cable. */
   async function seekDirect(): Promise<void> {
     seeking = clock.setTimeout(() => void seekDirect(), directRetryMs);
@@ -357,6 +371,8 @@ export function createLinks(dependencies: LinksDependencies): Links {
             // It is there again, perhaps where it was before.
             toldAddresses.delete(event.peerId);
             chooseOfFound.ask();
+          } else if (event.type === 'moved') {
+            refresh();
           } else if (event.type === 'connected') {
             wantedLinks.get(event.peerId)?.send({ type: 'CONNECTED' });
             if (event.direction === 'inbound') limitUnadmitted(event.peerId);
@@ -398,15 +414,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
           ...{ peerId, since, reason: reason.slice(0, unreachedReasonCharactersMax) },
         })),
     broadcast,
-    refresh() {
-      const message = dependencies.describe();
-      if (JSON.stringify(message) !== described) {
-        described = JSON.stringify(message);
-        broadcast(message);
-      }
-      traffic.refresh();
-      choose();
-    },
+    refresh,
     admitted: admit,
     drop(peerId) {
       identities.delete(peerId);

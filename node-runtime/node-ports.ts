@@ -22,7 +22,7 @@ import type { Random } from './random.ts';
 export interface ServiceNetworkNeeds {
   fabricId: string;
   /** Carries calls to nodes of which nothing but the mesh is reached. */
-  mesh: Pick<Mesh, 'open' | 'handle'>;
+  mesh: Pick<Mesh, 'open' | 'handle' | 'connection'>;
   localPeerId: PeerId;
   /** Of the mesh: where others reach this node. */
   advertisedAddresses(): Address[];

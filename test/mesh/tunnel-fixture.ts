@@ -120,7 +120,7 @@ export function link(
   from.network.setOffer(to.peerId, { addresses, authorityKeySha256: to.authorityKeySha256, ...changes });
 }
 
-export interface LinkedMesh extends Pick<Mesh, 'open' | 'handle'> {
+export interface LinkedMesh extends Pick<Mesh, 'open' | 'handle' | 'connection'> {
   disconnect(): Promise<void>;
 }
 
@@ -135,6 +135,7 @@ export async function linkedMeshes(t: ExecutionContext): Promise<[LinkedMesh, Li
     disconnect: () => self.disconnect(other.peerId),
     open: (_peer, protocol, signal) => self.open(other.peerId, protocol, signal),
     handle: (protocol, audience, handler) => self.handle(protocol, audience, handler),
+    connection: () => self.connection(other.peerId),
   });
   return [towards(one, two), towards(two, one)];
 }
