@@ -2,10 +2,11 @@
 // libp2p-mesh.ts. It opens nothing, knows no protocol, and never decides who is admitted.
 
 import type { Clock } from '../node-runtime/clock.ts';
+import { createBoundedMap } from './bounded-map.ts';
 import type { KeepAliveSettings, Liveness } from './keep-alive.ts';
 import { createKeepAlive } from './libp2p-keep-alive.ts';
 import { type Connection, isRoutedAddress, type LinkMuxer, muxerOf, type Stream } from './libp2p-node.ts';
-import { connectionsPerPeerMax, unadmittedConnectionsMax, unadmittedStreamsMax } from './limits.ts';
+import { connectionsPerPeerMax, rememberedPeersMax, unadmittedConnectionsMax, unadmittedStreamsMax } from './limits.ts';
 import { createLinkCost, type LinkCost, sampleCost } from './link-cost.ts';
 import { type LinkFacts, linkToEvict, preferredLink, redundantLinks } from './link-table.ts';
 import type { Address, ConnectionFacts, PeerId } from './mesh.ts';
@@ -59,6 +60,7 @@ export function createLinks(options: LinksOptions): Links {
   const { self, clock, isAdmitted, onCrowded, onFirst, onLast, onCost } = options;
   const links = new Map<PeerId, Link[]>();
   const costs = new Map<PeerId, LinkCost>();
+  const lostBecause = createBoundedMap<PeerId, string>(rememberedPeersMax);
 
   const of = (peerId: PeerId): Link[] => links.get(peerId) ?? [];
   const all = (): Link[] => [...links.values()].flat();
@@ -86,7 +88,15 @@ export function createLinks(options: LinksOptions): Links {
     }
     links.delete(peerId);
     costs.delete(peerId);
-    onLast(link, link.closedBecause ?? error?.message ?? 'the other side closed the connection');
+    const reason = link.closedBecause ?? wayLost(link) ?? error?.message ?? 'the other side closed the connection';
+    if (!link.routed) lostBecause.set(peerId, reason);
+    onLast(link, reason);
+  }
+
+  /** Of one through others: that the neighbour which carried it is gone. */
+  function wayLost({ routed, host }: Link): string | undefined {
+    if (!routed || links.has(host)) return undefined;
+    return `its way went through ${host}, and the link to that is gone: ${lostBecause.get(host) ?? 'it was closed'}`;
   }
 
   function drop(link: Link, reason: string): void {

@@ -74,6 +74,8 @@ export const callAttemptsMs = 15_000;
 export const tunnelOverLinkAfterMs = 1_500;
 /** A session on a link looks this often for a connection of its own. */
 export const tunnelDirectRetryMs = 60_000;
+/** A call that reaches nobody waits so long for a link that was lost just now: another way is found within a second where there is one. */
+export const relinkMs = 3_000;
 /** Instances that one call tries. */
 export const callAttemptsMax = 8;
 /** An instance that did not take a call is ejected for so long at first: the next announcement says whether it is ready. */

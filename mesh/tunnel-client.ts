@@ -36,7 +36,8 @@ export interface TunnelClient {
    * reason; the endpoint has then got nothing.
    */
   open(caller: LocalMicroservice, endpoint: Endpoint, signal: AbortSignal): Promise<ClientHttp2Stream>;
-  /** Undefined when the link is gone: no new sessions, and the open ones must show that they live. */
+  hasLink(peerId: PeerId): boolean;
+  /** Undefined when the link is gone: no new sessions, none is waited for, and the open ones must show that they live. */
   setOffer(peerId: PeerId, offer: TunnelOffer | undefined): void;
   /** The microservice has another credential now (old sessions take no more calls), or none (they are closed). */
   refresh(name: MicroserviceName, current: LocalMicroservice | undefined): void;
@@ -52,6 +53,8 @@ export function createTunnelClient({
   overLink,
 }: TunnelClientOptions): TunnelClient {
   const offers = new Map<PeerId, TunnelOffer>();
+  /** Ends what is being connected to a peer when the link to it goes: a way that was good for the old one is none for the next. */
+  const links = new Map<PeerId, AbortController>();
   const sessions = new Set<TunnelSession>();
   /** The same ones by calling workload, called workload and node. */
   const pools = new Map<string, Set<TunnelSession>>();
@@ -80,7 +83,8 @@ export function createTunnelClient({
   }
 
   async function connect(key: string, request: TunnelSessionRequest, direct = false): Promise<TunnelSession> {
-    const { signal } = stopped;
+    const link = links.get(request.peerId)?.signal;
+    const signal = link === undefined ? stopped.signal : AbortSignal.any([stopped.signal, link]);
     try {
       const last = direct ? undefined : overLink;
       const session = await connectTunnel({ clock, verifyChain, overLink: last }, request, signal);
@@ -149,11 +153,11 @@ export function createTunnelClient({
 
   return {
     async open(caller, endpoint, signal) {
-      const offer = offers.get(endpoint.peerId);
-      if (offer === undefined) throw new TunnelUnreachableError(`there is no link to ${endpoint.peerId}`);
-      const request = { credential: caller.credential, called: nameOf(endpoint), peerId: endpoint.peerId, offer };
       const key = keyOf(endpoint, endpoint.peerId, caller.credential);
       for (;;) {
+        const offer = offers.get(endpoint.peerId);
+        if (offer === undefined) throw new TunnelUnreachableError(`there is no link to ${endpoint.peerId}`);
+        const request = { credential: caller.credential, called: nameOf(endpoint), peerId: endpoint.peerId, offer };
         const used = roomySession(key, request);
         const session = used ?? (await newSession(key, request));
         if (session === undefined) continue;
@@ -169,12 +173,17 @@ export function createTunnelClient({
       }
     },
 
+    hasLink: (peerId) => offers.has(peerId),
+
     setOffer(peerId, offer) {
       if (offer !== undefined) {
         offers.set(peerId, offer);
+        if (!links.has(peerId)) links.set(peerId, new AbortController());
         return;
       }
       offers.delete(peerId);
+      links.get(peerId)?.abort(new TunnelUnreachableError(`the link to ${peerId} is gone`));
+      links.delete(peerId);
       for (const session of sessions) if (session.request.peerId === peerId) session.liveness.hurry();
     },
 
@@ -200,6 +209,7 @@ export function createTunnelClient({
       stopped = new AbortController();
       for (const session of sessions) session.destroy();
       offers.clear();
+      links.clear();
     },
   };
 }

@@ -218,7 +218,8 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     setEndpoints: (endpoints) => calls.setEndpoints(endpoints),
     setOffer(peerId, offer) {
       client.setOffer(peerId, offer);
-      if (offer !== undefined) calls.reachable(peerId);
+      if (offer === undefined) calls.unreachable(peerId);
+      else calls.reachable(peerId);
     },
     recheck: () => allowedCalls.sweep(),
   };

@@ -10,8 +10,8 @@ import type { VerifyChain, WorkloadIdentity } from '../pki/identity.ts';
 import { raceAddresses } from './address-race.ts';
 import { TunnelPeerError, TunnelRefusedError, TunnelUnreachableError } from './errors.ts';
 import {
-  addressStaggerMs,
   offerAddressesMax,
+  routedAgainAfterMs,
   tunnelAnswerMs,
   tunnelHandshakeMs,
   tunnelOverLinkAfterMs,
@@ -85,7 +85,7 @@ export async function connectTunnel(
   const lastResort = overLink && {
     attempt: async (cancelled: AbortSignal) =>
       connectOne({ stream: await overLink.open(request.peerId, cancelled) }, cancelled),
-    afterMs: overLink.isIndirect(request.peerId) ? addressStaggerMs : tunnelOverLinkAfterMs,
+    afterMs: overLink.isIndirect(request.peerId) ? routedAgainAfterMs : tunnelOverLinkAfterMs,
   };
   try {
     return await raceAddresses(clock, addresses, direct, signal, lastResort);

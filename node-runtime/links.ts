@@ -110,6 +110,8 @@ export function createLinks(dependencies: LinksDependencies): Links {
   const hints = new Map<PeerId, Map<PeerId, Hint>>();
   /** Attempts that failed since the peer was last linked. */
   const failed = new Map<PeerId, { count: number; reason: string; since: number }>();
+  /** Why the last connection to a peer ended, for its conversations, which know only that they did. */
+  const gone = new Map<PeerId, string>();
   let telling: TimerId | undefined;
   let choosing: TimerId | undefined;
   let seeking: TimerId | undefined;
@@ -265,11 +267,13 @@ export function createLinks(dependencies: LinksDependencies): Links {
       return;
     }
     sessions.delete(peer.peerId);
+    const why = gone.get(peer.peerId) ?? reason;
+    gone.delete(peer.peerId);
     if (carrying.delete(peer.peerId)) traffic.end(peer.peerId);
-    dependencies.onUnlinked(peer, reason);
+    dependencies.onUnlinked(peer, why);
     const since = before.find((held) => held.session === session)?.since ?? clock.now();
     const stood = clock.now() - since >= linkStoodMs;
-    wantedLinks.get(peer.peerId)?.send({ type: 'DISCONNECTED', reason, stood });
+    wantedLinks.get(peer.peerId)?.send({ type: 'DISCONNECTED', reason: why, stood });
     choose();
   }
 
@@ -379,6 +383,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
           } else if (event.type === 'disconnected') {
             identities.delete(event.peerId);
             clearDeadline(event.peerId);
+            if (sessions.has(event.peerId)) gone.set(event.peerId, event.reason);
             for (const { session } of sessions.get(event.peerId) ?? []) session.end();
           }
         }),

@@ -44,6 +44,8 @@ export interface DaemonStart {
   socketFolder?: string;
   /** What comes before the command: another namespace, limits. */
   enter?: readonly string[];
+  /** Another program than the checkout's. */
+  script?: string;
 }
 
 function asEvent(line: string): DaemonEvent | undefined {
@@ -67,10 +69,11 @@ export function startDaemon({
   namespace,
   enter = [],
   socketFolder,
+  script = program,
 }: DaemonStart): Daemon {
   const { SELVEDGE_TOKEN: _, ...env } = process.env;
   const fixed = ['--name', name, '--data', dataFolder, '--port', '0', '--output', 'json', '--exit-with-parent'];
-  const words = [process.execPath, program, 'up', ...fixed, ...options];
+  const words = [process.execPath, script, 'up', ...fixed, ...options];
   const first = namespace === undefined ? enter : ['ip', 'netns', 'exec', namespace, ...enter];
   const [file = '', ...rest] = [...first, ...words];
   const child = spawn(file, rest, {

@@ -29,6 +29,8 @@ function ip(...args: string[]): void {
 export interface Lan {
   /** Gives the box an interface on this LAN with the addresses (CIDR notation); it is up when this returns. */
   attach(box: string, name: string, addresses: string[]): void;
+  /** Pulls the box's cable, or puts it in again: what is sent vanishes, and nobody is told. */
+  plug(box: string, isIn: boolean): void;
 }
 
 export interface Namespaces {
@@ -40,7 +42,7 @@ export interface Namespaces {
   ip(box: string, ...args: string[]): void;
 }
 
-export function createNamespaces(t: ExecutionContext): Namespaces {
+export function createNamespaces(t: Pick<ExecutionContext, 'teardown' | 'log'>): Namespaces {
   const created: string[] = [];
   t.teardown(() => {
     for (const name of created.reverse()) {
@@ -67,9 +69,14 @@ export function createNamespaces(t: ExecutionContext): Namespaces {
       const hub = box();
       ip('-n', hub, 'link', 'add', 'bridge', 'type', 'bridge', 'mcast_snooping', '0');
       ip('-n', hub, 'link', 'set', 'bridge', 'up');
+      const ports = new Map<string, string>();
       return {
+        plug(of, isIn) {
+          ip('-n', hub, 'link', 'set', ports.get(of) ?? '', isIn ? 'up' : 'down');
+        },
         attach(to, name, addresses) {
           const port = `port${made++}`;
+          ports.set(to, port);
           ip('-n', hub, 'link', 'add', port, 'type', 'veth', 'peer', 'name', name, 'netns', to);
           ip('-n', hub, 'link', 'set', port, 'master', 'bridge');
           ip('-n', hub, 'link', 'set', port, 'up');
