@@ -120,7 +120,7 @@ export function createKeepAlive<Link extends Watched>(options: KeepAliveOptions<
       if (verdict.what === 'doubt') liveness.doubtedAt = now;
       if (verdict.what === 'dead') {
         dead.add(liveness);
-        onDead(link, `no sign of life for ${now - liveness.heardAt} ms`);
+        onDead(link, `no sign of life for ${Math.round(now - liveness.heardAt)} ms`);
       }
       nextMs = Math.min(nextMs, verdict.nextMs);
     }

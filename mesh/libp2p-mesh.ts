@@ -26,6 +26,8 @@ import {
   rememberedPeersMax,
   routedAfterMs,
   routedAgainAfterMs,
+  routedRetryMs,
+  routedTriesMax,
   silentMsMax,
   streamsPerProtocolMax,
   unadmittedStreamsMax,
@@ -209,6 +211,17 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
     return node.dialOver(stream, neighbour, expected, signal);
   }
 
+  /** Tables that do not agree yet do so in a moment, and addresses that are tried beside it may be silent for long. */
+  async function dialRoutedAgain(expected: PeerId, signal: AbortSignal): Promise<Connection> {
+    for (let tries = 1; ; tries += 1)
+      try {
+        return await dialRouted(expected, signal);
+      } catch (error) {
+        if (signal.aborted || tries >= routedTriesMax) throw error;
+        await clock.sleep(routedRetryMs * tries, signal);
+      }
+  }
+
   async function dial(
     wanted: readonly Address[],
     expected: PeerId | undefined,
@@ -218,7 +231,7 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
     const afterMs = expected !== undefined && wentThrough.get(expected) ? routedAgainAfterMs : routedAfterMs;
     const lastResort =
       expected !== undefined && !onlyDirect && routed.leads(expected)
-        ? { attempt: (limit: AbortSignal) => dialRouted(expected, limit), afterMs }
+        ? { attempt: (limit: AbortSignal) => dialRoutedAgain(expected, limit), afterMs }
         : undefined;
     const direct = (_all: string, limit: AbortSignal) => dialDirect(wanted, expected, limit);
     const places = wanted.length === 0 && lastResort !== undefined ? [] : ['its addresses'];

@@ -143,6 +143,9 @@ export const forwardedStreamsPerPeerMax = 128;
 export const routedAfterMs = 2_000;
 /** The same for a peer that was reached through others just now: enough for a handshake on a LAN, should there be one after all. */
 export const routedAgainAfterMs = 30;
+/** A way through others that failed is tried again after this, then after twice as long: what a loss changes is said within a second. */
+export const routedRetryMs = 200;
+export const routedTriesMax = 3;
 /** Keep-alive of a connection through others: the links below notice what dies on the way, this one only a far end that hangs. */
 export const routedIntervalMs = 2_500;
 export const routedSilentMsMax = 10_000;

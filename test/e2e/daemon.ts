@@ -46,6 +46,8 @@ export interface DaemonStart {
   enter?: readonly string[];
   /** Another program than the checkout's. */
   script?: string;
+  /** Arguments of Node.js. */
+  nodeOptions?: readonly string[];
 }
 
 function asEvent(line: string): DaemonEvent | undefined {
@@ -70,10 +72,11 @@ export function startDaemon({
   enter = [],
   socketFolder,
   script = program,
+  nodeOptions = [],
 }: DaemonStart): Daemon {
   const { SELVEDGE_TOKEN: _, ...env } = process.env;
   const fixed = ['--name', name, '--data', dataFolder, '--port', '0', '--output', 'json', '--exit-with-parent'];
-  const words = [process.execPath, script, 'up', ...fixed, ...options];
+  const words = [process.execPath, ...nodeOptions, script, 'up', ...fixed, ...options];
   const first = namespace === undefined ? enter : ['ip', 'netns', 'exec', namespace, ...enter];
   const [file = '', ...rest] = [...first, ...words];
   const child = spawn(file, rest, {

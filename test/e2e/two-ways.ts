@@ -8,8 +8,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { ExecutionContext } from 'ava';
-import { createNamespaces, type Lan } from '../mesh/namespaces.ts';
+import { createNamespaces, type Home, type Lan } from '../mesh/namespaces.ts';
 import { selvedge } from './command.ts';
 import { type Daemon, startDaemon } from './daemon.ts';
 import { waitFor } from './fabric.ts';
@@ -62,6 +61,7 @@ export interface Beats {
 
 export interface TwoWays {
   readonly left: Daemon;
+  daemon(name: string): Daemon;
   /** The router through which the caller's node is linked to the far one; undefined while it is not. */
   carrier(): Promise<RouterBox | undefined>;
   /** Resolves with the carrier when both ways are up, and new and held connections get answers. */
@@ -73,13 +73,15 @@ export interface TwoWays {
 }
 
 export interface TwoWaysOptions {
-  home: Pick<ExecutionContext, 'teardown' | 'log'>;
+  home: Home;
   folder: string;
   /** Of the program; the checkout's when left out. */
   script?: string;
+  /** Arguments of Node.js for each daemon. */
+  nodeOptions?: readonly string[];
 }
 
-export async function createTwoWays({ home, folder, script }: TwoWaysOptions): Promise<TwoWays> {
+export async function createTwoWays({ home, folder, script, nodeOptions = [] }: TwoWaysOptions): Promise<TwoWays> {
   // First, so that it is undone last.
   const namespaces = createNamespaces(home);
   const daemons = new Map<string, Daemon>();
@@ -96,7 +98,9 @@ export async function createTwoWays({ home, folder, script }: TwoWaysOptions): P
   const folderOf = (name: string): string => join(folder, name);
   function up(name: string, options: readonly string[] = [], token?: string): Daemon {
     const daemon = startDaemon({
-      ...{ name, dataFolder: folderOf(name), options, namespace: boxes.get(name) ?? '' },
+      ...{ name, dataFolder: folderOf(name), options, namespace: boxes.get(name) ?? '', nodeOptions },
+      // As `up --detach` and the systemd unit start a daemon.
+      env: { MALLOC_ARENA_MAX: '1' },
       ...(token !== undefined && { token }),
       ...(script !== undefined && { script }),
     });
@@ -187,6 +191,7 @@ export async function createTwoWays({ home, folder, script }: TwoWaysOptions): P
     get left() {
       return daemonOf('left');
     },
+    daemon: daemonOf,
     carrier,
     settled,
     beats,

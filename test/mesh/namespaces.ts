@@ -3,7 +3,6 @@
 
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import type { ExecutionContext } from 'ava';
 
 /** What a test needs that this box lacks, or undefined. Traffic on a bridge must not pass through a firewall's hands. */
 export function namespacesMissing(): string | undefined {
@@ -26,6 +25,12 @@ function ip(...args: string[]): void {
   execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] });
 }
 
+/** Whose namespaces they are: a test, or whoever can be told and ends like one. */
+export interface Home {
+  teardown(undo: () => Promise<void> | void): void;
+  log(...words: unknown[]): void;
+}
+
 export interface Lan {
   /** Gives the box an interface on this LAN with the addresses (CIDR notation); it is up when this returns. */
   attach(box: string, name: string, addresses: string[]): void;
@@ -42,7 +47,7 @@ export interface Namespaces {
   ip(box: string, ...args: string[]): void;
 }
 
-export function createNamespaces(t: Pick<ExecutionContext, 'teardown' | 'log'>): Namespaces {
+export function createNamespaces(t: Home): Namespaces {
   const created: string[] = [];
   t.teardown(() => {
     for (const name of created.reverse()) {
