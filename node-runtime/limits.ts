@@ -372,6 +372,8 @@ export const DOCKER_PASSWD_BYTES_MAX = 1024 * 1024;
 
 /** A container that ends while podman describes it: by the next look it has ended. */
 export const DOCKER_INSPECT_TRIES = 5;
+/** What a peer may ask for: it keeps itself from being missed, and nobody else. */
+export const keepAliveSaidMsMax = 300_000;
 /** A link that stood for so long is tried again at once when it is lost; one that goes as it comes waits as after any failure. */
 export const linkStoodMs = 2_000;
 /** How often a link through others is tried directly: one failed dial a minute, where most such links stay as they are. */

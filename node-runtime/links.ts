@@ -57,6 +57,8 @@ export interface LinksDependencies {
   leadsTo(peerId: PeerId): boolean;
   /** It asked to be approved, and waits for an operator. */
   isWaiting(peerId: PeerId): boolean;
+  /** How long a link to that node is to be believed in although nothing is heard, where its operator says so. */
+  keepAliveMs?(node: string): number | undefined;
   /** What goes over links beside that. */
   traffic: LinkTraffic;
   onLinked(peer: LinkedPeer): void;
@@ -236,6 +238,19 @@ export function createLinks(dependencies: LinksDependencies): Links {
     ...(knownPeers().find((peer) => peer.peerId === peerId)?.addresses ?? []),
   ];
 
+  function sayTo({ identity }: LinkedPeer): NodeMessage {
+    const keepAliveMs = dependencies.keepAliveMs?.(identity.node);
+    return { ...dependencies.describe(), ...(keepAliveMs !== undefined && { keepAliveMs }) };
+  }
+
+  /** As long as the more patient end would have it: a slow link is slow for both, and either may pay for it. */
+  function bePatient({ peerId, identity, node }: LinkedPeer): void {
+    // What was so before holds until the other end has said what it wants now.
+    const wishes = [dependencies.keepAliveMs?.(identity.node), node?.keepAliveMs].filter((ms) => ms !== undefined);
+    if (node !== undefined || wishes.length > 0)
+      mesh.allowSilence(peerId, wishes.length === 0 ? undefined : Math.max(...wishes));
+  }
+
   /** Keeps a session until it ends. */
   function hold(stream: FrameStream, peerId: PeerId, direction: 'inbound' | 'outbound'): Promise<void> {
     const identity = identities.get(peerId);
@@ -251,7 +266,8 @@ export function createLinks(dependencies: LinksDependencies): Links {
     if (list.length >= sessionsPerPeerMax) list[0]?.session.end();
     list.push({ since: clock.now(), peer, session });
     sessions.set(peerId, list);
-    void session.send(dependencies.describe());
+    void session.send(sayTo(peer));
+    bePatient(peer);
     if (router === 'interior') tellNeighbours();
     if (list.length === 1) dependencies.onLinked(peer);
     choose();
@@ -281,6 +297,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
     if (message.type === 'node') {
       if (JSON.stringify(message) === JSON.stringify(peer.node)) return;
       for (const held of sessions.get(peer.peerId) ?? []) held.peer.node = message;
+      bePatient(peer);
       carry(peer.peerId, message.router);
       dependencies.onNode(peer);
       if (router === 'interior') tellNeighbours();
@@ -339,7 +356,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
     const message = dependencies.describe();
     if (JSON.stringify(message) !== described) {
       described = JSON.stringify(message);
-      broadcast(message);
+      for (const peer of linkedPeers()) void sessions.get(peer.peerId)?.[0]?.session.send(sayTo(peer));
     }
     traffic.refresh();
     choose();

@@ -410,6 +410,7 @@ async function compose(
     leadsTo: (peerId) =>
       routing.step({ destination: peerId, from: undefined, hopsLeft: routeHopsMax }).type === 'forward',
     isWaiting: (peerId) => controller?.admissions.requests.has(peerId) === true,
+    keepAliveMs: (name) => ports.keepAlivesMs?.get(name) ?? ports.keepAlivesMs?.get('*'),
     traffic: routing,
     onLinked(peer) {
       unlinkedAt.delete(peer.peerId);
