@@ -7,7 +7,7 @@ import { raceAddresses } from './address-race.ts';
 import { createBoundedMap } from './bounded-map.ts';
 import { dialAny } from './dialler.ts';
 import { createDiscovery } from './discovery.ts';
-import { NotConnectedError, ProtocolRefusedError, StreamResetError } from './errors.ts';
+import { NotConnectedError, ProtocolRefusedError, RouteError, StreamResetError } from './errors.ts';
 import { createFloodTeller } from './flood-teller.ts';
 import {
   createInterfaceWatch,
@@ -217,7 +217,7 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
       try {
         return await dialRouted(expected, signal);
       } catch (error) {
-        if (signal.aborted || tries >= routedTriesMax) throw error;
+        if (!(error instanceof RouteError) || signal.aborted || tries >= routedTriesMax) throw error;
         await clock.sleep(routedRetryMs * tries, signal);
       }
   }

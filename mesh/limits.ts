@@ -196,7 +196,7 @@ export const latenessFactor = 4;
 /** The worst of late counts half after this: who was busy is prompt again a minute later. */
 export const latenessHalfLifeMs = 20_000;
 /** A peer of which nothing is known yet may have just started, with all its work before it. */
-export const latenessAtFirstMs = 250;
+export const latenessAtFirstMs = 100;
 /** A peer that is back within this after it was last heard was slow, and not gone: it gets more time from then on. */
 export const backAgainMs = 3_000;
 /** Peers whose lateness is remembered beyond their connections. */

@@ -17,6 +17,7 @@ import {
   answerMsMin,
   doubtMs,
   keepAliveIntervalMs,
+  latenessAtFirstMs,
   latenessHalfLifeMs,
   lookMsMin,
   silentMsCeiling,
@@ -117,7 +118,7 @@ test('a peer that is busy is late more and more often before it is late enough t
   let worst = 0;
   const { deadAt, pings } = run({
     untilMs: 60 * 60_000,
-    lateMs: 250,
+    lateMs: latenessAtFirstMs,
     answerMs(atMs) {
       // Idle at first, then ten programs on each core, and so on each ten minutes.
       const usually = 1 + 99 * Math.sin((Math.PI * atMs) / 600_000) ** 2;

@@ -72,7 +72,10 @@ test('waiting ends with the link, with its time, and for another peer not at all
   const relinks = createRelinks({ clock });
   const { signal } = new AbortController();
   let ended = 0;
-  const wait = (peer: string) => relinks.wait(new Set([peer]), signal).then(() => void (ended += 1));
+  const wait = async (peer: string): Promise<void> => {
+    await relinks.wait(new Set([peer]), signal);
+    ended += 1;
+  };
   await wait('a');
   t.is(ended, 1, 'it was never there');
   relinks.lost('a');
