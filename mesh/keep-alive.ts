@@ -10,6 +10,7 @@ import {
   latenessAtFirstMs,
   latenessFactor,
   latenessHalfLifeMs,
+  latenessRoomMsMax,
   lookAheadMs,
   roundTripSampleMs,
   silentMsCeiling,
@@ -143,7 +144,9 @@ const askedAfterMs = ({ asksFirst }: Liveness, intervalMs: number): number =>
 const roundTripSampleOf = ({ intervalMs }: KeepAliveSettings): number => Math.max(roundTripSampleMs, intervalMs);
 
 export function silentMsAllowed(liveness: Liveness, nowMs: number, { silentMsMax }: KeepAliveSettings): number {
-  return Math.min(silentMsMax + latenessFactor * lateness(liveness, nowMs), Math.max(silentMsMax, silentMsCeiling));
+  const lateMs = lateness(liveness, nowMs);
+  const roomMs = Math.min((latenessFactor - 1) * lateMs, latenessRoomMsMax);
+  return Math.min(silentMsMax + lateMs + roomMs, Math.max(silentMsMax, silentMsCeiling));
 }
 
 /** Takes one measured round trip in (RFC 6298, section 2, with its gains of 1/8 and 1/4). */

@@ -150,7 +150,8 @@ export function createKeepAlive<Link extends Watched>(options: KeepAliveOptions<
     const { lateMs, atMs, silentSince } = known;
     const faded = lateness({ lateMs, lateAt: atMs }, now);
     if (silentSince === undefined) return Math.max(faded, latenessAtFirstMs);
-    return now - silentSince <= backAgainMs ? Math.max(faded, now - silentSince) : faded;
+    const silentMs = now - silentSince;
+    return silentMs <= backAgainMs ? Math.max(faded, silentMs - settings.silentMsMax) : faded;
   }
 
   return {

@@ -193,6 +193,8 @@ export const silentMsCeiling = 10_000;
 export const answerMsMin = 220;
 /** Beyond the usual silence a peer gets so many times what it was lately late by: a busy box is late by more once than on most days. */
 export const latenessFactor = 4;
+/** And no more than this beyond the worst itself: who hangs for seconds again and again is missed each time. */
+export const latenessRoomMsMax = 1_000;
 /** The worst of late counts half after this: who was busy is prompt again a minute later. */
 export const latenessHalfLifeMs = 20_000;
 /** A peer of which nothing is known yet may have just started, with all its work before it. */

@@ -132,7 +132,7 @@ test('a peer that is busy is late more and more often before it is late enough t
   t.true(worst > silentMsMax, `the slowest answer took ${Math.round(worst)} ms`);
 });
 
-test('lateness counts four times, at most ten seconds, and half of it is forgotten each twenty seconds', (t) => {
+test('lateness counts four times, or a second more than it was, at most ten, and half of it is forgotten each twenty seconds', (t) => {
   const liveness = createLiveness(0, true, 0);
   t.is(silentMsAllowed(liveness, 0, usual), silentMsMax);
   hear(liveness, keepAliveIntervalMs + 200, usual);
@@ -140,6 +140,9 @@ test('lateness counts four times, at most ten seconds, and half of it is forgott
   t.is(Math.round(lateness(liveness, 500 + latenessHalfLifeMs)), 100);
   hear(liveness, 510, usual);
   t.is(Math.round(lateness(liveness, 510)), 200, 'one prompt answer proves nothing');
+  const slow = createLiveness(0, true, 0);
+  hear(slow, keepAliveIntervalMs + 1_500, usual);
+  t.is(Math.round(silentMsAllowed(slow, 1_800, usual)), silentMsMax + 2_500);
   hear(liveness, 60_000, usual);
   t.is(silentMsAllowed(liveness, 60_000, usual), silentMsCeiling);
   t.is(Math.round(silentMsAllowed(liveness, 60_000 + 20 * latenessHalfLifeMs, usual)), silentMsMax);
