@@ -14,8 +14,6 @@ const budgetMs = 1_000;
 /** Links that are new are given more time: each round adds so much to the rest before the first one, up to a minute. */
 const restPerRoundMs = 2_000;
 const restMsMax = 60_000;
-/** Who is back sooner counts as slow and not as gone, which is the next thing that the links would learn. */
-const awayMs = 4_000;
 /** Killed last: a daemon that has just started is given more time, and whoever is killed is noticed at once. */
 const kinds: readonly Failure[] = ['frozen', 'cut', 'killed'];
 
@@ -37,7 +35,6 @@ async function once(run: BenchRun, ways: TwoWays, how: Failure): Promise<Round> 
     const seen = await ways.beats();
     return outageMs(seen, failedAt) === undefined ? undefined : seen;
   });
-  await delay(Math.max(0, failedAt + awayMs - Date.now()), undefined, { signal: run.signal });
   await ways.mend(how, router);
   return { outageMs: outageMs(beats, failedAt) ?? Number.POSITIVE_INFINITY, usualMs: usualMs(beats, failedAt) };
 }

@@ -39,6 +39,9 @@ spec:
 /** A daemon that has not ended its workloads by then is killed. */
 const endMs = 30_000;
 
+/** Who is back sooner counts as slow and not as gone, and would be given more time in the next round. */
+const awayMs = 4_000;
+
 export const failures = ['killed', 'cut', 'frozen'] as const;
 /** The process is killed with all its connections reset; its cables are pulled; it is stopped, and its kernel goes on. */
 export type Failure = (typeof failures)[number];
@@ -68,6 +71,7 @@ export interface TwoWays {
   settled(): Promise<RouterBox>;
   /** Resolves with the time (ms since 1970) at which it had happened. */
   fail(how: Failure, router: RouterBox): Promise<number>;
+  /** Once it has been away for some seconds. */
   mend(how: Failure, router: RouterBox): Promise<void>;
   beats(): Promise<Beats>;
 }
@@ -149,6 +153,8 @@ export async function createTwoWays({ home, folder, script, nodeOptions = [] }: 
     return new Map(links.flatMap((link) => link.nodes.map((node) => [node, link.through])));
   }
 
+  let lastFailedAt = 0;
+
   async function carrier(): Promise<RouterBox | undefined> {
     const through = (await linksOf('left')).get('right');
     return routers.find(({ name }) => name === through);
@@ -200,9 +206,11 @@ export async function createTwoWays({ home, folder, script, nodeOptions = [] }: 
       if (how === 'killed') void daemon.kill('SIGKILL');
       if (how === 'cut') for (const lan of [near, far]) lan.plug(where, false);
       home.log(`${name} was ${how}`);
-      return Date.now();
+      lastFailedAt = Date.now();
+      return lastFailedAt;
     },
     async mend(how, { name, box: where, daemon }) {
+      await waitFor('it to be away for long enough', () => Date.now() > lastFailedAt + awayMs);
       if (how === 'frozen') process.kill(daemon.pid, 'SIGCONT');
       if (how === 'cut') for (const lan of [near, far]) lan.plug(where, true);
       if (how !== 'killed') return;
