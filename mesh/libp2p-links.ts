@@ -3,6 +3,7 @@
 
 import type { Clock } from '../node-runtime/clock.ts';
 import { createBoundedMap } from './bounded-map.ts';
+import { type Harm, harmOf } from './harm.ts';
 import type { KeepAliveSettings, Liveness } from './keep-alive.ts';
 import { createKeepAlive } from './libp2p-keep-alive.ts';
 import { type Connection, isRoutedAddress, type LinkMuxer, muxerOf, type Stream } from './libp2p-node.ts';
@@ -27,6 +28,10 @@ export interface LinksOptions {
   isAdmitted(peerId: PeerId): boolean;
   /** Strangers hold too many connections: one of that host was closed. */
   onCrowded(host: string): void;
+  /** It ended because what came over it was not what the peer had sent. */
+  onHarmed(link: Link, harm: Harm): void;
+  /** One through others ended, and neither side had closed it. */
+  onBroken(link: Link): void;
   /** The first connection of a peer is there. */
   onFirst(link: Link): void;
   /** The last connection of a peer is gone. */
@@ -57,7 +62,7 @@ export interface Links {
 }
 
 export function createLinks(options: LinksOptions): Links {
-  const { self, clock, isAdmitted, onCrowded, onFirst, onLast, onCost } = options;
+  const { self, clock, isAdmitted, onCrowded, onHarmed, onBroken, onFirst, onLast, onCost } = options;
   const links = new Map<PeerId, Link[]>();
   const costs = new Map<PeerId, LinkCost>();
   const lostBecause = createBoundedMap<PeerId, string>(rememberedPeersMax);
@@ -69,7 +74,10 @@ export function createLinks(options: LinksOptions): Links {
     clock,
     settings: options.keepAlive,
     links: all,
-    onDead: (link, reason) => drop(link, reason),
+    onDead(link, reason) {
+      if (link.routed) onBroken(link);
+      drop(link, reason);
+    },
     onSample: takeCost,
     onLook(nowMs) {
       for (const ofPeer of [...links.values()])
@@ -82,6 +90,9 @@ export function createLinks(options: LinksOptions): Links {
     const left = of(peerId).filter((other) => other !== link);
     if (left.length === of(peerId).length) return;
     keepAlive.end(link);
+    const harm = harmOf(error);
+    if (harm !== undefined) onHarmed(link, harm);
+    if (link.routed && error !== undefined && link.closedBecause === undefined) onBroken(link);
     if (left.length > 0) {
       links.set(peerId, left);
       return;
