@@ -46,8 +46,8 @@ export function createDials({ clock, node, links, marks, routed, own, onHarmed }
     try {
       return await withHarmTold(node.dialOver(stream, neighbour, expected, signal), expected, neighbour);
     } catch (error) {
-      // Unless somebody else was faster: a way that leads to nothing is silent as well.
-      if (!links.has(expected)) marks.mark(expected, neighbour);
+      // Unless somebody else was faster, or the neighbour is gone itself: a way that leads to nothing is silent as well.
+      if (!links.has(expected) && links.has(neighbour)) marks.mark(expected, neighbour);
       throw error;
     }
   }

@@ -30,7 +30,7 @@ export interface LinksOptions {
   onCrowded(host: string): void;
   /** It ended because what came over it was not what the peer had sent. */
   onHarmed(link: Link, harm: Harm): void;
-  /** One through others ended, and neither side had closed it. */
+  /** One through others ended, neither side had closed it, and the neighbour that carried it is still there. */
   onBroken(link: Link): void;
   /** The first connection of a peer is there. */
   onFirst(link: Link): void;
@@ -75,7 +75,7 @@ export function createLinks(options: LinksOptions): Links {
     settings: options.keepAlive,
     links: all,
     onDead(link, reason) {
-      if (link.routed) onBroken(link);
+      suspect(link);
       drop(link, reason);
     },
     onSample: takeCost,
@@ -92,7 +92,7 @@ export function createLinks(options: LinksOptions): Links {
     keepAlive.end(link);
     const harm = harmOf(error);
     if (harm !== undefined) onHarmed(link, harm);
-    if (link.routed && error !== undefined && link.closedBecause === undefined) onBroken(link);
+    if (error !== undefined && link.closedBecause === undefined) suspect(link);
     if (left.length > 0) {
       links.set(peerId, left);
       return;
@@ -102,6 +102,11 @@ export function createLinks(options: LinksOptions): Links {
     const reason = link.closedBecause ?? wayLost(link) ?? error?.message ?? 'the other side closed the connection';
     if (!link.routed) lostBecause.set(peerId, reason);
     onLast(link, reason);
+  }
+
+  /** A neighbour that is gone itself has done no harm. */
+  function suspect(link: Link): void {
+    if (link.routed && of(link.host).some(({ closedBecause }) => closedBecause === undefined)) onBroken(link);
   }
 
   /** Of one through others: that the neighbour which carried it is gone. */

@@ -85,7 +85,8 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
       logger?.debug({ peerId, direction, address }, 'connected');
       emit({ type: 'connected', peerId, direction, address });
     },
-    onLast({ peerId, connection }, reason) {
+    onLast({ peerId, connection, routed: wentThrough }, reason) {
+      if (!wentThrough) marks.lost(peerId);
       logger?.debug({ peerId, reason }, 'disconnected');
       admitted.delete(peerId);
       streams.reset(peerId, new StreamResetError(`the connection is gone: ${reason}`));

@@ -196,6 +196,8 @@ export const routedIntervalMs = 2_500;
 export const routedSilentMsMax = 10_000;
 /** A neighbour that led a connection to a bad end comes after others for so long: what was an accident is forgotten, a router that harms is met seldom. */
 export const wayMarkMs = 10 * 60_000;
+/** What ended so shortly before the link to its neighbour ended with that, as when a router is stopped. */
+export const lossNoticedMs = 3_000;
 /** Pairs of far end and neighbour of which that is remembered: more than a node calls. */
 export const wayMarksMax = 1_024;
 /** Open streams of one protocol and direction on one connection. */

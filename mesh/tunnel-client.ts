@@ -152,10 +152,14 @@ export function createTunnelClient({
     );
   }
 
-  function isOver({ request, server, streams, idleSince, liveness }: TunnelSession, now: number): boolean {
+  function isOver(session: TunnelSession, now: number): boolean {
+    const { request, server, streams, idleSince, liveness } = session;
     const validUntil = Math.min(server.notAfter, request.credential.identity.notAfter) + tunnelPastCertificateMs;
     if (now > validUntil || isPeerRevoked(request.peerId)) return true;
-    return (streams === 0 && now - idleSince > tunnelIdleMs) || !liveness.check();
+    if (streams === 0 && now - idleSince > tunnelIdleMs) return true;
+    const isSilent = !liveness.check();
+    if (isSilent) session.blameWay();
+    return isSilent;
   }
 
   return {

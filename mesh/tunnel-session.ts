@@ -33,6 +33,8 @@ export interface TunnelSession {
   /** It runs on a stream of the link, for want of a connection of its own. */
   readonly overLink: boolean;
   readonly liveness: Liveness;
+  /** It is silent: where others carry it, another way is taken the next time. */
+  blameWay(): void;
   /** Streams that are open or being opened. */
   readonly streams: number;
   /** Since when it has had no stream. */
@@ -66,7 +68,11 @@ export async function connectTunnel(
   request: TunnelSessionRequest,
   signal: AbortSignal,
 ): Promise<TunnelSession> {
-  const connectOne = async (place: Place, cancelled: AbortSignal): Promise<TunnelSession> => {
+  const connectOne = async (
+    place: Place,
+    cancelled: AbortSignal,
+    blameWay: () => void = () => undefined,
+  ): Promise<TunnelSession> => {
     const { credential, called } = request;
     const servername = tunnelServerName(called, credential.identity.fabricId);
     const socket = await connectSecure(clock, place, { servername, context: credential.context }, cancelled);
@@ -74,7 +80,10 @@ export async function connectTunnel(
       const server = proveServer(socket, request, verifyChain);
       const windows = windowsFor(costOf(request.peerId));
       const http2 = await startClient(clock, socket, called.microservice, windows, cancelled);
-      return wrap(clock, http2, watchLiveness(http2, socket), server, request, windows, 'stream' in place);
+      // Before the calls on it know that it has ended.
+      socket.once('error', (error) => isAltered(error) && blameWay());
+      const liveness = watchLiveness(http2, socket);
+      return wrap({ clock, http2, liveness, server, request, windows, overLink: 'stream' in place, blameWay });
     } catch (error) {
       socket.destroy();
       throw error;
@@ -83,9 +92,19 @@ export async function connectTunnel(
   const addresses = request.offer.addresses.slice(0, offerAddressesMax);
   const direct = (address: string, cancelled: AbortSignal) => connectOne(splitAddress(address), cancelled);
   const isRouted = overLink?.through(request.peerId) !== undefined;
+  const connectOver = async (link: TunnelOverLink, cancelled: AbortSignal): Promise<TunnelSession> => {
+    const stream = await link.open(request.peerId, cancelled);
+    const blameWay = () => link.blame?.(stream);
+    try {
+      return await connectOne({ stream }, cancelled, blameWay);
+    } catch (error) {
+      // Whoever is silent may also be left by the far end first.
+      if (!cancelled.aborted) blameWay();
+      throw error;
+    }
+  };
   const lastResort = overLink && {
-    attempt: async (cancelled: AbortSignal) =>
-      connectOne({ stream: await overLink.open(request.peerId, cancelled) }, cancelled),
+    attempt: (cancelled: AbortSignal) => connectOver(overLink, cancelled),
     afterMs: overLink.afterMs?.(request.peerId) ?? (isRouted ? routedAgainAfterMs : tunnelOverLinkAfterMs),
   };
   try {
@@ -119,15 +138,21 @@ function proveServer(
   return server;
 }
 
-function wrap(
-  clock: Clock,
-  http2: ClientHttp2Session,
-  liveness: Liveness,
-  server: WorkloadIdentity,
-  request: TunnelSessionRequest,
-  windows: Windows,
-  overLink: boolean,
-): TunnelSession {
+/** Somebody on the way changes what it carries; a connection that merely ends may be a loss. */
+const isAltered = (error: NodeJS.ErrnoException): boolean => error.code?.startsWith('ERR_SSL_') === true;
+
+interface Connected {
+  clock: Clock;
+  http2: ClientHttp2Session;
+  liveness: Liveness;
+  server: WorkloadIdentity;
+  request: TunnelSessionRequest;
+  windows: Windows;
+  overLink: boolean;
+  blameWay: () => void;
+}
+
+function wrap({ clock, http2, liveness, server, request, windows, overLink, blameWay }: Connected): TunnelSession {
   const streams = new Set<ClientHttp2Stream>();
   const streamsMax = Math.min(windows.streamsMax, http2.remoteSettings.maxConcurrentStreams ?? windows.streamsMax);
   let idleSince = clock.now();
@@ -137,6 +162,7 @@ function wrap(
     server,
     overLink,
     liveness,
+    blameWay,
     get streams() {
       return streams.size;
     },

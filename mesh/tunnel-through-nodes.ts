@@ -7,10 +7,11 @@ import type { Duplex } from 'node:stream';
 import type { Clock } from '../node-runtime/clock.ts';
 import { RouteError } from './errors.ts';
 import { createForwarding, type Wish, wishShape } from './forwarding.ts';
-import { addressStaggerMs, tunnelOverLinkAfterMs } from './limits.ts';
+import { routedAgainAfterMs, tunnelOverLinkAfterMs } from './limits.ts';
 import type { FindStep, Mesh, PeerId } from './mesh.ts';
 import { createNodeSessions, type NodeSessions, type NodeSessionsOptions } from './node-sessions.ts';
 import { relay, resetStream, streamEnd } from './tunnel-relay.ts';
+import { createWayMarks } from './way-marks.ts';
 
 /** In a CONNECT between nodes, beside the far end as `:authority`: who asks, and who has carried it so far. */
 const fromHeader = 'selvedge-from';
@@ -24,6 +25,8 @@ export interface TunnelThroughNodes extends Omit<NodeSessions, 'open'> {
   /** Rejects with RouteError, which says where it ended, or the signal's reason. */
   open(peerId: PeerId, signal: AbortSignal): Promise<Duplex>;
   afterMs(peerId: PeerId): number;
+  /** What was opened came to a bad end, and its way still leads there: the next one tries the other ways first. */
+  blame(stream: Duplex): void;
 }
 
 export interface TunnelThroughNodesOptions extends Omit<NodeSessionsOptions, 'onStream'> {
@@ -46,6 +49,8 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
   const { clock, self, step, onArrived } = options;
   const forwarding = createForwarding({ clock, self, step: () => step });
   const nodes = createNodeSessions({ ...options, onStream });
+  const marks = createWayMarks(clock);
+  const openedBy = new WeakMap<Duplex, { to: PeerId; neighbour: PeerId }>();
 
   function answer(stream: Http2Stream, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -129,11 +134,28 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
     else void carry(stream, wish, sender, decided.nextHops);
   }
 
+  /** From here, by the first way that is answered. */
+  async function open(to: PeerId, signal: AbortSignal): Promise<Duplex> {
+    const wish = { to, from: self, via: [] };
+    return forwarding.byAny(marks.order(to, forwarding.ways(to)), signal, async (neighbour) => {
+      const stream = await extend(neighbour, wish, signal);
+      openedBy.set(stream, { to, neighbour });
+      return stream;
+    });
+  }
+
   return {
     ...nodes,
+    setOffer(peerId, offer) {
+      if (offer === undefined) marks.lost(peerId);
+      nodes.setOffer(peerId, offer);
+    },
     // Who is no neighbour is not likely to answer at its own addresses.
-    afterMs: (to) => (forwarding.ways(to).includes(to) ? tunnelOverLinkAfterMs : addressStaggerMs),
-    open: (to, signal) =>
-      forwarding.inTime(signal, (limit) => extendByAny(forwarding.ways(to), { to, from: self, via: [] }, limit)),
+    afterMs: (to) => (forwarding.ways(to).includes(to) ? tunnelOverLinkAfterMs : routedAgainAfterMs),
+    open: (to, signal) => forwarding.inTime(signal, (limit) => open(to, limit)),
+    blame(stream) {
+      const way = openedBy.get(stream);
+      if (way !== undefined && forwarding.ways(way.to).includes(way.neighbour)) marks.mark(way.to, way.neighbour);
+    },
   };
 }
