@@ -457,6 +457,8 @@ async function compose(
   });
   stops.push(
     mesh.subscribe((event) => {
+      // A link that came back before the box knew its new addresses has told of the old ones.
+      if (event.type === 'moved') observeNode();
       if (event.type !== 'harmed') return;
       const nameOf = (peerId: PeerId) => links.linked().find((peer) => peer.peerId === peerId)?.identity.node ?? peerId;
       peerProblem(event.peerId, harmText(event.harm, nameOf(event.peerId), event.through && nameOf(event.through)));
