@@ -20,6 +20,8 @@ export function backOffMs({ firstMs, maxMs }: BackOff, tries: number, jitter: nu
 export const workloadBackOff: BackOff = { firstMs: 500, maxMs: 5 * 60_000 };
 /** Dialling a neighbour: a LAN comes back in moments, a dead neighbour must not be hammered. */
 export const linkBackOff: BackOff = { firstMs: 200, maxMs: 30_000 };
+/** The first try after a link was lost that had stood: what was called over it waits for it. */
+export const relinkMsMax = 60;
 /** Replication after a failure on a live link. */
 export const replicaBackOff: BackOff = { firstMs: 100, maxMs: 15_000 };
 /** Asking to be admitted: the controller limits attempts per peer, so it starts slower. */

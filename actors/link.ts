@@ -2,7 +2,7 @@
 // node-runtime/links.ts for each peer that mesh/link-choice.ts names; stopped when the peer is no longer wanted.
 
 import { assign, setup } from 'xstate';
-import { backOffMs, linkBackOff } from './back-off.ts';
+import { backOffMs, linkBackOff, relinkMsMax } from './back-off.ts';
 import { effect, messageOf } from './effect.ts';
 
 export interface LinkInput {
@@ -20,7 +20,8 @@ export interface LinkContext extends LinkInput {
 
 export type LinkEvent =
   | { type: 'CONNECTED' }
-  | { type: 'DISCONNECTED'; reason: string }
+  /** `stood`: the link was more than a moment old. */
+  | { type: 'DISCONNECTED'; reason: string; stood: boolean }
   | { type: 'ADDRESSES_CHANGED' };
 
 export const linkMachine = setup({
@@ -35,6 +36,11 @@ export const linkMachine = setup({
       failures: context.failures + 1,
       reason,
       waitMs: backOffMs(linkBackOff, context.failures + 1, context.jitter()),
+    })),
+    /** What stood may be had again at once, often on another way; the jitter keeps apart those that lost the same peer. */
+    lose: assign(({ context }, { reason }: { reason: string }) => ({
+      ...{ failures: context.failures + 1, reason },
+      waitMs: Math.round(relinkMsMax * context.jitter()),
     })),
   },
 }).createMachine({
@@ -61,10 +67,17 @@ export const linkMachine = setup({
     },
     admitted: {
       on: {
-        DISCONNECTED: {
-          target: 'backingOff',
-          actions: { type: 'fail', params: ({ event }) => ({ reason: event.reason }) },
-        },
+        DISCONNECTED: [
+          {
+            guard: ({ event }) => event.stood,
+            target: 'backingOff',
+            actions: { type: 'lose', params: ({ event }) => ({ reason: event.reason }) },
+          },
+          {
+            target: 'backingOff',
+            actions: { type: 'fail', params: ({ event }) => ({ reason: event.reason }) },
+          },
+        ],
       },
     },
     backingOff: {

@@ -9,7 +9,7 @@ interface Corkable {
 
 /** The parts of libp2p's classes that its interface hides (@libp2p/tcp and @chainsafe/libp2p-noise). */
 interface TcpConnection {
-  socket?: Partial<Corkable & { bytesWritten: number; bytesRead: number }>;
+  socket?: Partial<Corkable & { bytesWritten: number; bytesRead: number; writableLength: number }>;
   sendData?(data: unknown): unknown;
 }
 
@@ -51,12 +51,12 @@ function endCheaply({ decoder }: NoiseConnection): void {
   };
 }
 
-/** What the socket below has carried: Node.js counts it anyway. */
-export function socketBytes(encrypted: object): { sent: number; received: number } | undefined {
-  const { bytesWritten, bytesRead } = (encrypted as NoiseConnection).stream?.socket ?? {};
+/** What the socket below has carried, and what it has not handed to the system yet: Node.js counts it anyway. */
+export function socketBytes(encrypted: object): { sent: number; received: number; waiting: number } | undefined {
+  const { bytesWritten, bytesRead, writableLength = 0 } = (encrypted as NoiseConnection).stream?.socket ?? {};
   return bytesWritten === undefined || bytesRead === undefined
     ? undefined
-    : { sent: bytesWritten, received: bytesRead };
+    : { sent: bytesWritten, received: bytesRead, waiting: writableLength };
 }
 
 /** `encrypted` is the connection that the multiplexer runs on. */

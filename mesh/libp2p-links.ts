@@ -1,17 +1,13 @@
-// The connections of one node, by peer: which one is used, keep-alive, limits, and what closes when. Called by
+// The connections of one node, by peer: which one is used, limits, and what closes when. Called by
 // libp2p-mesh.ts. It opens nothing, knows no protocol, and never decides who is admitted.
 
-import type { Clock, TimerId } from '../node-runtime/clock.ts';
+import type { Clock } from '../node-runtime/clock.ts';
+import { createBoundedMap } from './bounded-map.ts';
 import { type Harm, harmOf } from './harm.ts';
-import { createLiveness, judge, type KeepAliveSettings, type Liveness, sampleRoundTrip } from './keep-alive.ts';
+import type { KeepAliveSettings, Liveness } from './keep-alive.ts';
+import { createKeepAlive } from './libp2p-keep-alive.ts';
 import { type Connection, isRoutedAddress, type LinkMuxer, muxerOf, type Stream } from './libp2p-node.ts';
-import {
-  connectionsPerPeerMax,
-  routedIntervalMs,
-  routedSilentMsMax,
-  unadmittedConnectionsMax,
-  unadmittedStreamsMax,
-} from './limits.ts';
+import { connectionsPerPeerMax, rememberedPeersMax, unadmittedConnectionsMax, unadmittedStreamsMax } from './limits.ts';
 import { createLinkCost, type LinkCost, sampleCost } from './link-cost.ts';
 import { type LinkFacts, linkToEvict, preferredLink, redundantLinks } from './link-table.ts';
 import type { Address, ConnectionFacts, PeerId } from './mesh.ts';
@@ -34,7 +30,7 @@ export interface LinksOptions {
   onCrowded(host: string): void;
   /** It ended because what came over it was not what the peer had sent. */
   onHarmed(link: Link, harm: Harm): void;
-  /** One through others ended, and neither side had closed it. */
+  /** One through others ended, neither side had closed it, and the neighbour that carried it is still there. */
   onBroken(link: Link): void;
   /** The first connection of a peer is there. */
   onFirst(link: Link): void;
@@ -61,45 +57,62 @@ export interface Links {
   dropAll(reason: string): void;
   startKeepAlive(): void;
   stopKeepAlive(): void;
+  /** The peer is believed alive for so long at least although it is silent; left out, no longer than others. */
+  allowSilence(peerId: PeerId, silentMs: number | undefined): void;
 }
 
-/** A pace of its own, and no faster than that of the links below. */
-const routedKeepAlive: KeepAliveSettings = { intervalMs: routedIntervalMs, silentMsMax: routedSilentMsMax };
-
-export function createLinks({
-  self,
-  clock,
-  keepAlive,
-  isAdmitted,
-  onCrowded,
-  onHarmed,
-  onBroken,
-  onFirst,
-  onLast,
-  onCost,
-}: LinksOptions): Links {
+export function createLinks(options: LinksOptions): Links {
+  const { self, clock, isAdmitted, onCrowded, onHarmed, onBroken, onFirst, onLast, onCost } = options;
   const links = new Map<PeerId, Link[]>();
   const costs = new Map<PeerId, LinkCost>();
-  let beat: TimerId | undefined;
-  let beatAt = 0;
+  const lostBecause = createBoundedMap<PeerId, string>(rememberedPeersMax);
 
   const of = (peerId: PeerId): Link[] => links.get(peerId) ?? [];
   const all = (): Link[] => [...links.values()].flat();
+
+  const keepAlive = createKeepAlive<Link>({
+    clock,
+    settings: options.keepAlive,
+    links: all,
+    onDead(link, reason) {
+      suspect(link);
+      drop(link, reason);
+    },
+    onSample: takeCost,
+    onLook(nowMs) {
+      for (const ofPeer of [...links.values()])
+        for (const link of redundantLinks(ofPeer, self, nowMs)) closeWhenIdle(link);
+    },
+  });
 
   function remove(link: Link, error: Error | undefined): void {
     const { peerId } = link;
     const left = of(peerId).filter((other) => other !== link);
     if (left.length === of(peerId).length) return;
+    keepAlive.end(link);
     const harm = harmOf(error);
     if (harm !== undefined) onHarmed(link, harm);
-    if (link.routed && error !== undefined && link.closedBecause === undefined) onBroken(link);
+    if (error !== undefined && link.closedBecause === undefined) suspect(link);
     if (left.length > 0) {
       links.set(peerId, left);
       return;
     }
     links.delete(peerId);
     costs.delete(peerId);
-    onLast(link, link.closedBecause ?? error?.message ?? 'the other side closed the connection');
+    const reason = link.closedBecause ?? wayLost(link) ?? error?.message ?? 'the other side closed the connection';
+    if (!link.routed) lostBecause.set(peerId, reason);
+    onLast(link, reason);
+  }
+
+  /** A neighbour that is gone itself has done no harm. */
+  function suspect(link: Link): void {
+    if (link.routed && of(link.host).some(({ closedBecause }) => closedBecause === undefined)) onBroken(link);
+  }
+
+  /** Of one through others: that the neighbour which carried it is gone. */
+  function wayLost({ routed, host }: Link): string | undefined {
+    if (!routed || links.has(host)) return undefined;
+    return `its way went through ${host}, and the link to that is gone: ${lostBecause.get(host) ?? 'it was closed'}`;
   }
 
   function drop(link: Link, reason: string): void {
@@ -130,43 +143,6 @@ export function createLinks({
     if (isAdmitted(link.peerId) || stream.direction !== 'inbound') return;
     const open = link.connection.streams.filter(({ direction }) => direction === 'inbound').length;
     if (open > unadmittedStreamsMax) stream.abort(new Error('too many streams of a peer that is not admitted'));
-  }
-
-  // --- keep-alive
-
-  function onBeat(): void {
-    const now = clock.now();
-    // This process was frozen or starved, or the box's clock was set: the peers' silence is ours.
-    const late = now < beatAt || now - beatAt > 2 * keepAlive.intervalMs;
-    beatAt = now;
-    beat = clock.setTimeout(onBeat, keepAlive.intervalMs);
-    for (const ofPeer of [...links.values()]) {
-      for (const link of redundantLinks(ofPeer, self, now)) closeWhenIdle(link);
-      for (const link of ofPeer) {
-        if (late) link.liveness.heardAt = now;
-        const verdict = judge(link.liveness, now, link.routed ? routedKeepAlive : keepAlive);
-        if (verdict === 'ping') void ping(link, now);
-        if (verdict !== 'dead') continue;
-        if (link.routed) onBroken(link);
-        drop(link, `no sign of life for ${now - link.liveness.heardAt} ms`);
-      }
-    }
-  }
-
-  async function ping(link: Link, now: number): Promise<void> {
-    const { liveness, muxer } = link;
-    liveness.pinging = true;
-    liveness.pingedAt = now;
-    // The clock counts whole milliseconds; a round trip on a LAN takes a fraction of one.
-    const sentAt = performance.now();
-    try {
-      await muxer.ping();
-      liveness.pinging = false;
-      sampleRoundTrip(liveness, performance.now() - sentAt);
-      takeCost(link);
-    } catch {
-      // The connection is closing; its event follows.
-    }
   }
 
   function takeCost(link: Link): void {
@@ -200,22 +176,18 @@ export function createLinks({
       const peerId = connection.remotePeer.toString();
       const now = clock.now();
       const remote = connection.remoteAddr.toString();
+      const { direction } = connection;
+      const routed = isRoutedAddress(remote);
+      const muxer = muxerOf(connection);
       const link: Link = {
-        peerId,
-        direction: connection.direction,
+        ...{ peerId, direction, routed, connection, muxer },
         host: remote.split('/')[2] ?? '',
-        routed: isRoutedAddress(remote),
         openedAt: now,
-        connection,
-        muxer: muxerOf(connection),
         address: remote.replace(/\/p2p\/[^/]*$/, ''),
-        liveness: createLiveness(now),
+        liveness: keepAlive.begin({ peerId, routed, muxer, asksFirst: direction === 'outbound' }),
         closedBecause: undefined,
       };
       connection.addEventListener('close', ({ error }) => remove(link, error));
-      link.muxer.onData(() => {
-        link.liveness.heardAt = clock.now();
-      });
       link.muxer.onStream((stream) => refuseTooMany(link, stream));
       const others = of(peerId);
       links.set(peerId, [...others, link]);
@@ -230,7 +202,9 @@ export function createLinks({
       const link = preferredLink(of(peerId), self);
       if (link === undefined) return undefined;
       const { address, openedAt, routed, host, muxer } = link;
-      return { address, openedAtMs: openedAt, through: routed ? host : undefined, bytes: muxer.bytes() };
+      const carried = muxer.bytes();
+      const bytes = carried && { sent: carried.sent, received: carried.received };
+      return { address, openedAtMs: openedAt, through: routed ? host : undefined, bytes };
     },
     costMicroseconds: (peerId) => costs.get(peerId)?.saidMicroseconds,
     async close(peerId, reason) {
@@ -242,13 +216,8 @@ export function createLinks({
     markClosing(reason) {
       for (const link of all()) link.closedBecause ??= reason;
     },
-    startKeepAlive() {
-      beatAt = clock.now();
-      beat = clock.setTimeout(onBeat, keepAlive.intervalMs);
-    },
-    stopKeepAlive() {
-      if (beat !== undefined) clock.clearTimeout(beat);
-      beat = undefined;
-    },
+    startKeepAlive: () => keepAlive.start(),
+    stopKeepAlive: () => keepAlive.stop(),
+    allowSilence: (peerId, silentMs) => keepAlive.allow(peerId, silentMs),
   };
 }

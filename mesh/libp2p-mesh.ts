@@ -80,11 +80,13 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
     onHarmed: ({ peerId, routed, host }, harm) =>
       emit({ type: 'harmed', peerId, harm, through: routed ? host : undefined }),
     onBroken: ({ peerId, host }) => marks.mark(peerId, host),
-    onFirst({ peerId, direction, address }) {
+    onFirst({ peerId, direction, address, routed: goesThrough }) {
+      dials.reached(peerId, goesThrough);
       logger?.debug({ peerId, direction, address }, 'connected');
       emit({ type: 'connected', peerId, direction, address });
     },
-    onLast({ peerId, connection }, reason) {
+    onLast({ peerId, connection, routed: wentThrough }, reason) {
+      if (!wentThrough) marks.lost(peerId);
       logger?.debug({ peerId, reason }, 'disconnected');
       admitted.delete(peerId);
       streams.reset(peerId, new StreamResetError(`the connection is gone: ${reason}`));
@@ -165,7 +167,10 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
       await node.libp2p.start();
       listening = await listenOnHosts(node, options.listen);
       links.startKeepAlive();
-      interfaces.start(() => discovery.refresh());
+      interfaces.start(() => {
+        discovery.refresh();
+        emit({ type: 'moved' });
+      });
       if (options.discovery !== false) discovery.start();
     } catch (error) {
       await stop();
@@ -230,6 +235,7 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
       streams.reset(peerId, new ProtocolRefusedError('the peer is no longer admitted'), 'anyone');
     },
     isAdmitted: (peerId) => admitted.has(peerId),
+    allowSilence: (peerId, silentMs) => links.allowSilence(peerId, silentMs),
     connected: () => links.peers(),
     connection: (peerId) => links.facts(peerId),
     roundTripMs: (peerId) => links.preferred(peerId)?.liveness.roundTripMs,

@@ -55,8 +55,8 @@ export interface LinkMuxer {
   onStream(listener: (stream: Stream) => void): void;
   /** Called for whatever the peer sends, after authentication. */
   onData(listener: () => void): void;
-  /** Of its socket; undefined for one that goes through other nodes. */
-  bytes(): { sent: number; received: number } | undefined;
+  /** Of its socket; undefined for one that goes through other nodes. `waiting` is part of what was sent, and still here. */
+  bytes(): { sent: number; received: number; waiting: number } | undefined;
 }
 
 export function muxerOf(connection: Connection): LinkMuxer {

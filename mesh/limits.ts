@@ -90,6 +90,8 @@ export const carryHeaderBytesMax = 4_096;
 export const tunnelOverLinkAfterMs = 1_500;
 /** A session on a link looks this often for a connection of its own. */
 export const tunnelDirectRetryMs = 60_000;
+/** A call that reaches nobody waits so long for a link that was lost just now: another way is found within a second where there is one. */
+export const relinkMs = 3_000;
 /** The longest payload of UDP: what its length field has, less its header (RFC 9298, section 5). IPv4 carries 20 bytes less. */
 export const datagramBytesMax = 65_527;
 /** A capsule of a type that is unknown here is passed over without being kept; none that is known has a tenth of this. */
@@ -186,11 +188,18 @@ export const forwardedStreamsMax = 512;
 export const forwardedStreamsPerPeerMax = 128;
 /** A direct connection gets so long before a way through others is tried beside it. */
 export const routedAfterMs = 2_000;
+/** The same for a peer that was reached through others just now: enough for a handshake on a LAN, should there be one after all. */
+export const routedAgainAfterMs = 30;
+/** A way through others that failed is tried again after this, then after twice as long: what a loss changes is said within a second. */
+export const routedRetryMs = 200;
+export const routedTriesMax = 3;
 /** Keep-alive of a connection through others: the links below notice what dies on the way, this one only a far end that hangs. */
 export const routedIntervalMs = 2_500;
 export const routedSilentMsMax = 10_000;
 /** A neighbour that led a connection to a bad end comes after others for so long: what was an accident is forgotten, a router that harms is met seldom. */
 export const wayMarkMs = 10 * 60_000;
+/** What ended so shortly before the link to its neighbour ended with that, as when a router is stopped. */
+export const lossNoticedMs = 3_000;
 /** Pairs of far end and neighbour of which that is remembered: more than a node calls. */
 export const wayMarksMax = 1_024;
 /** Open streams of one protocol and direction on one connection. */
@@ -227,12 +236,32 @@ export const dialStaggerMs = 250;
 export const dialTimeoutMs = 5_000;
 export const connectTimeoutMs = 15_000;
 
-/** How often each connection is looked at; a ping goes out when nothing was heard for half of it. */
+/** A peer that has been silent for this long is asked for a sign of life: 3 pings a second and their answers on a quiet link, as README says. */
 export const keepAliveIntervalMs = 300;
-/** A peer that is silent for this long is gone, unless its round trips vary so much that more must be allowed. */
-export const silentMsMax = 1_000;
-/** Upper end of that allowance. */
+/** A peer that is silent for this long is gone: with what follows, new connections are on another way within the second. */
+export const silentMsMax = 600;
+/** Upper end of what a peer that is late, or a path that is uneven, gets beyond that. */
 export const silentMsCeiling = 10_000;
+/** A ping has so long to be answered, whatever else: TCP sends again what was lost on a radio link after 200 ms. */
+export const answerMsMin = 220;
+/** Beyond the usual silence a peer gets so many times what it was lately late by: a busy box is late by more once than on most days. */
+export const latenessFactor = 4;
+/** And no more than this beyond the worst itself: who hangs for seconds again and again is missed each time. */
+export const latenessRoomMsMax = 1_000;
+/** The worst of late counts half after this: who was busy is prompt again a minute later. */
+export const latenessHalfLifeMs = 20_000;
+/** A peer of which nothing is known yet may have just started, with all its work before it. */
+export const latenessAtFirstMs = 100;
+/** A peer that is back within this after it was last heard was slow, and not gone: it gets more time from then on. */
+export const backAgainMs = 3_000;
+/** Peers whose lateness is remembered beyond their connections. */
+export const rememberedPeersMax = 1_024;
+/** Between the doubt and the verdict: what has arrived meanwhile is read. */
+export const doubtMs = 20;
+/** What is due so soon is done at the same look: pings of several links go out together. */
+export const lookAheadMs = 50;
+/** Looks are no closer together, but for a doubt. */
+export const lookMsMin = 20;
 /** A round trip is sampled at least this often, also while other traffic shows that the peer lives. */
 export const roundTripSampleMs = 5_000;
 /** A second connection to a peer is kept this long, so that both ends know both before one is closed. */

@@ -30,6 +30,8 @@ export type MeshEvent =
   | { type: 'harmed'; peerId: PeerId; harm: Harm; through: PeerId | undefined }
   /** What crossing the connection costs is known, or has really changed (link-cost.ts). */
   | { type: 'cost'; peerId: PeerId; costMicroseconds: number }
+  /** Where others can dial this node is another place than before. */
+  | { type: 'moved' }
   /** Somebody answered on the local network. Nothing of it is trusted. */
   | { type: 'found'; peerId: PeerId; addresses: Address[]; fabricId: string | undefined };
 
@@ -89,6 +91,11 @@ export interface Mesh {
   connected(): PeerId[];
   /** Undefined without one. */
   connection(peerId: PeerId): ConnectionFacts | undefined;
+  /**
+   * From now on connections to the peer are believed in for so long although it is silent, and it is asked no more often than twice in that
+   * time: for slow and metered links. Undefined, or less than the usual, is the usual.
+   */
+  allowSilence(peerId: PeerId, silentMs: number | undefined): void;
   /** Smoothed round-trip time of the connection in milliseconds, undefined before the first sample. */
   roundTripMs(peerId: PeerId): number | undefined;
   /** What crossing the connection costs routes, in microseconds: steadier than the round trip. Undefined before the first sample. */

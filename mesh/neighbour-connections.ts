@@ -34,6 +34,8 @@ export interface NeighbourConnections {
   open(peerId: PeerId, signal: AbortSignal): Promise<TLSSocket>;
   /** One that came in for `nodeServerName`, its handshake done. */
   accept(socket: TLSSocket): void;
+  /** There are some with that neighbour, made by whichever of the two. */
+  carries(peerId: PeerId): boolean;
   /** Neighbours may ask this node to dial back. */
   serve(): void;
   sweep(): void;
@@ -177,6 +179,7 @@ export function createNeighbourConnections(options: NeighbourConnectionsOptions)
       awaited.get(peerId)?.delete(waiting);
       waiting(socket);
     },
+    carries: (peerId) => held.has(peerId),
     serve() {
       mesh.handle(askBackProtocol, 'admitted', async (stream, from) => {
         try {

@@ -15,6 +15,7 @@ import { callAttemptsMax, callAttemptsMs, callsPerInstanceMax, toldCallsMax } fr
 import type { LocalInstance, LocalInstances } from './local-instances.ts';
 import type { PeerId } from './mesh.ts';
 import type { OpenCalls } from './open-calls.ts';
+import { createRelinks } from './relinks.ts';
 import { portText, serviceKey } from './service-names.ts';
 import type { Endpoint } from './service-network.ts';
 import type { TunnelClient } from './tunnel-client.ts';
@@ -74,6 +75,8 @@ export interface ServiceCalls {
   setEndpoints(endpoints: readonly Endpoint[]): void;
   /** There is a new way to the peer: what failed before says nothing of it. */
   reachable(peerId: PeerId): void;
+  /** The link to it is gone; perhaps there is another way in a moment. */
+  unreachable(peerId: PeerId): void;
   /** What is wrong with calls now; bounded. */
   troubles(): ObservedCalls;
   /** Takes over the paused connection of an instance that calls: to one of its service addresses, or accepted by a gateway. */
@@ -99,6 +102,7 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
   const lastOf = new Map<string, Map<string, string>>();
   const health = createEndpointHealth({ clock, random });
   const failing = createFailingCalls({ clock });
+  const relinks = createRelinks({ clock });
   /** Calls to each instance that are open or on their way, of all callers here. */
   const callsTo = new Map<string, number>();
 
@@ -147,14 +151,34 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
     return streamEnd(await client.open(microservice, endpoint, signal));
   }
 
+  /** Whether one of them may be tried again, as there is another way to its node. */
+  async function isLinkedAgain(
+    unlinked: Map<string, PeerId>,
+    excluded: Set<string>,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    if (![...unlinked.values()].some(client.hasLink)) await relinks.wait(new Set(unlinked.values()), signal);
+    for (const [instance, peerId] of unlinked)
+      if (client.hasLink(peerId)) {
+        excluded.delete(instance);
+        unlinked.delete(instance);
+      }
+    return !signal.aborted;
+  }
+
   async function attempt<Far>({ caller, wanted, connect, abort: { signal } }: Wish<Far>): Promise<Attempted<Far>> {
     const refusal = allowedCalls.refusal({ caller, callerPeerId: localPeerId, called: wanted });
     if (refusal !== undefined)
       return { far: undefined, endpoint: undefined, attempts: 0, reason: refusal, release: nothingToRelease };
     const excluded = new Set<string>();
+    /** Instances that were not reached for want of a link. */
+    const unlinked = new Map<string, PeerId>();
     let reason = whyNoEndpoint(byService.get(portKey(wanted)) ?? [], wanted);
     for (let attempts = 0; ; attempts += 1) {
-      const endpoint = attempts < callAttemptsMax && !signal.aborted ? choose(caller, wanted, excluded) : undefined;
+      const mayTry = () => attempts < callAttemptsMax && !signal.aborted;
+      let endpoint = mayTry() ? choose(caller, wanted, excluded) : undefined;
+      if (endpoint === undefined && mayTry() && (await isLinkedAgain(unlinked, excluded, signal)))
+        endpoint = choose(caller, wanted, excluded);
       if (endpoint === undefined) return { far: undefined, endpoint, attempts, reason, release: nothingToRelease };
       excluded.add(endpoint.instance);
       const release = countTo(endpoint.instance);
@@ -170,6 +194,8 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
           return { far: undefined, endpoint, attempts: attempts + 1, reason, release: nothingToRelease };
         // A caller that hangs up, or time that others have used, says nothing about this one.
         if (!signal.aborted) health.failed(endpoint, reason);
+        if (endpoint.peerId !== localPeerId && !client.hasLink(endpoint.peerId))
+          unlinked.set(endpoint.instance, endpoint.peerId);
       }
     }
   }
@@ -248,7 +274,12 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
       });
     },
 
-    reachable: (peerId) => health.forgetWhere((endpoint) => endpoint.peerId === peerId),
+    reachable(peerId) {
+      health.forgetWhere((endpoint) => endpoint.peerId === peerId);
+      relinks.linked(peerId);
+    },
+
+    unreachable: (peerId) => relinks.lost(peerId),
 
     troubles: () => ({
       ejected: health.ejected().slice(0, toldCallsMax),

@@ -38,7 +38,8 @@ export interface TunnelClient {
    * reason; the endpoint has then got nothing.
    */
   open(caller: LocalMicroservice, endpoint: Endpoint, signal: AbortSignal): Promise<ClientHttp2Stream>;
-  /** Undefined when the link is gone: no new sessions, and the open ones must show that they live. */
+  hasLink(peerId: PeerId): boolean;
+  /** Undefined when the link is gone: no new sessions, none is waited for, and the open ones must show that they live. */
   setOffer(peerId: PeerId, offer: TunnelOffer | undefined): void;
   /** The microservice has another credential now (old sessions take no more calls), or none (they are closed). */
   refresh(name: MicroserviceName, current: LocalMicroservice | undefined): void;
@@ -55,6 +56,8 @@ export function createTunnelClient({
   overLink,
 }: TunnelClientOptions): TunnelClient {
   const offers = new Map<PeerId, TunnelOffer>();
+  /** Ends what is being connected to a peer when the link to it goes: a way that was good for the old one is none for the next. */
+  const links = new Map<PeerId, AbortController>();
   const sessions = new Set<TunnelSession>();
   /** The same ones by calling workload, called workload and node. */
   const pools = new Map<string, Set<TunnelSession>>();
@@ -85,7 +88,8 @@ export function createTunnelClient({
   }
 
   async function connect(key: string, request: TunnelSessionRequest, direct = false): Promise<TunnelSession> {
-    const { signal } = stopped;
+    const link = links.get(request.peerId)?.signal;
+    const signal = link === undefined ? stopped.signal : AbortSignal.any([stopped.signal, link]);
     try {
       const last = direct ? undefined : overLink;
       const isRouted = last?.through(request.peerId) !== undefined;
@@ -148,19 +152,23 @@ export function createTunnelClient({
     );
   }
 
-  function isOver({ request, server, streams, idleSince, liveness }: TunnelSession, now: number): boolean {
+  function isOver(session: TunnelSession, now: number): boolean {
+    const { request, server, streams, idleSince, liveness } = session;
     const validUntil = Math.min(server.notAfter, request.credential.identity.notAfter) + tunnelPastCertificateMs;
     if (now > validUntil || isPeerRevoked(request.peerId)) return true;
-    return (streams === 0 && now - idleSince > tunnelIdleMs) || !liveness.check();
+    if (streams === 0 && now - idleSince > tunnelIdleMs) return true;
+    const isSilent = !liveness.check();
+    if (isSilent) session.blameWay();
+    return isSilent;
   }
 
   return {
     async open(caller, endpoint, signal) {
-      const offer = offers.get(endpoint.peerId);
-      if (offer === undefined) throw new TunnelUnreachableError(`there is no link to ${endpoint.peerId}`);
-      const request = { credential: caller.credential, called: nameOf(endpoint), peerId: endpoint.peerId, offer };
       const key = keyOf(endpoint, endpoint.peerId, caller.credential);
       for (;;) {
+        const offer = offers.get(endpoint.peerId);
+        if (offer === undefined) throw new TunnelUnreachableError(`there is no link to ${endpoint.peerId}`);
+        const request = { credential: caller.credential, called: nameOf(endpoint), peerId: endpoint.peerId, offer };
         const used = roomySession(key, request);
         const session = used ?? (await newSession(key, request));
         if (session === undefined) continue;
@@ -176,12 +184,17 @@ export function createTunnelClient({
       }
     },
 
+    hasLink: (peerId) => offers.has(peerId),
+
     setOffer(peerId, offer) {
       if (offer !== undefined) {
         offers.set(peerId, offer);
+        if (!links.has(peerId)) links.set(peerId, new AbortController());
         return;
       }
       offers.delete(peerId);
+      links.get(peerId)?.abort(new TunnelUnreachableError(`the link to ${peerId} is gone`));
+      links.delete(peerId);
       for (const session of sessions) if (session.request.peerId === peerId) session.liveness.hurry();
     },
 
@@ -209,6 +222,7 @@ export function createTunnelClient({
       stopped = new AbortController();
       for (const session of sessions) session.destroy();
       offers.clear();
+      links.clear();
     },
   };
 }

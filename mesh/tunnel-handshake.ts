@@ -66,6 +66,7 @@ export async function startClient(
   // The server's settings are its first word, and it says nothing before it has accepted our certificate.
   await waitFor<void>(clock, tunnelHandshakeMs, signal, (resolve, reject) => {
     http2.once('remoteSettings', () => resolve());
+    http2.once('error', reject);
     http2.once('close', () => reject(new Error('the called node ended the session')));
   }).catch((error: unknown) => {
     http2.destroy();

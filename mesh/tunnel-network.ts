@@ -268,8 +268,10 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
       const others = offered && { ...offered, addresses: offered.addresses.filter((one) => !own.has(one)) };
       client.setOffer(peerId, others);
       through?.setOffer(peerId, others);
-      if (offered !== undefined) calls.reachable(peerId);
+      if (offered === undefined) calls.unreachable(peerId);
+      else calls.reachable(peerId);
     },
+    carries: (neighbour) => through?.carries(neighbour) === true,
     recheck: () => allowedCalls.sweep(),
   };
 }

@@ -12,8 +12,10 @@ export interface TunnelOverLink {
   open(peerId: PeerId, signal: AbortSignal): Promise<Duplex>;
   /** The neighbour that the link goes through; undefined where it is direct, or gone. */
   through(peerId: PeerId): PeerId | undefined;
-  /** What the peer's own addresses get before; `tunnelOverLinkAfterMs` when left out. */
+  /** What the peer's own addresses get before; when left out, less where the link goes through others than where it is direct. */
   afterMs?(peerId: PeerId): number;
+  /** What was opened came to a bad end without anybody's will: another way is taken the next time, where there is one. */
+  blame?(stream: Duplex): void;
   /** From now on admitted peers are served. */
   serve(onStream: (stream: Duplex) => void): void;
 }
@@ -34,10 +36,14 @@ export function createTunnelOverLink(mesh: Pick<Mesh, 'open' | 'handle' | 'conne
 }
 
 /** The second one where the first one leads nowhere. */
-export function inOrder(first: Pick<TunnelOverLink, 'open' | 'afterMs'>, second: TunnelOverLink): TunnelOverLink {
+export function inOrder(
+  first: Pick<TunnelOverLink, 'open' | 'afterMs' | 'blame'>,
+  second: TunnelOverLink,
+): TunnelOverLink {
   return {
     ...second,
     ...(first.afterMs && { afterMs: first.afterMs }),
+    ...(first.blame && { blame: first.blame }),
     async open(peerId, signal) {
       try {
         return await first.open(peerId, signal);

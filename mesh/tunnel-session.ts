@@ -9,7 +9,7 @@ import type { VerifyChain, WorkloadIdentity } from '../pki/identity.ts';
 import { raceAddresses } from './address-race.ts';
 import { datagramRequest } from './datagram-requests.ts';
 import { TunnelPeerError, TunnelRefusedError, TunnelUnreachableError } from './errors.ts';
-import { offerAddressesMax, tunnelAnswerMs, tunnelOverLinkAfterMs } from './limits.ts';
+import { offerAddressesMax, routedAgainAfterMs, tunnelAnswerMs, tunnelOverLinkAfterMs } from './limits.ts';
 import type { PeerId } from './mesh.ts';
 import { serviceKey, tunnelServerName } from './service-names.ts';
 import type { TunnelOffer } from './service-network.ts';
@@ -33,6 +33,8 @@ export interface TunnelSession {
   /** It runs on a stream of the link, for want of a connection of its own. */
   readonly overLink: boolean;
   readonly liveness: Liveness;
+  /** It is silent: where others carry it, another way is taken the next time. */
+  blameWay(): void;
   /** Streams that are open or being opened. */
   readonly streams: number;
   /** Since when it has had no stream. */
@@ -66,7 +68,11 @@ export async function connectTunnel(
   request: TunnelSessionRequest,
   signal: AbortSignal,
 ): Promise<TunnelSession> {
-  const connectOne = async (place: Place, cancelled: AbortSignal): Promise<TunnelSession> => {
+  const connectOne = async (
+    place: Place,
+    cancelled: AbortSignal,
+    blameWay: () => void = () => undefined,
+  ): Promise<TunnelSession> => {
     const { credential, called } = request;
     const servername = tunnelServerName(called, credential.identity.fabricId);
     const socket = await connectSecure(clock, place, { servername, context: credential.context }, cancelled);
@@ -74,7 +80,10 @@ export async function connectTunnel(
       const server = proveServer(socket, request, verifyChain);
       const windows = windowsFor(costOf(request.peerId));
       const http2 = await startClient(clock, socket, called.microservice, windows, cancelled);
-      return wrap(clock, http2, watchLiveness(http2, socket), server, request, windows, 'stream' in place);
+      // Before the calls on it know that it has ended.
+      socket.once('error', (error) => isAltered(error) && blameWay());
+      const liveness = watchLiveness(http2, socket);
+      return wrap({ clock, http2, liveness, server, request, windows, overLink: 'stream' in place, blameWay });
     } catch (error) {
       socket.destroy();
       throw error;
@@ -82,10 +91,21 @@ export async function connectTunnel(
   };
   const addresses = request.offer.addresses.slice(0, offerAddressesMax);
   const direct = (address: string, cancelled: AbortSignal) => connectOne(splitAddress(address), cancelled);
+  const isRouted = overLink?.through(request.peerId) !== undefined;
+  const connectOver = async (link: TunnelOverLink, cancelled: AbortSignal): Promise<TunnelSession> => {
+    const stream = await link.open(request.peerId, cancelled);
+    const blameWay = () => link.blame?.(stream);
+    try {
+      return await connectOne({ stream }, cancelled, blameWay);
+    } catch (error) {
+      // Whoever is silent may also be left by the far end first.
+      if (!cancelled.aborted) blameWay();
+      throw error;
+    }
+  };
   const lastResort = overLink && {
-    attempt: async (cancelled: AbortSignal) =>
-      connectOne({ stream: await overLink.open(request.peerId, cancelled) }, cancelled),
-    afterMs: overLink.afterMs?.(request.peerId) ?? tunnelOverLinkAfterMs,
+    attempt: (cancelled: AbortSignal) => connectOver(overLink, cancelled),
+    afterMs: overLink.afterMs?.(request.peerId) ?? (isRouted ? routedAgainAfterMs : tunnelOverLinkAfterMs),
   };
   try {
     return await raceAddresses(clock, addresses, direct, signal, lastResort);
@@ -118,15 +138,21 @@ function proveServer(
   return server;
 }
 
-function wrap(
-  clock: Clock,
-  http2: ClientHttp2Session,
-  liveness: Liveness,
-  server: WorkloadIdentity,
-  request: TunnelSessionRequest,
-  windows: Windows,
-  overLink: boolean,
-): TunnelSession {
+/** Somebody on the way changes what it carries; a connection that merely ends may be a loss. */
+const isAltered = (error: NodeJS.ErrnoException): boolean => error.code?.startsWith('ERR_SSL_') === true;
+
+interface Connected {
+  clock: Clock;
+  http2: ClientHttp2Session;
+  liveness: Liveness;
+  server: WorkloadIdentity;
+  request: TunnelSessionRequest;
+  windows: Windows;
+  overLink: boolean;
+  blameWay: () => void;
+}
+
+function wrap({ clock, http2, liveness, server, request, windows, overLink, blameWay }: Connected): TunnelSession {
   const streams = new Set<ClientHttp2Stream>();
   const streamsMax = Math.min(windows.streamsMax, http2.remoteSettings.maxConcurrentStreams ?? windows.streamsMax);
   let idleSince = clock.now();
@@ -136,6 +162,7 @@ function wrap(
     server,
     overLink,
     liveness,
+    blameWay,
     get streams() {
       return streams.size;
     },

@@ -8,7 +8,7 @@ import type { Clock } from '../node-runtime/clock.ts';
 import { askToCarry, type CarryRequest, createCarryRequests } from './carry-requests.ts';
 import { RouteError } from './errors.ts';
 import { createForwarding, type Wish } from './forwarding.ts';
-import { addressStaggerMs, tunnelOverLinkAfterMs } from './limits.ts';
+import { routedAgainAfterMs, tunnelOverLinkAfterMs } from './limits.ts';
 import type { FindStep, PeerId } from './mesh.ts';
 import {
   createNeighbourConnections,
@@ -16,11 +16,14 @@ import {
   type NeighbourConnectionsOptions,
 } from './neighbour-connections.ts';
 import { relay, secureEnd } from './tunnel-relay.ts';
+import { createWayMarks } from './way-marks.ts';
 
 export interface TunnelThroughNodes extends Omit<NeighbourConnections, 'open'> {
   /** Rejects with RouteError, which says where it ended, or the signal's reason. */
   open(peerId: PeerId, signal: AbortSignal): Promise<Duplex>;
   afterMs(peerId: PeerId): number;
+  /** What was opened came to a bad end, and its way still leads there: the next one tries the other ways first. */
+  blame(stream: Duplex): void;
 }
 
 export interface TunnelThroughNodesOptions extends Omit<NeighbourConnectionsOptions, 'onConnection'> {
@@ -36,6 +39,8 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
   const forwarding = createForwarding({ clock, self, step: () => step });
   const requests = createCarryRequests({ clock, onRequest });
   const neighbours = createNeighbourConnections({ ...options, onConnection: requests.read });
+  const marks = createWayMarks(clock);
+  const openedBy = new WeakMap<Duplex, { to: PeerId; neighbour: PeerId }>();
 
   /** The next piece of the way, answered by the far end. Rejects with RouteError. */
   async function extend(neighbour: PeerId, wish: Wish, signal: AbortSignal): Promise<TLSSocket> {
@@ -51,9 +56,6 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
     }
   }
 
-  const extendByAny = (nextHops: readonly PeerId[], wish: Wish, signal: AbortSignal): Promise<TLSSocket> =>
-    forwarding.byAny(nextHops, signal, (neighbour) => extend(neighbour, wish, signal));
-
   async function carry({ socket, sender, accept, refuse }: CarryRequest, wish: Wish, nextHops: readonly PeerId[]) {
     const ended = forwarding.begin(sender);
     const gone = new AbortController();
@@ -61,7 +63,9 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
     socket.once('close', onClose);
     try {
       const onwards = { ...wish, via: [...wish.via, self] };
-      const onward = await forwarding.inTime(gone.signal, (signal) => extendByAny(nextHops, onwards, signal));
+      const onward = await forwarding.inTime(gone.signal, (signal) =>
+        forwarding.byAny(nextHops, signal, (neighbour) => extend(neighbour, onwards, signal)),
+      );
       socket.off('close', onClose);
       if (socket.destroyed) {
         onward.destroy();
@@ -93,11 +97,28 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
     else void carry(asked, wish, decided.nextHops);
   }
 
+  /** From here, by the first way that is answered. */
+  async function open(to: PeerId, signal: AbortSignal): Promise<Duplex> {
+    const wish = { to, from: self, via: [] };
+    return forwarding.byAny(marks.order(to, forwarding.ways(to)), signal, async (neighbour) => {
+      const socket = await extend(neighbour, wish, signal);
+      openedBy.set(socket, { to, neighbour });
+      return socket;
+    });
+  }
+
   return {
     ...neighbours,
+    setOffer(peerId, offer) {
+      if (offer === undefined) marks.lost(peerId);
+      neighbours.setOffer(peerId, offer);
+    },
     // Who is no neighbour is not likely to answer at its own addresses.
-    afterMs: (to) => (forwarding.ways(to).includes(to) ? tunnelOverLinkAfterMs : addressStaggerMs),
-    open: (to, signal) =>
-      forwarding.inTime(signal, (limit) => extendByAny(forwarding.ways(to), { to, from: self, via: [] }, limit)),
+    afterMs: (to) => (forwarding.ways(to).includes(to) ? tunnelOverLinkAfterMs : routedAgainAfterMs),
+    open: (to, signal) => forwarding.inTime(signal, (limit) => open(to, limit)),
+    blame(stream) {
+      const way = openedBy.get(stream);
+      if (way !== undefined && forwarding.ways(way.to).includes(way.neighbour)) marks.mark(way.to, way.neighbour);
+    },
   };
 }

@@ -237,6 +237,8 @@ export async function createController(dependencies: {
     planned: () => planner.idle(),
   });
 
+  let unsubscribe: (() => void) | undefined;
+
   /** Tells every node where this controller is; says nothing when that is known already. */
   async function publishAddresses(): Promise<void> {
     const addresses = mesh.addresses().slice(0, controllerAddressesMax);
@@ -306,6 +308,10 @@ export async function createController(dependencies: {
 
     async start() {
       await checkStore();
+      unsubscribe = mesh.subscribe((event) => {
+        if (event.type !== 'moved') return;
+        publishAddresses().catch((error: unknown) => problem(`the new addresses cannot be told: ${String(error)}`));
+      });
       await registry.admitNode({
         peerId: mesh.peerId,
         name: self,
@@ -334,6 +340,8 @@ export async function createController(dependencies: {
     recheckPolicies,
 
     async stop() {
+      unsubscribe?.();
+      unsubscribe = undefined;
       clock.clearTimeout(authorityTimer);
       authorityTimer = undefined;
       await admissions.stop();

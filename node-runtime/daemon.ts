@@ -53,6 +53,8 @@ export interface DaemonOptions extends NodeSettings {
   forget?: readonly BoxOption[];
   /** What links cost routes, in milliseconds, by the name of the node at the other end; others cost what is measured. */
   linkCostsMs?: ReadonlyMap<string, number>;
+  /** How long links are believed in although nothing is heard, in milliseconds, by the name of the node at the other end; `*` is all others. */
+  keepAlivesMs?: ReadonlyMap<string, number>;
   /** The root below which devices are found, for tests; no option of the program and no variable sets it. */
   hardwareRoot?: string;
   onEvent?: (event: DaemonEvent) => void;
@@ -90,6 +92,7 @@ async function realPorts({
   options: given = {},
   forget = [],
   linkCostsMs,
+  keepAlivesMs,
   hardwareRoot = '/',
   trace,
   onEvent,
@@ -109,6 +112,7 @@ async function realPorts({
   const listenPort = await portIfFree(port);
   const tunnelListenPort = await portIfFree(port === 0 ? 0 : tunnelPort);
   const made = Promise.withResolvers<Awaited<ReturnType<typeof createLibp2pMesh>>>();
+  const silentMs = keepAlivesMs?.get('*');
   return {
     clock,
     random,
@@ -160,6 +164,7 @@ async function realPorts({
         random,
         listen: { port: listenPort },
         discovery: true,
+        ...(silentMs !== undefined && { keepAlive: { silentMsMax: silentMs, intervalMs: silentMs / 2 } }),
         onFlood: onProblem,
       });
       made.resolve(mesh);
@@ -181,6 +186,7 @@ async function realPorts({
     hostName: hostname(),
     ...(location !== undefined && { location }),
     ...(linkCostsMs !== undefined && { linkCostsMs }),
+    ...(keepAlivesMs !== undefined && { keepAlivesMs }),
     software: softwareVersion(),
     ...(trace && { trace }),
   };

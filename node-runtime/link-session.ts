@@ -18,7 +18,13 @@ import {
 } from '../mesh/limits.ts';
 import type { FrameStream } from '../mesh/mesh.ts';
 import { statementKinds } from '../mesh/statements.ts';
-import { conditionCharactersMax, conditionsMax, linkMessagesWaitingMax, neighboursMax } from './limits.ts';
+import {
+  conditionCharactersMax,
+  conditionsMax,
+  keepAliveSaidMsMax,
+  linkMessagesWaitingMax,
+  neighboursMax,
+} from './limits.ts';
 
 export const linkProtocol = '/selvedge/link/1';
 
@@ -32,6 +38,8 @@ const nodeMessage = z.object({
   router: z.enum(['interior', 'edge']),
   controller: z.boolean(),
   addresses: z.array(address).max(32),
+  /** How long it would have this link believed in although nothing is heard; absent where that is as usual. */
+  keepAliveMs: z.number().int().min(1).max(keepAliveSaidMsMax).optional(),
   /** What stands in its way on its box; absent where nothing does, and from older nodes. */
   conditions: z.array(z.string().max(conditionCharactersMax)).max(conditionsMax).optional(),
   offer: z.object({ addresses: z.array(address).max(32), authorityKeySha256: z.string().max(64) }).optional(),

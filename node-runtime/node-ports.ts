@@ -74,6 +74,8 @@ export interface NodePorts {
   location?: string;
   /** What links cost routes where its operator says so, in milliseconds, by the name of the node at the other end. */
   linkCostsMs?: ReadonlyMap<string, number>;
+  /** How long links are believed in although nothing is heard, in the same way; `*` is all others. Both ends keep to the longer time. */
+  keepAlivesMs?: ReadonlyMap<string, number>;
   /** Version of this program. */
   software: string;
   trace?: Trace;

@@ -72,6 +72,8 @@ interface SimNode {
   admitted: Set<PeerId>;
   handlers: Map<string, { audience: Audience; handler: StreamHandler }>;
   found: Map<PeerId, { peerId: PeerId; addresses: Address[]; fabricId: string | undefined }>;
+  /** How long others may be silent, where that is more than usual. */
+  allowedMs: Map<PeerId, number>;
   emit(event: MeshEvent): void;
 }
 
@@ -150,7 +152,8 @@ export function createSimNetwork(options: SimNetworkOptions): SimNetwork {
       [a, b],
       [b, a],
     ] as const) {
-      clock.setTimeout(() => unlink(node, other, lost, 'no sign of life'), between(lossNotice, own));
+      const noticedMs = Math.max(between(lossNotice, own), node.allowedMs.get(other.peerId) ?? 0);
+      clock.setTimeout(() => unlink(node, other, lost, 'no sign of life'), noticedMs);
     }
   }
 
@@ -320,6 +323,7 @@ export function createSimNetwork(options: SimNetworkOptions): SimNetwork {
       admitted: new Set(),
       handlers: new Map(),
       found: new Map(),
+      allowedMs: new Map(),
       emit(event) {
         for (const listener of [...listeners]) listener(event);
       },
@@ -387,6 +391,7 @@ export function createSimNetwork(options: SimNetworkOptions): SimNetwork {
         }
       },
       isAdmitted: (of) => node.admitted.has(of),
+      allowSilence: (to, silentMs = 0) => void node.allowedMs.set(to, silentMs),
       connected: () => [...node.links.keys()],
       costMicroseconds: (to) => node.links.get(to)?.cost.saidMicroseconds,
       connection(to) {

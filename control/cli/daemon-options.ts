@@ -11,6 +11,7 @@ import {
   allowOption,
   cidr,
   forgetOption,
+  keepAliveOption,
   labelOption,
   linkCostOption,
   listOption,
@@ -33,6 +34,8 @@ export interface DaemonSettings extends BoxOptions {
   router?: RouterMode;
   /** By the node at the other end, in milliseconds. */
   linkCost?: ReadonlyMap<string, number>;
+  /** By the node at the other end, `*` for all others, in milliseconds. */
+  keepAlive?: ReadonlyMap<string, number>;
   port: number;
   forget?: BoxOption[];
 }
@@ -87,6 +90,7 @@ export function withDaemonOptions(command: Command): Command {
     .addOption(locationOption())
     .addOption(routerOption('place in the mesh (default: interior for a controller, else what the token says)'))
     .addOption(linkCostOption())
+    .addOption(keepAliveOption())
     .option(
       '--port <number>',
       'TCP port for other nodes; 0 is any; another is taken when it is not free',

@@ -119,6 +119,10 @@ export const bundleSecretBytesMax = 4 * 1024 * 1024;
 /** What an operator may say that a link costs: a minute is dearer than any other way. */
 export const linkCostMsMax = 60_000;
 
+/** How long a silent link may be believed in: below, every busy moment would be a loss; above, NAT gateways have forgotten the connection. */
+export const keepAliveMsMin = 600;
+export const keepAliveMsMax = 300_000;
+
 /** Rows of nodes, links or services without --all: a few screens. */
 export const topologyRowsShown = 200;
 

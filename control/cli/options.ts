@@ -15,7 +15,7 @@ import {
 } from '../box-options.ts';
 import { locationCharactersMax } from '../limits.ts';
 import { parseDuration } from './durations.ts';
-import { linkCostMsMax } from './limits.ts';
+import { keepAliveMsMax, keepAliveMsMin, linkCostMsMax } from './limits.ts';
 
 /** For `--label k=v`, which may be given several times. */
 export function collectLabel(text: string, before: Record<string, string>): Record<string, string> {
@@ -118,6 +118,20 @@ export function linkCostOption(): Option {
     const costMs = at < 1 ? 0 : parseDuration(text.slice(at + 1));
     if (costMs < 1 || costMs > linkCostMsMax) throw new InvalidArgumentError('Write press-4=20ms: 1ms to 60s.');
     return new Map([...before, [text.slice(0, at), costMs]]);
+  });
+}
+
+/** How long links are believed in although nothing is heard, in milliseconds, by the names of the nodes at their other ends; `*` is all others. */
+export function keepAliveOption(): Option {
+  return new Option(
+    '--keep-alive <time>',
+    'believe in silent links for so long, and ask half as often: for slow and metered ones (usually 600ms); press-4=30s is that link alone; may be given several times',
+  ).argParser((text: string, before: ReadonlyMap<string, number> = new Map()) => {
+    const at = text.indexOf('=');
+    const silentMs = at === 0 ? 0 : parseDuration(text.slice(at + 1));
+    if (silentMs < keepAliveMsMin || silentMs > keepAliveMsMax)
+      throw new InvalidArgumentError('Write 30s or press-4=30s: 600ms to 5m.');
+    return new Map([...before, [at < 0 ? '*' : text.slice(0, at), silentMs]]);
   });
 }
 

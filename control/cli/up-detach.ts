@@ -36,6 +36,10 @@ export function upArguments(options: DaemonSettings, dataFolder: string): string
     ...Object.entries(options.label).map(([key, value]): [string, string] => ['--label', `${key}=${value}`]),
     ['--location', options.location],
     ...[...(options.linkCost ?? [])].map(([node, costMs]): [string, string] => ['--link-cost', `${node}=${costMs}ms`]),
+    ...[...(options.keepAlive ?? [])].map(([node, silentMs]): [string, string] => [
+      '--keep-alive',
+      `${node === '*' ? '' : `${node}=`}${silentMs}ms`,
+    ]),
     ['--port', String(options.port)],
     ['--container-range', options.containerRange],
     ...(options.allow ?? []).map((right): [string, string] => ['--allow', right]),

@@ -118,6 +118,7 @@ async function up(options: UpOptions, context: Context): Promise<void> {
     ),
     ...(options.forget !== undefined && { forget: options.forget }),
     ...(options.linkCost !== undefined && { linkCostsMs: options.linkCost }),
+    ...(options.keepAlive !== undefined && { keepAlivesMs: options.keepAlive }),
     ...(options.name !== undefined && { name: options.name }),
     ...(options.router !== undefined && { router: options.router }),
     ...(options.fabric !== undefined && { fabricName: options.fabric }),
@@ -141,7 +142,7 @@ export function addUp(program: Command, host: Host): void {
       program,
       'up',
       'Run the daemon of this box. Without options it goes on as before, or shows a code by which a fabric on the LAN can approve it.\n' +
-        `${boxOptions.map((option) => `--${boxOptionNames[option]}`).join(', ')} are kept for later starts: given again, an option replaces what was kept of it, and --forget takes it back. --link-cost counts for this start alone.`,
+        `${boxOptions.map((option) => `--${boxOptionNames[option]}`).join(', ')} are kept for later starts: given again, an option replaces what was kept of it, and --forget takes it back. --link-cost and --keep-alive count for this start alone.`,
       '$ selvedge up --found                              # the first box\n' +
         '$ selvedge up --name press-4                       # the others: `selvedge nodes approve CODE` on the first\n' +
         '$ selvedge up --token-file token --name press-4    # … or with a token\n' +

@@ -1,4 +1,4 @@
-// Runs one bench: `npm run bench -- join|deploy|cold-start|memory|footprint|tunnel|routing|announcing [--json]`. docs/benchmarks.md says how each measures. Progress
+// Runs one bench: `npm run bench -- join|deploy|cold-start|memory|footprint|tunnel|failover|routing|announcing [--json]`. docs/benchmarks.md says how each measures. Progress
 // goes to stderr; what a bench started is ended and removed, also when it is broken off.
 
 import { loadavg } from 'node:os';
@@ -30,6 +30,11 @@ const benches: Record<string, { about: string; simulated?: true; load(): Promise
   tunnel: {
     about: 'service calls between two nodes, beside plain TCP and a bare pair of node:tls relays',
     load: async () => (await import('./tunnel.ts')).tunnel,
+  },
+  failover: {
+    about:
+      'a router that carries is frozen, cut off or killed, until a new connection is answered over another (as root)',
+    load: async () => (await import('./failover.ts')).failover,
   },
   routing: {
     about: 'messages and virtual time until 500 interior routers agree, beside 128',

@@ -50,7 +50,7 @@ function record(mesh: Mesh): MeshEvent[] {
 }
 
 const count = (events: MeshEvent[], type: MeshEvent['type'], peerId: string): number =>
-  events.filter((event) => event.type === type && event.peerId === peerId).length;
+  events.filter((event) => event.type === type && 'peerId' in event && event.peerId === peerId).length;
 
 /** Two linked nodes that have admitted each other; `left` dialled. */
 async function linked(world: MeshWorld): Promise<[Mesh, Mesh]> {

@@ -151,6 +151,10 @@ test('a detached daemon gets every option again, but no token among its argument
     processUser: 'app:dialout',
     forget: ['location' as const],
     linkCost: new Map([['press-4', 20]]),
+    keepAlive: new Map([
+      ['*', 30_000],
+      ['press-4', 600],
+    ]),
   };
   t.deepEqual(upArguments(options, '/data'), [
     'up',
@@ -161,6 +165,8 @@ test('a detached daemon gets every option again, but no token among its argument
     '--join=b:2',
     '--label=site=north=1',
     '--link-cost=press-4=20ms',
+    '--keep-alive=30000ms',
+    '--keep-alive=press-4=600ms',
     '--port=0',
     '--container-range=10.64.0.0/16',
     '--allow=devices',

@@ -44,6 +44,10 @@ export interface DaemonStart {
   socketFolder?: string;
   /** What comes before the command: another namespace, limits. */
   enter?: readonly string[];
+  /** Another program than the checkout's. */
+  script?: string;
+  /** Arguments of Node.js. */
+  nodeOptions?: readonly string[];
 }
 
 function asEvent(line: string): DaemonEvent | undefined {
@@ -67,10 +71,12 @@ export function startDaemon({
   namespace,
   enter = [],
   socketFolder,
+  script = program,
+  nodeOptions = [],
 }: DaemonStart): Daemon {
   const { SELVEDGE_TOKEN: _, ...env } = process.env;
   const fixed = ['--name', name, '--data', dataFolder, '--port', '0', '--output', 'json', '--exit-with-parent'];
-  const words = [process.execPath, program, 'up', ...fixed, ...options];
+  const words = [process.execPath, ...nodeOptions, script, 'up', ...fixed, ...options];
   const first = namespace === undefined ? enter : ['ip', 'netns', 'exec', namespace, ...enter];
   const [file = '', ...rest] = [...first, ...words];
   const child = spawn(file, rest, {

@@ -160,6 +160,22 @@ test('a frozen peer is noticed, and its streams end', async (t) => {
   peer.signal('SIGCONT');
 });
 
+test('a peer that is allowed to be silent is still believed in when others have given it up, and no longer than that', async (t) => {
+  const [patient, usual] = [await startNode(t), await startNode(t)];
+  const peer = await startPeer(t, { hosts: ['127.0.0.1'], discovery: false });
+  for (const mesh of [patient, usual]) {
+    await mesh.connect({ peerId: peer.peerId, addresses: peer.addresses });
+    await eventually(() => mesh.roundTripMs(peer.peerId));
+  }
+  patient.allowSilence(peer.peerId, 300_000);
+  peer.signal('SIGSTOP');
+  await eventually(() => usual.connected().length === 0, { what: 'the usual one gives it up' });
+  t.deepEqual(patient.connected(), [peer.peerId]);
+  patient.allowSilence(peer.peerId, undefined);
+  await eventually(() => patient.connected().length === 0, { what: 'the other one does as well' });
+  peer.signal('SIGCONT');
+});
+
 test('a killed peer is noticed at once', async (t) => {
   const mesh = await startNode(t);
   const peer = await startPeer(t, { hosts: ['127.0.0.1'], discovery: false });

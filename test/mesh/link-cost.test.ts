@@ -28,7 +28,7 @@ test('the first sample is the cost; it is a whole number within bounds', (t) => 
 test('noise never changes a cost: a week of uneven round trips with bursts of load', (t) => {
   const random = createSimRandom('noise');
   const cost = createLinkCost();
-  const liveness = createLiveness(0);
+  const liveness = createLiveness(0, true);
   let changes = 0;
   let burstUntil = 0;
   for (let second = 0; second < 7 * 86_400; second += 5) {

@@ -5,8 +5,7 @@ import { FrameTooLargeError, PeerMismatchError, UnreachableError } from '../../m
 import { createFrameDecoder, encodeFrame } from '../../mesh/frame-codec.ts';
 import { createFrameQueue } from '../../mesh/frame-queue.ts';
 import { dialableAddresses, isOnLink, type NetworkInterface, notVirtual } from '../../mesh/interfaces.ts';
-import { createLiveness, judge, sampleRoundTrip, silentMsAllowed } from '../../mesh/keep-alive.ts';
-import { connectTimeoutMs, dialsInParallelMax, duplicateConnectionMs, silentMsCeiling } from '../../mesh/limits.ts';
+import { connectTimeoutMs, dialsInParallelMax, duplicateConnectionMs } from '../../mesh/limits.ts';
 import { type LinkFacts, linkToEvict, preferredLink, redundantLinks } from '../../mesh/link-table.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
 
@@ -46,35 +45,6 @@ test('a queue of frames gives what arrived before a clean end, and nothing after
   t.deepEqual(await waiting, Uint8Array.of(1));
   await t.throwsAsync(failing.take(), { message: 'reset' });
   t.is(failing.bytes(), 0);
-});
-
-test('a peer is pinged when it is quiet, and dead when it stays so', (t) => {
-  const settings = { intervalMs: 300, silentMsMax: 1_000 };
-  const liveness = createLiveness(0);
-  liveness.pingedAt = 0;
-  t.is(judge(liveness, 100, settings), 'alive');
-  t.is(judge(liveness, 200, settings), 'ping');
-  liveness.pinging = true;
-  t.is(judge(liveness, 1_000, settings), 'alive');
-  t.is(judge(liveness, 1_001, settings), 'dead');
-  liveness.heardAt = 900;
-  t.is(judge(liveness, 1_001, settings), 'alive');
-  liveness.pinging = false;
-  liveness.heardAt = 6_000;
-  t.is(judge(liveness, 6_000, settings), 'ping', 'for a sample of the round trip');
-});
-
-test('a link with late and uneven answers gets more time, within bounds', (t) => {
-  const settings = { intervalMs: 300, silentMsMax: 1_000 };
-  const steady = createLiveness(0);
-  for (let n = 0; n < 50; n++) sampleRoundTrip(steady, 1);
-  t.is(silentMsAllowed(steady, settings), 1_000);
-  t.true(Math.abs((steady.roundTripMs ?? 0) - 1) < 0.01);
-  const uneven = createLiveness(0);
-  for (let n = 0; n < 50; n++) sampleRoundTrip(uneven, n % 2 === 0 ? 100 : 1_500);
-  t.true(silentMsAllowed(uneven, settings) > 2_000);
-  for (let n = 0; n < 50; n++) sampleRoundTrip(uneven, n % 2 === 0 ? 100 : 60_000);
-  t.is(silentMsAllowed(uneven, settings), silentMsCeiling);
 });
 
 const link = (facts: Partial<LinkFacts>): LinkFacts => ({

@@ -3,7 +3,6 @@
 
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import type { ExecutionContext } from 'ava';
 
 /** What a test needs that this box lacks, or undefined. Traffic on a bridge must not pass through a firewall's hands. */
 export function namespacesMissing(): string | undefined {
@@ -26,9 +25,17 @@ function ip(...args: string[]): void {
   execFileSync('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] });
 }
 
+/** Whose namespaces they are: a test, or whoever can be told and ends like one. */
+export interface Home {
+  teardown(undo: () => Promise<void> | void): void;
+  log(...words: unknown[]): void;
+}
+
 export interface Lan {
   /** Gives the box an interface on this LAN with the addresses (CIDR notation); it is up when this returns. */
   attach(box: string, name: string, addresses: string[]): void;
+  /** Pulls the box's cable, or puts it in again: what is sent vanishes, and nobody is told. */
+  plug(box: string, isIn: boolean): void;
 }
 
 export interface Namespaces {
@@ -38,9 +45,11 @@ export interface Namespaces {
   lan(): Lan;
   /** Runs `ip` in the box's namespace. */
   ip(box: string, ...args: string[]): void;
+  /** Bytes that the box's device has received so far. */
+  receivedBytes(box: string, device: string): number;
 }
 
-export function createNamespaces(t: ExecutionContext): Namespaces {
+export function createNamespaces(t: Home): Namespaces {
   const created: string[] = [];
   t.teardown(() => {
     for (const name of created.reverse()) {
@@ -63,13 +72,24 @@ export function createNamespaces(t: ExecutionContext): Namespaces {
   return {
     box,
     ip: (name, ...args) => ip('-n', name, ...args),
+    receivedBytes(name, device) {
+      const said = execFileSync('ip', ['-n', name, '-s', '-j', 'link', 'show', device], { encoding: 'utf8' });
+      const [link] = JSON.parse(said) as { stats64: { rx: { bytes: number } } }[];
+      if (link === undefined) throw new Error(`${name} has no ${device}`);
+      return link.stats64.rx.bytes;
+    },
     lan() {
       const hub = box();
       ip('-n', hub, 'link', 'add', 'bridge', 'type', 'bridge', 'mcast_snooping', '0');
       ip('-n', hub, 'link', 'set', 'bridge', 'up');
+      const ports = new Map<string, string>();
       return {
+        plug(of, isIn) {
+          ip('-n', hub, 'link', 'set', ports.get(of) ?? '', isIn ? 'up' : 'down');
+        },
         attach(to, name, addresses) {
           const port = `port${made++}`;
+          ports.set(to, port);
           ip('-n', hub, 'link', 'add', port, 'type', 'veth', 'peer', 'name', name, 'netns', to);
           ip('-n', hub, 'link', 'set', port, 'master', 'bridge');
           ip('-n', hub, 'link', 'set', port, 'up');

@@ -199,6 +199,42 @@ test('after harm by one neighbour the next connection goes through another, thou
   t.is(await talk(), other.peerId);
 });
 
+test('a neighbour that was lost carries again when it is back: a loss is no harm', async (t) => {
+  const nodes = await Promise.all([0, 1, 2, 3].map(() => startNode(t, patient)));
+  const [first, router, other, last] = [at(nodes, 0), at(nodes, 1), at(nodes, 2), at(nodes, 3)];
+  const direct = routesBy((to) => to);
+  for (const each of [router, other])
+    each.route((stream) => nextStep({ self: each.peerId, router: 'interior', routes: direct }, stream));
+  for (const end of [first, last]) {
+    await linkTogether(end, router);
+    await linkTogether(end, other);
+    // Of two neighbours the first one leads there, unless something speaks against it.
+    end.route(() => ({ type: 'forward', nextHops: [router.peerId, other.peerId], hopsLeft: 3 }));
+  }
+  const reach = async () => {
+    await first.connect({ peerId: last.peerId, addresses: [] });
+    await eventually(() => last.connected().includes(first.peerId));
+    return first.connection(last.peerId)?.through;
+  };
+  const apart = () =>
+    eventually(() => !first.connected().includes(last.peerId) && !last.connected().includes(first.peerId));
+  t.is(await reach(), router.peerId);
+  // It says goodbye to the streams first, and to the links then.
+  await router.stop();
+  await apart();
+  t.is(await reach(), other.peerId);
+  await first.disconnect(last.peerId);
+  await apart();
+  await router.start();
+  for (const end of [first, last]) await linkTogether(end, router);
+  t.is(await reach(), router.peerId);
+  // The end itself lets go of it.
+  await Promise.all([first, last].map((end) => end.disconnect(router.peerId)));
+  await apart();
+  for (const end of [first, last]) await linkTogether(end, router);
+  t.is(await reach(), router.peerId);
+});
+
 test('the words for harm name who was harmed and through whom', (t) => {
   const text = (harm: Harm) => harmText(harm, 'press', 'hall-router');
   t.regex(text('altered'), /what came from press through hall-router was altered on the way/);

@@ -14,6 +14,8 @@ interface Side {
   links: Links;
   linked: PeerId[];
   unlinked: string[];
+  /** What the mesh was told of silence. */
+  allowed: (number | undefined)[];
   /** Whom this side wants a link to. */
   wants(peer: Side | undefined): void;
 }
@@ -24,8 +26,17 @@ const identityOf = (peerId: PeerId): NodeIdentity =>
 async function startSide(
   t: ExecutionContext,
   present: (side: Side, peerId: PeerId, signal: AbortSignal) => Promise<NodeIdentity>,
+  keepAliveMs?: number,
 ): Promise<Side> {
-  const mesh = await startNode(t, { keepAlive: { silentMsMax: 10_000 } });
+  const real = await startNode(t, { keepAlive: { silentMsMax: 10_000 } });
+  const allowed: (number | undefined)[] = [];
+  const mesh: Mesh = {
+    ...real,
+    allowSilence(peerId, silentMs) {
+      allowed.push(silentMs);
+      real.allowSilence(peerId, silentMs);
+    },
+  };
   const clock = createSystemClock();
   const linked: PeerId[] = [];
   const unlinked: string[] = [];
@@ -43,6 +54,9 @@ async function startSide(
     called: () => new Set(),
     leadsTo: () => false,
     isWaiting: () => false,
+    keepAliveMs: () => keepAliveMs,
+    linkCost: (peerId) => mesh.costMicroseconds(peerId),
+    carries: () => false,
     traffic: { begin: () => {}, renew: () => {}, end: () => {}, receive: () => {}, refresh: () => {} },
     onLinked: ({ peerId }) => linked.push(peerId),
     onUnlinked: (_, reason) => unlinked.push(reason),
@@ -53,6 +67,7 @@ async function startSide(
     links,
     linked,
     unlinked,
+    allowed,
     wants(peer) {
       wanted = peer;
       links.refresh();
@@ -103,4 +118,18 @@ test('a peer that has forgotten the proof is shown it again', async (t) => {
 
   await eventually(() => near.linked.length > 0 && far.linked.length > 0, { what: 'the link' });
   t.is(shown, 2);
+});
+
+test('both ends of a link are as patient as the more patient one wants', async (t) => {
+  const known = async (side: Side, peerId: PeerId): Promise<NodeIdentity> => {
+    const other = side === near ? far : near;
+    await eventually(() => other.mesh.connected().includes(side.mesh.peerId));
+    other.links.admitted(side.mesh.peerId, identityOf(side.mesh.peerId));
+    return identityOf(peerId);
+  };
+  const near: Side = await startSide(t, known, 5_000);
+  const far: Side = await startSide(t, known, 30_000);
+  near.wants(far);
+  await eventually(() => near.allowed.at(-1) === 30_000 && far.allowed.at(-1) === 30_000, { what: 'the longer time' });
+  t.is(near.allowed[0], 5_000, 'until it has heard of the other');
 });
