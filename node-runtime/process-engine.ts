@@ -7,7 +7,7 @@ import { access, mkdir, readdir, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { type Cgroups, closeCgroups, describeNotHeld, detectCgroups, removeGroups } from './cgroups.ts';
 import type { Clock } from './clock.ts';
-import type { Engine, EngineInstance } from './engine.ts';
+import type { Engine, EngineInstance, EngineOwner } from './engine.ts';
 import {
   DiskError,
   EngineStoppedError,
@@ -27,6 +27,8 @@ import { type InstanceFolder, openInstanceFolder } from './process-folder.ts';
 import { accessOf, createProcessLauncher, describeInstance, type ProcessLauncher } from './process-launch.ts';
 import { createProcessLogs } from './process-logs.ts';
 import { detectNames, hostsFile, type Names, type NamesKind } from './process-names.ts';
+import { detectNetworks, type NetworkTools, type OwnNetwork } from './process-network.ts';
+import { createProcessNetworks, type ProcessNetworks } from './process-networks.ts';
 import type { ShimTools } from './process-shim.ts';
 import { readStanding, type Standing } from './process-standing.ts';
 import { createProcessTable, type ProcessTable } from './process-table.ts';
@@ -45,6 +47,8 @@ export interface ProcessEngineDependencies {
   hiddenFolder?: string;
   /** Whom programs run as that name nobody: `user` or `user:group`. By default the daemon's user. */
   standardUser?: string | undefined;
+  /** Programs have networks of their own where the box allows it: of which range (CIDR), and who hears of what goes wrong. */
+  networks?: { range: string; onProblem(message: string): void } | undefined;
   /** Appended to every workload's PATH; the folder of the running Node by default. */
   nodeExecutableFolder?: string;
   /** For what nobody waits for: a log that could not be rotated. */
@@ -61,12 +65,14 @@ export interface ProcessEngineDependencies {
 }
 
 export interface ProcessEngine extends Engine {
-  /** Its folder says whose the instances are. */
-  start(): Promise<void>;
+  /** Its folder says whose the instances are; the owner, whose the interfaces. */
+  start(owner?: EngineOwner): Promise<void>;
   /** How workloads get names; known after `start`, `none` before. */
   readonly names: NamesKind;
   /** Why names are not better; empty when they are as good as they get. */
   readonly namesReason: string;
+  /** Why programs share the network of the box; empty when those have their own that want it. */
+  readonly networksReason: string;
 }
 
 interface Started {
@@ -75,6 +81,8 @@ interface Started {
   names: Names;
   cgroups: Cgroups;
   users: ProcessUsers;
+  networks: (ProcessNetworks & NetworkTools) | undefined;
+  networksReason: string;
   launcher: ProcessLauncher;
   waits: ProcessWaits;
   stopping: AbortController;
@@ -123,7 +131,26 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     },
   });
 
-  async function begin(): Promise<Started> {
+  async function findNetworks(tools: ShimTools, owner: EngineOwner) {
+    const { networks } = dependencies;
+    if (networks === undefined) return { reason: 'it was not asked for' };
+    const found = await detectNetworks(root, tools, findCommand);
+    if ('reason' in found) return found;
+    return { ...found, ...createProcessNetworks({ ...networks, tools: found, clock, owner, folder: root }) };
+  }
+
+  /** Of what runs in a network of its own. */
+  async function networksOnDisk(instances: readonly string[], table: ProcessTable): Promise<Map<string, OwnNetwork>> {
+    const found = new Map<string, OwnNetwork>();
+    for (const instance of instances) {
+      const standing = await readStanding(open(instance), table, clock);
+      if (standing.kind === 'running' && standing.launch.network !== undefined)
+        found.set(instance, standing.launch.network);
+    }
+    return found;
+  }
+
+  async function begin(owner: EngineOwner): Promise<Started> {
     const table = await createProcessTable(trial.boot).catch((error: unknown) => {
       throw new EngineUnavailableError('there is no Linux /proc here', { cause: error });
     });
@@ -134,7 +161,8 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       throw new DiskError('write to', root, error);
     }
     const tools = await findShimTools(root, trial.shell);
-    const names = await detectNames(root, tools, findCommand);
+    const [names, networking] = await Promise.all([detectNames(root, tools, findCommand), findNetworks(tools, owner)]);
+    const networks = 'reason' in networking ? undefined : networking;
     const cgroups = await detectCgroups(root, trial.proc);
     const users = await createProcessUsers({
       ...{ tools, find: findCommand, folder: root, standard: dependencies.standardUser },
@@ -145,13 +173,28 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     const known = await instancesOnDisk();
     for (const instance of known) await logs.of(instance).check();
     await folders.keepOnly(new Set(known));
+    await networks?.start(await networksOnDisk(known, table));
     const waits = createProcessWaits({ clock, table, open, stopping: stopping.signal });
     const launcher = createProcessLauncher({
-      ...{ clock, table, tools, names, cgroups, users, volumesFolder, nodeExecutableFolder, open, waits, mountsOf },
+      ...{
+        clock,
+        table,
+        tools,
+        names,
+        cgroups,
+        users,
+        networks,
+        volumesFolder,
+        nodeExecutableFolder,
+        open,
+        waits,
+        mountsOf,
+      },
       logOf: logs.of,
     });
     const maintenance = logs.maintain(stopping.signal);
-    return { table, tools, names, cgroups, users, launcher, waits, stopping, maintenance };
+    const networksReason = 'reason' in networking ? networking.reason : '';
+    return { table, tools, names, cgroups, users, networks, networksReason, launcher, waits, stopping, maintenance };
   }
 
   async function forgetUnbegun(instance: string): Promise<void> {
@@ -174,8 +217,12 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       return started === undefined ? 'the engine is not started' : started.names.reason;
     },
 
-    async start() {
-      starting ??= begin();
+    get networksReason() {
+      return started === undefined ? 'the engine is not started' : started.networksReason;
+    },
+
+    async start(owner = { fabricId: '', node: '' }) {
+      starting ??= begin(owner);
       try {
         started = await starting;
       } catch (error) {
@@ -190,6 +237,8 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       started = undefined;
       ending?.stopping.abort(new EngineStoppedError());
       await ending?.maintenance;
+      if (ending?.networks !== undefined)
+        await ending.networks.stop((await networksOnDisk(await instancesOnDisk(), ending.table)).size > 0);
       await closeCgroups(ending?.cgroups);
       logs.clear();
     },
@@ -197,7 +246,14 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     // Nothing of it comes or goes while a box runs.
     unavailable: () => undefined,
     subscribe: () => () => undefined,
-    network: async () => undefined,
+    async network(instance, spec) {
+      const { networks } = running();
+      const standing = await standingOf(instance);
+      // What runs goes on as it was launched.
+      if (standing.kind === 'running') return standing.launch.network;
+      if (networks === undefined || spec.engine !== 'process') return undefined;
+      return networks.of(instance);
+    },
     stage: async () => undefined,
     want: (planned) => leftovers.want(planned),
     notHeld: (spec) => {
@@ -246,19 +302,25 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
           clock.clearTimeout(late);
         }
       }
-      return killAll(dependencies);
+      const exit = await killAll(dependencies);
+      if (standing.launch.network !== undefined) await running().networks?.cut(standing.launch.network);
+      return exit;
     },
 
     async remove(instance) {
       running();
       if (!isInstanceName(instance)) return;
       await queue.run(instance, async () => {
-        const { table, waits } = running();
+        const { table, waits, networks } = running();
         const folder = open(instance);
         const standing = await standingOf(instance);
         if (standing.kind === 'running') throw new InstanceRunningError(instance);
         await killAll({ clock, table, folder, instance });
-        if (standing.kind !== 'absent') await removeGroups(standing.launch.groups ?? []);
+        if (standing.kind !== 'absent') {
+          await removeGroups(standing.launch.groups ?? []);
+          if (standing.launch.network !== undefined) await networks?.cut(standing.launch.network);
+        }
+        networks?.forget(instance);
         logs.forget(instance);
         try {
           await mountsOf(instance).removeSecrets();
@@ -307,6 +369,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
         const standing = await standingOf(instance);
         if (standing.kind === 'absent') throw new InstanceUnknownError(instance);
         const folder = open(instance);
+        running().networks?.tell(instance, hosts);
         try {
           await folder.overwriteHosts(await hostsFile(hosts));
         } catch (error) {
@@ -316,13 +379,13 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     },
 
     async exec(instance, command, options) {
-      const { table, tools, names, users } = running();
+      const { table, tools, names, users, networks } = running();
       checkCommand(instance, command);
       const standing = await standingOf(instance);
       if (standing.kind === 'absent') throw new InstanceUnknownError(instance);
       if (standing.kind !== 'running') throw new InstanceNotRunningError(instance);
       const secretEnv = await mountsOf(instance).readVariables();
-      const place = { standing, folder: open(instance), names, users, nodeExecutableFolder, secretEnv };
+      const place = { standing, folder: open(instance), names, users, networks, nodeExecutableFolder, secretEnv };
       const beside = { clock, table, tools, ...place };
       return execBeside(beside, command, options);
     },

@@ -1,0 +1,127 @@
+// A network of its own for one program: a namespace with a cable (veth) to the box, and names from the node's resolver. Called by
+// process-engine.ts and its parts. It finds out once what this box allows, in namespaces that it makes for that; the namespace of a
+// program lives as long as the program, and with it the cable: nothing of it has to be cleared away. It gives no address.
+
+import { execFile } from 'node:child_process';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { InstanceNetwork } from './engine.ts';
+import { DETECTION_MS } from './limits.ts';
+import { findPacketFilter, type PacketFilter } from './packet-filter.ts';
+import type { ShimTools } from './process-shim.ts';
+import type { findCommand } from './process-tools.ts';
+
+/** What a program was launched with. */
+export interface OwnNetwork extends InstanceNetwork {
+  /** CIDR: addresses of all programs of the node, and of the services that they call. */
+  range: string;
+  /** The box's own address there: its resolver, and the way out. */
+  gateway: string;
+  /** The name of the box's end; another one at each launch. */
+  link: string;
+  /** Whose that end is, as the kernel keeps it. */
+  alias: string;
+}
+
+export interface NetworkFiles {
+  /** Undefined: the box's own. */
+  hosts: string | undefined;
+  resolvers: string | undefined;
+}
+
+export interface NetworkTools {
+  /** Path of ip(8). */
+  ip: string;
+  filter: PacketFilter;
+  /** Puts a command into a network and a mount namespace of its own; the pid stays the same through the chain. */
+  wrap(network: Omit<OwnNetwork, 'range' | 'serviceRange'>, files: NetworkFiles, command: string[]): string[];
+  /** Puts a command into the network that a process is in, and a mount namespace of its own. */
+  enter(pid: number, files: NetworkFiles, command: string[]): string[];
+}
+
+/** Why programs share the network of the box. */
+export interface NoNetworks {
+  reason: string;
+}
+
+/** Of the trial; nobody sees it outside of its namespace. */
+const trial = { address: '198.18.0.2', gateway: '198.18.0.1', link: 'sv-trial', alias: 'selvedge:trial' };
+const trialName = 'selvedge-network-trial';
+
+/** Arguments: path of ip, the box's address, then the command. It stands for the box in a network namespace of its own. */
+const TRIAL = `
+"$1" -batch - <<END || exit
+link set dev lo up
+route add local $2 dev lo table local
+END
+shift 2
+"$@"
+`;
+
+export async function detectNetworks(
+  folder: string,
+  tools: ShimTools,
+  find: typeof findCommand,
+): Promise<NetworkTools | NoNetworks> {
+  if ((process.geteuid?.() ?? 0) !== 0) return { reason: 'selvedge does not run as root' };
+  const names = ['ip', 'unshare', 'nsenter', 'mount'] as const;
+  const paths = await Promise.all(names.map(find));
+  const missing = names.filter((_, index) => paths[index] === undefined);
+  if (missing.length > 0) return { reason: `this box has no ${missing.join(', no ')}` };
+  const [ip, unshare, nsenter, mount] = paths as [string, string, string, string];
+
+  const wrap: NetworkTools['wrap'] = ({ link, alias, address, gateway }, files, command) => [
+    ...[unshare, '--net', '--mount', '--propagation', 'slave', '--'],
+    ...[tools.shell, `${tools.scripts}/network.sh`, ip, nsenter, mount, tools.shell],
+    ...[`${tools.scripts}/network-outside.sh`, link, alias, address, gateway],
+    ...[files.hosts ?? '-', files.resolvers ?? '-', ...command],
+  ];
+  const enter: NetworkTools['enter'] = (pid, files, command) => [
+    ...[nsenter, `--net=/proc/${pid}/ns/net`, '--', unshare, '--mount', '--propagation', 'slave', '--'],
+    ...[
+      tools.shell,
+      `${tools.scripts}/network-beside.sh`,
+      mount,
+      files.hosts ?? '-',
+      files.resolvers ?? '-',
+      ...command,
+    ],
+  ];
+
+  const alone = [unshare, '--net', '--'];
+  const [problem, filter] = await Promise.all([
+    tryOut(
+      join(folder, '.network-trial'),
+      (command) => [...alone, ...[tools.shell, '-c', TRIAL, 'selvedge', ip, trial.gateway, ...command]],
+      wrap,
+    ),
+    findPacketFilter({ find, alone }),
+  ]);
+  if (problem !== undefined) return { reason: problem };
+  return 'reason' in filter ? filter : { ip, filter, wrap, enter };
+}
+
+async function tryOut(
+  folder: string,
+  asBox: (command: string[]) => string[],
+  wrap: NetworkTools['wrap'],
+): Promise<string | undefined> {
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const hosts = join(folder, 'hosts');
+    await writeFile(hosts, `127.0.0.1 ${trialName}\n`);
+    const [file, ...rest] = asBox(wrap(trial, { hosts, resolvers: undefined }, ['cat', '/etc/hosts'])) as [
+      string,
+      ...string[],
+    ];
+    const { stdout } = await promisify(execFile)(file, rest, { timeout: DETECTION_MS, encoding: 'utf8' });
+    return stdout.includes(trialName) ? undefined : 'the kernel refuses to replace /etc/hosts';
+  } catch (error) {
+    const { stderr, message } = error as Error & { stderr?: string };
+    const [line = ''] = (stderr || message).trim().split('\n');
+    return `the kernel refuses network namespaces: ${line.slice(0, 200)}`;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
