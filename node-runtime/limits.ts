@@ -81,11 +81,13 @@ export const DETECTION_MS = 5_000;
 
 /** Programs of a node with a network of their own: a thousand of them, and as many services that they call; the usual range has 64 such parts. */
 export const PROCESS_RANGE_PREFIX = 21;
+/** At the node's address in it, so that no two nodes of a box take the same one; registered for AppleTalk, which is gone. */
+export const PROCESS_RANGE_LOCK_PORT = 202;
 /** A packet filter that somebody else changes is waited for so long. */
 export const PACKET_FILTER_MS = 10_000;
 /** All rules of a box: some have tens of thousands. */
 export const PACKET_FILTER_BYTES_MAX = 64 * 1024 * 1024;
-/** Who reloads the box's packet filter drops our rules with it: they are back after this at the latest. */
+/** Who reloads the box's packet filter drops our rules with it: they are back after this at the latest. A look costs two programs. */
 export const PACKET_FILTER_CHECK_MS = 15_000;
 
 /** One log file of an instance: moved aside when it is larger, and that file has at most twice this. What is written between two looks comes on top. */

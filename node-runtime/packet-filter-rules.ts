@@ -144,6 +144,14 @@ export function iptablesForwards(tag: string, saved: string): boolean {
   return there.some((line) => line.startsWith('-A FORWARD ') && !line.includes(`-j SELVEDGE-${tag}-`));
 }
 
+/** The box's address on the networks of each node that has rules, by tag. */
+export const iptablesGateways = (saved: string): Map<string, string> =>
+  new Map(
+    [...saved.matchAll(/^-A SELVEDGE-([0-9a-f]{4})-IN -d (\S+)\/32 .*--dport 53 /gm)].map(
+      ([, tag = '', gateway = '']) => [tag, gateway],
+    ),
+  );
+
 /** Whether that node, or some node, guards what the box forwards. */
 export const iptablesGuarded = (saved: string, tag = '[0-9a-f]{4}'): boolean =>
   new RegExp(`^:SELVEDGE-${tag}-GUARD `, 'm').test(saved);

@@ -10,6 +10,7 @@ import {
   type FilterAbility,
   type FilterFacts,
   iptablesForwards,
+  iptablesGateways,
   iptablesGuarded,
   iptablesRemoval,
   iptablesText,
@@ -26,6 +27,8 @@ export interface PacketFilter extends FilterAbility {
   isWhole(facts: FilterFacts): Promise<boolean>;
   /** Of this node; nothing where there are none. */
   remove(tag: string): Promise<void>;
+  /** Of all nodes of this box: the box's address on their networks, by their tags. */
+  gateways(): Promise<Map<string, string>>;
   /** That node, or some node of this box, guards what is forwarded: forwarding is on for the sake of nodes alone. */
   isGuarded(tag?: string): Promise<boolean>;
   /** Others than this node count on what the box forwards. */
@@ -36,6 +39,8 @@ export interface PacketFilterSearch {
   find: typeof findCommand;
   /** Runs a command in a network namespace of its own. */
   alone: readonly string[];
+  /** Tests only: runs a command in the network that the rules are for. */
+  inside?: readonly string[];
 }
 
 /** Runs a command with these words at its stdin; resolves with what it prints. */
@@ -77,6 +82,7 @@ function byIptables(
       const text = iptablesRemoval(tag, await saved());
       if (text !== undefined) await change(text);
     },
+    gateways: async () => iptablesGateways(await saved()),
     isGuarded: async (tag) => iptablesGuarded(await saved(), tag),
     othersForward: async (tag) => iptablesForwards(tag, await saved()),
   };
@@ -102,6 +108,16 @@ function byNft([nft]: readonly [string], ability: FilterAbility, before: readonl
     async remove(tag) {
       const own = nftTable(tag);
       await run([...before, nft, '--file', '-'], `table ip ${own}\ndelete table ip ${own}\n`);
+    },
+    async gateways() {
+      const tables = (await list()).split(/^(?=table )/m);
+      return new Map(
+        tables.flatMap((one) => {
+          const found = one.match(/^table ip selvedge_([0-9a-f]{4}) /)?.[1];
+          const gateway = one.match(/ip daddr (\S+) udp dport 53/)?.[1];
+          return found === undefined || gateway === undefined ? [] : [[found, gateway] as const];
+        }),
+      );
     },
     async isGuarded(tag = '[0-9a-f]{4}') {
       const tables = (await list()).split(/^(?=table )/m);
@@ -129,6 +145,7 @@ const trial: FilterFacts = {
 export async function findPacketFilter({
   find,
   alone,
+  inside,
 }: PacketFilterSearch): Promise<PacketFilter | { reason: string }> {
   const [restore, save, nft] = await Promise.all([find('iptables-restore'), find('iptables-save'), find('nft')]);
   let reason = 'this box has no iptables, no nft';
@@ -142,7 +159,7 @@ export async function findPacketFilter({
     for (const make of filters) {
       try {
         await make(alone).install(trial);
-        return make();
+        return make(inside);
       } catch (error) {
         reason = (error as Error).message;
       }

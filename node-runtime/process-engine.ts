@@ -252,7 +252,9 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       // What runs goes on as it was launched.
       if (standing.kind === 'running') return standing.launch.network;
       if (networks === undefined || spec.engine !== 'process') return undefined;
-      return networks.of(instance);
+      if (spec.hostNetwork !== true) return networks.of(instance);
+      networks.forget(instance);
+      return undefined;
     },
     stage: async () => undefined,
     want: (planned) => leftovers.want(planned),

@@ -147,8 +147,7 @@ async function inItsNetwork({ standing, folder, names, networks }: ProcessExec, 
   if (standing.launch.network === undefined) return hosts === undefined ? command : names.wrap(hosts, command);
   if (standing.workload === undefined || networks === undefined)
     throw new InstanceNotRunningError(standing.launch.instance);
-  const resolvers = (await folder.hasResolvers()) ? folder.resolvers : undefined;
-  return networks.enter(standing.workload.pid, { hosts, resolvers }, command);
+  return networks.enter(standing.workload.pid, standing.launch.network, hosts, command);
 }
 
 /** Where the workload is; its own folder where that is gone. */

@@ -9,7 +9,7 @@
 //     run/launch.json               what was launched; written before the start
 //     run/shim run/workload         who they are; written by the shim
 //     run/exit                      how it ended; renamed into place by the shim
-//     run/hosts run/resolvers       its /etc/hosts and /etc/resolv.conf
+//     run/hosts run/resolvers/…     its /etc/hosts and /etc/resolv.conf
 //     run/notice                    what the shim's shell said
 //
 // The records have a folder of their own because it is watched: output and the workload's own files must not wake anybody.
@@ -69,13 +69,12 @@ export interface InstanceFolder {
   reset(owner?: Owner): Promise<void>;
   /** Readable for all: the workload may become another user, and the folder around it is closed anyway. */
   writeHosts(text: string): Promise<void>;
-  /** As readable as that; undefined: it has none of its own. */
-  writeResolvers(text: string | undefined): Promise<void>;
+  /** As readable as that, in a folder of its own. */
+  writeResolvers(name: string, text: string): Promise<void>;
   /** In the same file, for a workload that has it mounted; nothing when it was launched without one. */
   overwriteHosts(text: string): Promise<void>;
   /** Whether it was launched with names of its own. */
   hasHosts(): Promise<boolean>;
-  hasResolvers(): Promise<boolean>;
   /** The files are their owner's; the folders that they are in stay root's, so that nobody can put a link in our way. */
   layFiles(files: Launch['files'], owner?: Owner): Promise<void>;
   removeFiles(paths: string[]): Promise<void>;
@@ -167,11 +166,11 @@ export function openInstanceFolder(root: string, instance: string): InstanceFold
 
     writeHosts: (text) => replace(inRun('hosts'), text, 0o644),
 
-    async writeResolvers(text) {
-      if (text !== undefined) await replace(inRun('resolvers'), text, 0o644);
+    async writeResolvers(name, text) {
+      await mkdir(inRun('resolvers'), { recursive: true });
+      await chmod(inRun('resolvers'), 0o755);
+      await replace(join(inRun('resolvers'), name), text, 0o644);
     },
-
-    hasResolvers: async () => (await readText(inRun('resolvers'), 64 * 1024)) !== undefined,
 
     hasHosts: async () => (await readText(inRun('hosts'), 64 * 1024)) !== undefined,
 

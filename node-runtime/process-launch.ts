@@ -18,7 +18,7 @@ import { killAll } from './process-end.ts';
 import type { InstanceFolder, LaunchRecord } from './process-folder.ts';
 import type { ProcessLog } from './process-log.ts';
 import { hostsFile, type Names } from './process-names.ts';
-import type { NetworkTools } from './process-network.ts';
+import { type NetworkTools, resolversPlace } from './process-network.ts';
 import type { ProcessNetworks } from './process-networks.ts';
 import { limitedCommand, type ShimTools, shimCommand } from './process-shim.ts';
 import { spawnShim } from './process-spawn.ts';
@@ -97,6 +97,14 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
     }
   }
 
+  async function layResolvers(folder: InstanceFolder, record: LaunchRecord): Promise<void> {
+    const [text, place] = [record.network && (await networks?.resolvers()), await resolversPlace()];
+    if (record.network === undefined || text === undefined || place === undefined) return;
+    await folder.writeResolvers(place.name, text);
+    const resolvers = place.isFolder ? folder.resolvers : join(folder.resolvers, place.name);
+    record.network = { ...record.network, resolvers, resolversOver: place.over };
+  }
+
   async function prepare(
     folder: InstanceFolder,
     launch: Launch,
@@ -110,13 +118,12 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
         const secrets = await mounts.secretsFolder();
         if (dirname(secrets) !== folder.folder) record.runAs = { ...record.runAs, secrets };
       }
+      await layResolvers(folder, record);
       await folder.removeFiles(oldFiles.filter((path) => !record.files.includes(path)));
       const hosts = launch.hosts.length > 0 ? hostsFile(launch.hosts).then(folder.writeHosts) : undefined;
-      const resolvers = record.network && networks?.resolvers().then(folder.writeResolvers);
       await Promise.all([
         folder.layFiles(launch.files, record.runAs),
         hosts,
-        resolvers,
         mounts.lay(launch.mounts ?? [], accessOf(record.runAs)),
       ]);
       await mounts.writeVariables(launch.secretEnv ?? {});
@@ -132,11 +139,10 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
   async function begin(folder: InstanceFolder, launch: Launch, record: LaunchRecord): Promise<EngineInstance> {
     const { instance, spec } = launch;
     const hosts = launch.hosts.length > 0 ? folder.hosts : undefined;
-    const resolvers = (await folder.hasResolvers()) ? folder.resolvers : undefined;
     const wrap = (command: string[]) => {
       const limited = (one: string[]) => limitedCommand(tools, record.groups ?? [], dataBytes(cgroups, spec), one);
       if (record.network !== undefined && networks !== undefined)
-        return networks.wrap(record.network, { hosts, resolvers }, limited(command));
+        return networks.wrap(record.network, hosts, limited(command));
       return limited(hosts === undefined ? command : names.wrap(hosts, command));
     };
     const { runAs } = record;

@@ -5,17 +5,17 @@ const FAIL = `
 selvedge_fail() { echo "selvedge: it cannot have a network of its own: $1" >&2; exit 125; }
 `;
 
-/** Its first two arguments are files, or '-'. A box without a resolv.conf has nowhere to put one. */
+/** Its first arguments: a hosts file, what has the resolv.conf, and where that goes; each '-' where there is none. */
 const FILES = `
 [ "$1" = - ] || [ ! -e /etc/hosts ] || "$selvedge_mount" --bind "$1" /etc/hosts || selvedge_fail /etc/hosts
-[ "$2" = - ] || [ ! -e /etc/resolv.conf ] || "$selvedge_mount" --bind "$2" /etc/resolv.conf || selvedge_fail /etc/resolv.conf
-shift 2
+[ "$2" = - ] || "$selvedge_mount" --bind "$2" "$3" || selvedge_fail "$3"
+shift 3
 exec "$@"
 `;
 
 /**
  * Arguments: paths of ip, nsenter, mount and the shell, the script below, the name of the box's end, its alias, the program's address, the
- * box's, a hosts file or '-', a resolv.conf or '-', then the command. In a network and a mount namespace of its own, whose parent is still
+ * box's, a hosts file, what has the resolv.conf and where that goes ('-' for none), then the command. In a network and a mount namespace of its own, whose parent is still
  * in those of the box. The cable is made from here: it goes with the namespace, whoever ends that. IPv6 stays on loopback alone.
  */
 export const NETWORK = `${FAIL}
@@ -39,7 +39,7 @@ END
   "$selvedge_address" "$selvedge_gateway" || selvedge_fail 'the end of the box'
 ${FILES}`;
 
-/** Arguments: path of mount, a hosts file or '-', a resolv.conf or '-', then the command: one beside a program, in its network. */
+/** Arguments: path of mount, a hosts file, what has the resolv.conf and where that goes, then the command: one beside a program, in its network. */
 export const NETWORK_BESIDE = `${FAIL}
 selvedge_mount=$1
 shift

@@ -3,8 +3,8 @@
 // program lives as long as the program, and with it the cable: nothing of it has to be cleared away. It gives no address.
 
 import { execFile } from 'node:child_process';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, realpath, rm, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { InstanceNetwork } from './engine.ts';
 import { DETECTION_MS } from './limits.ts';
@@ -22,22 +22,22 @@ export interface OwnNetwork extends InstanceNetwork {
   link: string;
   /** Whose that end is, as the kernel keeps it. */
   alias: string;
+  /** What of its folder is put over what of the box, so that it asks the node for names; absent where nobody can be asked. */
+  resolvers?: string;
+  resolversOver?: string;
 }
 
-export interface NetworkFiles {
-  /** Undefined: the box's own. */
-  hosts: string | undefined;
-  resolvers: string | undefined;
-}
+/** What of it the command line needs. */
+type Cable = Omit<OwnNetwork, 'range' | 'serviceRange'>;
 
 export interface NetworkTools {
   /** Path of ip(8). */
   ip: string;
   filter: PacketFilter;
   /** Puts a command into a network and a mount namespace of its own; the pid stays the same through the chain. */
-  wrap(network: Omit<OwnNetwork, 'range' | 'serviceRange'>, files: NetworkFiles, command: string[]): string[];
+  wrap(network: Cable, hostsFile: string | undefined, command: string[]): string[];
   /** Puts a command into the network that a process is in, and a mount namespace of its own. */
-  enter(pid: number, files: NetworkFiles, command: string[]): string[];
+  enter(pid: number, network: Cable, hostsFile: string | undefined, command: string[]): string[];
 }
 
 /** Why programs share the network of the box. */
@@ -71,22 +71,20 @@ export async function detectNetworks(
   if (missing.length > 0) return { reason: `this box has no ${missing.join(', no ')}` };
   const [ip, unshare, nsenter, mount] = paths as [string, string, string, string];
 
-  const wrap: NetworkTools['wrap'] = ({ link, alias, address, gateway }, files, command) => [
+  const filesOf = ({ resolvers = '-', resolversOver = '-' }: Cable, hostsFile = '-') => [
+    hostsFile,
+    resolvers,
+    resolversOver,
+  ];
+  const wrap: NetworkTools['wrap'] = (network, hostsFile, command) => [
     ...[unshare, '--net', '--mount', '--propagation', 'slave', '--'],
     ...[tools.shell, `${tools.scripts}/network.sh`, ip, nsenter, mount, tools.shell],
-    ...[`${tools.scripts}/network-outside.sh`, link, alias, address, gateway],
-    ...[files.hosts ?? '-', files.resolvers ?? '-', ...command],
+    ...[`${tools.scripts}/network-outside.sh`, network.link, network.alias, network.address, network.gateway],
+    ...[...filesOf(network, hostsFile), ...command],
   ];
-  const enter: NetworkTools['enter'] = (pid, files, command) => [
+  const enter: NetworkTools['enter'] = (pid, network, hostsFile, command) => [
     ...[nsenter, `--net=/proc/${pid}/ns/net`, '--', unshare, '--mount', '--propagation', 'slave', '--'],
-    ...[
-      tools.shell,
-      `${tools.scripts}/network-beside.sh`,
-      mount,
-      files.hosts ?? '-',
-      files.resolvers ?? '-',
-      ...command,
-    ],
+    ...[tools.shell, `${tools.scripts}/network-beside.sh`, mount, ...filesOf(network, hostsFile), ...command],
   ];
 
   const alone = [unshare, '--net', '--'];
@@ -102,6 +100,19 @@ export async function detectNetworks(
   return 'reason' in filter ? filter : { ip, filter, wrap, enter };
 }
 
+/**
+ * Where a program's resolv.conf goes, and under which name. Whoever renames another file over it takes ours away from all namespaces, as
+ * systemd-resolved does with the one that /etc/resolv.conf leads to: where that is in a folder of its own, ours goes over the folder.
+ */
+export async function resolversPlace(
+  file = '/etc/resolv.conf',
+): Promise<{ over: string; name: string; isFolder: boolean } | undefined> {
+  const real = await realpath(file).catch(() => undefined);
+  if (real === undefined) return undefined;
+  const isFolder = /^\/run\/[^/]+\/./.test(real);
+  return { over: isFolder ? dirname(real) : real, name: basename(real), isFolder };
+}
+
 async function tryOut(
   folder: string,
   asBox: (command: string[]) => string[],
@@ -111,10 +122,7 @@ async function tryOut(
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const hosts = join(folder, 'hosts');
     await writeFile(hosts, `127.0.0.1 ${trialName}\n`);
-    const [file, ...rest] = asBox(wrap(trial, { hosts, resolvers: undefined }, ['cat', '/etc/hosts'])) as [
-      string,
-      ...string[],
-    ];
+    const [file, ...rest] = asBox(wrap(trial, hosts, ['cat', '/etc/hosts'])) as [string, ...string[]];
     const { stdout } = await promisify(execFile)(file, rest, { timeout: DETECTION_MS, encoding: 'utf8' });
     return stdout.includes(trialName) ? undefined : 'the kernel refuses to replace /etc/hosts';
   } catch (error) {

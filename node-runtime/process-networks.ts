@@ -4,19 +4,20 @@
 
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFile, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import type { Clock, TimerId } from './clock.ts';
 import { createContainerNames } from './container-names.ts';
 import type { EngineOwner, InstanceNetwork, Launch } from './engine.ts';
-import { NoFreeRangeError, ProcessNetworkError } from './errors.ts';
-import { createInstanceAddresses, gatewayOf, hashNumber, type InstanceAddresses } from './instance-addresses.ts';
-import { type Ipv4Range, overlaps, parseRange, partOf, partsOf, rangeText, routedRanges } from './ipv4-range.ts';
+import { ProcessNetworkError } from './errors.ts';
+import { createInstanceAddresses, gatewayOf, type InstanceAddresses } from './instance-addresses.ts';
+import { createIpBatch } from './ip-batch.ts';
+import { type Ipv4Range, parseRange, partOf, rangeText } from './ipv4-range.ts';
 import { createKeyedQueue } from './keyed-queue.ts';
-import { DETECTION_MS, PACKET_FILTER_BYTES_MAX, PACKET_FILTER_CHECK_MS, PROCESS_RANGE_PREFIX } from './limits.ts';
+import { DETECTION_MS, PACKET_FILTER_BYTES_MAX, PACKET_FILTER_CHECK_MS } from './limits.ts';
 import { createNameForwarder, reachableResolvers } from './name-forwarder.ts';
 import { createNameServer } from './name-server.ts';
+import { createNetworkPart } from './network-part.ts';
 import type { FilterFacts } from './packet-filter-rules.ts';
 import type { NetworkTools, OwnNetwork } from './process-network.ts';
 
@@ -50,13 +51,6 @@ export interface ProcessNetworksDependencies {
   onProblem(message: string): void;
 }
 
-/** What is on the box on behalf of this node, as its file says. */
-interface Kept {
-  range: string;
-}
-
-/** In the routes' `proto` field; mesh/local-ranges.ts has 201, and gives back what nobody listens in. */
-const mark = '202';
 const forwardingFile = '/proc/sys/net/ipv4/ip_forward';
 /** glibc reads no more. */
 const resolversMax = 3;
@@ -71,47 +65,21 @@ export function createProcessNetworks(dependencies: ProcessNetworksDependencies)
   const tag = key.slice(0, 4);
   const links = `sv-${tag}`;
   const aliasOf = (instance: string): string => `selvedge:${key}:${instance.slice(0, 200)}`;
-  const keptFile = join(folder, '.network.json');
   const names = createContainerNames();
   const nameServer = createNameServer({
     knows: names.knows,
     answer: names.answer,
     forwarder: createNameForwarder({ clock }),
   });
-  let kept: Kept | undefined;
+  const ip = createIpBatch(tools.ip);
+  const parts = createNetworkPart({
+    ...{ ip, ipPath: tools.ip, folder, range: dependencies.range, seed: key },
+    links: { own: links, all: 'sv-' },
+  });
   let part: { range: Ipv4Range; addresses: InstanceAddresses; facts: FilterFacts } | undefined;
   let making: Promise<void> | undefined;
   let answersNames = false;
   let timer: TimerId | undefined;
-
-  /** One program for all of them; with `force` what fails is passed over. */
-  async function ip(lines: readonly string[], force = false): Promise<void> {
-    const running = promisify(execFile)(tools.ip, [...(force ? ['-force'] : []), '-batch', '-'], {
-      timeout: DETECTION_MS,
-    });
-    running.child.stdin?.on('error', () => undefined);
-    running.child.stdin?.end(`${lines.join('\n')}\n`);
-    await running.catch((error: Error & { stderr?: string }) => {
-      if (!force)
-        throw new ProcessNetworkError((error.stderr || error.message).trim().split('\n')[0] ?? '', { cause: error });
-    });
-  }
-
-  async function keep(next: Kept | undefined): Promise<void> {
-    kept = next;
-    if (next === undefined) return rm(keptFile, { force: true });
-    await writeFile(`${keptFile}.next`, JSON.stringify(next), { mode: 0o600 });
-    await rename(`${keptFile}.next`, keptFile);
-  }
-
-  async function readKept(): Promise<Kept | undefined> {
-    try {
-      const { range = '' } = JSON.parse(await readFile(keptFile, 'utf8')) as Partial<Kept>;
-      return parseRange(range) === undefined ? undefined : { range };
-    } catch {
-      return undefined;
-    }
-  }
 
   const halfOf = (range: Ipv4Range, half: 0 | 1): string => rangeText(partOf(range, range.prefix + 1, half));
 
@@ -126,48 +94,15 @@ export function createProcessNetworks(dependencies: ProcessNetworksDependencies)
     return { range, facts, addresses: createInstanceAddresses(instances) };
   }
 
-  /** That no part is taken twice is seen to by the kernel: it adds a route of the same range once. */
-  const routesOf = (range: Ipv4Range, how: 'add' | 'replace' | 'del'): string[] => [
-    `route ${how} unreachable ${rangeText(range)} proto ${mark}`,
-    `route ${how === 'del' ? 'del' : 'replace'} local ${gatewayOf(range)}/32 dev lo table local proto ${mark}`,
-  ];
-
-  /** Ranges of the box's networks without our own. */
-  async function takenRanges(): Promise<Ipv4Range[]> {
-    const text = await readFile('/proc/net/route', 'utf8').catch(() => '');
-    const others = text.split('\n').filter((line) => !line.startsWith(links));
-    return routedRanges(others.join('\n')).filter((range) => rangeText(range) !== kept?.range);
-  }
-
-  async function choose(): Promise<Ipv4Range> {
-    const range = parseRange(dependencies.range);
-    if (range === undefined || range.prefix > PROCESS_RANGE_PREFIX) throw new NoFreeRangeError(dependencies.range);
-    const taken = await takenRanges();
-    const isFree = (candidate: Ipv4Range): boolean => !taken.some((other) => overlaps(other, candidate));
-    const before = parseRange(kept?.range ?? '');
-    if (before !== undefined && overlaps(before, range) && isFree(before)) {
-      await ip(routesOf(before, 'replace'));
-      return before;
-    }
-    const count = partsOf(range, PROCESS_RANGE_PREFIX);
-    let refused: unknown;
-    for (let attempt = 0; attempt < count; attempt++) {
-      const candidate = partOf(range, PROCESS_RANGE_PREFIX, (hashNumber(key) + attempt) % count);
-      if (!isFree(candidate)) continue;
-      try {
-        await ip(routesOf(candidate, 'add'));
-        return candidate;
-      } catch (error) {
-        refused = error;
-      }
-    }
-    throw refused ?? new NoFreeRangeError(dependencies.range);
+  async function sweep(): Promise<void> {
+    const isGone = await parts.sweep();
+    for (const [other, gateway] of await tools.filter.gateways())
+      if (other !== tag && isGone(`sv-${other}`, gateway)) await tools.filter.remove(other);
   }
 
   /** The rules are there before anything is forwarded. */
   async function make(range: Ipv4Range): Promise<void> {
     const forwards = (await readFile(forwardingFile, 'utf8')).trim() !== '0';
-    await keep({ range: rangeText(range) });
     part ??= partFrom(range);
     // Where some node has turned forwarding on, every node sees to it that nothing else is forwarded: the last one turns it off.
     part.facts.guard = !forwards || (await tools.filter.isGuarded());
@@ -182,11 +117,12 @@ export function createProcessNetworks(dependencies: ProcessNetworksDependencies)
       );
     }
     timer = clock.setTimeout(() => void check(), PACKET_FILTER_CHECK_MS);
+    void queue.run('', sweep).catch((error: unknown) => onProblem((error as Error).message));
   }
 
   /** Once, for as long as this daemon runs; a failed one is tried again. */
   function ensure(): Promise<void> {
-    making ??= (async () => make(part?.range ?? (await choose())))().catch((error: unknown) => {
+    making ??= (async () => make(part?.range ?? (await parts.take())))().catch((error: unknown) => {
       making = undefined;
       throw error;
     });
@@ -197,6 +133,7 @@ export function createProcessNetworks(dependencies: ProcessNetworksDependencies)
     await queue.run('', async () => {
       if (part === undefined || timer === undefined) return;
       try {
+        await parts.renew(part.range);
         if (!(await tools.filter.isWhole(part.facts))) await tools.filter.install(part.facts);
       } catch (error) {
         onProblem((error as Error).message);
@@ -218,19 +155,21 @@ export function createProcessNetworks(dependencies: ProcessNetworksDependencies)
 
   /** All that is on the box on behalf of this node. */
   async function takeDown(): Promise<void> {
-    if (kept === undefined) return;
-    const range = parseRange(kept.range);
+    const range = await parts.kept();
+    if (range === undefined) return;
     const stray = await strayLinks(new Set());
-    const lines = [
-      ...stray.map((link) => `link del dev ${link}`),
-      ...(range === undefined ? [] : routesOf(range, 'del')),
-    ];
+    if (stray.length > 0) await cutAll(stray);
     const ownDoing = (await tools.filter.isGuarded(tag)) && !(await tools.filter.othersForward(tag));
     if (ownDoing) await writeFile(forwardingFile, '0');
     await tools.filter.remove(tag);
-    await ip(lines, true);
-    await keep(undefined);
+    await parts.giveBack(range);
   }
+
+  const cutAll = (stray: readonly string[]): Promise<void> =>
+    ip(
+      stray.map((link) => `link del dev ${link}`),
+      { force: true },
+    );
 
   /** Serves what runs again, and clears away what does not. */
   async function goOn(running: ReadonlyMap<string, OwnNetwork>): Promise<void> {
@@ -242,14 +181,10 @@ export function createProcessNetworks(dependencies: ProcessNetworksDependencies)
       part.addresses.hold(instance, address);
       names.tell(address, []);
     }
-    await ip(routesOf(range, 'replace'));
+    await parts.take(range);
     await ensure();
     const stray = await strayLinks(new Set([...running.values()].map(({ link }) => link)));
-    if (stray.length > 0)
-      await ip(
-        stray.map((link) => `link del dev ${link}`),
-        true,
-      );
+    if (stray.length > 0) await cutAll(stray);
   }
 
   /** What is left on the box is tried again by the next daemon: it keeps nothing from starting or stopping. */
@@ -259,7 +194,6 @@ export function createProcessNetworks(dependencies: ProcessNetworksDependencies)
   return {
     start: (running) =>
       queue.run('', async () => {
-        kept = await readKept();
         await told(goOn(running));
       }),
 
@@ -302,7 +236,7 @@ export function createProcessNetworks(dependencies: ProcessNetworksDependencies)
           encoding: 'utf8',
         });
         const [found] = JSON.parse(stdout) as { ifalias?: string }[];
-        if (found?.ifalias === alias) await ip([`link del dev ${link}`], true);
+        if (found?.ifalias === alias) await cutAll([link]);
       } catch {
         // It is gone already, with the last process in it.
       }
@@ -320,6 +254,7 @@ export function createProcessNetworks(dependencies: ProcessNetworksDependencies)
         await nameServer.close();
         answersNames = false;
         making = undefined;
+        await parts.letGo();
         if (!inUse) await told(takeDown());
       }),
   };
