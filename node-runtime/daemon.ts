@@ -16,6 +16,7 @@ import { createNodeKeys } from '../pki/node-keys.ts';
 import { deriveApprovalKey } from '../pki/scrypt.ts';
 import type { Trace } from './actor-system.ts';
 import { createDockerEngine } from './docker-engine.ts';
+import { defaultContainerRange } from './docker-network.ts';
 import type { LogQuery } from './engine.ts';
 import { createEngines } from './engines.ts';
 import { NodeStartingError } from './errors.ts';
@@ -122,6 +123,7 @@ async function realPorts({
           volumesFolder: join(dataFolder, 'volumes'),
           hiddenFolder: dataFolder,
           standardUser: policy.processUser,
+          networks: { range: containerRange ?? defaultContainerRange, onProblem },
           clock,
         }),
         createDockerEngine({
