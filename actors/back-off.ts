@@ -26,5 +26,7 @@ export const replicaBackOff: BackOff = { firstMs: 100, maxMs: 15_000 };
 export const enrollmentBackOff: BackOff = { firstMs: 500, maxMs: 30_000 };
 /** Renewing a certificate: a day of validity is left when it begins. */
 export const certificateBackOff: BackOff = { firstMs: 1_000, maxMs: 10 * 60_000 };
+/** Listening for a gateway: what has the port may go any moment, and is then replaced within half a minute. */
+export const gatewayBackOff: BackOff = { firstMs: 500, maxMs: 30_000 };
 /** A workload that ran this long is healthy again: its next failure waits the first wait. */
 export const healthyAfterMs = 60_000;

@@ -4,6 +4,7 @@
 import { type Context, Hono } from 'hono';
 import type { LogLine, LogQuery } from '../node-runtime/engine.ts';
 import { addContentRoutes, type ContentFunctions } from './api-contents.ts';
+import { addGatewayRoutes, type GatewayFunctions } from './api-gateways.ts';
 import { addPolicyRoutes, type PolicyFunctions } from './api-policies.ts';
 import {
   type ApproveRequest,
@@ -81,7 +82,7 @@ export interface NodeFunctions {
 }
 
 /** What only a controller answers. */
-export interface FabricFunctions extends ContentFunctions, PolicyFunctions {
+export interface FabricFunctions extends ContentFunctions, PolicyFunctions, GatewayFunctions {
   nodes(): Promise<NodeView[]>;
   nodeNamed(name: string): Promise<NodeView | undefined>;
   /** Gives a node labels and takes some away. */
@@ -181,6 +182,8 @@ const fabricPaths = [
   '/v1/configs',
   '/v1/secrets',
   '/v1/policies',
+  '/v1/gateways',
+  '/v1/root-certificate',
   '/v1/tokens',
   '/v1/pending',
   '/v1/window',
@@ -282,6 +285,7 @@ function addFabricRoutes(app: Hono, options: FabricFunctions): void {
   });
   addContentRoutes(app, options, readJson);
   addPolicyRoutes(app, options);
+  addGatewayRoutes(app, options, readJson);
   app.post('/v1/apply', async (context) => {
     const query = context.req.query();
     refuseUnknownQueries(query, ['dryRun']);

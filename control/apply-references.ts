@@ -3,8 +3,9 @@
 
 import { type ContentReference, namedContent } from './content-references.ts';
 import { listRecords } from './documents.ts';
-import { nodesShownMax, policiesMax } from './limits.ts';
-import type { ManifestApplication, ManifestIssue, Manifests } from './manifest.ts';
+import { tlsSecretKeys } from './gateway.ts';
+import { gatewaysMax, nodesShownMax, policiesMax } from './limits.ts';
+import type { ManifestIssue, Manifests } from './manifest.ts';
 import { pathText } from './manifest-issues.ts';
 import type { Database } from './store.ts';
 import { didYouMean } from './suggestion.ts';
@@ -22,23 +23,29 @@ function at(document: number, source: Source, issue: Issue): ManifestIssue {
 /** A misspelt name would wait for ever: a node must be known before work is pinned to it. */
 async function nodeIssues(
   fabric: Database,
-  applications: readonly ManifestApplication[],
+  { applications, gateways }: Manifests,
   source: Source,
 ): Promise<ManifestIssue[]> {
-  const pins = applications.flatMap(({ document, microservices }) =>
+  const placed = applications.flatMap(({ document, microservices }) =>
     microservices.flatMap(({ placement }, index) =>
-      placement.node === undefined ? [] : [{ document, index, node: placement.node }],
+      placement.node === undefined
+        ? []
+        : [{ document, path: `spec.microservices[${index}].placement.node`, node: placement.node }],
     ),
   );
+  const published = gateways.flatMap(({ document, spec: { on } }) =>
+    ('nodes' in on ? on.nodes : []).map((node, index) => ({ document, path: `spec.on.nodes[${index}]`, node })),
+  );
+  const pins = [...placed, ...published];
   if (pins.length === 0) return [];
   const nodes = (await listRecords(fabric, 'node')).map(({ name }) => name).sort();
   const shown = nodes.slice(0, nodesShownMax).join(', ') + (nodes.length > nodesShownMax ? ', …' : '');
   return pins
     .filter(({ node }) => !nodes.includes(node))
-    .map(({ document, index, node }) => {
+    .map(({ document, path, node }) => {
       const guess = didYouMean(node, nodes);
       return at(document, source, {
-        path: `spec.microservices[${index}].placement.node`,
+        path,
         reason: `there is no node ${JSON.stringify(node)} in this fabric`,
         accepted: nodes.length === 0 ? 'the name of a node' : `the name of a node: ${shown}`,
         ...(guess !== undefined && { didYouMean: guess }),
@@ -58,6 +65,34 @@ async function policyIssues(fabric: Database, { policies }: Manifests, source: S
   return [at(last.document, source, { path: 'metadata.name', reason, accepted })];
 }
 
+/** Each is a fact that every node holds, and some name a Secret. */
+async function gatewayIssues(
+  fabric: Database,
+  { gateways }: Manifests,
+  known: () => Promise<Map<string, Set<string>>>,
+  source: Source,
+): Promise<ManifestIssue[]> {
+  const [last] = gateways.slice(-1);
+  if (last === undefined) return [];
+  const issues: ManifestIssue[] = [];
+  const ids = new Set((await listRecords(fabric, 'gateway')).map(({ _id }) => _id as string));
+  for (const { project, name } of gateways) ids.add(`gateway/${project}/${name}`);
+  if (ids.size > gatewaysMax) {
+    const reason = `there would be ${ids.size} gateways in this fabric`;
+    issues.push(at(last.document, source, { path: 'metadata.name', reason, accepted: `at most ${gatewaysMax}` }));
+  }
+  for (const { document, project, spec } of gateways) {
+    if (spec.tls === undefined || 'names' in spec.tls) continue;
+    for (const key of Object.values(tlsSecretKeys)) {
+      const wrong = missing({ kind: 'secret', name: spec.tls.secret, key }, project, 'spec.tls.secret', await known());
+      if (wrong === undefined) continue;
+      issues.push(at(document, source, { ...wrong, path: 'spec.tls.secret' }));
+      break;
+    }
+  }
+  return issues;
+}
+
 /** Keys by `<kind>/<project>/<name>`: as it will be once the apply is written. */
 async function knownContent(fabric: Database, { configs, secrets }: Manifests): Promise<Map<string, Set<string>>> {
   const known = new Map<string, Set<string>>();
@@ -70,14 +105,13 @@ async function knownContent(fabric: Database, { configs, secrets }: Manifests): 
 
 /** What is wrong with one reference; undefined when it is there. */
 function missing(
-  { kind, name, key, path }: ContentReference,
+  { kind, name, key }: Omit<ContentReference, 'path'>,
   project: string,
-  index: number,
+  field: string,
   known: ReadonlyMap<string, ReadonlySet<string>>,
 ): Issue | undefined {
   const what = kindNames[kind];
   const keys = known.get(`${kind}/${project}/${name}`);
-  const field = pathText(['spec', 'microservices', index, ...path]);
   if (keys === undefined) {
     const prefix = `${kind}/${project}/`;
     const names = [...known.keys()].flatMap((id) => (id.startsWith(prefix) ? [id.slice(prefix.length)] : []));
@@ -99,6 +133,9 @@ function missing(
   };
 }
 
+const fieldOf = (index: number, { path }: ContentReference): string =>
+  pathText(['spec', 'microservices', index, ...path]);
+
 /** Every reference that leads nowhere: of what is applied, and of what is there and would lose a key that it takes. */
 export async function referenceIssues(
   fabric: Database,
@@ -107,8 +144,9 @@ export async function referenceIssues(
 ): Promise<ManifestIssue[]> {
   const { applications, configs, secrets } = manifests;
   const issues = [
-    ...(await nodeIssues(fabric, applications, source)),
+    ...(await nodeIssues(fabric, manifests, source)),
     ...(await policyIssues(fabric, manifests, source)),
+    ...(await gatewayIssues(fabric, manifests, () => knownContent(fabric, manifests), source)),
   ];
   const named = applications.some(({ microservices }) => microservices.some((one) => namedContent(one).length > 0));
   const contents = [
@@ -120,7 +158,7 @@ export async function referenceIssues(
   for (const { document, project, microservices } of applications) {
     for (const [index, microservice] of microservices.entries()) {
       for (const reference of namedContent(microservice)) {
-        const issue = missing(reference, project, index, known);
+        const issue = missing(reference, project, fieldOf(index, reference), known);
         if (issue !== undefined) issues.push(at(document, source, issue));
       }
     }
@@ -134,7 +172,8 @@ export async function referenceIssues(
         const content = contents.find(
           (one) => one.kind === reference.kind && one.project === project && one.name === reference.name,
         );
-        if (content === undefined || missing(reference, project, index, known) === undefined) continue;
+        if (content === undefined || missing(reference, project, fieldOf(index, reference), known) === undefined)
+          continue;
         const user = `application ${project}/${name}, microservice ${microservice.name}`;
         const reason = `has no ${JSON.stringify(reference.key)}, which ${user} takes as a variable`;
         issues.push(at(content.document, source, { path: content.field, reason, accepted: 'the key with its value' }));

@@ -6,12 +6,13 @@ import type { Random } from '../node-runtime/random.ts';
 import { referenceIssues } from './apply-references.ts';
 import { canonicalJson } from './canonical-json.ts';
 import { ApplyInterruptedError, NotFoundError } from './errors.ts';
-import type { ApplicationRecord, ConfigRecord, SecretRecord } from './fabric.ts';
+import type { ApplicationRecord, ConfigRecord, GatewayRecord, SecretRecord } from './fabric.ts';
 import type { Ledger } from './ledger.ts';
 import { secretSaltBytes } from './limits.ts';
 import {
   type ManifestApplication,
   type ManifestConfig,
+  type ManifestGateway,
   type ManifestPolicy,
   type ManifestSecret,
   refuseIssues,
@@ -50,6 +51,15 @@ function wantedApplication({ project, name, microservices }: ManifestApplication
 
 function wantedPolicy({ project, name, allow }: ManifestPolicy): Wanted {
   return { id: `policy/${project}/${name}`, kind: 'Policy', project, name, content: () => ({ allow }) };
+}
+
+/** What was added beside the manifest stays, unless the manifest declares a grant of the same name. */
+function wantedGateway({ project, name, spec, grants }: ManifestGateway): Wanted {
+  const content = (current: StoredDocument | undefined): Record<string, unknown> => {
+    const { added = [] } = (current ?? {}) as Partial<GatewayRecord>;
+    return { spec, grants, added: added.filter((one) => !grants.some((declared) => declared.name === one.name)) };
+  };
+  return { id: `gateway/${project}/${name}`, kind: 'Gateway', project, name, content };
 }
 
 /** A value that stays keeps its salt, and with it its hash. */
@@ -151,13 +161,14 @@ export function createApply({
 
   const applyNow: Apply['apply'] = async (documents, { dryRun = false, source } = {}) => {
     const manifests = validateManifests(documents, source === undefined ? {} : { source });
-    const { applications, configs, secrets, policies } = manifests;
+    const { applications, configs, secrets, policies, gateways } = manifests;
     refuseIssues(await referenceIssues(fabric, manifests, source));
     // Applications last: an application that is seen has what it names.
     const wanted = [
       ...configs.map(wantedConfig),
       ...secrets.map((secret) => wantedSecret(secret, random)),
       ...policies.map(wantedPolicy),
+      ...gateways.map(wantedGateway),
       ...applications.map(wantedApplication),
     ];
     const applied: AppliedView[] = [];
@@ -166,7 +177,7 @@ export function createApply({
         applied.push(dryRun ? nextDocument(item, await fabric.get(item.id), clock.now()).view : await writeOne(item));
       }
       if (!dryRun) await record(applied);
-      if (!dryRun && policies.length > 0) await policiesChanged();
+      if (!dryRun && policies.length + gateways.length > 0) await policiesChanged();
       // What runs from now on fetches for itself.
       if (!dryRun) for (const { project, name } of applications) await fabric.remove(`stage/${project}/${name}`);
     } catch (error) {

@@ -1,10 +1,11 @@
-// Which instance of a service answers a call, as a manifest says it: form, and what is stored of it. Called by the manifest's schema and
-// checks. The choice itself is made on the caller's node (mesh/endpoint-choice.ts), never here.
+// Which instance of a service answers a call, as a manifest says it: form, what is stored of it, and which service says what. Called by the
+// manifest's schema and checks, by plans and by views. The choice itself is made on the caller's node (mesh/endpoint-choice.ts), never here.
 
 import { z } from 'zod';
+import type { ApplicationRecord } from './fabric.ts';
 import { replicasMax } from './limits.ts';
 import type { FieldIssue, FieldPath } from './manifest-issues.ts';
-import { type Balancing, balancingPolicies } from './plan.ts';
+import { type Balancing, balancingPolicies, type MicroserviceName } from './plan.ts';
 
 const policyForm = "'round-robin', 'closest', 'least-connections' or 'sticky'";
 const balancingForm = `${policyForm}, {policy: sticky, localFirst: true} or {instance: 0}`;
@@ -43,6 +44,20 @@ export function toBalancing(parsed: ParsedBalancing): { balancing?: Balancing } 
   if (instance !== undefined) return { balancing: { instance } };
   if (policy === 'round-robin' && localFirst !== true) return {};
   return { balancing: { policy, ...(localFirst === true && { localFirst }) } };
+}
+
+export const balancingKey = ({ project, application, microservice }: MicroserviceName): string =>
+  `${project}/${application}/${microservice}`;
+
+/** Of the services that say one, by `balancingKey`. */
+export function balancingsOf(applications: readonly ApplicationRecord[]): Map<string, Balancing> {
+  return new Map(
+    applications.flatMap(({ project, name: application, microservices }) =>
+      microservices.flatMap(({ name: microservice, balancing }): [string, Balancing][] =>
+        balancing === undefined ? [] : [[balancingKey({ project, application, microservice }), balancing]],
+      ),
+    ),
+  );
 }
 
 /** What concerns more than one of its fields, and the number of instances. */

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { callsMax, policyPortsMax, policyRulesMax } from './limits.ts';
 import type { FieldIssue } from './manifest-issues.ts';
 import { dnsLabelForm, dnsLabelPattern } from './names.ts';
+import { protocolField, storedProtocol } from './ports.ts';
 
 const label = z.string().regex(dnsLabelPattern).describe(dnsLabelForm);
 const port = z.int().min(1).max(65_535).describe('a whole number from 1 to 65535');
@@ -13,8 +14,11 @@ export const declaredCall = z
   .strictObject({ project: label.exactOptional(), application: label, microservice: label, port })
   .describe('{application: store, microservice: stock, port: 8080}');
 
+/** As stored. */
+export const storedCall = declaredCall.extend({ protocol: storedProtocol });
+
 export const declaredCalls = z
-  .array(declaredCall)
+  .array(declaredCall.extend({ protocol: protocolField }).describe(declaredCall.description ?? ''))
   .max(callsMax)
   .describe('a list: [{application: store, microservice: stock, port: 8080}]');
 

@@ -54,7 +54,7 @@ export function createContents({
   /** `apply` for who has its turn already. */
   applyNow: Apply['apply'];
 }): Contents {
-  /** By `<kind>/<project>/<name>`: the microservices that name it, as `<application>/<microservice>`. */
+  /** By `<kind>/<project>/<name>`: who names it: microservices as `<application>/<microservice>`, and Gateways. */
   async function users(): Promise<Map<string, string[]>> {
     const found = new Map<string, string[]>();
     for (const { project, name, microservices } of await listRecords(fabric, 'application')) {
@@ -63,6 +63,11 @@ export function createContents({
           found.set(id, [...(found.get(id) ?? []), `${name}/${microservice.name}`]);
         }
       }
+    }
+    for (const { project, name, spec } of await listRecords(fabric, 'gateway')) {
+      if (spec.tls === undefined || !('secret' in spec.tls)) continue;
+      const id = `secret/${project}/${spec.tls.secret}`;
+      found.set(id, [...(found.get(id) ?? []), `Gateway ${name}`]);
     }
     return found;
   }

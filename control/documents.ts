@@ -3,20 +3,23 @@
 
 import { z } from 'zod';
 import { storedBalancing } from './balancing.ts';
-import { callRules, declaredCall } from './call-schema.ts';
+import { callRules, storedCall } from './call-schema.ts';
 import { deviceNeeds } from './devices.ts';
 import { dockerFields, volume } from './docker-options.ts';
 import type {
   ApplicationRecord,
   ConfigRecord,
+  GatewayRecord,
   NodeRecord,
   PlacementRecord,
   PolicyRecord,
   SecretRecord,
   StageRecord,
 } from './fabric.ts';
+import { storedGateway, storedGrant } from './gateway-schema.ts';
 import { microservicesMax, replicasMax } from './limits.ts';
 import { dnsLabelPattern, isConfigPath, isSecretKey } from './names.ts';
+import { storedProtocol } from './ports.ts';
 import { memoryBytes } from './quantity.ts';
 import { isSalted } from './salted-content.ts';
 import type { Database, StoredDocument } from './store.ts';
@@ -49,7 +52,7 @@ const node = z.looseObject({
   revoked: z.looseObject({ at: z.number(), reason: z.string() }).optional(),
 });
 
-const port = z.looseObject({ name: label, port: z.int().min(1).max(65_535) });
+const port = z.looseObject({ name: label, port: z.int().min(1).max(65_535), protocol: storedProtocol });
 const command = z.array(z.string()).min(1);
 const workingDirectory = z.string().optional();
 const engine = z.discriminatedUnion('engine', [
@@ -96,7 +99,7 @@ const common = z.looseObject({
       pids: z.int().positive().optional(),
     })
     .optional(),
-  calls: z.array(declaredCall).optional(),
+  calls: z.array(storedCall).optional(),
   replicas: count.max(replicasMax),
   balancing: storedBalancing.optional(),
   placement: z.looseObject({
@@ -148,6 +151,15 @@ const secret = z.looseObject({
 
 const policy = z.looseObject({ project: label, name: label, generation: count, allow: callRules });
 
+const gateway = z.looseObject({
+  project: label,
+  name: label,
+  generation: count,
+  spec: storedGateway,
+  grants: z.array(storedGrant),
+  added: z.array(storedGrant),
+});
+
 const stopOrder = z.looseObject({ dependsOn: z.array(z.string()), stopTimeoutMs: count });
 const placement = z.looseObject({
   instances: z.record(z.string(), z.looseObject({ node: z.string() })),
@@ -164,10 +176,11 @@ export interface FabricRecords {
   placement: PlacementRecord;
   stage: StageRecord;
   policy: PolicyRecord;
+  gateway: GatewayRecord;
 }
 export type FabricKind = keyof FabricRecords;
 
-const schemas: Record<FabricKind, z.ZodType> = { node, application, config, secret, placement, stage, policy };
+const schemas: Record<FabricKind, z.ZodType> = { node, application, config, secret, placement, stage, policy, gateway };
 export const fabricKinds = Object.keys(schemas) as FabricKind[];
 
 /** `application/shop/web` → `application`; undefined for other documents. */

@@ -29,6 +29,7 @@ export function createFabricMirror({
     placement: new Map(),
     stage: new Map(),
     policy: new Map(),
+    gateway: new Map(),
   };
   const changed = new Set<string>();
   let loaded = false;

@@ -2,8 +2,19 @@
 
 import type { CallPolicy } from './call-policy.ts';
 import type { DeviceNeed } from './devices.ts';
+import type { GatewayGrant, GatewaySpec, ObservedGateway } from './gateway.ts';
 import type { Device, Hardware } from './hardware.ts';
-import type { Balancing, EngineSpec, PlanVersion, PortSpec, ProbeKind, Probes, Resources, VolumeSpec } from './plan.ts';
+import type {
+  Balancing,
+  EngineSpec,
+  PlanVersion,
+  PortSpec,
+  ProbeKind,
+  Probes,
+  Resources,
+  ServicePort,
+  VolumeSpec,
+} from './plan.ts';
 
 export type RouterMode = 'interior' | 'edge';
 
@@ -46,12 +57,11 @@ export type MountReference = string | { name: string; onChange: 'restart' };
 export type EnvironmentReference = { key: string; onChange?: 'restart' } & ({ config: string } | { secret: string });
 
 /** A service of another application, as its caller names it. */
-export interface DeclaredCall {
+export interface DeclaredCall extends ServicePort {
   /** The caller's own where it is left out. */
   project?: string;
   application: string;
   microservice: string;
-  port: number;
 }
 
 export type MicroserviceSpec = EngineSpec &
@@ -116,6 +126,20 @@ export interface PolicyRecord extends CallPolicy {
   _id: `policy/${string}/${string}`;
   _rev?: string;
   generation: number;
+}
+
+/** `gateway/<project>/<name>` */
+export interface GatewayRecord {
+  _id: `gateway/${string}/${string}`;
+  _rev?: string;
+  project: string;
+  name: string;
+  generation: number;
+  spec: GatewaySpec;
+  /** Those of its manifest. */
+  grants: GatewayGrant[];
+  /** Those that were added beside it: another apply leaves them. */
+  added: GatewayGrant[];
 }
 
 /**
@@ -188,6 +212,7 @@ export interface InstanceAddress {
   port: string;
   host: string;
   hostPort: number;
+  protocol?: 'udp';
 }
 
 /** `observed/instance/<name>` */
@@ -265,6 +290,8 @@ export interface ObservedLink {
   address?: string;
   /** Peer id of the neighbour that carries it, where it goes through others. */
   through?: string;
+  /** Why the node does not reach it directly then; absent until it has tried. */
+  indirect?: string;
   sentBytes?: number;
   receivedBytes?: number;
 }
@@ -280,7 +307,7 @@ export interface ObservedUnreached {
 export interface ObservedCalls {
   /** Instances that are announced as ready and did not take a call: others are called in their place until then. */
   ejected: { instance: string; port: number; reason: string; failures: number; until: number }[];
-  /** Callers whose last call of a service (`<microservice>:<port>`) reached no instance. */
+  /** Callers whose last call of a service (`<microservice>:<port>`, of UDP `…/udp`) reached no instance. */
   failing: { caller: string; called: string; reason: string; since: number }[];
 }
 
@@ -328,6 +355,8 @@ export interface ObservedNode {
   staged?: ObservedStage[];
   /** Absent while all is well with them. */
   calls?: ObservedCalls;
+  /** What it publishes; absent when its plan says nothing of that. */
+  gateways?: ObservedGateway[];
   /** Calls that it denied lately, newest first, bounded; absent while there was none. */
   denied?: ObservedDenial[];
   /** What was refused or failed lately, newest first, bounded. */

@@ -69,6 +69,30 @@ export const stopTimeoutMsMax = 3_600_000;
 export const healthyAfterMsMax = 86_400_000;
 export const probeThresholdMax = 1_000;
 
+// --- Gateways ---
+/** `selvedge-gateway-<name>` is the name of the fact that lets it call, a DNS label. */
+export const gatewayNameCharactersMax = 46;
+/** Gateways of a fabric: each is a fact that every node holds, as a policy is. */
+export const gatewaysMax = 500;
+/** Routes of one: each is a rule of that fact (`policyRulesMax`). */
+export const gatewayRoutesMax = 32;
+export const gatewayNodesMax = 64;
+export const gatewayPathCharactersMax = 512;
+/** Grants of one, declared and added, and ranges of one grant: all are in the plan, and each connection is held against them. */
+export const gatewayGrantsMax = 64;
+export const gatewayRangesMax = 32;
+/** DNS names of one certificate: its node's authority names all of them. */
+export const gatewayNamesMax = 16;
+/** Of an authority's certificate in PEM: an RSA key of 8192 bits takes half. */
+export const gatewayCertificateCharactersMax = 8192;
+/** Of what a node says of its gateways is read. */
+export const gatewayReasonCharactersMax = 400;
+export const gatewaysShownMax = 64;
+/** A grant that is added lives no longer than ten years; who wants more declares it. */
+export const grantMsMax = 10 * 365 * 86_400_000;
+/** Bytes of chance in a token. */
+export const grantTokenBytes = 32;
+
 // --- Placement and planner ---
 /** Instances on one node: its plan is one document, of some 3 MB then, and one small box runs no more processes than this. */
 export const nodeInstancesMax = 640;

@@ -27,8 +27,8 @@ export interface MailboxDesk {
 }
 
 /** What makes two plans the same for the node: all but the version. */
-export function planContent({ fabricId, node, peerId, instances, files, stage }: Plan): string {
-  return canonicalJson({ fabricId, node, peerId, instances, files, stage });
+export function planContent({ fabricId, node, peerId, instances, files, stage, gateways }: Plan): string {
+  return canonicalJson({ fabricId, node, peerId, instances, files, stage, gateways });
 }
 
 export interface DeskOptions {

@@ -3,6 +3,7 @@
 
 import { checkBalancing } from './balancing.ts';
 import { dockerOptionsOf } from './docker-options.ts';
+import { gatewaysApplication } from './gateway.ts';
 import { applicationInstancesMax, envBytesMax } from './limits.ts';
 import { checkDevices } from './manifest-devices.ts';
 import type { FieldIssue } from './manifest-issues.ts';
@@ -15,6 +16,7 @@ import {
 } from './manifest-schema.ts';
 import { serviceNameProblem } from './names.ts';
 import { type ProbeKind, probeKinds } from './plan.ts';
+import { portText } from './ports.ts';
 import { didYouMean } from './suggestion.ts';
 import { moduleForm, readModule, wasmOptionsOf } from './wasm-options.ts';
 
@@ -44,7 +46,7 @@ function checkPorts(microservice: ParsedMicroservice, at: Path): FieldIssue[] {
       (index) => [...at, 'ports', index, 'name'],
     ),
     ...duplicates(
-      ports.map(({ port }) => port),
+      ports.map(({ port, protocol }) => (protocol === 'udp' ? portText({ port, protocol }) : port)),
       (index) => [...at, 'ports', index, 'port'],
     ),
   ];
@@ -61,14 +63,15 @@ function checkProbe({ ports, probes }: ParsedMicroservice, kind: ProbeKind, path
     const reason = asked.length === 0 ? 'says neither http, tcp nor exec' : `says both ${asked.join(' and ')}`;
     issues.push(issue(path, reason, `exactly one of ${probeForm}`));
   }
-  const names = ports.map(({ name }) => name);
+  const names = ports.filter(({ protocol }) => protocol === 'tcp').map(({ name }) => name);
   for (const protocol of ['http', 'tcp'] as const) {
     const port = probe[protocol]?.port;
     if (port === undefined || names.includes(port)) continue;
-    const accepted = names.length === 0 ? 'a port that is declared under ports' : `one of ${names.join(', ')}`;
-    issues.push(
-      issue([...path, protocol, 'port'], `no port is named ${JSON.stringify(port)}`, accepted, didYouMean(port, names)),
-    );
+    const accepted = names.length === 0 ? 'a TCP port that is declared under ports' : `one of ${names.join(', ')}`;
+    const isUdp = ports.some(({ name }) => name === port);
+    const reason = isUdp ? `${JSON.stringify(port)} is a UDP port` : `no port is named ${JSON.stringify(port)}`;
+    const guess = isUdp ? undefined : didYouMean(port, names);
+    issues.push(issue([...path, protocol, 'port'], reason, isUdp ? `${accepted}; or exec` : accepted, guess));
   }
   return issues;
 }
@@ -129,6 +132,8 @@ function checkModule(microservice: ParsedMicroservice, at: Path): FieldIssue[] {
       issues.push(issue([...at, 'ports'], 'are listened on by nobody', 'trigger: http, or no ports'));
   } else if (ports.length !== 1) {
     issues.push(issue([...at, 'ports'], `are ${ports.length}`, 'exactly one, on which requests come in'));
+  } else if (ports[0]?.protocol === 'udp') {
+    issues.push(issue([...at, 'ports', 0, 'protocol'], 'is not for trigger: http', 'tcp, or leave it out'));
   }
   for (const kind of probeKinds) {
     if (probes[kind]?.exec === undefined) continue;
@@ -175,8 +180,8 @@ function checkVolumes({ engine, volumes = [] }: ParsedMicroservice, at: Path): F
   return issues;
 }
 
-const callText = ({ project, application, microservice, port }: NonNullable<ParsedMicroservice['calls']>[number]) =>
-  `${[microservice, application, ...(project === undefined ? [] : [project])].join('.')}:${port}`;
+const callText = ({ project, application, microservice, ...port }: NonNullable<ParsedMicroservice['calls']>[number]) =>
+  `${[microservice, application, ...(project === undefined ? [] : [project])].join('.')}:${portText(port)}`;
 
 const nameOf = (mount: ParsedMicroservice['configs'][number]): string =>
   typeof mount === 'string' ? mount : mount.name;
@@ -289,6 +294,9 @@ export function checkApplication(application: ParsedApplication): FieldIssue[] {
     instances > applicationInstancesMax
       ? [issue(at, `has ${instances} instances`, `at most ${applicationInstancesMax}`)]
       : [];
+  if (application.metadata.name === gatewaysApplication) {
+    issues.push(issue(['metadata', 'name'], 'is what Gateways are called by', 'another name'));
+  }
   return [
     ...issues,
     ...duplicates(

@@ -6,6 +6,7 @@ import { balancingField } from './balancing.ts';
 import { declaredCalls, policySpec } from './call-schema.ts';
 import { deviceNeeds } from './devices.ts';
 import { dockerFields, volume } from './docker-options.ts';
+import { gatewaySpec } from './gateway-schema.ts';
 import {
   commandWordCharactersMax,
   commandWordsMax,
@@ -42,6 +43,7 @@ import {
   secretKeyForm,
 } from './names.ts';
 import type { ProbeKind } from './plan.ts';
+import { protocolField } from './ports.ts';
 import { memoryBytes, memoryForm } from './quantity.ts';
 import { moduleField, wasmFields } from './wasm-options.ts';
 
@@ -194,7 +196,11 @@ const microservice = z
       .describe('an absolute path')
       .optional(),
     ports: z
-      .array(z.strictObject({ name: label, port: whole(1, 65_535, '') }).describe('{name: http, port: 8080}'))
+      .array(
+        z
+          .strictObject({ name: label, port: whole(1, 65_535, ''), protocol: protocolField })
+          .describe('{name: http, port: 8080}'),
+      )
       .max(portsMax)
       .default([])
       .describe('a list: [{name: http, port: 8080}]'),
@@ -314,11 +320,21 @@ export const policySchema = z
   })
   .describe('a Policy');
 
+export const gatewaySchema = z
+  .strictObject({
+    apiVersion: z.literal(apiVersion).describe(`'${apiVersion}'`),
+    kind: z.literal('Gateway'),
+    metadata,
+    spec: gatewaySpec,
+  })
+  .describe('a Gateway');
+
 export const manifestSchemas = {
   Application: applicationSchema,
   Config: configSchema,
   Secret: secretSchema,
   Policy: policySchema,
+  Gateway: gatewaySchema,
 } as const;
 export type ManifestKind = keyof typeof manifestSchemas;
 export type ParsedApplication = z.infer<typeof applicationSchema>;

@@ -8,6 +8,8 @@ import { toNeed } from './devices.ts';
 import { dockerFieldNames, dockerOptionsOf } from './docker-options.ts';
 import { ManifestError } from './errors.ts';
 import type { EnvironmentReference, MicroserviceSpec, MountReference } from './fabric.ts';
+import { type GatewayGrant, type GatewaySpec, gatewayPolicyPrefix } from './gateway.ts';
+import { checkGateway, toGatewaySpec, toGrant } from './gateway-schema.ts';
 import { manifestDepthMax, manifestDocumentsMax, manifestIssuesMax, manifestValuesMax } from './limits.ts';
 import { checkApplication } from './manifest-checks.ts';
 import { readConfigFiles, readSecretData } from './manifest-contents.ts';
@@ -16,6 +18,7 @@ import {
   apiVersion,
   applicationSchema,
   configSchema,
+  gatewaySchema,
   manifestJsonSchema,
   manifestSchemas,
   type ParsedMicroservice,
@@ -34,6 +37,7 @@ import {
   type WasmModule,
   type WasmOptions,
 } from './plan.ts';
+import { toPort } from './ports.ts';
 import { didYouMean } from './suggestion.ts';
 import { readModule, wasmFieldNames, wasmOptionsOf } from './wasm-options.ts';
 
@@ -68,11 +72,20 @@ export interface ManifestPolicy extends CallPolicy {
   document: number;
 }
 
+export interface ManifestGateway {
+  document: number;
+  project: string;
+  name: string;
+  spec: GatewaySpec;
+  grants: GatewayGrant[];
+}
+
 export interface Manifests {
   applications: ManifestApplication[];
   configs: ManifestConfig[];
   secrets: ManifestSecret[];
   policies: ManifestPolicy[];
+  gateways: ManifestGateway[];
 }
 
 /** Throws ManifestError when there are issues; the message lists them, one a line. */
@@ -243,6 +256,7 @@ function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
     configs,
     secrets,
     balancing,
+    ports,
     calls = [],
     ...rest
   } = parsed;
@@ -251,10 +265,11 @@ function toSpec(parsed: ParsedMicroservice): MicroserviceSpec {
     ...withoutEngineOptions(rest),
     ...workload,
     ...toEnvironment(env),
+    ports: ports.map(toPort),
     configs: configs.map(toReference),
     ...(secrets.length > 0 && { secrets: secrets.map(toReference) }),
     ...toBalancing(balancing),
-    ...(calls.length > 0 && { calls }),
+    ...(calls.length > 0 && { calls: calls.map(toPort) }),
     placement: {
       ...(placement.node !== undefined && { node: placement.node }),
       ...(placement.labels !== undefined && { labels: placement.labels }),
@@ -275,7 +290,8 @@ type Read =
   | { application: ManifestApplication }
   | { config: ManifestConfig }
   | { secret: ManifestSecret }
-  | { policy: ManifestPolicy };
+  | { policy: ManifestPolicy }
+  | { gateway: ManifestGateway };
 
 function readPolicy(object: unknown, document: number): Read {
   const parsed = policySchema.safeParse(object);
@@ -283,8 +299,21 @@ function readPolicy(object: unknown, document: number): Read {
   const { metadata, spec } = parsed.data;
   const { project } = metadata;
   const issues = checkPolicy(project, spec);
+  if (metadata.name.startsWith(gatewayPolicyPrefix)) {
+    const reason = `begins with ${gatewayPolicyPrefix}, as the rules of Gateways do`;
+    issues.push({ path: ['metadata', 'name'], reason, accepted: 'another name' });
+  }
   const allow = spec.allow.map(({ from, to }) => ({ from: { project, ...from }, to }));
   return issues.length > 0 ? { issues } : { policy: { document, ...metadata, allow } };
+}
+
+function readGateway(object: unknown, document: number): Read {
+  const parsed = gatewaySchema.safeParse(object);
+  if (!parsed.success) return { issues: describeIssues(gatewaySchema, object, parsed.error.issues) };
+  const { metadata, spec } = parsed.data;
+  const issues = checkGateway(metadata.name, spec);
+  if (issues.length > 0) return { issues };
+  return { gateway: { document, ...metadata, spec: toGatewaySpec(spec), grants: spec.grants.map(toGrant) } };
 }
 
 function readDocument(object: unknown, document: number): Read {
@@ -309,6 +338,7 @@ function readDocument(object: unknown, document: number): Read {
       : { application: { document, ...metadata, microservices: spec.microservices.map(toSpec) } };
   }
   if (kind === 'Policy') return readPolicy(object, document);
+  if (kind === 'Gateway') return readGateway(object, document);
   const parsed = configSchema.safeParse(object);
   if (!parsed.success) return { issues: describeIssues(configSchema, object, parsed.error.issues) };
   const { files, issues } = readConfigFiles(parsed.data);
@@ -316,7 +346,7 @@ function readDocument(object: unknown, document: number): Read {
 }
 
 /**
- * Checks parsed YAML or JSON documents (`selvedge/v1`, kinds Application, Config, Secret and Policy) and fills in the defaults. `source` names
+ * Checks parsed YAML or JSON documents (`selvedge/v1`, kinds Application, Config, Secret, Policy and Gateway) and fills in the defaults. `source` names
  * where each came from. Throws ManifestError with every issue that was found, at most `manifestIssuesMax`.
  */
 export function validateManifests(
@@ -337,7 +367,7 @@ export function validateManifests(
     });
     refuseIssues(issues);
   }
-  const manifests: Manifests = { applications: [], configs: [], secrets: [], policies: [] };
+  const manifests: Manifests = { applications: [], configs: [], secrets: [], policies: [], gateways: [] };
   const seen = new Map<string, number>();
   const once = (kind: string, item: { document: number; project: string; name: string }): void => {
     const key = `${kind}/${item.project}/${item.name}`;
@@ -359,6 +389,9 @@ export function validateManifests(
     } else if ('policy' in read) {
       once('Policy', read.policy);
       manifests.policies.push(read.policy);
+    } else if ('gateway' in read) {
+      once('Gateway', read.gateway);
+      manifests.gateways.push(read.gateway);
     } else {
       once('Config', read.config);
       manifests.configs.push(read.config);

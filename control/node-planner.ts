@@ -6,12 +6,13 @@ import { takeDenials } from './denied-calls.ts';
 import { getRecord, listRecords } from './documents.ts';
 import { PlanTooLargeError } from './errors.ts';
 import type { NodeRecord } from './fabric.ts';
+import { publicNamesOf } from './gateway-plan.ts';
 import { planBytesMax } from './limits.ts';
 import { createMailboxDesk, type MailboxDesk, planContent } from './mailbox-desk.ts';
 import { takeEngines } from './node-engines.ts';
 import { takeHardware } from './node-hardware.ts';
 import type { MicroserviceName, Plan } from './plan.ts';
-import { compilePlan, coveredBy } from './plan-compiler.ts';
+import { type CompiledPlan, compilePlan, coveredBy } from './plan-compiler.ts';
 import { inputsKey, type NodeInputs } from './plan-inputs.ts';
 import { compareVersions, decodePayload } from './plan-version.ts';
 import type { PlannerDependencies } from './planner.ts';
@@ -121,11 +122,12 @@ export function createNodePlanner({
   const isFor = (
     chain: string[],
     node: NodeRecord,
-    covers: MicroserviceName[],
+    { covers, publicNames }: Pick<CompiledPlan, 'covers' | 'publicNames'>,
     previous: Plan | undefined,
   ): boolean => {
     if (verifyChain === undefined) {
-      return previous !== undefined && canonicalJson(coveredBy(previous.instances)) === canonicalJson(covers);
+      const before = previous && [coveredBy(previous), publicNamesOf(previous.gateways ?? [])];
+      return canonicalJson(before ?? null) === canonicalJson([covers, publicNames]);
     }
     try {
       const identity = verifyChain(chain.map((certificate) => Buffer.from(certificate, 'base64')));
@@ -133,7 +135,8 @@ export function createNodePlanner({
         identity.kind === 'node' &&
         identity.peerId === node.peerId &&
         identity.authorityKeySha256 === sha256(Buffer.from(node.authorityPublicKey, 'base64')) &&
-        canonicalJson(identity.covers.map(nameKey).sort()) === canonicalJson(covers.map(nameKey).sort())
+        canonicalJson(identity.covers.map(nameKey).sort()) === canonicalJson(covers.map(nameKey).sort()) &&
+        canonicalJson([...(identity.publicNames ?? [])].sort()) === canonicalJson(publicNames)
       );
     } catch {
       return false;
@@ -145,34 +148,36 @@ export function createNodePlanner({
     state: NodeState,
     desk: MailboxDesk,
     node: NodeRecord,
-    covers: MicroserviceName[],
+    compiled: Pick<CompiledPlan, 'covers' | 'publicNames'>,
   ): Promise<(() => Promise<void>) | undefined> => {
     const chain = desk.authority();
-    const keyOf = (held: string[]): string => canonicalJson([held, covers, node.authorityPublicKey]);
+    const { covers, publicNames } = compiled;
+    const keyOf = (held: string[]): string => canonicalJson([held, covers, publicNames, node.authorityPublicKey]);
     if (chain !== undefined && !state.renew) {
       const first = state.authority === undefined;
       // What this process issued counts without a look: a verifier that refuses it must not make it issue for ever.
       if (state.authority === keyOf(chain)) return undefined;
-      if (first && isFor(chain, node, covers, desk.plan())) {
+      if (first && isFor(chain, node, compiled, desk.plan())) {
         state.authority = keyOf(chain);
         return undefined;
       }
     }
     // What cannot be issued (the issuer's own certificate is outside its time) must not change the record, which would bring another round.
     let issueNumber = node.issueNumber + 1;
-    const expected = issueAuthority(node, covers, issueNumber);
+    const expected = issueAuthority(node, covers, issueNumber, publicNames);
     // The number is stored before it is used: two authorities never share one.
     await fabric.update(node._id, (current) => {
       if (current === undefined) return undefined;
       issueNumber = Number(current.issueNumber) + 1;
       return { ...current, issueNumber };
     });
-    const issued = issueNumber === node.issueNumber + 1 ? expected : issueAuthority(node, covers, issueNumber);
+    const again = issueNumber === node.issueNumber + 1;
+    const issued = again ? expected : issueAuthority(node, covers, issueNumber, publicNames);
     return async () => {
       await desk.writeAuthority(issued);
       state.renew = false;
       state.authority = keyOf(issued);
-      const names = covers.map(nameKey).join(', ');
+      const names = [...covers.map(nameKey), ...publicNames].join(', ');
       note('authority-issued', node.name, `number ${issueNumber}, for ${names === '' ? 'no services' : names}`);
     };
   };
@@ -185,7 +190,7 @@ export function createNodePlanner({
   ): Promise<void> => {
     const held = lease.current();
     if (held === undefined || !holdsLease()) return;
-    const { node, applications, placements, configs, secrets } = inputs;
+    const { node, applications, placements, configs, secrets, balancings } = inputs;
     const previous = desk.plan();
     generation = Math.max(generation, previous?.generation ?? 0);
     const version = { ...held, generation: Math.max(number, generation + 1) };
@@ -194,10 +199,11 @@ export function createNodePlanner({
       note('plan-ahead-of-lease', node.name, `its plan is of ${places}: it ignores what is written now`, true);
     }
     const compiled = compilePlan({
-      ...{ node, applications, placements, version, fabricId, previous, specs },
+      ...{ node, applications, placements, balancings, version, fabricId, previous, specs },
       configs: [...configs.values()],
       stage: inputs.stage,
       staying: inputs.staying,
+      gateways: inputs.gateways,
       secrets: [...secrets.values()],
       signTicket: (ticket) => sign(ticketType, ticket),
     });
@@ -206,7 +212,7 @@ export function createNodePlanner({
     const jws = changed ? sign(planType, compiled.plan) : '';
     if (jws.length > planBytesMax) throw new PlanTooLargeError(node.name, jws.length, planBytesMax);
     const [writeAuthority] = await Promise.all([
-      holdsLease() ? settleAuthority(state, desk, node, compiled.covers) : undefined,
+      holdsLease() ? settleAuthority(state, desk, node, compiled) : undefined,
       desk.writeFiles(compiled.files),
       placed,
     ]);

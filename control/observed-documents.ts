@@ -16,6 +16,7 @@ import {
 } from './limits.ts';
 import { probeKinds } from './plan.ts';
 import { isVersion } from './plan-version.ts';
+import { storedProtocol } from './ports.ts';
 import type { StoredDocument } from './store.ts';
 
 /** Milliseconds since 1970 that a date can have (ECMA-262, section 21.4.1.1). */
@@ -24,7 +25,7 @@ const time = z.number().min(-timeMax).max(timeMax);
 const cut = (charactersMax: number) => z.string().transform((text) => text.slice(0, charactersMax));
 const name = cut(observedNameCharactersMax);
 const reason = cut(observedReasonCharactersMax);
-const address = z.object({ port: name, host: name, hostPort: z.number() });
+const address = z.object({ port: name, host: name, hostPort: z.number(), protocol: storedProtocol });
 
 /** Of a list what has the form; what has not is left out. */
 const some = <T extends z.ZodType>(item: T, itemsMax: number) =>
@@ -74,7 +75,7 @@ const link = z.object({
   ...{ peerId: name, node: name, kind: name, roundTripMs: z.number().optional() },
   router: maybe(z.enum(['interior', 'edge'])),
   costMicroseconds: maybe(z.number().int().min(1).max(observedCostMicrosecondsMax)),
-  ...{ since: maybe(time), address: maybe(name), through: maybe(name) },
+  ...{ since: maybe(time), address: maybe(name), through: maybe(name), indirect: maybe(reason) },
   ...{ sentBytes: maybe(bytes), receivedBytes: maybe(bytes) },
 });
 
@@ -91,6 +92,7 @@ const observedNode = z.object({
   location: z.unknown().optional(),
   staged: z.unknown().optional(),
   calls: z.unknown().optional(),
+  gateways: z.unknown().optional(),
 });
 
 /** Undefined for what is none. */

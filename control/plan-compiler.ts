@@ -1,6 +1,7 @@
 // The plan of one node, from documents. Pure (signing tickets is a function that it is given). Called by the planner; it must never
 // depend on what the node reports.
 
+import { balancingKey } from './balancing.ts';
 import type {
   ApplicationRecord,
   ConfigRecord,
@@ -9,8 +10,11 @@ import type {
   PlacementRecord,
   SecretRecord,
 } from './fabric.ts';
+import type { PlannedGateway } from './gateway.ts';
+import { gatewayFiles, gatewayIdentity, publicNamesOf } from './gateway-plan.ts';
 import { nodeInstancesMax } from './limits.ts';
 import type {
+  Balancing,
   CallableService,
   FileDocument,
   MicroserviceName,
@@ -22,6 +26,7 @@ import type {
   WorkloadSpec,
 } from './plan.ts';
 import { asTicket, decodePayload } from './plan-version.ts';
+import { portsOf, portText } from './ports.ts';
 import { createSpecCompiler, filesOf, isWorkload, recordsByName, type SpecCompiler } from './workload-spec.ts';
 
 export interface CompileInput {
@@ -30,6 +35,8 @@ export interface CompileInput {
   configs: readonly ConfigRecord[];
   secrets: readonly SecretRecord[];
   placements: readonly PlacementRecord[];
+  /** Of services of other applications, by `balancingKey`: those that are called go by what they say, not by what their callers do. */
+  balancings?: ReadonlyMap<string, Balancing>;
   version: PlanVersion;
   fabricId: string;
   /** The JWS of a ticket. */
@@ -38,6 +45,7 @@ export interface CompileInput {
   previous?: Plan | undefined;
   specs?: SpecCompiler;
   stage?: StageItem[] | undefined;
+  gateways?: PlannedGateway[] | undefined;
   /** Names of instances that stay as they were planned before, whatever applications say. */
   staying?: readonly string[];
 }
@@ -47,6 +55,8 @@ export interface CompiledPlan {
   files: FileDocument[];
   /** The services whose names the node's authority must cover, sorted. */
   covers: MicroserviceName[];
+  /** DNS names of its gateways, that it must allow beside. */
+  publicNames: string[];
   /** What kept an instance from following its application, one line each. */
   problems: string[];
 }
@@ -57,11 +67,12 @@ function compareText(left: string, right: string): number {
 
 function callsOf(application: ApplicationRecord): CallableService[] {
   return application.microservices.flatMap(({ name, ports, balancing }) =>
-    ports.map(({ port }) => ({
+    ports.map(({ port, protocol }) => ({
       project: application.project,
       application: application.name,
       microservice: name,
       port,
+      ...(protocol && { protocol }),
       ...(balancing && { balancing }),
     })),
   );
@@ -72,24 +83,23 @@ function callsWith(
   own: CallableService[],
   { project }: ApplicationRecord,
   { calls = [] }: MicroserviceSpec,
+  balancings: ReadonlyMap<string, Balancing>,
 ): CallableService[] {
   const keyOf = (call: CallableService): string =>
-    `${call.microservice}.${call.application}.${call.project}:${call.port}`;
+    `${call.microservice}.${call.application}.${call.project}:${portText(call)}`;
   const known = new Set(own.map(keyOf));
-  const declared = calls.map(({ application, microservice, port, ...of }) => ({
-    project,
-    ...of,
-    application,
-    microservice,
-    port,
-  }));
+  const declared = calls.map(({ application, microservice, port, ...of }) => {
+    const name = { project, ...of, application, microservice };
+    const balancing = balancings.get(balancingKey(name));
+    return { ...name, port, ...(balancing && { balancing }) };
+  });
   return [...own, ...declared.filter((call) => !known.has(keyOf(call)))];
 }
 
-/** Distinct microservices of a plan, sorted: what its authority must cover. */
-export function coveredBy(instances: readonly PlannedInstance[]): MicroserviceName[] {
+/** Distinct microservices of a plan, sorted, and those that its gateways call as: what its authority must cover. */
+export function coveredBy({ instances, gateways = [] }: Pick<Plan, 'instances' | 'gateways'>): MicroserviceName[] {
   const byKey = new Map<string, MicroserviceName>();
-  for (const { project, application, microservice } of instances) {
+  for (const { project, application, microservice } of [...instances, ...gateways.map(gatewayIdentity)]) {
     byKey.set(`${project}/${application}/${microservice}`, { project, application, microservice });
   }
   return [...byKey].sort(([left], [right]) => compareText(left, right)).map(([, name]) => name);
@@ -106,8 +116,8 @@ function ticketInUse(wanted: Ticket, previous: PlannedInstance | undefined): str
     held.project === wanted.project &&
     held.application === wanted.application &&
     held.microservice === wanted.microservice &&
-    held.ports.length === wanted.ports.length &&
-    held.ports.every((port, index) => port === wanted.ports[index]);
+    `${held.ports}` === `${wanted.ports}` &&
+    `${held.udpPorts ?? []}` === `${wanted.udpPorts ?? []}`;
   return same ? previous?.ticket : undefined;
 }
 
@@ -118,6 +128,7 @@ function ticketInUse(wanted: Ticket, previous: PlannedInstance | undefined): str
 export function compilePlan(input: CompileInput): CompiledPlan {
   const { node, applications, placements, version, fabricId, signTicket, previous } = input;
   const specs = input.specs ?? createSpecCompiler();
+  const balancings = input.balancings ?? new Map<string, Balancing>();
   const records = recordsByName(input);
   const placementById = new Map(placements.map((placement) => [placement._id as string, placement]));
   const before = new Map(previous?.instances.map((instance) => [instance.name, instance]));
@@ -141,8 +152,12 @@ export function compilePlan(input: CompileInput): CompiledPlan {
       return;
     }
     const identity = { project: application.project, application: application.name, microservice: microservice.name };
-    const ports = microservice.ports.map(({ port }) => port);
-    const ticket: Ticket = { ...version, fabricId, ...identity, instance: at.name, peerId: node.peerId, ports };
+    const ports = portsOf(microservice.ports);
+    const udpPorts = portsOf(microservice.ports, 'udp');
+    const ticket: Ticket = {
+      ...{ ...version, fabricId, ...identity, instance: at.name, peerId: node.peerId, ports },
+      ...(udpPorts.length > 0 && { udpPorts }),
+    };
     instances.push({
       ...identity,
       ...at,
@@ -164,7 +179,10 @@ export function compilePlan(input: CompileInput): CompiledPlan {
         const name = `${application.project}.${application.name}.${microservice.name}.${index}`;
         if (places[name]?.node !== node.name) continue;
         compiled ??= specs.compile(microservice, application.project, records);
-        planInstance(application, microservice, compiled, callsWith(calls, application, microservice), { name, index });
+        planInstance(application, microservice, compiled, callsWith(calls, application, microservice, balancings), {
+          name,
+          index,
+        });
       }
     }
   }
@@ -181,7 +199,9 @@ export function compilePlan(input: CompileInput): CompiledPlan {
   instances.sort((left, right) => compareText(left.name, right.name));
   // Of a slot that has changed since, what the records say counts.
   const specsOf = [...keptSpecs, ...instances.map(({ spec }) => spec).filter((spec) => !keptSpecs.includes(spec))];
-  const hashes = new Map(specsOf.flatMap(filesOf).map(({ slot, sha256 }) => [slot, sha256]));
+  const { gateways = [] } = input;
+  const named = [...specsOf.flatMap(filesOf), ...gateways.flatMap(gatewayFiles)];
+  const hashes = new Map(named.map(({ slot, sha256 }) => [slot, sha256]));
   const files = [...input.configs, ...input.secrets]
     .flatMap((record) => specs.files(record))
     .filter(({ _id }) => hashes.has(_id.slice('desired/file/'.length)));
@@ -190,5 +210,6 @@ export function compilePlan(input: CompileInput): CompiledPlan {
     .map(([slot, hash]) => ({ slot, sha256: hash }));
   const plan: Plan = { ...version, fabricId, node: node.name, peerId: node.peerId, instances, files: listed };
   if (input.stage !== undefined && input.stage.length > 0) plan.stage = input.stage;
-  return { plan, files, covers: coveredBy(instances), problems };
+  if (gateways.length > 0) plan.gateways = gateways;
+  return { plan, files, covers: coveredBy(plan), publicNames: publicNamesOf(gateways), problems };
 }

@@ -1,11 +1,13 @@
 // What each node's plan is made from, so that a node whose inputs are the same is not compiled again. Pure; called by the planner.
 // It must never leave out something that a plan depends on.
 
+import { balancingKey, balancingsOf } from './balancing.ts';
 import { canonicalJson, sha256 } from './canonical-json.ts';
 import { namedContent } from './content-references.ts';
 import type { ApplicationRecord, ConfigRecord, NodeRecord, PlacementRecord, SecretRecord } from './fabric.ts';
+import type { PlannedGateway } from './gateway.ts';
 import { stayingByNode } from './leaving.ts';
-import type { StageItem } from './plan.ts';
+import type { Balancing, StageItem } from './plan.ts';
 
 export interface NodeInputs {
   node: NodeRecord;
@@ -15,8 +17,12 @@ export interface NodeInputs {
   configs: Map<string, ConfigRecord>;
   secrets: Map<string, SecretRecord>;
   placements: PlacementRecord[];
+  /** Of the services of other applications that these call, how they are balanced where they say so, by `balancingKey`. */
+  balancings: Map<string, Balancing>;
   /** What it fetches ahead. */
   stage?: StageItem[];
+  /** What it publishes. */
+  gateways?: PlannedGateway[];
   /** Instances that are not declared any more and stay in its plan. */
   staying: string[];
 }
@@ -28,8 +34,10 @@ export function inputsKey({
   configs,
   secrets,
   placements,
+  balancings,
   staying,
   stage = [],
+  gateways = [],
 }: NodeInputs): string {
   const revisions = [...applications, ...configs.values(), ...secrets.values()].map(
     ({ _id, _rev }) => `${_id}@${_rev}`,
@@ -37,7 +45,9 @@ export function inputsKey({
   const here = placements.flatMap(({ instances }) =>
     Object.entries(instances).flatMap(([name, { node: place }]) => (place === node.name ? [name] : [])),
   );
-  return sha256(canonicalJson([node.peerId, node.authorityPublicKey, revisions, here, staying, stage]));
+  return sha256(
+    canonicalJson([node.peerId, node.authorityPublicKey, revisions, here, [...balancings], staying, stage, gateways]),
+  );
 }
 
 export function inputsByNode({
@@ -56,16 +66,21 @@ export function inputsByNode({
   const inputs = new Map(
     nodes.map((node): [string, NodeInputs] => [
       node.name,
-      { node, applications: [], configs: new Map(), secrets: new Map(), placements: [], staying: [] },
+      {
+        ...{ node, applications: [], placements: [], staying: [] },
+        ...{ configs: new Map(), secrets: new Map(), balancings: new Map() },
+      },
     ]),
   );
   const configById = new Map(configs.map((config) => [config._id as string, config]));
   const secretById = new Map(secrets.map((secret) => [secret._id as string, secret]));
   const placementById = new Map(placements.map((record) => [record._id as string, record]));
+  const balancings = balancingsOf(applications);
   for (const application of applications) {
     const placement = placementById.get(`placement/${application.project}/${application.name}`);
     if (placement === undefined) continue;
     const used = usedBy(application);
+    const called = calledBy(application, balancings);
     for (const name of new Set(Object.values(placement.instances).map(({ node }) => node))) {
       const target = inputs.get(name);
       target?.applications.push(application);
@@ -75,10 +90,25 @@ export function inputsByNode({
         if (config !== undefined) target?.configs.set(id, config);
         if (secret !== undefined) target?.secrets.set(id, secret);
       }
+      for (const [key, balancing] of called) target?.balancings.set(key, balancing);
     }
   }
   for (const [node, names] of stayingByNode(placements)) inputs.get(node)?.staying.push(...names.sort());
   return [...inputs.values()];
+}
+
+/** What the services say that it declares to call. */
+function calledBy(
+  { project, microservices }: ApplicationRecord,
+  balancings: ReadonlyMap<string, Balancing>,
+): [string, Balancing][] {
+  return microservices.flatMap(({ calls = [] }) =>
+    calls.flatMap((call): [string, Balancing][] => {
+      const key = balancingKey({ project, ...call });
+      const balancing = balancings.get(key);
+      return balancing === undefined ? [] : [[key, balancing]];
+    }),
+  );
 }
 
 /** Ids of the Configs and Secrets that it names. */

@@ -1,6 +1,7 @@
 // The plan: the one signed document that says everything a node must run. Types only: what is signed, what is compared.
 
 import type { DeviceNeed } from './devices.ts';
+import type { PlannedGateway } from './gateway.ts';
 
 /** Which plan is newer: compared in this order. */
 export interface PlanVersion {
@@ -16,11 +17,16 @@ export interface MicroserviceName {
   microservice: string;
 }
 
-export interface PortSpec {
+export interface ServicePort {
+  /** That callers use; the same number may be one of each protocol. */
+  port: number;
+  /** Left out where it is TCP: specifications of what runs already stay as they are. */
+  protocol?: 'udp';
+}
+
+export interface PortSpec extends ServicePort {
   /** DNS label, unique in the microservice; `http` and the like. */
   name: string;
-  /** The service's port, that callers use. */
-  port: number;
 }
 
 export type ProbeSpec = {
@@ -204,8 +210,7 @@ export type Balancing =
   | { instance: number };
 
 /** A service port that an instance may call by name. */
-export interface CallableService extends MicroserviceName {
-  port: number;
+export interface CallableService extends MicroserviceName, ServicePort {
   /** As the called microservice declares it; left out where it is plain round-robin. */
   balancing?: Balancing;
 }
@@ -229,6 +234,8 @@ export interface Ticket extends PlanVersion, MicroserviceName {
   instance: string;
   peerId: string;
   ports: number[];
+  /** Left out where there is none; nodes that do not know it serve none. */
+  udpPorts?: number[];
 }
 
 export interface Plan extends PlanVersion {
@@ -239,6 +246,8 @@ export interface Plan extends PlanVersion {
   files: { slot: string; sha256: string }[];
   /** Left out when there is nothing to fetch ahead; versions that do not know it let it be. */
   stage?: StageItem[];
+  /** Left out when it publishes nothing. */
+  gateways?: PlannedGateway[];
 }
 
 /** The document `desired/plan`: one JWS of type `selvedge-plan+jws`. */

@@ -6,6 +6,7 @@ import type { SignPayload, VerifyChain, VerifySigned } from '../pki/identity.ts'
 import { canonicalJson } from './canonical-json.ts';
 import type { NodeRecord, PlacementRecord } from './fabric.ts';
 import { createFabricMirror, type FabricMirror } from './fabric-mirror.ts';
+import { gatewaysByNode } from './gateway-plan.ts';
 import type { Lease } from './lease.ts';
 import { createLeavingDesk } from './leaving-desk.ts';
 import type { Ledger } from './ledger.ts';
@@ -24,7 +25,12 @@ export interface PlannerDependencies {
   clock: Clock;
   sign: SignPayload;
   /** The chain of the node's new authority: base64 DER, leaf first. */
-  issueAuthority: (node: NodeRecord, covers: MicroserviceName[], issueNumber: number) => string[];
+  issueAuthority: (
+    node: NodeRecord,
+    covers: MicroserviceName[],
+    issueNumber: number,
+    publicNames: string[],
+  ) => string[];
   ledger: Pick<Ledger, 'append'>;
   fabricId: string;
   /** When given, a stored plan counts only if a controller signed it. */
@@ -109,7 +115,11 @@ export function createPlanner(dependencies: PlannerDependencies): Planner {
     const stages = await stageDesk.current(mirror.all('stage'));
     const queue = inputsByNode({ nodes: members, applications, ...contents, placements: places });
     const staged = stageByNode(placeStages({ applications, stages, nodes, previous: places }));
-    for (const inputs of queue) inputs.stage = staged.get(inputs.node.name) ?? [];
+    const published = gatewaysByNode({ gateways: mirror.all('gateway'), applications, secrets: contents.secrets });
+    for (const inputs of queue) {
+      inputs.stage = staged.get(inputs.node.name) ?? [];
+      Object.assign(inputs, published(inputs));
+    }
     let good = true;
     const worker = async (): Promise<void> => {
       for (let inputs = queue.shift(); inputs !== undefined && holdsLease(); inputs = queue.shift()) {

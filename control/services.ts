@@ -1,6 +1,7 @@
 // Services and who answers for them, as instances are seen: which endpoints are called, and why the others are not. Pure; called by
 // status-reader.ts. It tells what documents say; whom a call takes each node decides by itself (mesh/endpoint-choice.ts).
 
+import { balancingKey, balancingsOf } from './balancing.ts';
 import { callsShownMax } from './limits.ts';
 import type { Balancing, PortSpec } from './plan.ts';
 import type { FabricFacts } from './status.ts';
@@ -47,7 +48,7 @@ function servicesOfOne(view: ApplicationView, balancings: ReadonlyMap<string, Ba
         .filter(({ called }) => called.startsWith(`${service}:`))
         .map(({ called, reason, since }) => ({ caller, port: called.slice(service.length + 1), reason, since })),
     );
-    const balancing = balancings.get(`${project}/${application}/${service}`);
+    const balancing = balancings.get(balancingKey({ project, application, microservice: service }));
     return [
       {
         ...{ project, application, service, ports, ready: endpoints.filter(({ ready }) => ready).length, endpoints },
@@ -62,13 +63,7 @@ export function servicesOf(
   { applications: records }: Pick<FabricFacts, 'applications'>,
   applications: readonly ApplicationView[],
 ): ServiceView[] {
-  const balancings = new Map(
-    records.flatMap(({ project, name, microservices }) =>
-      microservices.flatMap(({ name: service, balancing }): [string, Balancing][] =>
-        balancing === undefined ? [] : [[`${project}/${name}/${service}`, balancing]],
-      ),
-    ),
-  );
+  const balancings = balancingsOf(records);
   const key = ({ project, application, service }: ServiceView): string => `${project}/${application}/${service}`;
   return applications
     .flatMap((view) => servicesOfOne(view, balancings))

@@ -12,6 +12,7 @@ import type {
   SecretRecord,
   StageRecord,
 } from './fabric.ts';
+import { gatewayProblems } from './gateway-views.ts';
 import { readHardware } from './hardware.ts';
 import { instanceView, isSettled } from './instance-views.ts';
 import { stayingReasons } from './leaving.ts';
@@ -252,6 +253,7 @@ export function fabricStatus(facts: FabricFacts): StatusView {
       );
     } else if (!node.upToDate) problems.push(`node ${node.name} does not obey its newest plan yet`);
     for (const condition of node.conditions ?? []) problems.push(`node ${node.name}: ${condition}`);
+    if (node.state === 'connected') problems.push(...gatewayProblems(node.name, facts.mailboxes.get(node.name)?.node));
     for (const [engine, reason] of Object.entries(node.unavailableEngines ?? {})) {
       const used = node.instances.some((instance) => instance.engine === engine);
       if (used) problems.push(`node ${node.name}: the engine ${engine} cannot be used: ${reason}`);
@@ -320,6 +322,7 @@ export function nodeStatus({ fabric, node, obeyed, mailbox, controllerReachable 
     obeyed === undefined ? 'it has no plan yet' : `it goes on with its plan (generation ${obeyed.generation})`;
   if (!controllerReachable) problems.push(`no controller is reachable from ${node.name}; ${generation}`);
   else if (!upToDate) problems.push(`${node.name} does not obey its newest plan yet`);
+  problems.push(...gatewayProblems(node.name, mailbox.node));
   for (const view of instances.filter((one) => !isSettled(one))) {
     problems.push(`${view.name} is ${view.state}${view.reason === '' ? '' : `: ${view.reason}`}`);
   }

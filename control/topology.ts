@@ -44,6 +44,8 @@ export interface TopologyLink {
   since?: number;
   /** It is no link of its own: that node, or more, carry it. */
   through?: string;
+  /** Why not directly, in the words of each end that has tried. */
+  indirect?: { node: string; reason: string }[];
   /** From the first to the second and back, since it was opened. */
   bytes?: [number, number];
 }
@@ -133,6 +135,10 @@ function linkOf({ first, second, said }: Pair, heard: (node: string) => boolean,
   const roundTripMs = most(counted.map((link) => link.roundTripMs));
   const since = most(counted.map((link) => link.since));
   const carrier = counted.find(({ through }) => through !== undefined)?.through;
+  const indirect = (freshSayers.length > 0 ? freshSayers : sayers).flatMap((node) => {
+    const { through, indirect: why } = said.get(node) ?? {};
+    return through === undefined || why === undefined ? [] : [{ node, reason: why }];
+  });
   const bytes = bytesOf(said.get(first), said.get(second));
   const link: TopologyLink = {
     nodes: [first, second],
@@ -141,6 +147,7 @@ function linkOf({ first, second, said }: Pair, heard: (node: string) => boolean,
     ...(roundTripMs !== undefined && { roundTripMs }),
     ...(since !== undefined && { since }),
     ...(carrier !== undefined && { through: nameOf(carrier) }),
+    ...(indirect.length > 0 && { indirect }),
     ...(bytes !== undefined && { bytes }),
   };
   return link;
@@ -286,13 +293,15 @@ export function nodeTopologyOf({
   };
   return {
     ...{ scope: 'node', fabric, node, nodes: [own, ...far.values()], linksLeftOut: 0, islands: [] },
-    links: links.map(({ node: name, costMicroseconds, roundTripMs, since, through, sentBytes, receivedBytes }) => ({
+    links: links.map(({ node: name, costMicroseconds, roundTripMs, since, through, indirect, ...link }) => ({
       ...{ nodes: [node, name], state: 'up', reason: '' },
       ...(costMicroseconds !== undefined && { costMicroseconds }),
       ...(roundTripMs !== undefined && { roundTripMs }),
       ...(since !== undefined && { since }),
       ...(through !== undefined && { through: nameOf(through) }),
-      ...(sentBytes !== undefined && receivedBytes !== undefined && { bytes: [sentBytes, receivedBytes] }),
+      ...(indirect !== undefined && { indirect: [{ node, reason: indirect }] }),
+      ...(link.sentBytes !== undefined &&
+        link.receivedBytes !== undefined && { bytes: [link.sentBytes, link.receivedBytes] }),
     })),
     unreached: unreached.map((one) => ({ node, peer: nameOf(one.peerId), reason: one.reason, since: one.since })),
   };

@@ -5,6 +5,7 @@
 import { NotFoundError, RequestRefusedError } from './errors.ts';
 import { traceCallersMax, traceNamesShown } from './limits.ts';
 import type { MicroserviceName } from './plan.ts';
+import { portText } from './ports.ts';
 import type { EndpointView, ServiceView } from './services.ts';
 import type { FabricFacts } from './status.ts';
 import type { TopologyRoute, TopologyView } from './topology.ts';
@@ -89,7 +90,7 @@ function callersOf(from: string, { applications, topology }: TraceFacts): Instan
 
 /** With or without its port; of several of that name the caller's own application's. */
 function serviceOf(name: string, callers: readonly InstanceView[], services: readonly ServiceView[]) {
-  const [, plain = name, port] = /^(.*?)(?::(\d+))?$/.exec(name) ?? [];
+  const [, plain = name, port] = /^(.*?)(?::(\d+)(?:\/udp)?)?$/.exec(name) ?? [];
   const fitting = services.filter(
     (service) => fits(keyOf(service), plain) && plain.split('.').at(-1) === service.service,
   );
@@ -109,7 +110,7 @@ function serviceOf(name: string, callers: readonly InstanceView[], services: rea
   if (port !== undefined && !ports.includes(Number(port)))
     throw new RequestRefusedError(`${keyOf(service)} has no port ${port}`, {
       field: 'service',
-      accepted: `one of ${ports.join(', ')}`,
+      accepted: `one of ${service.ports.map(portText).join(', ')}`,
     });
   return { service, port: port === undefined ? undefined : Number(port) };
 }

@@ -10,6 +10,7 @@ import type {
   ObservedLink,
   RouterMode,
 } from './fabric.ts';
+import type { GatewaySpec, ObservedGateway } from './gateway.ts';
 import type { Hardware } from './hardware.ts';
 import type { PlanVersion, PortSpec } from './plan.ts';
 
@@ -204,7 +205,7 @@ export interface WindowView {
 }
 
 export interface AppliedView {
-  kind: 'Application' | 'Config' | 'Secret' | 'Policy';
+  kind: 'Application' | 'Config' | 'Secret' | 'Policy' | 'Gateway';
   project: string;
   name: string;
   generation: number;
@@ -225,6 +226,49 @@ export interface ContentView {
 export interface PolicyView extends CallPolicy {
   generation: number;
   /** What its rules name and nobody has applied: `application default/shop`. */
+  missing: string[];
+}
+
+/** Whom a gateway lets in. Never a token. */
+export interface GrantView {
+  name: string;
+  cidrs?: string[];
+  /** It takes one. */
+  token?: true;
+  certificate?: { issuedBy: string } | { sha256: string };
+  until?: number;
+  expired: boolean;
+  /** By the Gateway's manifest. */
+  declared: boolean;
+}
+
+/** A grant that was just added. */
+export interface GrantedView extends GrantView {
+  /** The token: this answer alone has it. */
+  secret?: string;
+}
+
+/** What is published, for whom, and what nodes say of it. */
+export interface GatewayView extends GatewaySpec {
+  project: string;
+  name: string;
+  generation: number;
+  grants: GrantView[];
+  nodes: {
+    node: string;
+    /** `planned`: it has not said anything yet. */
+    state: ObservedGateway['state'] | 'planned' | 'unreachable';
+    /** Why it does not listen, or what is not as it should be. */
+    reason: string;
+    connections?: number;
+    /** So often somebody was turned away since it listens. */
+    refused?: number;
+    /** It has heard of this generation. */
+    current: boolean;
+    /** Services that its last call did not reach, and why. */
+    failing: { called: string; reason: string }[];
+  }[];
+  /** What its routes name and nobody has applied. */
   missing: string[];
 }
 

@@ -83,6 +83,8 @@ export interface SpecCompiler {
     project: string,
     records: ContentRecords,
   ): WorkloadFiles | { missing: string };
+  /** Where a record's files are delivered. */
+  references(record: ConfigRecord | SecretRecord): ConfigMount['files'];
   /** The documents of a record's files; made again at each call, since contents are large. */
   files(record: ConfigRecord | SecretRecord): FileDocument[];
 }
@@ -229,6 +231,7 @@ export function createSpecCompiler(): SpecCompiler {
       };
       return { spec, specHash: workloadHash(spec) };
     },
+    references: hashesOf,
     files(record) {
       return Object.entries(contentsOf(record)).map(([path, contentBase64]) => ({
         _id: `desired/file/${slotOf(record, path)}`,

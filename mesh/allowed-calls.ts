@@ -5,7 +5,7 @@ import type { CallableService, MicroserviceName } from '../control/plan.ts';
 import { type Authorize, denialReason } from './authorization.ts';
 import type { TellDenied } from './denied-calls.ts';
 import type { PeerId } from './mesh.ts';
-import { nameOf, serviceKey } from './service-names.ts';
+import { nameOf, portText, serviceKey } from './service-names.ts';
 
 export interface Call {
   caller: MicroserviceName;
@@ -28,7 +28,7 @@ interface Watched {
 }
 
 const keyOf = ({ caller, callerPeerId, called }: Call): string =>
-  `${serviceKey(caller)} ${callerPeerId} ${serviceKey(called)}:${called.port}`;
+  `${serviceKey(caller)} ${callerPeerId} ${serviceKey(called)}:${portText(called)}`;
 
 export function createAllowedCalls({
   authorize,
@@ -42,8 +42,9 @@ export function createAllowedCalls({
   const isAllowed = ({ caller, called }: Call): boolean => authorize(nameOf(caller), nameOf(called), called.port);
 
   function tell({ caller, callerPeerId, called }: Call, reason: string): void {
-    const { port } = called;
-    tellDenied({ kind: 'call-denied', caller: nameOf(caller), callerPeerId, called: nameOf(called), port, reason });
+    const { port, protocol } = called;
+    const names = { caller: nameOf(caller), callerPeerId, called: nameOf(called) };
+    tellDenied({ kind: 'call-denied', ...names, port, ...(protocol && { protocol }), reason });
   }
 
   return {

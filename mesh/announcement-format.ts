@@ -34,6 +34,8 @@ const announcementShape = z.object({
 /** What a node says of itself: which instances it serves, and how ready they are; or one part of that. The payload of a JWS signed by its authority. */
 export type Announcement = z.infer<typeof announcementShape>;
 
+const ports = z.array(z.number().int().min(1).max(65_535)).max(ticketPortsMax);
+
 const ticketShape = z.object({
   fabricId: name,
   instance: name,
@@ -41,7 +43,8 @@ const ticketShape = z.object({
   project: name,
   application: name,
   microservice: name,
-  ports: z.array(z.number().int().min(1).max(65_535)).max(ticketPortsMax),
+  ports,
+  udpPorts: ports.exactOptional(),
   epoch: counter,
   term: counter,
   generation: counter,

@@ -37,12 +37,16 @@ export interface Refused {
 export interface AnnouncementTable {
   /** Takes in one announcement, or one part of it (compact JWS). Never throws. One that is held already is no news and no refusal. */
   accept(jws: string): Accepted | Refused;
-  /** The peer is out of reach or revoked. Older announcements of it stay refused; the same one is taken again. */
-  forget(peerId: PeerId): void;
-  /** One per instance and port, in order of instance and port; of each instance the place with the newest ticket. */
+  /** These are revoked, wherever they are. Older announcements of them stay refused; the same one is taken again. True when one was held. */
+  forget(isGone: (peerId: PeerId) => boolean): boolean;
+  /** One per instance, port and protocol, in order of instance and port; of each instance the place with the newest ticket. */
   endpoints(): Endpoint[];
   /** Microservices that have a ready instance, also those without a port: `<project>.<application>.<microservice>`. */
   ready(): ReadonlySet<string>;
+  /** Of a held announcement, the microservices that it says of; ready or not. */
+  serves(peerId: PeerId, part: number): ReadonlySet<string>;
+  /** Forgets all peers but `self` that serve none of these, as far as is held. */
+  keepServing(services: ReadonlySet<string>, self: PeerId): void;
   /** The announcements held, for links. */
   held(peerId: PeerId, part: number): Statement | undefined;
   all(): Iterable<Statement>;
@@ -57,7 +61,10 @@ interface HeldPart {
   jws: string;
   sequence: number;
   serves: { ticket: Ticket; ready: boolean }[];
+  services: ReadonlySet<string>;
 }
+
+const nothing: ReadonlySet<string> = new Set();
 
 /** Of one peer: what it said since its last start, by part. */
 interface Held {
@@ -81,8 +88,8 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
   /** Of each instance the newest place heard of, so that an old place never comes back when the new one is out of reach. */
   const places = createBoundedMap<string, Place>(rememberedMarksMax);
   const verified = createBoundedMap<string, { ticket: Ticket; signer: PeerId }>(verifiedTicketsMax);
-  let endpoints: Endpoint[] = [];
-  let readyOnes: ReadonlySet<string> = new Set();
+  /** Made when somebody asks: many announcements come together, and with thousands of instances this is what costs. */
+  let served: { endpoints: Endpoint[]; ready: ReadonlySet<string> } | undefined;
 
   function staleReason(peerId: PeerId, { bootCounter, sequence, part = 0 }: Position): string | undefined {
     const current = held.get(peerId);
@@ -127,20 +134,33 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
     if (known === undefined || comparePlaces(place, known) > 0) places.set(instance, place);
   }
 
+  /** What it said until now stays refused, but for the newest. */
+  function drop(peerId: PeerId, { bootCounter, parts }: Held): void {
+    const mark = marks.get(peerId);
+    const earlier = mark?.bootCounter === bootCounter ? mark.sequences : [];
+    const reached = [...parts].map(([part, { sequence }]) => [part, sequence] as const);
+    marks.set(peerId, { bootCounter, sequences: new Map([...earlier, ...reached]) });
+    held.delete(peerId);
+  }
+
   /** Of each instance of a peer what was said of it last: it may have been in another part before. */
   function servedBy({ parts }: Held): HeldPart['serves'] {
     const ordered = [...parts.values()].sort((one, other) => one.sequence - other.sequence);
     return [...new Map(ordered.flatMap(({ serves }) => serves.map((one) => [one.ticket.instance, one]))).values()];
   }
 
-  function recompute(): void {
-    const serving = [...held.values()]
+  function serving(): NonNullable<typeof served> {
+    if (served !== undefined) return served;
+    const list = [...held.values()]
       .flatMap(servedBy)
       .filter(({ ticket }) => places.get(ticket.instance)?.peerId === ticket.peerId);
-    readyOnes = new Set(serving.flatMap(({ ticket, ready }) => (ready ? [microserviceKey(ticket)] : [])));
-    endpoints = serving
-      .flatMap(({ ticket, ready }) => ticket.ports.map((port) => endpointOf(ticket, port, ready)))
-      .sort((one, other) => compareText(one.instance, other.instance) || one.port - other.port);
+    served = {
+      ready: new Set(list.flatMap(({ ticket, ready }) => (ready ? [microserviceKey(ticket)] : []))),
+      endpoints: list
+        .flatMap(({ ticket, ready }) => endpointsOf(ticket, ready))
+        .sort((one, other) => compareText(one.instance, other.instance) || one.port - other.port),
+    };
+    return served;
   }
 
   return {
@@ -185,32 +205,40 @@ export function createAnnouncementTable({ fabricId, verifySigned }: Announcement
       const parts = before === undefined || restarted ? new Map<number, HeldPart>() : before.parts;
       const known = (restarted ? [...before.parts.values()] : [parts.get(part)]).flatMap((one) => one?.serves ?? []);
       const after = [...serves.values()];
-      parts.set(part, { jws, sequence, serves: after });
+      const services = new Set(after.map(({ ticket }) => microserviceKey(ticket)));
+      parts.set(part, { jws, sequence, serves: after, services });
       held.set(peerId, { bootCounter, parts });
       // Most announcements are heartbeats that change nothing: the table is made again only for the others.
       const changed = JSON.stringify(known) !== JSON.stringify(after);
       if (changed) {
         for (const { ticket } of after) rememberPlace(ticket);
-        recompute();
+        served = undefined;
       }
       return { changed, forward: true, dropped, statement: statementOf(announcement, jws) };
     },
 
-    forget(peerId) {
+    forget(isGone) {
       // Tickets that a revoked controller signed are verified, and refused, again with the next announcement.
-      verified.deleteWhere(({ signer }) => signer === peerId);
-      const current = held.get(peerId);
-      if (current === undefined) return;
-      const mark = marks.get(peerId);
-      const earlier = mark?.bootCounter === current.bootCounter ? mark.sequences : [];
-      const reached = [...current.parts].map(([part, { sequence }]) => [part, sequence] as const);
-      marks.set(peerId, { bootCounter: current.bootCounter, sequences: new Map([...earlier, ...reached]) });
-      held.delete(peerId);
-      recompute();
+      verified.deleteWhere(({ signer }) => isGone(signer));
+      const gone = [...held].filter(([peerId]) => isGone(peerId));
+      for (const [peerId, current] of gone) drop(peerId, current);
+      if (gone.length > 0) served = undefined;
+      return gone.length > 0;
     },
 
-    endpoints: () => endpoints,
-    ready: () => readyOnes,
+    keepServing(services, self) {
+      const isWanted = ({ services: served }: HeldPart): boolean => [...served].some((one) => services.has(one));
+      const unwanted = [...held].filter(
+        ([peerId, { parts }]) => peerId !== self && ![...parts.values()].some(isWanted),
+      );
+      for (const [peerId, current] of unwanted) drop(peerId, current);
+      if (unwanted.length > 0) served = undefined;
+    },
+
+    serves: (peerId, part) => held.get(peerId)?.parts.get(part)?.services ?? nothing,
+
+    endpoints: () => serving().endpoints,
+    ready: () => serving().ready,
     held(peerId, part) {
       const current = held.get(peerId);
       const known = current?.parts.get(part);
@@ -232,12 +260,13 @@ function microserviceKey({ project, application, microservice }: Ticket): string
   return `${project}.${application}.${microservice}`;
 }
 
-function endpointOf(
-  { project, application, microservice, instance, peerId }: Ticket,
-  port: number,
-  ready: boolean,
-): Endpoint {
-  return { project, application, microservice, instance, port, peerId, ready };
+function endpointsOf(ticket: Ticket, ready: boolean): Endpoint[] {
+  const { project, application, microservice, instance, peerId, ports, udpPorts = [] } = ticket;
+  const endpoint = { project, application, microservice, instance, peerId, ready };
+  return [
+    ...ports.map((port) => ({ ...endpoint, port })),
+    ...udpPorts.map((port) => ({ ...endpoint, port, protocol: 'udp' as const })),
+  ];
 }
 
 /** Two tickets of one version for two peers are a controller's fault; every node then takes the same one. */

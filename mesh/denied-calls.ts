@@ -19,6 +19,7 @@ export interface DeniedCall {
   called: MicroserviceName | undefined;
   /** Of the service; where a call was denied. */
   port?: number;
+  protocol?: 'udp';
   reason: string;
   /** Events of this kind, and of a call the same ones, that were left out since the last one told. */
   leftOut: number;

@@ -29,6 +29,7 @@ export interface EndpointChoice {
 export function serves(endpoint: Endpoint, wanted: CallableService): boolean {
   return (
     endpoint.port === wanted.port &&
+    endpoint.protocol === wanted.protocol &&
     endpoint.microservice === wanted.microservice &&
     endpoint.application === wanted.application &&
     endpoint.project === wanted.project

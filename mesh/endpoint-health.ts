@@ -6,6 +6,7 @@ import type { Clock } from '../node-runtime/clock.ts';
 import type { Random } from '../node-runtime/random.ts';
 import { createBoundedMap } from './bounded-map.ts';
 import { callReasonCharactersMax, ejectedEndpointsMax, ejectionMs, ejectionMsMax } from './limits.ts';
+import { portText } from './service-names.ts';
 import type { Endpoint } from './service-network.ts';
 
 /**
@@ -34,7 +35,7 @@ export interface EndpointHealth {
 
 export function createEndpointHealth({ clock, random }: { clock: Clock; random: Random }): EndpointHealth {
   const failing = createBoundedMap<string, Failing>(ejectedEndpointsMax);
-  const keyOf = ({ instance, port }: Endpoint) => `${instance}:${port}`;
+  const keyOf = (endpoint: Endpoint) => `${endpoint.instance}:${portText(endpoint)}`;
   /** A clock that was set back ejects nobody for longer. */
   const isOut = ({ until }: Failing, now: number) => until > now && until - now <= ejectionMsMax;
 

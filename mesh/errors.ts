@@ -100,6 +100,14 @@ export class TunnelRefusedError extends Error {
   }
 }
 
+/** What came on a stream of datagrams is none of them. The stream ends; the caller's next datagram begins another one. */
+export class CapsuleError extends Error {
+  override readonly name = 'CapsuleError';
+  readonly id = 'capsule';
+  readonly retryable = true;
+  readonly action = 'Compare the versions of both nodes: one of them sends what the other cannot read.';
+}
+
 /** Another key than the expected one answered at the address. */
 export class PeerMismatchError extends Error {
   override readonly name = 'PeerMismatchError';
@@ -199,5 +207,52 @@ export class RouteError extends Error {
     super(`the way through other nodes ended at ${at}: ${reason}`, { cause });
     this.at = at;
     this.reason = reason;
+  }
+}
+
+/** Somebody else listens on the port that a gateway is to publish. */
+export class GatewayPortTakenError extends Error {
+  override readonly name = 'GatewayPortTakenError';
+  readonly id = 'gateway-port-taken';
+  readonly retryable = true;
+  readonly action =
+    'Find what listens on the port (ss -ltnp) and stop it, or give the Gateway another port or address.';
+  constructor(port: number, address: string | undefined, options?: ErrorOptions) {
+    super(`port ${port}${address === undefined ? '' : ` of ${address}`} is taken on this node`, options);
+  }
+}
+
+/** A gateway listens below 1024 and this process may not. */
+export class GatewayPortNotPermittedError extends Error {
+  override readonly name = 'GatewayPortNotPermittedError';
+  readonly id = 'gateway-port-not-permitted';
+  readonly retryable = false;
+  readonly action = 'Give the Gateway a port above 1023, or run the node as root or with CAP_NET_BIND_SERVICE.';
+  constructor(port: number, options?: ErrorOptions) {
+    super(`this node may not listen on port ${port}`, options);
+  }
+}
+
+/** A gateway cannot listen, and it is not the port. */
+export class GatewayAddressError extends Error {
+  override readonly name = 'GatewayAddressError';
+  readonly id = 'gateway-address-failed';
+  readonly retryable = true;
+  readonly action = 'Give the Gateway an address of the node, or none for all; read the cause.';
+  constructor(address: string | undefined, cause: unknown) {
+    const { message } = cause as { message?: string };
+    super(`cannot listen on ${address ?? 'the addresses of this node'}: ${message ?? 'unknown'}`, { cause });
+  }
+}
+
+/** Certificate and key of a gateway cannot be used. */
+export class GatewayTlsError extends Error {
+  override readonly name = 'GatewayTlsError';
+  readonly id = 'gateway-tls-unusable';
+  readonly retryable = false;
+  readonly action = 'Put a certificate chain (leaf first) and its key into the Secret, both as PEM.';
+  constructor(cause: unknown) {
+    const { message } = cause as { message?: string };
+    super(`its certificate and key cannot be used: ${message ?? 'unknown'}`, { cause });
   }
 }

@@ -6,6 +6,7 @@ import type { CallableService } from '../control/plan.ts';
 import type { Clock } from '../node-runtime/clock.ts';
 import { createBoundedMap } from './bounded-map.ts';
 import { callReasonCharactersMax, failingCallsKeptMs, failingCallsMax } from './limits.ts';
+import { portText, serviceKey } from './service-names.ts';
 
 export interface FailingCalls {
   failed(caller: string, called: CallableService, reason: string): void;
@@ -18,17 +19,15 @@ export interface FailingCalls {
 
 export function createFailingCalls({ clock }: { clock: Clock }): FailingCalls {
   const failing = createBoundedMap<string, ObservedCalls['failing'][number] & { lastAt: number }>(failingCallsMax);
-  const keyOf = (caller: string, { project, application, microservice, port }: CallableService) =>
-    `${caller} ${microservice}.${application}.${project}:${port}`;
+  const keyOf = (caller: string, called: CallableService) => `${caller} ${serviceKey(called)}:${portText(called)}`;
 
   return {
     failed(caller, called, reason) {
-      const { microservice, port } = called;
       const now = clock.now();
       const { since = now } = failing.get(keyOf(caller, called)) ?? {};
       const cut = reason.slice(0, callReasonCharactersMax);
       failing.set(keyOf(caller, called), {
-        ...{ caller, called: `${microservice}:${port}`, reason: cut },
+        ...{ caller, called: `${called.microservice}:${portText(called)}`, reason: cut },
         ...{ since, lastAt: now },
       });
     },

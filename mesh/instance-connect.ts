@@ -2,7 +2,7 @@
 
 import { connect, type Socket } from 'node:net';
 import type { Clock } from '../node-runtime/clock.ts';
-import { instanceConnectMs } from './limits.ts';
+import { callKeepAliveMs, instanceConnectMs } from './limits.ts';
 
 export interface InstanceConnection {
   /** Rejects with the system's error (ECONNREFUSED and the like), after `instanceConnectMs`, or with the reason of `cancel`. */
@@ -13,7 +13,8 @@ export interface InstanceConnection {
 
 /** Begins at once. */
 export function connectInstance(clock: Clock, host: string, port: number): InstanceConnection {
-  const socket = connect({ host, port, allowHalfOpen: true, noDelay: true });
+  const options = { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: callKeepAliveMs };
+  const socket = connect({ host, port, ...options });
   const { promise: connected, resolve, reject } = Promise.withResolvers<Socket>();
   let waiting = true;
 

@@ -2,6 +2,7 @@
 // libp2p-mesh.ts. It opens nothing, knows no protocol, and never decides who is admitted.
 
 import type { Clock, TimerId } from '../node-runtime/clock.ts';
+import { type Harm, harmOf } from './harm.ts';
 import { createLiveness, judge, type KeepAliveSettings, type Liveness, sampleRoundTrip } from './keep-alive.ts';
 import { type Connection, isRoutedAddress, type LinkMuxer, muxerOf, type Stream } from './libp2p-node.ts';
 import {
@@ -31,6 +32,10 @@ export interface LinksOptions {
   isAdmitted(peerId: PeerId): boolean;
   /** Strangers hold too many connections: one of that host was closed. */
   onCrowded(host: string): void;
+  /** It ended because what came over it was not what the peer had sent. */
+  onHarmed(link: Link, harm: Harm): void;
+  /** One through others ended, and neither side had closed it. */
+  onBroken(link: Link): void;
   /** The first connection of a peer is there. */
   onFirst(link: Link): void;
   /** The last connection of a peer is gone. */
@@ -67,6 +72,8 @@ export function createLinks({
   keepAlive,
   isAdmitted,
   onCrowded,
+  onHarmed,
+  onBroken,
   onFirst,
   onLast,
   onCost,
@@ -83,6 +90,9 @@ export function createLinks({
     const { peerId } = link;
     const left = of(peerId).filter((other) => other !== link);
     if (left.length === of(peerId).length) return;
+    const harm = harmOf(error);
+    if (harm !== undefined) onHarmed(link, harm);
+    if (link.routed && error !== undefined && link.closedBecause === undefined) onBroken(link);
     if (left.length > 0) {
       links.set(peerId, left);
       return;
@@ -136,7 +146,9 @@ export function createLinks({
         if (late) link.liveness.heardAt = now;
         const verdict = judge(link.liveness, now, link.routed ? routedKeepAlive : keepAlive);
         if (verdict === 'ping') void ping(link, now);
-        if (verdict === 'dead') drop(link, `no sign of life for ${now - link.liveness.heardAt} ms`);
+        if (verdict !== 'dead') continue;
+        if (link.routed) onBroken(link);
+        drop(link, `no sign of life for ${now - link.liveness.heardAt} ms`);
       }
     }
   }

@@ -3,8 +3,6 @@
 
 import type { Clock } from '../node-runtime/clock.ts';
 import type { Random } from '../node-runtime/random.ts';
-import { raceAddresses } from './address-race.ts';
-import { dialAny } from './dialler.ts';
 import { createDiscovery } from './discovery.ts';
 import { NotConnectedError, ProtocolRefusedError, StreamResetError } from './errors.ts';
 import { createFloodTeller } from './flood-teller.ts';
@@ -16,19 +14,15 @@ import {
   readInterfaces,
 } from './interfaces.ts';
 import type { KeepAliveSettings } from './keep-alive.ts';
+import { createDials } from './libp2p-dials.ts';
 import { createLinks } from './libp2p-links.ts';
 import { listenOnHosts } from './libp2p-listen.ts';
 import { type Connection, createLibp2pNode } from './libp2p-node.ts';
 import { createStreams } from './libp2p-streams.ts';
-import {
-  keepAliveIntervalMs,
-  routedAfterMs,
-  silentMsMax,
-  streamsPerProtocolMax,
-  unadmittedStreamsMax,
-} from './limits.ts';
+import { keepAliveIntervalMs, silentMsMax, streamsPerProtocolMax, unadmittedStreamsMax } from './limits.ts';
 import type { Address, FindStep, Mesh, MeshEvent, PeerId } from './mesh.ts';
 import { createRoutedStreams } from './routed-streams.ts';
+import { createWayMarks } from './way-marks.ts';
 
 /** Fields first, then the text, as pino has it. */
 export interface MeshLogger {
@@ -68,8 +62,8 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
   });
   const self = node.peerId;
   const admitted = new Set<PeerId>();
-  const dialling = new Map<PeerId, Promise<PeerId>>();
   const listeners = new Set<(event: MeshEvent) => void>();
+  const marks = createWayMarks(clock);
   const interfaces = createInterfaceWatch({ clock, read: () => readInterfaces(filter) });
   let listening: { host: string; port: number }[] = [];
   let running = false;
@@ -83,6 +77,9 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
     isAdmitted: (peerId) => admitted.has(peerId),
     onCrowded: (host) =>
       tellFlood('strangers', `too many connections of peers that are not admitted: the oldest of ${host} was closed`),
+    onHarmed: ({ peerId, routed, host }, harm) =>
+      emit({ type: 'harmed', peerId, harm, through: routed ? host : undefined }),
+    onBroken: ({ peerId, host }) => marks.mark(peerId, host),
     onFirst({ peerId, direction, address }) {
       logger?.debug({ peerId, direction, address }, 'connected');
       emit({ type: 'connected', peerId, direction, address });
@@ -120,7 +117,14 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
     self,
     mesh: { open: (peerId, protocol, signal) => streams.open(peerId, protocol, untilStopped(signal)), handle },
     step: () => findStep,
-    onArrived: ({ stream, neighbour }, from) => node.acceptOver(stream, neighbour, from),
+    order: marks.order,
+    onArrived: ({ stream, neighbour }, from) => dials.accept(stream, neighbour, from),
+  });
+
+  const dials = createDials({
+    ...{ clock, node, links, marks, routed },
+    own: addresses,
+    onHarmed: (peerId, harm, through) => emit({ type: 'harmed', peerId, harm, through }),
   });
 
   const discovery = createDiscovery({
@@ -195,67 +199,6 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
   const untilStopped = (signal: AbortSignal | undefined): AbortSignal =>
     signal === undefined ? stopping.signal : AbortSignal.any([signal, stopping.signal]);
 
-  async function dialRouted(expected: PeerId, signal: AbortSignal): Promise<Connection> {
-    const { stream, neighbour } = await routed.open(expected, signal);
-    return node.dialOver(stream, neighbour, expected, signal);
-  }
-
-  async function dial(
-    wanted: readonly Address[],
-    expected: PeerId | undefined,
-    onlyDirect: boolean,
-    signal: AbortSignal,
-  ): Promise<PeerId> {
-    const lastResort =
-      expected !== undefined && !onlyDirect && routed.leads(expected)
-        ? { attempt: (limit: AbortSignal) => dialRouted(expected, limit), afterMs: routedAfterMs }
-        : undefined;
-    const direct = (_all: string, limit: AbortSignal) => dialDirect(wanted, expected, limit);
-    const places = wanted.length === 0 && lastResort !== undefined ? [] : ['its addresses'];
-    const connection = await raceAddresses(clock, places, direct, signal, lastResort);
-    return connection.remotePeer.toString();
-  }
-
-  function dialDirect(wanted: readonly Address[], expected: PeerId | undefined, signal: AbortSignal) {
-    return dialAny(
-      wanted,
-      {
-        clock,
-        dial: (address, attempt) => node.dial(address, expected, attempt),
-        discard: (late) => late.abort(new Error('another address answered first')),
-      },
-      signal,
-    );
-  }
-
-  /** One dial at a time for one peer; whoever comes meanwhile waits for it, and tries its own addresses if it fails. */
-  async function dialExpected(
-    wanted: readonly Address[],
-    expected: PeerId,
-    direct: boolean,
-    signal: AbortSignal,
-  ): Promise<PeerId> {
-    const isThere = () => (direct ? links.preferred(expected)?.routed === false : links.has(expected));
-    while (dialling.has(expected)) {
-      await dialling.get(expected)?.catch(() => {
-        // Its caller has it.
-      });
-      signal.throwIfAborted();
-    }
-    if (isThere()) return expected;
-    const dialled = dial(wanted, expected, direct, signal);
-    dialling.set(expected, dialled);
-    try {
-      return await dialled;
-    } catch (error) {
-      // It may have dialled us meanwhile.
-      if (isThere()) return expected;
-      throw error;
-    } finally {
-      dialling.delete(expected);
-    }
-  }
-
   node.libp2p.addEventListener('connection:open', ({ detail }) => onOpen(detail));
 
   return {
@@ -274,8 +217,8 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
       signal?.throwIfAborted();
       if (!running) throw new NotConnectedError('the mesh is not running');
       if (expected === self) throw new NotConnectedError('a node does not connect to itself');
-      if (expected === undefined) return dial(wanted, undefined, true, untilStopped(signal));
-      return dialExpected(wanted, expected, direct, untilStopped(signal));
+      if (expected === undefined) return dials.anybody(wanted, untilStopped(signal));
+      return dials.expected(expected, wanted, direct, untilStopped(signal));
     },
     open: (peerId, protocol, signal) => streams.open(peerId, protocol, untilStopped(signal)),
     disconnect: (peerId) => links.close(peerId, 'this node closed the connection'),

@@ -25,6 +25,9 @@ export const callableServicesMax = 256;
 export const attachedInstancesMax = 1_024;
 /** Connections at once from one instance: each costs about 18 kB and two descriptors. */
 export const callsPerInstanceMax = 2_048;
+/** A call on which nothing is said is asked for a sign of life by TCP itself, between a workload and its node: no time-out ends it, but a container whose
+ * network was taken away with the end of its connections unsaid is noticed. Well below what a packet filter on the way remembers. */
+export const callKeepAliveMs = 5 * 60_000;
 /** Of them from the workloads of one other node: it leaves room for those of the rest. */
 export const callsPerInstanceOfPeerMax = 1_536;
 
@@ -42,8 +45,13 @@ export const tunnelHandshakesPerHostMax = 32;
 export const tunnelSessionsPerPeerMax = 512;
 /** A whole connection may carry this much unacknowledged; the default of 64 KB makes 2 MB/s at 20 ms round trip. */
 export const tunnelSessionWindowBytes = 16 * 1024 * 1024;
-/** What one slow reader can hold on the other side: 100 MB/s at 20 ms round trip. */
+/** What one slow reader can hold on the other side: 256 MiB/s at 8 ms round trip. */
 export const tunnelStreamWindowBytes = 2 * 1024 * 1024;
+/** On a longer path a stream's window is that rate times its round trip, up to this: 64 ms; 27 MiB/s at the 600 ms of a satellite. */
+export const tunnelWindowBytesPerMicrosecond = (256 * 1024 * 1024) / 1_000_000;
+export const tunnelStreamWindowBytesMax = 16 * 1024 * 1024;
+/** The worst that stalled readers of one session on a long path can hold: 128 streams of 16 MiB; what more is called has another session. */
+export const tunnelWindowsBytesMax = 2 * 1024 * 1024 * 1024;
 /** What a peer may send in one frame: 64 KiB is what a socket reads at once. node:http2 itself sends 16 KiB at most. */
 export const tunnelFrameBytes = 64 * 1024;
 /** Bytes of one direction of a call that were read and are not written yet, when reading stops: 8 reads of a socket. */
@@ -52,8 +60,8 @@ export const unwrittenBytesMax = 512 * 1024;
 export const gatheredBytesMax = 256 * 1024;
 /** A shorter chunk does not wait for others: it is a message more often than a part of something long. */
 export const gatheredChunkBytesMin = 8 * 1024;
-/** Memory of one session as nghttp2 counts it, in megabytes: twice the session's window. */
-export const tunnelSessionMemoryMb = 32;
+/** Memory of one session as nghttp2 counts it, in megabytes: twice the largest window of a session. */
+export const tunnelSessionMemoryMb = 64;
 /** A CONNECT has four headers. */
 export const tunnelHeaderPairsMax = 32;
 /** `<service>:<port>` and an instance's name are below 600 bytes. */
@@ -70,10 +78,47 @@ export const tunnelAnswerMs = 5_000;
 export const instanceConnectMs = 3_000;
 /** All attempts of one call together: below the 30 s that most HTTP clients wait. */
 export const callAttemptsMs = 15_000;
+/** What a neighbour's addresses get before it is asked to dial back: a round trip or two on a LAN. */
+export const nodeBackAfterMs = 250;
+/** And for doing so: TCP and TLS, as tunnelHandshakeMs, with one round trip of the link. */
+export const nodeBackMs = 6_000;
+/** Sessions with one neighbour: one each way, and those that a restart or two dials at once left behind. */
+export const nodeSessionsPerPeerMax = 6;
 /** What a tunnel's own addresses get before the link is asked to carry it: one round trip to the moon. */
 export const tunnelOverLinkAfterMs = 1_500;
 /** A session on a link looks this often for a connection of its own. */
 export const tunnelDirectRetryMs = 60_000;
+/** The longest payload of UDP: what its length field has, less its header (RFC 9298, section 5). IPv4 carries 20 bytes less. */
+export const datagramBytesMax = 65_527;
+/** A capsule of a type that is unknown here is passed over without being kept; none that is known has a tenth of this. */
+export const capsuleSkippedBytesMax = 1024 * 1024;
+/** What a flow holds for a way that is slow, beyond which its datagrams are dropped: two of the longest, or a tenth of a second at 10 Mbit/s. */
+export const datagramUnsentBytesMax = 128 * 1024;
+/** The same of all flows of a node together. */
+export const datagramUnsentInAllBytesMax = 32 * 1024 * 1024;
+/** What a socket holds while this process is busy: a burst, 100 ms of 10 MB/s. The kernel gives twice of what net.core.rmem_max allows, and
+ * memory only for what has arrived; net.ipv4.udp_mem bounds that of all sockets. */
+export const datagramReceiveBytes = 1024 * 1024;
+/** Datagrams of a flow that wait while it is opened: a client asks again after a second, so that few are worth keeping. */
+export const datagramsWaitingMax = 16;
+export const datagramsWaitingBytesMax = 128 * 1024;
+/** A flow that was not opened, or broke, is not opened again before this. */
+export const datagramRetryMs = 1_000;
+/** A flow that is silent both ways for so many sweeps (two minutes: the least that RFC 4787, REQ-5, allows) is ended: most of UDP is one question. */
+export const datagramSilentSweepsMax = 120;
+/** UDP flows of one calling instance, and of a node's together: half of the streams that one pair may have, which leaves the rest to connections. */
+export const datagramFlowsPerInstanceMax = 512;
+export const datagramFlowsMax = 2_048;
+/** Flows to one instance from the workloads of one node, and to all of a node: each is a stream and a socket, all of them below 100 MB. */
+export const datagramFlowsPerPeerMax = 1_024;
+export const datagramServedFlowsMax = 4_096;
+/** Flows that one instance may begin in one second: as many as connections. A client that takes another source port for each question needs one each. */
+export const datagramNewFlowsPerSecondMax = 1_000;
+/** Pairs of sender and receiver whose dropped datagrams are counted apart, and sweeps between two words about one of them: a minute. */
+export const datagramDropsCountedMax = 1_024;
+export const datagramDropsToldSweeps = 60;
+/** Words in one sweep: each ends in a document on its way to the controller. */
+export const datagramDropsToldPerSweepMax = 2;
 /** Instances that one call tries. */
 export const callAttemptsMax = 8;
 /** An instance that did not take a call is ejected for so long at first: the next announcement says whether it is ready. */
@@ -142,6 +187,10 @@ export const routedAfterMs = 2_000;
 /** Keep-alive of a connection through others: the links below notice what dies on the way, this one only a far end that hangs. */
 export const routedIntervalMs = 2_500;
 export const routedSilentMsMax = 10_000;
+/** A neighbour that led a connection to a bad end comes after others for so long: what was an accident is forgotten, a router that harms is met seldom. */
+export const wayMarkMs = 10 * 60_000;
+/** Pairs of far end and neighbour of which that is remembered: more than a node calls. */
+export const wayMarksMax = 1_024;
 /** Open streams of one protocol and direction on one connection. */
 export const streamsPerProtocolMax = 256;
 /** Streams that one connection may open to us, over all protocols. */
@@ -286,14 +335,56 @@ export const summaryHeldMax = 65_536;
 /** Statements (link states, announcements) in one message: as many as fit, at least one. Verifying so many takes some 25 ms. */
 export const statementsBytesMax = 512 * 1024;
 export const statementsPerMessageMax = 64;
+/** A certificate's name on links: 132 bits of its SHA-256. Two that share one would harm nobody but who made them: signatures are verified all the same. */
+export const certificateNameCharacters = 22;
+/** Certificates in one chain: workload, node, controller, root. */
+export const referencedChainMax = 4;
+/** Certificates that one statement names: its own chain, and those of the controllers that signed its tickets. */
+export const referencedCertificatesMax = 128;
+/** Verified certificates that are kept for statements which name them, about 1 kB each: one for each node of the largest fabric. */
+export const certificatesHeldMax = 16_384;
+/** Statements that were taken apart lately: each goes to several links. */
+export const referencedHeldMax = 64;
+/** What waits on one link for certificates that were asked for: 500 link states, or the announcements of 5,000 instances, and twice that. */
+export const waitingStatementsMax = 1_024;
+export const waitingStatementsBytesMax = 8 * 1024 * 1024;
+/** A neighbour that has not answered by then is not the only one to be asked: whoever names and does not say holds nothing up for longer. */
+export const certificatesAskAgainMs = 200;
+/** Then the link goes on with whole statements. */
+export const certificatesWaitMs = 10_000;
+/** Certificates in one message, at most and by their bytes. */
+export const certificatesPerMessageMax = 256;
+export const certificateTextMax = 100_000;
 /** Between two messages of statements on one link: what comes meanwhile goes together (IS-IS paces its flooding at 33 ms). */
 export const statementsPauseMs = 5;
 /** The same statement of a node, in newer versions, crosses a link no more often: whoever says it anew all the time costs the others this much. */
 export const statementSpacingMs = 50;
 
+/** Services that an edge node may say that it wants to hear of, 200 bytes each at most; one that wants more says nothing, and hears of all. */
+export const servicesWantedMax = 2_048;
 /** Nodes to which an edge node may ask one of its routers for the cost: as many as one node announces instances. */
 export const reachWantedMax = 1_024;
 /** Costs that changed are told to edge nodes together, and no sooner after the last time. */
 export const reachTellMs = 500;
 /** Routes are computed when somebody asks, and after a change elsewhere no sooner than this after the last time: 500 routers take a millisecond or two. */
 export const routesComputeMs = 20;
+
+/** Connections of one gateway, and of one address among them: a proxy before it has all of its own; each costs some 20 kB. */
+export const gatewayConnectionsMax = 1_024;
+export const gatewayConnectionsOfAddressMax = 512;
+/** A request's head: nginx takes 8 KiB in one line, and cookies are larger. */
+export const gatewayHeadBytesMax = 32 * 1024;
+/** From the first byte of a connection to the end of a request's head, and of a TLS handshake: honest slow links take seconds. */
+export const gatewayHeadMs = 15_000;
+/** A whole request with its body: a large upload over a slow uplink. */
+export const gatewayRequestMs = 60 * 60_000;
+/** How soon that is noticed. */
+export const gatewayRequestCheckMs = 1_000;
+/** A connection between two requests. */
+export const gatewayKeepAliveMs = 15_000;
+/** Nothing goes either way during a request: long polls last minutes. */
+export const gatewayIdleMs = 10 * 60_000;
+/** Requests that one connection has under way: browsers do not send the next before the answer. */
+export const gatewayPipelinedMax = 8;
+/** How often what is open is held against the grants, whose time passes: half of the second in which it must be closed. */
+export const gatewaySweepMs = 500;

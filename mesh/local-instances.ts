@@ -8,7 +8,7 @@ import type { LoadedCredential } from './tunnel-credentials.ts';
 export interface LocalInstance extends MicroserviceName {
   instance: string;
   calls: readonly CallableService[];
-  listens: readonly { port: number; host: string; hostPort: number }[];
+  listens: readonly { port: number; host: string; hostPort: number; protocol?: 'udp' }[];
   credential: LoadedCredential;
 }
 

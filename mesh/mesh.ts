@@ -1,6 +1,7 @@
 // The mesh port: authenticated connections between nodes, and streams of frames on them.
 // Adapters: libp2p-mesh.ts, simulations/sim-mesh.ts; test/conformance/mesh.ts runs against both.
 
+import type { Harm } from './harm.ts';
 import type { Step } from './routes.ts';
 
 /** libp2p peer id of an Ed25519 key, base58btc (`12D3KooW…`). */
@@ -25,6 +26,8 @@ export interface FrameStream {
 export type MeshEvent =
   | { type: 'connected'; peerId: PeerId; direction: 'inbound' | 'outbound'; address: Address }
   | { type: 'disconnected'; peerId: PeerId; reason: string }
+  /** What came from the peer, or in its name, was not its own: none of it was used, and the connection is over. */
+  | { type: 'harmed'; peerId: PeerId; harm: Harm; through: PeerId | undefined }
   /** What crossing the connection costs is known, or has really changed (link-cost.ts). */
   | { type: 'cost'; peerId: PeerId; costMicroseconds: number }
   /** Somebody answered on the local network. Nothing of it is trusted. */

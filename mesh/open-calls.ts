@@ -20,6 +20,9 @@ export interface OpenCalls {
 /** What the calls of one node's workloads to an instance are counted by, beside the instance. */
 export const callsOfPeer = (instance: string, peerId: PeerId): string => `${instance} ${peerId}`;
 
+/** What the UDP flows of an instance, or to it, are kept by: they take no place of its connections. */
+export const datagramsOf = (instance: string): string => `${instance} udp`;
+
 export function createOpenCalls(): OpenCalls {
   const byInstance = new Map<string, Set<OpenCall>>();
 

@@ -5,23 +5,13 @@
 import { z } from 'zod';
 import type { Clock } from '../node-runtime/clock.ts';
 import { RouteError } from './errors.ts';
-import {
-  forwardedStreamsMax,
-  forwardedStreamsPerPeerMax,
-  nextHopsTriedMax,
-  routeAnswerMs,
-  routeHopsMax,
-} from './limits.ts';
+import { createForwarding, type Wish, wishShape } from './forwarding.ts';
 import type { FindStep, FrameStream, Mesh, PeerId } from './mesh.ts';
 
 export const routeProtocol = '/selvedge/route/1';
 
-const peer = z.string().min(1).max(128);
-/** The first frame, towards the far end. */
-const wishShape = z.object({ to: peer, from: peer, via: z.array(peer).max(routeHopsMax) });
 /** The first frame back: where it was refused and why, or nothing when the far end has it. */
-const answerShape = z.object({ at: peer.optional(), reason: z.string().max(256).optional() });
-type Wish = z.infer<typeof wishShape>;
+const answerShape = z.object({ at: z.string().min(1).max(128).optional(), reason: z.string().max(256).optional() });
 type Answer = z.infer<typeof answerShape>;
 
 export interface RoutedStream {
@@ -45,6 +35,8 @@ export interface RoutedStreamsOptions {
   mesh: Pick<Mesh, 'open' | 'handle'>;
   /** Undefined while nobody has said how. */
   step: () => FindStep | undefined;
+  /** In which order the neighbours that lead to the peer are tried. */
+  order(to: PeerId, neighbours: readonly PeerId[]): readonly PeerId[];
   /** One that is meant for us; lasts as long as the conversation. Of `from` nothing is proved yet. */
   onArrived(stream: RoutedStream, from: PeerId): Promise<void>;
 }
@@ -57,20 +49,8 @@ async function read<T>(shape: z.ZodType<T>, stream: FrameStream, signal: AbortSi
 }
 
 export function createRoutedStreams(options: RoutedStreamsOptions): RoutedStreams {
-  const { clock, self, mesh, step, onArrived } = options;
-  /** Streams that are carried for others, by the neighbour that they came from. */
-  const carried = new Map<PeerId, number>();
-
-  /** Runs with a signal that aborts when the answer is overdue. */
-  async function inTime<T>(outer: AbortSignal | undefined, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const late = new AbortController();
-    const timer = clock.setTimeout(() => late.abort(new RouteError(self, 'no answer in time')), routeAnswerMs);
-    try {
-      return await run(outer === undefined ? late.signal : AbortSignal.any([outer, late.signal]));
-    } finally {
-      clock.clearTimeout(timer);
-    }
-  }
+  const { self, mesh, order, onArrived } = options;
+  const { decide, begin, byAny, inTime, ...forwarding } = createForwarding(options);
 
   /** The next piece of the way, answered by the far end. Rejects with RouteError. */
   async function extend(neighbour: PeerId, wish: Wish, signal: AbortSignal): Promise<FrameStream> {
@@ -89,33 +69,8 @@ export function createRoutedStreams(options: RoutedStreamsOptions): RoutedStream
     }
   }
 
-  /** Why it is not carried on, or to whom it may be. */
-  function decide({ to, from, via }: Wish, sender: PeerId): { reason: string } | { nextHops: readonly PeerId[] } {
-    if (via.includes(self) || from === self) return { reason: 'it goes in a circle' };
-    const next = step()?.({ destination: to, from: sender, hopsLeft: routeHopsMax - 1 - via.length });
-    if (next?.type !== 'forward') return { reason: next?.type === 'refuse' ? next.reason : 'nothing is carried here' };
-    // Tables that do not agree yet.
-    const nextHops = next.nextHops.filter((peerId) => !via.includes(peerId) && peerId !== from);
-    if (nextHops.length === 0) return { reason: 'its route leads back' };
-    const total = [...carried.values()].reduce((sum, count) => sum + count, 0);
-    if (total >= forwardedStreamsMax || (carried.get(sender) ?? 0) >= forwardedStreamsPerPeerMax)
-      return { reason: 'too many streams are carried' };
-    return { nextHops };
-  }
-
-  /** By the first of them that leads there; of several uplinks each may have lost its way. */
-  async function extendByAny(nextHops: readonly PeerId[], wish: Wish, signal: AbortSignal): Promise<RoutedStream> {
-    let failure: unknown = new RouteError(self, 'there is no route to it');
-    for (const neighbour of nextHops.slice(0, nextHopsTriedMax)) {
-      try {
-        return { stream: await extend(neighbour, wish, signal), neighbour };
-      } catch (error) {
-        signal.throwIfAborted();
-        failure = error;
-      }
-    }
-    throw failure;
-  }
+  const extendByAny = (nextHops: readonly PeerId[], wish: Wish, signal: AbortSignal): Promise<RoutedStream> =>
+    byAny(nextHops, signal, async (neighbour) => ({ stream: await extend(neighbour, wish, signal), neighbour }));
 
   async function refuse(stream: FrameStream, answer: Answer): Promise<void> {
     await stream.send(encode(answer));
@@ -123,7 +78,7 @@ export function createRoutedStreams(options: RoutedStreamsOptions): RoutedStream
   }
 
   async function carry(stream: FrameStream, wish: Wish, sender: PeerId, nextHops: readonly PeerId[]): Promise<void> {
-    carried.set(sender, (carried.get(sender) ?? 0) + 1);
+    const carried = begin(sender);
     try {
       let onward: FrameStream;
       try {
@@ -142,17 +97,16 @@ export function createRoutedStreams(options: RoutedStreamsOptions): RoutedStream
         throw error;
       }
     } finally {
-      const left = (carried.get(sender) ?? 1) - 1;
-      if (left > 0) carried.set(sender, left);
-      else carried.delete(sender);
+      carried();
     }
   }
 
   /** The neighbours through which it may be reached from here. */
-  function ways(to: PeerId): readonly PeerId[] {
-    const next = step()?.({ destination: to, from: undefined, hopsLeft: routeHopsMax });
-    return next?.type === 'forward' ? next.nextHops.filter((peerId) => peerId !== to) : [];
-  }
+  const ways = (to: PeerId): readonly PeerId[] =>
+    order(
+      to,
+      forwarding.ways(to).filter((peerId) => peerId !== to),
+    );
 
   return {
     leads: (to) => ways(to).length > 0,

@@ -5,14 +5,17 @@ import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { CallableService, MicroserviceName } from '../control/plan.ts';
 import { ServiceAddressError, ServiceAddressTakenError, ServicePortNotPermittedError } from './errors.ts';
-import { serviceAddressCandidatesMax } from './limits.ts';
+import { callKeepAliveMs, serviceAddressCandidatesMax } from './limits.ts';
 import {
   addressesOfEnvironment,
   candidateAddress,
   isServiceAddress,
   loopbackServiceRange,
   type NamedService,
+  nameOf,
   nameServices,
+  portsOf,
+  portText,
   serviceEnvironment,
 } from './service-names.ts';
 import { resetSocket } from './tunnel-relay.ts';
@@ -44,6 +47,13 @@ export interface ServiceAddresses {
   take(instance: string): void;
 }
 
+/** Listens for the datagrams of an instance at one of its addresses; those of `from` alone where it is said. Rejects with the system's error. */
+export type ListenDatagrams = (
+  at: { address: string; port: number; from: string | undefined },
+  instance: string,
+  wanted: CallableService,
+) => Promise<{ close(): void }>;
+
 /** Who gets an address: the range to choose from, and the only host that may use it. */
 interface Caller {
   instance: string;
@@ -53,16 +63,22 @@ interface Caller {
 
 interface Listening {
   address: string;
-  servers: Map<number, Server>;
+  /** By port and protocol. */
+  servers: Map<string, Listener>;
 }
+
+/** Closed at once; connections that it has handed over live on. */
+type Listener = Pick<Server, 'close'> | { close(): void };
 
 export interface ServiceAddressesOptions {
   /** Differs between nodes: several may share one box. */
   seed: string;
   onConnection: OnServiceConnection;
+  listenDatagrams: ListenDatagrams;
 }
 
-export function createServiceAddresses({ seed, onConnection }: ServiceAddressesOptions): ServiceAddresses {
+export function createServiceAddresses(options: ServiceAddressesOptions): ServiceAddresses {
+  const { seed, onConnection, listenDatagrams } = options;
   const given = new Map<string, Map<string, Listening>>();
   const inUse = new Set<string>();
 
@@ -71,12 +87,12 @@ export function createServiceAddresses({ seed, onConnection }: ServiceAddressesO
     address: string,
     service: NamedService,
     { instance, from }: Caller,
-    servers = new Map<number, Server>(),
+    servers = new Map<string, Listener>(),
   ) {
-    const { project, application, microservice } = service;
-    const added = new Map<number, Server>();
-    for (const port of service.ports.filter((port) => !servers.has(port))) {
-      const wanted = { project, application, microservice, port };
+    const added = new Map<string, Listener>();
+    for (const servicePort of portsOf(service).filter((one) => !servers.has(portText(one)))) {
+      const { port, protocol } = servicePort;
+      const wanted = { ...nameOf(service), ...servicePort };
       const accept = (socket: Socket): void => {
         if (from === undefined || socket.remoteAddress === from) onConnection(socket, instance, wanted);
         else {
@@ -85,7 +101,11 @@ export function createServiceAddresses({ seed, onConnection }: ServiceAddressesO
         }
       };
       try {
-        added.set(port, await listen(address, port, accept));
+        const listening =
+          protocol === 'udp'
+            ? listenDatagrams({ address, port, from }, instance, wanted)
+            : listen(address, port, accept);
+        added.set(portText(servicePort), await listening);
       } catch (error) {
         closeAll(added.values());
         const { code } = error as { code?: string };
@@ -117,7 +137,8 @@ export function createServiceAddresses({ seed, onConnection }: ServiceAddressesO
   async function listenFurther(known: Listening, service: NamedService, caller: Caller): Promise<Listening> {
     const added = await listenAt(known.address, service, caller, known.servers);
     if (added === undefined) throw new ServiceAddressTakenError(service.key, service.ports, known.address);
-    const kept = [...known.servers].filter(([port]) => service.ports.includes(port));
+    const wanted = portsOf(service).map(portText);
+    const kept = [...known.servers].filter(([port]) => wanted.includes(port));
     return { address: known.address, servers: new Map([...kept, ...added]) };
   }
 
@@ -170,7 +191,9 @@ export function createServiceAddresses({ seed, onConnection }: ServiceAddressesO
 }
 
 async function listen(address: string, port: number, onSocket: (socket: Socket) => void): Promise<Server> {
-  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, onSocket);
+  const options = { allowHalfOpen: true, pauseOnConnect: true, noDelay: true };
+  const alive = { keepAlive: true, keepAliveInitialDelay: callKeepAliveMs };
+  const server = createServer({ ...options, ...alive }, onSocket);
   server.listen({ host: address, port, exclusive: true });
   await once(server, 'listening');
   // A failed accept (out of descriptors) loses that connection, never the node.
@@ -179,6 +202,6 @@ async function listen(address: string, port: number, onSocket: (socket: Socket) 
 }
 
 /** The listening socket is closed at once; sockets that were handed over live on. */
-function closeAll(servers: Iterable<Server>): void {
+function closeAll(servers: Iterable<Listener>): void {
   for (const server of servers) server.close();
 }

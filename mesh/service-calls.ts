@@ -1,9 +1,8 @@
 // One call from its local address to an instance: picks an endpoint, connects, tries another when that fails, then relays. Called by
 // tunnel-network.ts for each accepted connection. Until an instance has answered nothing has been read of the caller.
 
-import type { Socket } from 'node:net';
 import type { ObservedCalls } from '../control/fabric.ts';
-import type { CallableService, MicroserviceName } from '../control/plan.ts';
+import type { CallableService } from '../control/plan.ts';
 import type { Clock } from '../node-runtime/clock.ts';
 import type { Random } from '../node-runtime/random.ts';
 import type { AllowedCalls } from './allowed-calls.ts';
@@ -16,10 +15,10 @@ import { callAttemptsMax, callAttemptsMs, callsPerInstanceMax, toldCallsMax } fr
 import type { LocalInstance, LocalInstances } from './local-instances.ts';
 import type { PeerId } from './mesh.ts';
 import type { OpenCalls } from './open-calls.ts';
-import { serviceKey } from './service-names.ts';
+import { portText, serviceKey } from './service-names.ts';
 import type { Endpoint } from './service-network.ts';
 import type { TunnelClient } from './tunnel-client.ts';
-import { type RelayEnd, relay, resetSocket, socketEnd, streamEnd } from './tunnel-relay.ts';
+import { type RelayEnd, relay, socketEnd, streamEnd } from './tunnel-relay.ts';
 
 /** How one call began: `failed` when no instance could be reached, and the caller's connection was reset. */
 export interface CallOutcome {
@@ -48,19 +47,42 @@ export interface ServiceCallsOptions {
   onCall: (outcome: CallOutcome) => void;
 }
 
+/** What wants an instance of a service. */
+export interface Wish<Far> {
+  caller: LocalInstance;
+  wanted: CallableService;
+  /** To an instance of this node or of another one. */
+  connect(endpoint: Endpoint, signal: AbortSignal): Promise<Far>;
+  /** Aborted by the caller when it goes, and here when the time is up. */
+  abort: AbortController;
+  /** The caller is gone: nothing is wrong with whom it called. */
+  isGone(): boolean;
+}
+
+export interface Reached<Far> {
+  far: Far;
+  endpoint: Endpoint;
+  /** The endpoint has one call less. */
+  release(): void;
+  /** It took no call after all. */
+  failed(reason: string): void;
+}
+
 export interface ServiceCalls {
+  /** Connects to an instance by the policy of the service, and tells what came of it; when none was reached, why. */
+  reach<Far>(wish: Wish<Far>): Promise<Reached<Far> | { reason: string }>;
   setEndpoints(endpoints: readonly Endpoint[]): void;
   /** There is a new way to the peer: what failed before says nothing of it. */
   reachable(peerId: PeerId): void;
   /** What is wrong with calls now; bounded. */
   troubles(): ObservedCalls;
-  /** Takes over a paused socket that an instance opened to one of its service addresses. */
-  accept(socket: Socket, instance: string, wanted: CallableService): void;
+  /** Takes over the paused connection of an instance that calls: to one of its service addresses, or accepted by a gateway. */
+  accept(near: RelayEnd, instance: string, wanted: CallableService): void;
   forget(instance: string): void;
 }
 
-interface Attempted {
-  far: RelayEnd | undefined;
+interface Attempted<Far> {
+  far: Far | undefined;
   endpoint: Endpoint | undefined;
   attempts: number;
   reason: string;
@@ -80,10 +102,10 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
   /** Calls to each instance that are open or on their way, of all callers here. */
   const callsTo = new Map<string, number>();
 
-  const portKey = (name: MicroserviceName, port: number) => `${serviceKey(name)}:${port}`;
+  const portKey = (service: CallableService) => `${serviceKey(service)}:${portText(service)}`;
 
   function choose(caller: LocalInstance, wanted: CallableService, excluded: ReadonlySet<string>): Endpoint | undefined {
-    const key = portKey(wanted, wanted.port);
+    const key = portKey(wanted);
     const endpoints = byService.get(key) ?? [];
     const turns = lastOf.get(caller.instance) ?? new Map<string, string>();
     lastOf.set(caller.instance, turns);
@@ -110,8 +132,8 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
   }
 
   /** To an instance of this node there is no tunnel. */
-  async function connectLocal(_caller: LocalInstance, endpoint: Endpoint, signal: AbortSignal): Promise<RelayEnd> {
-    const listen = instances.get(endpoint.instance)?.listens.find(({ port }) => port === endpoint.port);
+  async function connectLocal(endpoint: Endpoint, signal: AbortSignal): Promise<RelayEnd> {
+    const listen = instances.get(endpoint.instance)?.listens.find((one) => portText(one) === portText(endpoint));
     if (listen === undefined) throw new TunnelUnreachableError('the instance is not attached');
     const { connected, cancel } = connectInstance(clock, listen.host, listen.hostPort);
     const onAbort = () => cancel(signal.reason);
@@ -125,20 +147,19 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
     return streamEnd(await client.open(microservice, endpoint, signal));
   }
 
-  async function attempt(caller: LocalInstance, wanted: CallableService, signal: AbortSignal): Promise<Attempted> {
+  async function attempt<Far>({ caller, wanted, connect, abort: { signal } }: Wish<Far>): Promise<Attempted<Far>> {
     const refusal = allowedCalls.refusal({ caller, callerPeerId: localPeerId, called: wanted });
     if (refusal !== undefined)
       return { far: undefined, endpoint: undefined, attempts: 0, reason: refusal, release: nothingToRelease };
     const excluded = new Set<string>();
-    let reason = whyNoEndpoint(byService.get(portKey(wanted, wanted.port)) ?? [], wanted);
+    let reason = whyNoEndpoint(byService.get(portKey(wanted)) ?? [], wanted);
     for (let attempts = 0; ; attempts += 1) {
       const endpoint = attempts < callAttemptsMax && !signal.aborted ? choose(caller, wanted, excluded) : undefined;
       if (endpoint === undefined) return { far: undefined, endpoint, attempts, reason, release: nothingToRelease };
       excluded.add(endpoint.instance);
       const release = countTo(endpoint.instance);
       try {
-        const connect = endpoint.peerId === localPeerId ? connectLocal : connectRemote;
-        const far = await connect(caller, endpoint, signal);
+        const far = await connect(endpoint, signal);
         health.answered(endpoint);
         return { far, endpoint, attempts: attempts + 1, reason: '', release };
       } catch (error) {
@@ -153,49 +174,61 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
     }
   }
 
-  async function carry(socket: Socket, caller: LocalInstance, wanted: CallableService): Promise<void> {
+  async function reach<Far>(wish: Wish<Far>): Promise<Reached<Far> | { reason: string }> {
+    const { caller, wanted, abort, isGone } = wish;
     const startedAt = clock.now();
-    const abort = new AbortController();
-    const onEarlyClose = () => abort.abort(new Error('the caller is gone'));
-    socket.on('error', () => undefined);
-    socket.once('close', onEarlyClose);
-    const call = { caller, callerPeerId: localPeerId, called: wanted };
-    socket.once(
-      'close',
-      allowedCalls.watch(call, () => resetSocket(socket)),
-    );
-    const pending = openCalls.add([caller.instance], {
-      reset: () => resetSocket(socket),
-      destroy: () => socket.destroy(),
-    });
     const timer = clock.setTimeout(
       () => abort.abort(new TunnelUnreachableError('no instance answered in time')),
       callAttemptsMs,
     );
-    const { far, endpoint, attempts, reason, release } = await attempt(caller, wanted, abort.signal);
+    const { far, endpoint, attempts, reason, release } = await attempt(wish);
     clock.clearTimeout(timer);
-    socket.off('close', onEarlyClose);
-    pending();
-    const outcome = far === undefined ? 'failed' : 'connected';
-    if (far !== undefined) failing.answered(caller.instance, wanted);
-    else if (!socket.destroyed) failing.failed(caller.instance, wanted, reason);
+    const connected = far !== undefined && endpoint !== undefined;
+    if (connected) failing.answered(caller.instance, wanted);
+    else if (!isGone()) failing.failed(caller.instance, wanted, reason);
     onCall({
       instance: caller.instance,
       called: wanted,
-      outcome,
-      endpoint: far === undefined ? undefined : endpoint?.instance,
+      outcome: connected ? 'connected' : 'failed',
+      endpoint: connected ? endpoint.instance : undefined,
       attempts,
       reason,
       tookMs: clock.now() - startedAt,
     });
-    if (far === undefined || endpoint === undefined || socket.destroyed) {
-      release();
-      far?.reset();
-      resetSocket(socket);
+    return connected ? { far, endpoint, release, failed: (why) => health.failed(endpoint, why) } : { reason };
+  }
+
+  async function carry(near: RelayEnd, caller: LocalInstance, wanted: CallableService): Promise<void> {
+    const { duplex } = near;
+    const abort = new AbortController();
+    const onEarlyClose = () => abort.abort(new Error('the caller is gone'));
+    duplex.on('error', () => undefined);
+    duplex.once('close', onEarlyClose);
+    const call = { caller, callerPeerId: localPeerId, called: wanted };
+    duplex.once(
+      'close',
+      allowedCalls.watch(call, () => near.reset()),
+    );
+    const pending = openCalls.add([caller.instance], near);
+    const reached = await reach<RelayEnd>({
+      ...{ caller, wanted, abort },
+      connect: (endpoint, signal) =>
+        endpoint.peerId === localPeerId ? connectLocal(endpoint, signal) : connectRemote(caller, endpoint, signal),
+      isGone: () => duplex.destroyed,
+    });
+    duplex.off('close', onEarlyClose);
+    pending();
+    if ('reason' in reached || duplex.destroyed) {
+      if ('far' in reached) {
+        reached.release();
+        reached.far.reset();
+      }
+      near.reset();
       return;
     }
+    const { far, endpoint, release } = reached;
     const isLocal = endpoint.peerId === localPeerId;
-    const carried = relay(socketEnd(socket), far, () => done());
+    const carried = relay(near, far, () => done());
     const closed = openCalls.add(isLocal ? [caller.instance, endpoint.instance] : [caller.instance], carried);
     const done = () => {
       closed();
@@ -204,12 +237,14 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
   }
 
   return {
+    reach,
+
     setEndpoints(endpoints) {
-      byService = Map.groupBy(endpoints, (endpoint) => portKey(endpoint, endpoint.port));
+      byService = Map.groupBy(endpoints, portKey);
       // One that is unready, gone or elsewhere by now begins anew when it is ready.
-      health.forgetWhere(({ instance, peerId, port, ...name }) => {
-        const now = byService.get(portKey(name, port))?.find((endpoint) => endpoint.instance === instance);
-        return now?.ready !== true || now.peerId !== peerId;
+      health.forgetWhere((before) => {
+        const now = byService.get(portKey(before))?.find(({ instance }) => instance === before.instance);
+        return now?.ready !== true || now.peerId !== before.peerId;
       });
     },
 
@@ -220,16 +255,16 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
       failing: failing.current().slice(0, toldCallsMax),
     }),
 
-    accept(socket, instance, wanted) {
+    accept(near, instance, wanted) {
       const caller = instances.get(instance);
       // As the plan says it now: with the balancing of this moment.
-      const call = caller?.calls.find((one) => portKey(one, one.port) === portKey(wanted, wanted.port));
+      const call = caller?.calls.find((one) => portKey(one) === portKey(wanted));
       if (caller === undefined || call === undefined || openCalls.count(instance) >= callsPerInstanceMax) {
-        socket.on('error', () => undefined);
-        resetSocket(socket);
+        near.duplex.on('error', () => undefined);
+        near.reset();
         return;
       }
-      void carry(socket, caller, call);
+      void carry(near, caller, call);
     },
 
     forget(instance) {

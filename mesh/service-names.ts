@@ -2,13 +2,15 @@
 // tunnel and the simulated service network. A name that is handed out says nothing about whether the call is allowed.
 
 import { createHash } from 'node:crypto';
-import type { CallableService, MicroserviceName } from '../control/plan.ts';
+import type { CallableService, MicroserviceName, ServicePort } from '../control/plan.ts';
 
 /** One called microservice with all the ports that the caller uses. */
 export interface CalledService extends MicroserviceName {
   /** `<service>.<application>.<project>` */
   key: string;
+  /** Of TCP. */
   ports: number[];
+  udpPorts: number[];
 }
 
 export interface NamedService extends CalledService {
@@ -26,6 +28,16 @@ export function serviceKey(name: MicroserviceName): string {
   return `${name.microservice}.${name.application}.${name.project}`;
 }
 
+/** `8080`, `53/udp` */
+export function portText({ port, protocol }: ServicePort): string {
+  return protocol === undefined ? `${port}` : `${port}/${protocol}`;
+}
+
+/** All ports of a called service. */
+export function portsOf({ ports, udpPorts }: CalledService): ServicePort[] {
+  return [...ports.map((port) => ({ port })), ...udpPorts.map((port) => ({ port, protocol: 'udp' as const }))];
+}
+
 /** The DNS name of a microservice in its certificate, sent as SNI: `<ms>.<app>.<project>.ms.<fabric-id>`. */
 export function tunnelServerName(name: MicroserviceName, fabricId: string): string {
   return `${serviceKey(name)}.ms.${fabricId}`;
@@ -39,11 +51,10 @@ export function nameServices(caller: MicroserviceName, calls: readonly CallableS
   const services = new Map<string, CalledService>();
   for (const call of calls) {
     const key = serviceKey(call);
-    const service = services.get(key);
-    if (service === undefined) {
-      const { project, application, microservice, port } = call;
-      services.set(key, { key, project, application, microservice, ports: [port] });
-    } else if (!service.ports.includes(call.port)) service.ports.push(call.port);
+    const service = services.get(key) ?? { key, ...nameOf(call), ports: [], udpPorts: [] };
+    services.set(key, service);
+    const ports = call.protocol === 'udp' ? service.udpPorts : service.ports;
+    if (!ports.includes(call.port)) ports.push(call.port);
   }
   const taken = new Set(['localhost']);
   const nearestFirst = [...services.values()].sort(
@@ -68,7 +79,8 @@ const addressesVariable = 'SELVEDGE_ADDRESSES';
 /**
  * Environment variables for kernels where a process cannot have its own /etc/hosts. For a service `monitor` with port 8080:
  * `MONITOR_HOST`, `MONITOR_PORT`, `MONITOR_URL=http://<address>:8080`; for each port also `MONITOR_URL_<port>`. The prefix is the
- * service's shortest name in upper case, everything but letters and digits as `_`. `PORT` and `URL` are of the first port called.
+ * service's shortest name in upper case, everything but letters and digits as `_`. `PORT` and `URL` are of the first TCP port called; where
+ * there is none `PORT` is the first UDP port, and there is no `URL`.
  * `SELVEDGE_ADDRESSES` has `<service>.<app>.<project>=<address>` for each, separated by spaces.
  */
 export function serviceEnvironment(
@@ -84,8 +96,8 @@ export function serviceEnvironment(
     const prefix = service.names.map(variablePrefix).find((candidate) => env[`${candidate}_HOST`] === undefined);
     if (prefix === undefined) continue;
     env[`${prefix}_HOST`] = address;
-    env[`${prefix}_PORT`] = `${service.ports[0]}`;
-    env[`${prefix}_URL`] = `http://${address}:${service.ports[0]}`;
+    env[`${prefix}_PORT`] = `${service.ports[0] ?? service.udpPorts[0]}`;
+    if (service.ports.length > 0) env[`${prefix}_URL`] = `http://${address}:${service.ports[0]}`;
     for (const port of service.ports) env[`${prefix}_URL_${port}`] = `http://${address}:${port}`;
   }
   if (known.length > 0) env[addressesVariable] = known.join(' ');

@@ -1,8 +1,9 @@
 // The service-network port: names and local addresses for calls, and the tunnel that carries them to another node.
 // Adapter: tunnel-network.ts (real sockets); simulations/sim-service-network.ts hands out addresses and carries nothing.
 
-import type { CallableService, MicroserviceName } from '../control/plan.ts';
+import type { CallableService, MicroserviceName, ServicePort } from '../control/plan.ts';
 import type { PeerId } from './mesh.ts';
+import type { RelayEnd } from './tunnel-relay.ts';
 
 /** A workload's own key and certificate chain, PEM, leaf first. */
 export interface WorkloadCredential {
@@ -16,12 +17,14 @@ export interface AttachedInstance extends MicroserviceName {
   credential: WorkloadCredential;
   calls: CallableService[];
   /** Where its own service ports are reached on this node. */
-  listens: { port: number; host: string; hostPort: number }[];
+  listens: { port: number; host: string; hostPort: number; protocol?: 'udp' }[];
   /**
    * Of an instance with a network of its own: its service addresses are from `serviceRange` (CIDR), and answer nobody but its own
    * `address`. Else they are 127.x.y.z, which only this box reaches.
    */
   network?: { address: string; serviceRange: string };
+  /** It calls by `carry` alone: it has no addresses, by which others of this box could call as it. */
+  unaddressed?: true;
   /**
    * Of an adopted workload: the environment it was launched with, from which the service addresses that it holds are read. They are
    * used, or `attach` rejects.
@@ -38,9 +41,8 @@ export interface TunnelOffer {
 }
 
 /** One instance that serves one port, as announced by its node and checked against its ticket. */
-export interface Endpoint extends MicroserviceName {
+export interface Endpoint extends MicroserviceName, ServicePort {
   instance: string;
-  port: number;
   peerId: PeerId;
   ready: boolean;
 }
@@ -62,6 +64,11 @@ export interface ServiceNetwork {
   renew(instance: string, credential: WorkloadCredential): void;
   /** Closes its addresses and connections. No error when there is none. */
   detach(instance: string): Promise<void>;
+  /**
+   * Carries a connection that an attached instance accepted to a service that it calls, as one to a service address is carried; reset when
+   * it may not, or nobody answers. Nothing of it may have been read.
+   */
+  carry(near: RelayEnd, instance: string, wanted: CallableService): void;
   /** The whole current table, own instances included. */
   setEndpoints(endpoints: readonly Endpoint[]): void;
   /** Where to reach a linked peer's tunnel; undefined when the link is gone. */

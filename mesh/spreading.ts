@@ -1,11 +1,12 @@
 // How signed statements (announcements, link states) get everywhere over links: a new link begins with a summary each way, and what the
-// other side lacks follows; what is news goes to every link but the one that it came on. Called by node-runtime/link-traffic.ts. It
-// verifies nothing and holds nothing: the tables do. It never tells more than the newest statement, and waits for links that are slow.
+// other side lacks follows; what is news goes to every link but the one that it came on. An edge node hears of the services that it wants, and of no
+// others (interest.ts). Called by node-runtime/routing.ts. It verifies nothing and holds nothing: the tables do. It never tells more than the newest
+// statement, and waits for links that are slow.
 //
 // As IS-IS does it with complete sequence number packets (ISO/IEC 10589, section 7.3.15.2). A link is an ordered, reliable stream, so that
 // nothing is acknowledged or sent again (RFC 2328, section 13, has to): what was lost went with its link, and the next one begins anew.
 
-import type { Clock, TimerId } from '../node-runtime/clock.ts';
+import type { Clock } from '../node-runtime/clock.ts';
 import {
   statementSpacingMs,
   statementsBytesMax,
@@ -16,22 +17,29 @@ import {
 } from './limits.ts';
 import type { PeerId } from './mesh.ts';
 import type { RouterMode } from './own-links.ts';
-import { compareVersions, type Position, type Statement } from './statements.ts';
-
-/** In the order in which they are sent: without routes nothing gets far. */
-export const statementKinds = ['link-state', 'announcement'] as const;
-export type StatementKind = (typeof statementKinds)[number];
+import {
+  createSpreadLink,
+  keyOf,
+  type LinkOfKind,
+  positionOf,
+  type SpreadLink,
+  type Which,
+  whichOf,
+} from './spread-link.ts';
+import {
+  compareVersions,
+  type Position,
+  type Statement,
+  type StatementKind,
+  type StatementTable,
+} from './statements.ts';
 
 export type SpreadingMessage =
   /** What the sender holds of what the receiver could send; in several messages, the last of which says so. */
   | { type: 'summary'; of: StatementKind; list: Position[]; last: boolean; answer: boolean }
   | { type: 'statements'; of: StatementKind; list: Statement[] };
 
-/** The table of one kind. */
-export interface StatementTable {
-  held(peerId: PeerId, part: number): Statement | undefined;
-  all(): Iterable<Statement>;
-}
+const nothing: ReadonlySet<string> = new Set();
 
 export interface Spreading {
   /** A link to a node of that mode. `send` resolves when the message is handed on, also when the link is gone meanwhile. */
@@ -40,42 +48,14 @@ export interface Spreading {
   renew(peerId: PeerId): void;
   end(peerId: PeerId): void;
   receive(from: PeerId, message: SpreadingMessage): void;
+  /** An edge node at the far end wants to hear of these services alone, undefined is all; what it holds it says then. */
+  wanted(from: PeerId, services: ReadonlySet<string> | undefined): void;
+  /** What is held here may be less than before: said anew to everybody. */
+  tellHeld(): void;
   /** Taken in, from a peer or made here: for all links that it concerns. */
   news(kind: StatementKind, statement: Statement, from: PeerId | undefined): void;
   stop(): void;
 }
-
-type Which = Pick<Position, 'peerId' | 'part'>;
-
-interface LinkOfKind {
-  passes: (peerId: PeerId) => boolean;
-  /** What the far end could send. */
-  takes: (peerId: PeerId) => boolean;
-  /** To be sent, whichever version is held then. */
-  queue: Map<string, Which>;
-  /** What the far end's summary has named so far; undefined while none is under way. */
-  named: Set<string> | undefined;
-  /** Positions of our summary that are still to be sent. */
-  summary: { list: Position[]; answer: boolean } | undefined;
-  sentAtMs: Map<string, number>;
-}
-
-interface SpreadLink {
-  peerId: PeerId;
-  send: (message: SpreadingMessage) => Promise<void>;
-  kinds: Record<StatementKind, LinkOfKind>;
-  /** Of which kinds anything crosses it at all. */
-  carries: readonly StatementKind[];
-  sending: boolean;
-  lastAtMs: number | undefined;
-  timer: TimerId | undefined;
-}
-
-const keyOf = ({ peerId, part }: Which): string => `${peerId} ${part}`;
-const whichOf = ({ peerId, part }: Which): Which => ({ peerId, part });
-const positionOf = ({ peerId, part, bootCounter, sequence }: Position): Position => ({
-  ...{ peerId, part, bootCounter, sequence },
-});
 
 export function createSpreading({
   self,
@@ -93,11 +73,13 @@ export function createSpreading({
 }): Spreading {
   const links = new Map<PeerId, SpreadLink>();
 
-  /** Whose statements a node of that mode passes on to another: interior routers everybody's, edge nodes their own alone. */
-  function passedOn(kind: StatementKind, from: { peerId: PeerId; router: RouterMode }, to: RouterMode) {
-    if (kind === 'link-state') return () => from.router === 'interior' && to === 'interior';
-    return (peerId: PeerId) => from.router === 'interior' || peerId === from.peerId;
+  /** Whether the far end is to be told. */
+  function lacks({ passes, interest }: LinkOfKind, kind: StatementKind, statement: Statement): boolean {
+    return passes(statement.peerId) && (interest?.lacks(statement, servedBy(kind, statement)) ?? true);
   }
+
+  const servedBy = (kind: StatementKind, { peerId, part }: Which): ReadonlySet<string> =>
+    tables[kind].serves?.(peerId, part) ?? nothing;
 
   // --- sending
 
@@ -136,10 +118,12 @@ export function createSpreading({
           continue;
         }
         const statement = tables[of].held(which.peerId, which.part);
-        if (statement !== undefined) {
+        // It may want it no more, or have it.
+        if (statement !== undefined && lacks(state, of, statement)) {
           bytes += statement.jws.length;
           if (list.length > 0 && bytes > statementsBytesMax) break;
           list.push(statement);
+          state.interest?.sent(statement, servedBy(of, statement));
           state.sentAtMs.delete(key);
           state.sentAtMs.set(key, clock.now());
         }
@@ -193,6 +177,7 @@ export function createSpreading({
   function compare(link: SpreadLink, { of: kind, list, last, answer }: SpreadingMessage & { type: 'summary' }): void {
     const state = link.kinds[kind];
     const named = state.named ?? new Set<string>();
+    if (state.named === undefined) state.interest?.forget();
     state.named = last ? undefined : named;
     for (const position of list) {
       const key = keyOf(position);
@@ -200,26 +185,31 @@ export function createSpreading({
       if (named.size < summaryHeldMax) named.add(key);
       const ours = tables[kind].held(position.peerId, position.part);
       if (ours === undefined || !state.passes(position.peerId)) continue;
+      state.interest?.holds(position);
       if (compareVersions(ours, position) > 0) state.queue.set(key, whichOf(position));
       else state.queue.delete(key);
     }
     if (!last) return;
+    state.compared = true;
     for (const statement of tables[kind].all()) {
       const key = keyOf(statement);
-      if (state.passes(statement.peerId) && !named.has(key)) state.queue.set(key, whichOf(statement));
+      if (!named.has(key) && lacks(state, kind, statement)) state.queue.set(key, whichOf(statement));
     }
     if (answer) summarize(link, kind, false);
   }
 
   function take(link: SpreadLink, { of: kind, list }: SpreadingMessage & { type: 'statements' }): void {
-    const { queue } = link.kinds[kind];
+    const { queue, interest } = link.kinds[kind];
     for (const claimed of list) {
       const held = (): Statement | undefined => tables[kind].held(claimed.peerId, claimed.part);
       // What a peer claims about a statement only ever saves the work of reading it again.
       const before = held();
       if (before === undefined || compareVersions(claimed, before) > 0) onStatement(kind, link.peerId, claimed.jws);
       // The far end has it itself.
-      if (held()?.jws === claimed.jws) queue.delete(keyOf(claimed));
+      const after = held();
+      if (after?.jws !== claimed.jws) continue;
+      queue.delete(keyOf(after));
+      interest?.holds(after);
     }
   }
 
@@ -231,16 +221,9 @@ export function createSpreading({
   return {
     begin(peerId, far, send) {
       end(peerId);
-      const kind = (of: StatementKind): LinkOfKind => ({
-        passes: passedOn(of, { peerId: self, router }, far),
-        takes: passedOn(of, { peerId, router: far }, router),
-        ...{ queue: new Map(), named: undefined, summary: undefined, sentAtMs: new Map() },
-      });
-      const kinds = { 'link-state': kind('link-state'), announcement: kind('announcement') };
-      const carries = router === 'interior' && far === 'interior' ? statementKinds : (['announcement'] as const);
-      const link: SpreadLink = { peerId, send, kinds, carries, sending: false, lastAtMs: undefined, timer: undefined };
+      const link = createSpreadLink({ peerId: self, router }, { peerId, router: far }, send);
       links.set(peerId, link);
-      for (const each of carries) summarize(link, each, false);
+      for (const each of link.carries) summarize(link, each, false);
       pump(link);
     },
     renew(peerId) {
@@ -260,10 +243,21 @@ export function createSpreading({
       else take(link, message);
       pump(link);
     },
+    wanted(from, services) {
+      links.get(from)?.kinds.announcement.interest?.want(services);
+    },
+    tellHeld() {
+      for (const link of links.values()) {
+        for (const kind of link.carries) summarize(link, kind, false);
+        pump(link);
+      }
+    },
     news(kind, statement, from) {
       for (const link of links.values()) {
         const state = link.kinds[kind];
-        if (link.peerId === from || !link.carries.includes(kind) || !state.passes(statement.peerId)) continue;
+        if (link.peerId === from || !link.carries.includes(kind) || !lacks(state, kind, statement)) continue;
+        // Its wishes come before what it holds, and what it lacks is looked for then.
+        if (state.interest !== undefined && !state.compared) continue;
         state.queue.set(keyOf(statement), whichOf(statement));
         pump(link);
       }

@@ -16,6 +16,18 @@ export interface Statement extends Position {
   jws: string;
 }
 
+/** In the order in which they are sent: without routes nothing gets far. */
+export const statementKinds = ['link-state', 'announcement'] as const;
+export type StatementKind = (typeof statementKinds)[number];
+
+/** The table of one kind. */
+export interface StatementTable {
+  held(peerId: PeerId, part: number): Statement | undefined;
+  all(): Iterable<Statement>;
+  /** Of an announcement, the services that it says of. */
+  serves?(peerId: PeerId, part: number): ReadonlySet<string>;
+}
+
 type Version = Pick<Position, 'bootCounter' | 'sequence'>;
 
 /** Above 0 when `one` is newer. */

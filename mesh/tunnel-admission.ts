@@ -3,15 +3,16 @@
 
 import type { IncomingHttpHeaders } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
-import type { MicroserviceName } from '../control/plan.ts';
+import type { MicroserviceName, ServicePort } from '../control/plan.ts';
 import type { VerifyChain, WorkloadIdentity } from '../pki/identity.ts';
 import type { AllowedCalls } from './allowed-calls.ts';
+import { requestedPort } from './datagram-requests.ts';
 import type { TellDenied } from './denied-calls.ts';
 import { callsPerInstanceMax, callsPerInstanceOfPeerMax } from './limits.ts';
 import type { LocalInstance, LocalInstances, LocalMicroservice } from './local-instances.ts';
 import type { PeerId } from './mesh.ts';
 import { callsOfPeer, type OpenCalls } from './open-calls.ts';
-import { nameOf } from './service-names.ts';
+import { nameOf, portText } from './service-names.ts';
 import { peerChain } from './tunnel-credentials.ts';
 import { instanceHeader } from './tunnel-http2.ts';
 
@@ -30,7 +31,7 @@ export interface TunnelTarget {
   host: string;
   port: number;
   /** What the caller calls. */
-  servicePort: number;
+  servicePort: ServicePort;
 }
 
 export interface Refusal {
@@ -62,12 +63,12 @@ export function createTunnelAdmission(options: TunnelAdmissionOptions): TunnelAd
   }
 
   /** Told when there is one. */
-  function denial(caller: WorkloadIdentity, called: MicroserviceName, port: number): string | undefined {
+  function denial(caller: WorkloadIdentity, called: MicroserviceName, port: ServicePort): string | undefined {
     const callerPeerId = caller.peerId;
     if (isPeerAdmitted(callerPeerId))
-      return allowedCalls.refusal({ caller, callerPeerId, called: { ...called, port } });
+      return allowedCalls.refusal({ caller, callerPeerId, called: { ...called, ...port } });
     const reason = 'the node of the caller is not admitted';
-    tellDenied({ kind: 'call-denied', caller: nameOf(caller), callerPeerId, called, port, reason });
+    tellDenied({ kind: 'call-denied', caller: nameOf(caller), callerPeerId, called, ...port, reason });
     return reason;
   }
 
@@ -90,26 +91,24 @@ export function createTunnelAdmission(options: TunnelAdmissionOptions): TunnelAd
     },
 
     call(caller, called, headers) {
-      if (headers[':method'] !== 'CONNECT') return { status: 405, reason: 'only CONNECT is served' };
-      const [, service, portText] = /^([^:]+):(\d{1,5})$/.exec(headers[':authority'] ?? '') ?? [];
-      if (service !== called.microservice)
-        return { status: 404, reason: 'the authority is not <service>:<port> of what is called' };
-      const servicePort = Number(portText);
+      const servicePort = requestedPort(headers, called);
+      if ('status' in servicePort) return servicePort;
       const reason = denial(caller, called, servicePort);
       if (reason !== undefined) return { status: 403, reason };
       const wanted = headers[instanceHeader];
       for (const instance of instances.byName(called)?.instances ?? []) {
         if (wanted !== undefined && instance.instance !== wanted) continue;
-        const listen = instance.listens.find(({ port }) => port === servicePort);
+        const listen = instance.listens.find((one) => portText(one) === portText(servicePort));
         if (listen === undefined) continue;
-        const full = crowded(instance.instance, caller.peerId);
+        // Of UDP flows the one that was silent for longest makes room.
+        const full = servicePort.protocol === 'udp' ? undefined : crowded(instance.instance, caller.peerId);
         if (full !== undefined) {
           tellDenied({
             kind: 'call-denied',
             caller: nameOf(caller),
             callerPeerId: caller.peerId,
             called,
-            port: servicePort,
+            ...servicePort,
             reason: full,
           });
           return { status: 503, reason: full };

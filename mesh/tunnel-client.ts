@@ -27,6 +27,8 @@ export interface TunnelClientOptions {
   verifyChain: VerifyChain;
   isPeerRevoked: (peerId: PeerId) => boolean;
   tellDenied: TellDenied;
+  /** What the way to the peer costs, in microseconds; undefined where nothing is known. */
+  costOf: (peerId: PeerId) => number | undefined;
   overLink?: TunnelOverLink | undefined;
 }
 
@@ -49,12 +51,15 @@ export function createTunnelClient({
   verifyChain,
   isPeerRevoked,
   tellDenied,
+  costOf,
   overLink,
 }: TunnelClientOptions): TunnelClient {
   const offers = new Map<PeerId, TunnelOffer>();
   const sessions = new Set<TunnelSession>();
   /** The same ones by calling workload, called workload and node. */
   const pools = new Map<string, Set<TunnelSession>>();
+  /** Those on a link that went through others when they were made. */
+  const routed = new WeakSet<TunnelSession>();
   /** When a session on a link looks for a better way next. */
   const seekAt = new WeakMap<TunnelSession, number>();
   const connecting = new Map<string, Promise<TunnelSession>>();
@@ -83,12 +88,14 @@ export function createTunnelClient({
     const { signal } = stopped;
     try {
       const last = direct ? undefined : overLink;
-      const session = await connectTunnel({ clock, verifyChain, overLink: last }, request, signal);
+      const isRouted = last?.through(request.peerId) !== undefined;
+      const session = await connectTunnel({ clock, verifyChain, costOf, overLink: last }, request, signal);
       if (signal.aborted) {
         session.destroy();
         throw signal.reason;
       }
       add(key, session);
+      if (session.overLink && isRouted) routed.add(session);
       return session;
     } catch (error) {
       if (error instanceof TunnelPeerError) {
@@ -159,7 +166,7 @@ export function createTunnelClient({
         if (session === undefined) continue;
         signal.throwIfAborted();
         try {
-          return await session.open(endpoint.port, endpoint.instance, signal);
+          return await session.open(endpoint, endpoint.instance, signal);
         } catch (error) {
           // The far side may have ended an older session while this call was on its way: a new one says what really is.
           const again =
@@ -191,6 +198,8 @@ export function createTunnelClient({
       const now = clock.now();
       for (const session of sessions) {
         if (isOver(session, now)) session.destroy();
+        // The link is direct by now: its old connection lasts for the calls that are open.
+        else if (routed.has(session) && overLink?.through(session.request.peerId) === undefined) session.retire();
         else seekDirect(session, now);
       }
     },

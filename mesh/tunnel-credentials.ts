@@ -19,6 +19,9 @@ export interface LoadedCredential {
 // Revoked callers must not come back on an old session, so that none is ever resumed: no tickets here, no session kept on the other side.
 const neverResumed = constants.SSL_OP_NO_TICKET;
 
+/** ALPN of a connection between nodes on which the one who dialled serves. */
+export const backProtocol = 'selvedge-back';
+
 /** What both sides pass to node:tls; peers are verified by VerifyChain after the handshake, not by OpenSSL's list of roots. */
 export const tunnelTls = {
   minVersion: 'TLSv1.3' as SecureVersion,
@@ -57,6 +60,12 @@ export function loadCredential(
     if (error instanceof WorkloadCredentialError) throw error;
     throw new WorkloadCredentialError(`the credential of ${serviceKey(name)} cannot be used`, { cause: error });
   }
+}
+
+/** A node's own authority, for connections between nodes. */
+export function createNodeContext({ keyPem: key, chainPem: cert }: WorkloadCredential): SecureContext {
+  const { minVersion, maxVersion, secureOptions } = tunnelTls;
+  return createSecureContext({ key, cert, ca: [], minVersion, maxVersion, secureOptions });
 }
 
 /** The certificates that the other end sent, leaf first, DER; empty when it sent none. */

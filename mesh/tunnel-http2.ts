@@ -10,28 +10,29 @@ import {
   tunnelPingAfterMs,
   tunnelSessionMemoryMb,
   tunnelSilenceMs,
-  tunnelStreamsPerSessionMax,
-  tunnelStreamWindowBytes,
   tunnelSweepMs,
 } from './limits.ts';
+import type { Windows } from './tunnel-windows.ts';
 
 /** Names the called instance in a CONNECT; left out, any instance of the microservice on that node answers. */
 export const instanceHeader = 'selvedge-instance';
 /** Says in an answer other than 200 why. */
 export const reasonHeader = 'selvedge-reason';
 
-export const sessionOptions: SessionOptions = {
+export const sessionOptions = ({ streamBytes, streamsMax }: Windows): SessionOptions => ({
   maxHeaderListPairs: tunnelHeaderPairsMax,
   maxSessionMemory: tunnelSessionMemoryMb,
   settings: {
     enablePush: false,
-    initialWindowSize: tunnelStreamWindowBytes,
+    // RFC 8441: the called side says so, for UDP.
+    enableConnectProtocol: true,
+    initialWindowSize: streamBytes,
     maxFrameSize: tunnelFrameBytes,
-    maxConcurrentStreams: tunnelStreamsPerSessionMax,
+    maxConcurrentStreams: streamsMax,
     maxHeaderListSize: tunnelHeaderBytesMax,
     headerTableSize: 4_096,
   },
-};
+});
 
 export interface Liveness {
   /**

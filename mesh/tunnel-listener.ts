@@ -7,7 +7,7 @@ import type { Duplex } from 'node:stream';
 import { createServer, type SecureContext, type Server, type TLSSocket } from 'node:tls';
 import { TunnelListenError } from './errors.ts';
 import { tunnelHandshakeMs, tunnelHandshakesMax, tunnelHandshakesPerHostMax } from './limits.ts';
-import { tunnelTls } from './tunnel-credentials.ts';
+import { backProtocol, tunnelTls } from './tunnel-credentials.ts';
 
 export interface TunnelListenerOptions {
   /** Undefined when nobody here has that name: the handshake is refused. */
@@ -49,6 +49,7 @@ export function createTunnelListener({ contextFor, onConnection, onCrowded }: Tu
   function create(): Server {
     const server = createServer({
       ...tunnelTls,
+      ALPNProtocols: [...tunnelTls.ALPNProtocols, backProtocol],
       requestCert: true,
       handshakeTimeout: tunnelHandshakeMs,
       noDelay: true,

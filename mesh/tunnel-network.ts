@@ -8,21 +8,27 @@ import type { Random } from '../node-runtime/random.ts';
 import type { VerifyChain } from '../pki/identity.ts';
 import { createAllowedCalls } from './allowed-calls.ts';
 import { type Authorize, sameApplication } from './authorization.ts';
+import { createDatagramCalls } from './datagram-calls.ts';
+import { createDatagramDrops, type DroppedDatagrams } from './datagram-drops.ts';
+import { createUnsentBytes } from './datagram-ends.ts';
+import { createDatagramServer } from './datagram-server.ts';
 import { createDeniedCalls, type DeniedCall } from './denied-calls.ts';
 import { ServiceNetworkLimitError, ServiceNetworkStoppedError } from './errors.ts';
 import { attachedInstancesMax, callableServicesMax, callsToldMs, localRangesSweepMs, tunnelSweepMs } from './limits.ts';
 import { createLocalInstances } from './local-instances.ts';
 import { createLocalRanges } from './local-ranges.ts';
-import type { Mesh, PeerId } from './mesh.ts';
-import { createOpenCalls } from './open-calls.ts';
+import type { FindStep, Mesh, PeerId } from './mesh.ts';
+import { createOpenCalls, datagramsOf } from './open-calls.ts';
 import { createServiceAddresses } from './service-addresses.ts';
 import { type CallOutcome, createServiceCalls } from './service-calls.ts';
-import type { AttachedInstance, ServiceNetwork } from './service-network.ts';
+import type { AttachedInstance, ServiceNetwork, WorkloadCredential } from './service-network.ts';
 import { createTunnelAdmission } from './tunnel-admission.ts';
 import { createTunnelClient } from './tunnel-client.ts';
 import { loadCredential } from './tunnel-credentials.ts';
-import { createTunnelOverLink } from './tunnel-over-link.ts';
+import { createTunnelOverLink, inOrder } from './tunnel-over-link.ts';
+import { socketEnd } from './tunnel-relay.ts';
 import { createTunnelServer } from './tunnel-server.ts';
+import { createTunnelThroughNodes } from './tunnel-through-nodes.ts';
 
 export interface TunnelNetworkOptions {
   clock: Clock;
@@ -44,20 +50,25 @@ export interface TunnelNetworkOptions {
   /** Addresses (without ports) at which other nodes may reach this one. */
   advertisedHosts: () => readonly string[];
   /** Carries sessions where nothing but a link's own connection gets through; left out, those calls fail. */
-  mesh?: Pick<Mesh, 'open' | 'handle'>;
+  mesh?: Pick<Mesh, 'open' | 'handle' | 'connection'>;
+  /** Key and chain of this node's own authority, and which way to other nodes: with both, calls go through routers. */
+  nodeCredential?: () => WorkloadCredential;
+  step?: FindStep;
   onDenied: (event: DeniedCall) => void;
   /** What a call to an instance on that node costs, in microseconds; undefined where nothing is known. All cost the same when left out. */
   costOf?: (peerId: PeerId) => number | undefined;
   onCall?: (outcome: CallOutcome) => void;
   /** What is wrong with calls now, when that is something else than before; not at once. */
   onTroubles?: (troubles: ObservedCalls) => void;
+  /** Datagrams that found no room, at most once a minute of each pair. */
+  onDropped?: (drops: DroppedDatagrams) => void;
 }
 
 export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwork {
   const { clock, random, node, listen, verifyChain, isPeerAdmitted, localPeerId, advertisedHosts, onDenied } = options;
   const { verifyOwnChain = verifyChain } = options;
   const { isPeerRevoked = () => false, authorize = sameApplication, onCall = () => undefined } = options;
-  const { costOf = () => undefined, onTroubles = () => undefined } = options;
+  const { costOf = () => undefined, onTroubles = () => undefined, onDropped = () => undefined } = options;
   const instances = createLocalInstances();
   const openCalls = createOpenCalls();
   const tellDenied = createDeniedCalls({ clock, onDenied });
@@ -70,7 +81,21 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     allowedCalls,
     tellDenied,
   });
+  const drops = createDatagramDrops({ onDropped });
+  const unsent = createUnsentBytes();
+  const datagramServer = createDatagramServer({ openCalls, unsent, countDrop: drops.count });
+  const { mesh, nodeCredential, step } = options;
+  const through =
+    mesh && nodeCredential && step
+      ? createTunnelThroughNodes({
+          ...{ clock, mesh, verifyChain, isPeerAdmitted, costOf, step, self: localPeerId, credential: nodeCredential },
+          onArrived: (stream) => (running ? server.accept(stream) : void stream.destroy()),
+        })
+      : undefined;
   const server = createTunnelServer({
+    datagrams: datagramServer,
+    nodes: through,
+    costOf,
     clock,
     instances,
     openCalls,
@@ -79,8 +104,9 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     allowedCalls,
     tellDenied,
   });
-  const overLink = options.mesh && createTunnelOverLink(options.mesh);
-  const client = createTunnelClient({ clock, verifyChain, isPeerRevoked, tellDenied, overLink });
+  const link = options.mesh && createTunnelOverLink(options.mesh);
+  const overLink = link && (through === undefined ? link : inOrder(through, link));
+  const client = createTunnelClient({ clock, verifyChain, isPeerRevoked, tellDenied, costOf, overLink });
   const calls = createServiceCalls({
     clock,
     random,
@@ -92,8 +118,17 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     costOf,
     onCall,
   });
+  const datagramCalls = createDatagramCalls({
+    ...{ clock, localPeerId, instances, openCalls, client, allowedCalls, unsent },
+    reach: calls.reach,
+    countDrop: drops.count,
+  });
   const ranges = createLocalRanges();
-  const addresses = createServiceAddresses({ seed: node, onConnection: calls.accept });
+  const addresses = createServiceAddresses({
+    seed: node,
+    onConnection: (socket, instance, wanted) => calls.accept(socketEnd(socket), instance, wanted),
+    listenDatagrams: datagramCalls.listen,
+  });
   /** Of instances with a network of their own. */
   const rangeOf = new Map<string, string>();
   let running = false;
@@ -114,6 +149,10 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     allowedCalls.sweep();
     server.sweep();
     client.sweep();
+    datagramServer.sweep();
+    datagramCalls.sweep();
+    drops.sweep();
+    through?.sweep();
     sweepTimer = clock.setTimeout(sweep, tunnelSweepMs);
   }
 
@@ -130,6 +169,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     calls.forget(name);
     const instance = instances.remove(name);
     openCalls.resetAll(name);
+    openCalls.resetAll(datagramsOf(name));
     if (instance === undefined) return;
     server.refresh(instance);
     client.refresh(instance, instances.byName(instance));
@@ -148,7 +188,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     const loaded = loadCredential(credential, attached, verifyOwnChain);
     const range = attached.network?.serviceRange;
     if (range !== undefined && attached.calls.length > 0) await ranges.claim(range);
-    const given = await addresses.give(attached);
+    const given = attached.unaddressed ? { env: {}, hosts: [] } : await addresses.give(attached);
     if (range !== undefined) rangeOf.set(instance, range);
     instances.put({ project, application, microservice, instance, calls: attached.calls, listens, credential: loaded });
     if (before !== undefined) {
@@ -170,8 +210,19 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     for (const { instance } of instances.all()) detachNow(instance);
     openCalls.destroyAll();
     client.close();
+    through?.close();
     await ranges.close();
     await server.close();
+  }
+
+  function offer(): { addresses: string[] } | undefined {
+    const listening = server.listening();
+    if (!running || listening.length === 0) return undefined;
+    const offered = advertisedHosts().flatMap((host) => {
+      const found = listening.find((one) => one.host === host || one.host === (isIP(host) === 6 ? '::' : '0.0.0.0'));
+      return found === undefined ? [] : [isIP(host) === 6 ? `[${host}]:${found.port}` : `${host}:${found.port}`];
+    });
+    return { addresses: [...new Set(offered)] };
   }
 
   return {
@@ -180,7 +231,8 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
         if (running) return;
         await server.listen(listen.hosts, listen.port);
         running = true;
-        overLink?.serve((stream) => (running ? server.accept(stream) : stream.destroy()));
+        through?.serve();
+        link?.serve((stream) => (running ? server.accept(stream) : stream.destroy()));
         sweepTimer = clock.setTimeout(sweep, tunnelSweepMs);
         troublesTimer = clock.setTimeout(tellTroubles, callsToldMs);
         rangesTimer = clock.setTimeout(() => void ranges.sweep(), localRangesSweepMs);
@@ -188,15 +240,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
 
     stop: () => inTurn(close),
 
-    offer() {
-      const listening = server.listening();
-      if (!running || listening.length === 0) return undefined;
-      const offered = advertisedHosts().flatMap((host) => {
-        const found = listening.find((one) => one.host === host || one.host === (isIP(host) === 6 ? '::' : '0.0.0.0'));
-        return found === undefined ? [] : [isIP(host) === 6 ? `[${host}]:${found.port}` : `${host}:${found.port}`];
-      });
-      return { addresses: [...new Set(offered)] };
-    },
+    offer,
 
     attach: (instance) => inTurn(() => attachNow(instance)),
 
@@ -215,10 +259,15 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
         rangeOf.delete(instance);
         if (range !== undefined && ![...rangeOf.values()].includes(range)) await ranges.release(range);
       }),
+    carry: (near, instance, wanted) => calls.accept(near, instance, wanted),
     setEndpoints: (endpoints) => calls.setEndpoints(endpoints),
-    setOffer(peerId, offer) {
-      client.setOffer(peerId, offer);
-      if (offer !== undefined) calls.reachable(peerId);
+    setOffer(peerId, offered) {
+      // Another network may use the addresses of this one; dialled, this node itself would answer.
+      const own = new Set(offer()?.addresses);
+      const others = offered && { ...offered, addresses: offered.addresses.filter((one) => !own.has(one)) };
+      client.setOffer(peerId, others);
+      through?.setOffer(peerId, others);
+      if (offered !== undefined) calls.reachable(peerId);
     },
     recheck: () => allowedCalls.sweep(),
   };

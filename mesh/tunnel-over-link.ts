@@ -10,13 +10,18 @@ const tunnelProtocol = '/selvedge/tunnel/1';
 export interface TunnelOverLink {
   /** Rejects when there is no link, or the peer does not serve it. */
   open(peerId: PeerId, signal: AbortSignal): Promise<Duplex>;
+  /** The neighbour that the link goes through; undefined where it is direct, or gone. */
+  through(peerId: PeerId): PeerId | undefined;
+  /** What the peer's own addresses get before; `tunnelOverLinkAfterMs` when left out. */
+  afterMs?(peerId: PeerId): number;
   /** From now on admitted peers are served. */
   serve(onStream: (stream: Duplex) => void): void;
 }
 
-export function createTunnelOverLink(mesh: Pick<Mesh, 'open' | 'handle'>): TunnelOverLink {
+export function createTunnelOverLink(mesh: Pick<Mesh, 'open' | 'handle' | 'connection'>): TunnelOverLink {
   return {
     open: async (peerId, signal) => frameDuplex(await mesh.open(peerId, tunnelProtocol, signal)),
+    through: (peerId) => mesh.connection(peerId)?.through,
     serve(onStream) {
       mesh.handle(tunnelProtocol, 'admitted', async (stream) => {
         const duplex = frameDuplex(stream);
@@ -24,6 +29,22 @@ export function createTunnelOverLink(mesh: Pick<Mesh, 'open' | 'handle'>): Tunne
         onStream(duplex);
         await closed;
       });
+    },
+  };
+}
+
+/** The second one where the first one leads nowhere. */
+export function inOrder(first: Pick<TunnelOverLink, 'open' | 'afterMs'>, second: TunnelOverLink): TunnelOverLink {
+  return {
+    ...second,
+    ...(first.afterMs && { afterMs: first.afterMs }),
+    async open(peerId, signal) {
+      try {
+        return await first.open(peerId, signal);
+      } catch {
+        signal.throwIfAborted();
+        return second.open(peerId, signal);
+      }
     },
   };
 }

@@ -8,10 +8,10 @@ import { gatheredBytesMax, gatheredChunkBytesMin, unwrittenBytesMax } from './li
 /**
  * node:http2 hands a frame over in two pieces, because a frame of 16 KiB and its header are longer than a TLS record: one system
  * call each would cost more than all encryption. What arrives in one turn of the event loop is therefore written at once; what is
- * short and comes alone is written as it comes.
+ * short and comes alone is written as it comes. `keeps`: who reads what is written keeps it, so that it is never freed here.
  */
-export function pump(from: Duplex, to: Duplex): void {
-  const isSocket = from instanceof Socket;
+export function pump(from: Duplex, to: Duplex, { keeps = false }: { keeps?: boolean } = {}): void {
+  const isFreed = from instanceof Socket && !keeps;
   let gathering = false;
   let gatheredBytes = 0;
 
@@ -28,7 +28,7 @@ export function pump(from: Duplex, to: Duplex): void {
       to.cork();
       setImmediate(flush);
     }
-    if (isSocket && chunk.length >= gatheredChunkBytesMin) {
+    if (isFreed && chunk.length >= gatheredChunkBytesMin) {
       // What was destroyed may still have it in hand, and calls back without an error.
       to.write(chunk, (error) => {
         if (!error && !to.destroyed) release(chunk);

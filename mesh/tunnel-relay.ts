@@ -8,6 +8,8 @@ import { pump } from './tunnel-pump.ts';
 
 export interface RelayEnd {
   readonly duplex: Duplex;
+  /** Whoever reads what is written to it, in this process, keeps it. */
+  readonly keeps?: true;
   /** Its far side has reset it: what was read is not all there was. */
   wasReset(): boolean;
   /** Tells its far side that the connection broke. Idempotent. */
@@ -96,5 +98,5 @@ function carry(from: RelayEnd, to: RelayEnd, reset: () => void, closed: () => vo
     closed();
     return;
   }
-  pump(duplex, to.duplex);
+  pump(duplex, to.duplex, { keeps: to.keeps === true });
 }

@@ -9,6 +9,7 @@ import type { MicroserviceName } from '../control/plan.ts';
 import type { Clock } from '../node-runtime/clock.ts';
 import type { WorkloadIdentity } from '../pki/identity.ts';
 import type { AllowedCalls } from './allowed-calls.ts';
+import type { DatagramServer } from './datagram-server.ts';
 import type { TellDenied } from './denied-calls.ts';
 import { connectInstance } from './instance-connect.ts';
 import {
@@ -18,10 +19,10 @@ import {
   tunnelResetsPerSecond,
   tunnelSessionsMax,
   tunnelSessionsPerPeerMax,
-  tunnelSessionWindowBytes,
 } from './limits.ts';
 import type { LocalInstances } from './local-instances.ts';
 import type { PeerId } from './mesh.ts';
+import { type NodeSessions, nodeServerName } from './node-sessions.ts';
 import { callsOfPeer, type OpenCalls } from './open-calls.ts';
 import { nameOf, serviceKey } from './service-names.ts';
 import type { TunnelAdmission, TunnelTarget } from './tunnel-admission.ts';
@@ -29,6 +30,7 @@ import type { LoadedCredential } from './tunnel-credentials.ts';
 import { type Liveness, reasonHeader, sessionOptions, watchLiveness } from './tunnel-http2.ts';
 import { createTunnelListener } from './tunnel-listener.ts';
 import { relay, resetSocket, resetStream, socketEnd, streamEnd } from './tunnel-relay.ts';
+import { windowsFor } from './tunnel-windows.ts';
 
 export interface TunnelServerOptions {
   clock: Clock;
@@ -39,6 +41,11 @@ export interface TunnelServerOptions {
   isPeerRevoked: (peerId: PeerId) => boolean;
   allowedCalls: Pick<AllowedCalls, 'watch'>;
   tellDenied: TellDenied;
+  datagrams: Pick<DatagramServer, 'carry'>;
+  /** What the way to the peer costs, in microseconds; undefined where nothing is known. */
+  costOf: (peerId: PeerId) => number | undefined;
+  /** Takes connections between nodes, where there are any. */
+  nodes?: Pick<NodeSessions, 'context' | 'accept'> | undefined;
 }
 
 export interface TunnelServer {
@@ -65,11 +72,14 @@ interface Served {
 }
 
 export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
-  const { clock, instances, openCalls, admission, isPeerRevoked, allowedCalls, tellDenied } = options;
+  const { clock, instances, openCalls, admission, isPeerRevoked, allowedCalls, tellDenied, datagrams, costOf, nodes } =
+    options;
   const served = new Set<Served>();
   const listener = createTunnelListener({
-    contextFor: (serverName) => instances.byServerName(serverName)?.credential.context,
-    onConnection,
+    contextFor: (serverName) =>
+      serverName === nodeServerName ? nodes?.context() : instances.byServerName(serverName)?.credential.context,
+    onConnection: (socket) =>
+      nodes !== undefined && socket.servername === nodeServerName ? nodes.accept(socket) : onConnection(socket),
     onCrowded: (reason) => turnedAway(reason),
   });
 
@@ -93,8 +103,9 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
       socket.destroy();
       return;
     }
+    const windows = windowsFor(costOf(caller.peerId));
     const session = performServerHandshake(socket, {
-      ...sessionOptions,
+      ...sessionOptions(windows),
       streamResetBurst: tunnelResetBurst,
       streamResetRate: tunnelResetsPerSecond,
     });
@@ -108,7 +119,7 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
       idleSince: clock.now(),
     };
     served.add(entry);
-    session.setLocalWindowSize(tunnelSessionWindowBytes);
+    session.setLocalWindowSize(windows.sessionBytes);
     session.on('error', () => undefined);
     session.once('close', () => {
       served.delete(entry);
@@ -124,12 +135,12 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
       const target = admission.call(caller, entry.called, headers);
       if ('status' in target) refuse(stream, target.status, target.reason);
       else {
-        const call = { caller, callerPeerId: caller.peerId, called: { ...entry.called, port: target.servicePort } };
+        const call = { caller, callerPeerId: caller.peerId, called: { ...entry.called, ...target.servicePort } };
         stream.once(
           'close',
           allowedCalls.watch(call, () => resetStream(stream)),
         );
-        void carry(stream, target, caller.peerId);
+        void (target.servicePort.protocol === 'udp' ? carryDatagrams : carry)(stream, target, caller.peerId);
       }
     });
   }
@@ -159,6 +170,10 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
     stream.respond({ ':status': 200 });
     const carried = relay(streamEnd(stream), socketEnd(socket), () => done());
     const done = openCalls.add(counted, carried);
+  }
+
+  async function carryDatagrams(stream: ServerHttp2Stream, target: TunnelTarget, caller: PeerId): Promise<void> {
+    if (!(await datagrams.carry(stream, target, caller))) refuse(stream, 503, 'the instance cannot be sent datagrams');
   }
 
   function end({ session, streams }: Served): void {

@@ -1,29 +1,24 @@
 // One session of the calling side: TLS to the called workload on one node, HTTP/2 on it. Called by tunnel-client.ts, which pools them.
 // It hands out nothing before the server has proved to be the wanted workload on the wanted node.
 
-import { type ClientHttp2Session, type ClientHttp2Stream, connect as connectHttp2, constants } from 'node:http2';
-import type { Duplex } from 'node:stream';
-import { connect as connectTls, type TLSSocket } from 'node:tls';
-import type { MicroserviceName } from '../control/plan.ts';
+import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2';
+import type { TLSSocket } from 'node:tls';
+import type { MicroserviceName, ServicePort } from '../control/plan.ts';
 import type { Clock } from '../node-runtime/clock.ts';
 import type { VerifyChain, WorkloadIdentity } from '../pki/identity.ts';
 import { raceAddresses } from './address-race.ts';
+import { datagramRequest } from './datagram-requests.ts';
 import { TunnelPeerError, TunnelRefusedError, TunnelUnreachableError } from './errors.ts';
-import {
-  offerAddressesMax,
-  tunnelAnswerMs,
-  tunnelHandshakeMs,
-  tunnelOverLinkAfterMs,
-  tunnelSessionWindowBytes,
-  tunnelStreamsPerSessionMax,
-} from './limits.ts';
+import { offerAddressesMax, tunnelAnswerMs, tunnelOverLinkAfterMs } from './limits.ts';
 import type { PeerId } from './mesh.ts';
 import { serviceKey, tunnelServerName } from './service-names.ts';
 import type { TunnelOffer } from './service-network.ts';
-import { type LoadedCredential, peerChain, tunnelTls } from './tunnel-credentials.ts';
-import { instanceHeader, type Liveness, reasonHeader, sessionOptions, watchLiveness } from './tunnel-http2.ts';
+import { type LoadedCredential, peerChain } from './tunnel-credentials.ts';
+import { connectSecure, type Place, splitAddress, startClient } from './tunnel-handshake.ts';
+import { instanceHeader, type Liveness, reasonHeader, watchLiveness } from './tunnel-http2.ts';
 import type { TunnelOverLink } from './tunnel-over-link.ts';
 import { resetStream } from './tunnel-relay.ts';
+import { type Windows, windowsFor } from './tunnel-windows.ts';
 
 export interface TunnelSessionRequest {
   credential: LoadedCredential;
@@ -46,10 +41,10 @@ export interface TunnelSession {
   readonly closed: boolean;
   readonly full: boolean;
   /**
-   * The answered stream of a CONNECT to `<service>:<port>`. Rejects with TunnelRefusedError when the called node says no,
+   * The answered stream of a CONNECT to `<service>:<port>`, or of one for datagrams. Rejects with TunnelRefusedError when the called node says no,
    * with TunnelUnreachableError when it does not answer, with the signal's reason.
    */
-  open(port: number, instance: string, signal: AbortSignal): Promise<ClientHttp2Stream>;
+  open(port: ServicePort, instance: string, signal: AbortSignal): Promise<ClientHttp2Stream>;
   /** Lets open streams end by themselves. */
   retire(): void;
   destroy(): void;
@@ -59,21 +54,27 @@ export interface TunnelSession {
 export interface TunnelSessionOptions {
   clock: Clock;
   verifyChain: VerifyChain;
+  /** What the way to the peer costs, in microseconds; undefined where nothing is known. */
+  costOf: (peerId: PeerId) => number | undefined;
   /** Carries it where none of its addresses is reached; left out, it is then not reached. */
   overLink?: TunnelOverLink | undefined;
 }
 
 /** Rejects with TunnelPeerError when somebody else answered, with TunnelUnreachableError otherwise, or the signal's reason. */
 export async function connectTunnel(
-  { clock, verifyChain, overLink }: TunnelSessionOptions,
+  { clock, verifyChain, costOf, overLink }: TunnelSessionOptions,
   request: TunnelSessionRequest,
   signal: AbortSignal,
 ): Promise<TunnelSession> {
   const connectOne = async (place: Place, cancelled: AbortSignal): Promise<TunnelSession> => {
-    const socket = await handshake(clock, place, request, cancelled);
+    const { credential, called } = request;
+    const servername = tunnelServerName(called, credential.identity.fabricId);
+    const socket = await connectSecure(clock, place, { servername, context: credential.context }, cancelled);
     try {
       const server = proveServer(socket, request, verifyChain);
-      return await startSession(clock, socket, server, request, 'stream' in place, cancelled);
+      const windows = windowsFor(costOf(request.peerId));
+      const http2 = await startClient(clock, socket, called.microservice, windows, cancelled);
+      return wrap(clock, http2, watchLiveness(http2, socket), server, request, windows, 'stream' in place);
     } catch (error) {
       socket.destroy();
       throw error;
@@ -84,7 +85,7 @@ export async function connectTunnel(
   const lastResort = overLink && {
     attempt: async (cancelled: AbortSignal) =>
       connectOne({ stream: await overLink.open(request.peerId, cancelled) }, cancelled),
-    afterMs: tunnelOverLinkAfterMs,
+    afterMs: overLink.afterMs?.(request.peerId) ?? tunnelOverLinkAfterMs,
   };
   try {
     return await raceAddresses(clock, addresses, direct, signal, lastResort);
@@ -94,35 +95,6 @@ export async function connectTunnel(
       cause: error,
     });
   }
-}
-
-/** Where the called node is reached. */
-type Place = { host: string; port: number } | { stream: Duplex };
-
-/** `host:port`, IPv6 hosts in brackets. */
-function splitAddress(address: string): { host: string; port: number } {
-  const colon = address.lastIndexOf(':');
-  return { host: address.slice(0, colon).replace(/^\[(.*)\]$/, '$1'), port: Number(address.slice(colon + 1)) };
-}
-
-function handshake(clock: Clock, place: Place, request: TunnelSessionRequest, signal: AbortSignal): Promise<TLSSocket> {
-  const { credential, called } = request;
-  const servername = tunnelServerName(called, credential.identity.fabricId);
-  const where = 'stream' in place ? { socket: place.stream } : place;
-  // No `session` is ever given, so that none is resumed.
-  const socket = connectTls({ ...where, servername, secureContext: credential.context, ...tunnelTls });
-  if (!('stream' in place)) socket.setNoDelay(true);
-  socket.on('error', () => undefined);
-  return waitFor<TLSSocket>(clock, tunnelHandshakeMs, signal, (resolve, reject) => {
-    socket.once('secureConnect', () => resolve(socket));
-    socket.once('error', reject);
-    socket.once('close', () =>
-      reject(new Error(`${'stream' in place ? 'the link' : `${place.host}:${place.port}`} closed the connection`)),
-    );
-  }).catch((error: unknown) => {
-    socket.destroy();
-    throw error;
-  });
 }
 
 /** Who answered; throws TunnelPeerError unless it is the wanted workload, on the wanted peer, certified by the offered authority. */
@@ -146,45 +118,17 @@ function proveServer(
   return server;
 }
 
-async function startSession(
-  clock: Clock,
-  socket: TLSSocket,
-  server: WorkloadIdentity,
-  request: TunnelSessionRequest,
-  overLink: boolean,
-  signal: AbortSignal,
-): Promise<TunnelSession> {
-  const http2 = connectHttp2(`https://${request.called.microservice}`, {
-    ...sessionOptions,
-    createConnection: () => socket,
-  });
-  http2.on('error', () => undefined);
-  http2.once('close', () => socket.destroy());
-  // The server's settings are its first word, and it says nothing before it has accepted our certificate.
-  await waitFor<void>(clock, tunnelHandshakeMs, signal, (resolve, reject) => {
-    http2.once('remoteSettings', () => resolve());
-    http2.once('close', () => reject(new Error('the called node ended the session')));
-  }).catch((error: unknown) => {
-    http2.destroy();
-    throw error;
-  });
-  http2.setLocalWindowSize(tunnelSessionWindowBytes);
-  return wrap(clock, http2, watchLiveness(http2, socket), server, request, overLink);
-}
-
 function wrap(
   clock: Clock,
   http2: ClientHttp2Session,
   liveness: Liveness,
   server: WorkloadIdentity,
   request: TunnelSessionRequest,
+  windows: Windows,
   overLink: boolean,
 ): TunnelSession {
-  const streamsMax = Math.min(
-    tunnelStreamsPerSessionMax,
-    http2.remoteSettings.maxConcurrentStreams ?? tunnelStreamsPerSessionMax,
-  );
   const streams = new Set<ClientHttp2Stream>();
+  const streamsMax = Math.min(windows.streamsMax, http2.remoteSettings.maxConcurrentStreams ?? windows.streamsMax);
   let idleSince = clock.now();
 
   return {
@@ -205,13 +149,15 @@ function wrap(
       return streams.size >= streamsMax;
     },
     // One promise and three listeners: this runs for each call.
-    open: (port, instance, signal) =>
+    open: ({ port, protocol }, instance, signal) =>
       new Promise((resolve, reject) => {
-        const stream = http2.request({
-          ':method': 'CONNECT',
-          ':authority': `${request.called.microservice}:${port}`,
-          [instanceHeader]: instance,
-        });
+        const ofUdp = protocol === 'udp';
+        if (ofUdp && http2.remoteSettings.enableConnectProtocol !== true)
+          throw new TunnelUnreachableError('its node runs a version that carries no UDP');
+        const asked = ofUdp
+          ? datagramRequest(request.called, port)
+          : { ':method': 'CONNECT', ':authority': `${request.called.microservice}:${port}` };
+        const stream = http2.request({ ...asked, [instanceHeader]: instance });
         streams.add(stream);
         let waiting = true;
         const settle = () => {
@@ -257,31 +203,4 @@ function wrap(
       else http2.once('close', run);
     },
   };
-}
-
-/** What `start` resolves with, unless the time is up or the signal aborts first. */
-function waitFor<T>(
-  clock: Clock,
-  timeoutMs: number,
-  signal: AbortSignal,
-  start: (resolve: (value: T) => void, reject: (error: unknown) => void) => void,
-): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const onAbort = () => settle(() => reject(signal.reason));
-    const timer = clock.setTimeout(
-      () => settle(() => reject(new TunnelUnreachableError('no answer in time'))),
-      timeoutMs,
-    );
-    const settle = (finish: () => void) => {
-      clock.clearTimeout(timer);
-      signal.removeEventListener('abort', onAbort);
-      finish();
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-    start(
-      (value) => settle(() => resolve(value)),
-      (error) => settle(() => reject(error)),
-    );
-    if (signal.aborted) onAbort();
-  });
 }

@@ -6,11 +6,11 @@ import { type Announcement, announcementType } from '../mesh/announcement-format
 import { createAnnouncementTable } from '../mesh/announcements.ts';
 import type { PeerId } from '../mesh/mesh.ts';
 import type { Endpoint } from '../mesh/service-network.ts';
-import type { StatementTable } from '../mesh/spreading.ts';
-import type { Statement } from '../mesh/statements.ts';
+import type { Statement, StatementTable } from '../mesh/statements.ts';
 import type { SignPayload, VerifySigned } from '../pki/identity.ts';
+import { createAtMostEvery } from './at-most-every.ts';
 import type { Clock, TimerId } from './clock.ts';
-import { announcedBytesPerSecond, announceIntervalMs } from './limits.ts';
+import { announcedBytesPerSecond, announceIntervalMs, endpointsToldMs } from './limits.ts';
 
 type Announced = Announcement['instances'][number];
 
@@ -22,7 +22,10 @@ export interface Announcer {
   receive(from: PeerId, jws: string): void;
   /** What is held, for links. */
   readonly table: StatementTable;
-  forget(peerId: PeerId): void;
+  /** Nothing else is called from here any more: forgets what others serve beside these. */
+  keepServing(services: ReadonlySet<string>): void;
+  /** Revoked nodes go, also those that are no neighbours. */
+  forget(isGone: (peerId: PeerId) => boolean): void;
   endpoints(): Endpoint[];
   /** Microservices that have a ready instance somewhere: `<project>.<application>.<microservice>`. */
   ready(): ReadonlySet<string>;
@@ -53,6 +56,8 @@ export function createAnnouncer(dependencies: {
   let resting: TimerId | undefined;
   let changed = false;
   let stopped = false;
+  /** A router that starts hears of thousands of instances in hundreds of messages. */
+  const tellEndpoints = createAtMostEvery(clock, endpointsToldMs, () => dependencies.onEndpoints(table.endpoints()));
 
   function announce(): void {
     if (stopped) return;
@@ -100,6 +105,7 @@ export function createAnnouncer(dependencies: {
     stop() {
       clock.clearTimeout(resting);
       resting = undefined;
+      tellEndpoints.stop();
       stopped = true;
     },
     receive(from, jws) {
@@ -109,13 +115,13 @@ export function createAnnouncer(dependencies: {
         return;
       }
       for (const { instance, reason } of accepted.dropped) dependencies.onRefused(from, `${instance}: ${reason}`);
-      if (accepted.changed) dependencies.onEndpoints(table.endpoints());
+      if (accepted.changed) tellEndpoints.ask();
       if (accepted.forward) dependencies.news(accepted.statement, from);
     },
     table,
-    forget(gone) {
-      table.forget(gone);
-      dependencies.onEndpoints(table.endpoints());
+    keepServing: (services) => table.keepServing(services, peerId),
+    forget(isGone) {
+      if (table.forget(isGone)) dependencies.onEndpoints(table.endpoints());
     },
     endpoints: () => table.endpoints(),
     ready: () => table.ready(),

@@ -2,7 +2,8 @@
 // when the controllers send a newer one; the key stays.
 
 import type { MicroserviceName } from '../control/plan.ts';
-import { issueWorkload } from '../pki/certificates.ts';
+import type { GatewayTlsMaterial } from '../mesh/gateway.ts';
+import { issueGateway, issueWorkload } from '../pki/certificates.ts';
 import { CertificateError } from '../pki/errors.ts';
 import type { Identity, NodeIdentity, SignPayload, VerifyChain } from '../pki/identity.ts';
 import type { Keys, PrivateKey } from '../pki/keys.ts';
@@ -28,6 +29,10 @@ export interface NodeAuthority {
   covers(name: MicroserviceName): boolean;
   /** A key and certificate for one workload. */
   issue(name: MicroserviceName): IssuedCredential;
+  /** Gateways may show themselves by these DNS names. */
+  allows(publicNames: readonly string[]): boolean;
+  /** A key and certificate by which a gateway shows itself to clients, for as long as a workload's. */
+  issuePublic(names: readonly string[]): GatewayTlsMaterial;
 }
 
 export function createNodeAuthority(dependencies: {
@@ -88,6 +93,12 @@ export function createNodeAuthority(dependencies: {
     }
   }
 
+  /** Outside its time the authority certifies as at the edge of it: workloads start, and who calls them sees that it is over. */
+  function issuedAt(): number {
+    const { beginMs, endMs } = valid;
+    return Math.min(Math.max(clock.now(), beginMs), endMs - 1000);
+  }
+
   takeOwn(decode(dependencies.chain));
 
   return {
@@ -107,12 +118,22 @@ export function createNodeAuthority(dependencies: {
       identity.covers.some(
         (name) => name.project === project && name.application === application && name.microservice === microservice,
       ),
+    allows: (names) => names.every((name) => identity.publicNames?.includes(name)),
+    issuePublic(names) {
+      const [certificate = new Uint8Array()] = chain;
+      const { publicKey, toPem } = keys.create('P-256');
+      const { fabricId } = identity;
+      const leaf = issueGateway({
+        ...{ issuer: { key, certificate }, publicKey, names, fabricId, random },
+        nowMs: issuedAt(),
+      });
+      // Clients have the root, or do not trust it.
+      return { keyPem: toPem(), chainPem: chainToPem([leaf, ...chain.slice(0, -1)]) };
+    },
     issue(name) {
       const [certificate = new Uint8Array()] = chain;
       const workloadKey = keys.create('P-256');
-      // Outside its time the authority certifies as at the edge of it: workloads start, and who calls them sees that it is over.
-      const { beginMs, endMs } = valid;
-      const nowMs = Math.min(Math.max(clock.now(), beginMs), endMs - 1000);
+      const nowMs = issuedAt();
       const leaf = issueWorkload({
         issuer: { key, certificate },
         publicKey: workloadKey.publicKey,

@@ -10,6 +10,7 @@ import {
   factDocumentOf,
   factType,
   isRevoked,
+  newestFacts,
   windowOver,
 } from '../pki/facts.ts';
 import type { ControllerBody, Fact, PolicyBody, SignPayload, VerifySigned, WindowBody } from '../pki/identity.ts';
@@ -45,8 +46,13 @@ export function createBulletin(dependencies: {
 }): Bulletin {
   const { database, disk, clock, fabricId, verifySigned, onChanged, onIgnored } = dependencies;
   const kept = createKeptRevocations({ disk, database, onLost: onIgnored });
+  /** Of each subject the newest, by id: also once it has expired, as the mark that older ones stay below. */
   const accepted = new Map<string, Fact>();
+  const seen = new Set<string>();
   let current: Fact[] = [];
+  /** Made once for each change: asked of every node that is held. */
+  let revoked = isRevoked(current);
+  let floors = authorityFloor(current);
   let unsubscribe: (() => void) | undefined;
 
   const verdictOn = (document: StoredDocument) => acceptFact(document, { verifySigned, fabricId, now: clock.now() });
@@ -61,6 +67,7 @@ export function createBulletin(dependencies: {
         continue;
       }
       accepted.set(id, verdict.fact);
+      seen.add(id);
       // It counts from now on; the disk only has to remember it.
       if (verdict.fact.body.kind === 'revocation') heard(leaf as unknown as FactDocument);
     }
@@ -72,18 +79,22 @@ export function createBulletin(dependencies: {
       .catch((error: unknown) => onIgnored(`revocation ${document._id} is not on disk: ${String(error)}`));
 
   function refresh(): void {
-    current = currentFacts([...accepted.values()], clock.now());
+    const newest = newestFacts(accepted.values());
+    for (const [id, fact] of accepted) if (newest.get(fact.subject) !== fact) accepted.delete(id);
+    current = currentFacts(accepted.values(), clock.now());
+    revoked = isRevoked(current);
+    floors = authorityFloor(current);
     onChanged();
   }
 
   return {
     async start() {
       unsubscribe ??= database.subscribe(({ id }) => {
-        if (accepted.has(id)) return;
+        if (seen.has(id)) return;
         void take(id).then(refresh, (error: unknown) => onIgnored(`fact ${id} cannot be read: ${String(error)}`));
       });
       await kept.restore();
-      for (const { _id } of await database.list('')) await take(_id);
+      for (const { _id } of await database.list('')) if (!seen.has(_id)) await take(_id);
       refresh();
     },
     stop() {
@@ -106,8 +117,8 @@ export function createBulletin(dependencies: {
       await take(document._id);
       refresh();
     },
-    isRevoked: (peerId) => isRevoked(current)(peerId),
-    authorityFloor: (peerId) => authorityFloor(current)(peerId),
+    isRevoked: (peerId) => revoked(peerId),
+    authorityFloor: (peerId) => floors(peerId),
     windows: () =>
       current.flatMap(({ body }) => (body.kind === 'window' && body.open && body.until > clock.now() ? [body] : [])),
     policies: () => current.flatMap((fact) => (fact.body.kind === 'policy' ? [{ ...fact, body: fact.body }] : [])),

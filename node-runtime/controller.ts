@@ -5,6 +5,7 @@ import { type Apply, createApply, createTurns } from '../control/apply.ts';
 import { type Contents, createContents } from '../control/contents.ts';
 import { getRecord, listRecords } from '../control/documents.ts';
 import type { NodeRecord } from '../control/fabric.ts';
+import { createGateways, type Gateways } from '../control/gateways.ts';
 import { createLease } from '../control/lease.ts';
 import { createLedger, type Ledger } from '../control/ledger.ts';
 import { createNodeLabels, type NodeLabels } from '../control/node-labels.ts';
@@ -24,6 +25,7 @@ import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import { issueNodeAuthority } from '../pki/certificates.ts';
 import type { AdmissionAnswer, AdmissionRequest, EnrollmentServerDependencies } from '../pki/enrollment-server.ts';
 import type { VerifyChain, VerifySigned } from '../pki/identity.ts';
+import { certificateToPem } from '../pki/pem.ts';
 import { isIssuedAhead, renewAt, validityOf } from '../pki/rotation.ts';
 import { createSigner } from '../pki/signature.ts';
 import { createTokenBook } from '../pki/token-book.ts';
@@ -49,6 +51,9 @@ export interface Controller {
   readonly stage: Stage;
   readonly contents: Contents;
   readonly policies: Policies;
+  readonly gateways: Gateways;
+  /** PEM. */
+  rootCertificate(): string;
   readonly status: StatusReader;
   readonly ledger: Ledger;
   createToken(request: {
@@ -138,7 +143,12 @@ export async function createController(dependencies: {
     return highest && { epoch: highest.epoch, term: highest.term };
   }
 
-  function issueAuthority(node: NodeRecord, covers: MicroserviceName[], issueNumber: number): string[] {
+  function issueAuthority(
+    node: NodeRecord,
+    covers: MicroserviceName[],
+    issueNumber: number,
+    publicNames: string[] = [],
+  ): string[] {
     const certificate = issueNodeAuthority({
       issuer: { key: issuing.key, certificate: fromBase64(issuingCertificate) },
       publicKey: fromBase64(node.authorityPublicKey),
@@ -146,6 +156,7 @@ export async function createController(dependencies: {
       peerId: node.peerId,
       fabricId,
       covers,
+      publicNames,
       issueNumber,
       random,
       nowMs: clock.now(),
@@ -276,6 +287,8 @@ export async function createController(dependencies: {
     apply,
     contents: createContents({ fabric, ledger, serialized, applyNow: apply.applyNow }),
     policies: createPolicies({ fabric, ledger, serialized, policiesChanged }),
+    rootCertificate: () => certificateToPem(fromBase64(root)),
+    gateways: createGateways({ fabric, mailbox, clock, random, ledger, serialized, isLinked, policiesChanged }),
     stage: createStage({ fabric, clock, ledger, serialized }),
     status: createStatusReader({
       fabric,

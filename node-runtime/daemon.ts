@@ -10,6 +10,7 @@ import { type BoxOption, type BoxOptions, boxOptions, boxOptionsText } from '../
 import { createExecUpgrade } from '../control/exec-upgrade.ts';
 import { createPouchStore } from '../control/pouch-store.ts';
 import { replicate } from '../control/replicate.ts';
+import { createOpenGateway } from '../mesh/gateway-listener.ts';
 import { createLibp2pMesh } from '../mesh/libp2p-mesh.ts';
 import { createTunnelNetwork } from '../mesh/tunnel-network.ts';
 import { createNodeKeys } from '../pki/node-keys.ts';
@@ -177,6 +178,7 @@ async function realPorts({
         listen: { hosts: everywhere, port: tunnelListenPort },
         advertisedHosts: () => [...new Set(needs.advertisedAddresses().map(hostOf))],
       }),
+    openGateway: createOpenGateway({ clock }),
     platform: { arch: process.arch, os: process.platform },
     hostName: hostname(),
     ...(location !== undefined && { location }),
@@ -261,6 +263,12 @@ function apiOptions(input: {
     policies: () => controller().policies.list(),
     policy: (project, name) => controller().policies.describe(project, name),
     deletePolicy: (project, name) => controller().policies.remove(project, name),
+    gateways: () => controller().gateways.list(),
+    rootCertificate: async () => controller().rootCertificate(),
+    gateway: (project, name) => controller().gateways.describe(project, name),
+    deleteGateway: (project, name) => controller().gateways.remove(project, name),
+    createGrant: (project, name, request) => controller().gateways.grant(project, name, request),
+    revokeGrant: (project, name, grant) => controller().gateways.revoke(project, name, grant),
     createToken: (request) => controller().createToken(request),
     pending: async () => controller().admissions.pending(),
     approve: (request) => controller().admissions.approve(request),

@@ -2,7 +2,8 @@
 // service network denies. State only: it bounds how many are kept, the network bounds how often they come.
 
 import type { ObservedDenial } from '../control/fabric.ts';
-import type { CallableService, MicroserviceName } from '../control/plan.ts';
+import type { MicroserviceName, ServicePort } from '../control/plan.ts';
+import { portText } from '../control/ports.ts';
 import type { DeniedCall } from '../mesh/denied-calls.ts';
 import type { Clock } from './clock.ts';
 import { observedDenialsMax } from './limits.ts';
@@ -17,18 +18,20 @@ export interface Denials {
 const textOf = ({ project, application, microservice }: MicroserviceName): string =>
   `${project}.${application}.${microservice}`;
 
-const serviceText = ({ port, ...name }: MicroserviceName & Partial<Pick<CallableService, 'port'>>): string =>
-  port === undefined ? textOf(name) : `${textOf(name)}:${port}`;
+const serviceText = ({ port, protocol, ...name }: MicroserviceName & Partial<ServicePort>): string =>
+  port === undefined ? textOf(name) : `${textOf(name)}:${portText({ port, protocol })}`;
 
 export function createDenials({ clock, self }: { clock: Clock; self: string }): Denials {
   const kept: ObservedDenial[] = [];
   let count = 0;
 
   return {
-    add({ kind, caller, callerPeerId, called, port, reason, leftOut }) {
+    add({ kind, caller, callerPeerId, called, port, protocol, reason, leftOut }) {
       const who = caller === undefined ? 'a stranger' : textOf(caller);
       const what =
-        called === undefined ? 'nothing here' : serviceText({ ...called, ...(port !== undefined && { port }) });
+        called === undefined
+          ? 'nothing here'
+          : serviceText({ ...called, ...(port !== undefined && { port }), ...(protocol && { protocol }) });
       const from = callerPeerId === undefined || callerPeerId === self ? '' : ` on ${callerPeerId}`;
       const others = leftOut === 0 ? '' : ` (and ${leftOut} calls before it)`;
       if (kind === 'call-denied' && caller !== undefined) {

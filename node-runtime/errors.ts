@@ -544,3 +544,11 @@ export class InstanceAwayError extends Error {
   readonly retryable = true;
   readonly action = 'start that engine again: what it still runs is then ended by itself';
 }
+
+/** What a Gateway says cannot be published on this node as it is. */
+export class GatewayUnusableError extends Error {
+  override readonly name = 'GatewayUnusableError';
+  readonly id = 'gateway-unusable';
+  readonly retryable = true;
+  readonly action = 'Change what the reason names: the Gateway, its Secret, or the other Gateway.';
+}

@@ -1,11 +1,12 @@
-// Picks the local TCP port that an instance is told to listen on (its PORT). Called by the composition root.
+// Picks the local port that an instance is told to listen on (its PORT), free of both protocols. Called by the composition root.
 
-import { createServer } from 'node:net';
+import { createSocket } from 'node:dgram';
+import { createServer, isIPv6 } from 'node:net';
 import { FreePortError } from './errors.ts';
 import { FREE_PORT_TRIES } from './limits.ts';
 
 /**
- * A port on `host` (an IP address of this box) that nothing listens on now and that is not in `taken` (ports given to
+ * A port on `host` (an IP address of this box) that nothing has now, TCP or UDP, and that is not in `taken` (ports given to
  * instances that may not listen yet). Nothing reserves it: whoever listens first has it. Throws FreePortError.
  */
 export async function pickFreePort(host = '127.0.0.1', taken: ReadonlySet<number> = new Set()): Promise<number> {
@@ -13,7 +14,7 @@ export async function pickFreePort(host = '127.0.0.1', taken: ReadonlySet<number
   for (let attempt = 0; attempt < FREE_PORT_TRIES; attempt++) {
     try {
       const port = await listenOnce(host);
-      if (!taken.has(port)) return port;
+      if (!taken.has(port) && (await isFreeOfUdp(host, port))) return port;
     } catch (error) {
       last = error;
     }
@@ -33,6 +34,17 @@ function listenOnce(host: string): Promise<number> {
       });
     });
   });
+}
+
+function isFreeOfUdp(host: string, port: number): Promise<boolean> {
+  const socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4');
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  socket.once('error', () => {
+    socket.close();
+    resolve(false);
+  });
+  socket.bind({ port, address: host, exclusive: true }, () => socket.close(() => resolve(true)));
+  return promise;
 }
 
 /** The wanted TCP port, or 0 (any) when somebody has it. */

@@ -99,9 +99,13 @@ export function createInstanceEffects(dependencies: InstanceEffectsDependencies)
   async function prepare(planned: PlannedInstance): Promise<Launch> {
     const place = await settle(planned, {});
     const { hostPorts, network, credential } = place;
-    for (const { name: port, port: number } of planned.spec.ports) {
-      if (network !== undefined) {
-        hostPorts[port] = number;
+    const { ports } = planned.spec;
+    for (const [index, { name: port, port: number }] of ports.entries()) {
+      // One number of both protocols, as a name server has it, is one number to listen on as well.
+      const twin = ports.slice(0, index).find((one) => one.port === number);
+      const given = network === undefined ? hostPorts[twin?.name ?? ''] : number;
+      if (given !== undefined) {
+        hostPorts[port] = given;
         continue;
       }
       const taken = new Set([...dependencies.places()].flatMap((one) => Object.values(one.hostPorts)));

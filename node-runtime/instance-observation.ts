@@ -1,7 +1,8 @@
 // What the node says of one instance. Pure; called by instances.ts.
 
 import type { SnapshotFrom } from 'xstate';
-import { type instanceMachine, instanceState } from '../actors/instance.ts';
+import type { instanceMachine } from '../actors/instance.ts';
+import { instanceState } from '../actors/instance-state.ts';
 import type { InstanceTransition, ObservedInstance } from '../control/fabric.ts';
 import type { PlanVersion } from '../control/plan.ts';
 import type { InstancePlace } from './instance-effects.ts';
@@ -55,9 +56,10 @@ export function observationOf(
     specHash: planned.specHash,
     ...(content !== undefined && content !== '' && { content }),
     version,
-    addresses: planned.spec.ports.flatMap(({ name: port }) => {
+    addresses: planned.spec.ports.flatMap(({ name: port, protocol }) => {
       const hostPort = hostPorts[port];
-      return hostPort === undefined ? [] : [{ port, host: network?.address ?? listenHost, hostPort }];
+      if (hostPort === undefined) return [];
+      return [{ port, host: network?.address ?? listenHost, hostPort, ...(protocol && { protocol }) }];
     }),
     ...(Object.keys(context.probes).length > 0 && { probes: context.probes }),
     ...(notHeld !== undefined && { limits: notHeld }),

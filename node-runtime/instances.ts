@@ -3,7 +3,8 @@
 // Called by node.ts. It decides nothing about a life: actors/instance.ts does.
 
 import type { Actor, SnapshotFrom } from 'xstate';
-import { type instanceMachine, instanceState } from '../actors/instance.ts';
+import type { instanceMachine } from '../actors/instance.ts';
+import { instanceState } from '../actors/instance-state.ts';
 import type { InstanceTransition, ObservedInstance } from '../control/fabric.ts';
 import type { MicroserviceName, PlannedInstance, PlanVersion } from '../control/plan.ts';
 import type { ServiceNetwork, WorkloadCredential } from '../mesh/service-network.ts';
@@ -61,6 +62,8 @@ export interface Instances {
   renewed(instance: string, credential: WorkloadCredential): Promise<void>;
   /** Microservices that instances here call, as `<project>.<application>.<microservice>`. */
   calledHere(): Set<string>;
+  /** Those, and what instances here depend on. */
+  wantedHere(): Set<string>;
   /** Leaves every workload running. */
   stop(): Promise<void>;
   /** Ends every workload, for `down --workloads`; the plan stays. */
@@ -414,6 +417,13 @@ export function createInstances(dependencies: InstancesDependencies): Instances 
       await engines.writeFiles(instance, identityFiles(credential, dependencies.bundlePem));
     },
     calledHere: () => new Set(obeyed?.plan.instances.flatMap(({ calls }) => calls.map(microserviceKey))),
+    wantedHere: () =>
+      new Set(
+        obeyed?.plan.instances.flatMap(({ calls, dependsOn, ...of }) => [
+          ...calls.map(microserviceKey),
+          ...dependsOn.map((microservice) => microserviceKey({ ...of, microservice })),
+        ]),
+      ),
     async stop() {
       stopped = true;
       unsubscribe();

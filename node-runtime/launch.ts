@@ -32,9 +32,10 @@ export function listensOf(
   hostPorts: HostPorts,
   network: InstanceNetwork | undefined,
 ): AttachedInstance['listens'] {
-  return planned.spec.ports.flatMap(({ name, port }) => {
+  return planned.spec.ports.flatMap(({ name, port, protocol }) => {
     const hostPort = hostPorts[name];
-    return hostPort === undefined ? [] : [{ port, host: network?.address ?? listenHost, hostPort }];
+    if (hostPort === undefined) return [];
+    return [{ port, host: network?.address ?? listenHost, hostPort, ...(protocol && { protocol }) }];
   });
 }
 

@@ -338,6 +338,9 @@ export const transitionReasonCharactersMax = 120;
 /** Between two announcements of this node: far below the second in which callers must hear of a change. */
 export const announceIntervalMs = 50;
 
+/** Between two times that what others serve is put in order and acted upon: of 10,000 instances that takes some 20 ms. */
+export const endpointsToldMs = 50;
+
 /** Things that are fetched ahead at a time: instances that start have most of the line. */
 export const stageAtOnceMax = 2;
 /** What the plan does not name any more is fetched on for so long: an instance that needs it takes the pull over. */
@@ -383,5 +386,19 @@ export const DOCKER_PASSWD_BYTES_MAX = 1024 * 1024;
 
 /** A container that ends while podman describes it: by the next look it has ended. */
 export const DOCKER_INSPECT_TRIES = 5;
-/** How often a link through others is tried directly: one failed dial a minute, where most such links stay as they are. */
+/** How often a link through others is tried directly in the end: one failed dial a minute, where most such links stay as they are. */
 export const directRetryMs = 60_000;
+/** A new address of such a peer is tried after this: by then both ends have said what they are, and most links that can be direct are so at once. */
+export const directFirstMs = 1_000;
+
+/** Gateways that a node publishes, and that it tells of: each is a listening port. */
+export const planGatewaysMax = 256;
+export const gatewaysObservedMax = 64;
+export const gatewayReasonCharactersMax = 300;
+/** How often a node tells how many connections its gateways have, while that changes. */
+export const gatewayToldMs = 10_000;
+/** Who was turned away by gateways, in the daemon's output: of one address, and of all, in a minute. */
+export const gatewayRefusalsMax = 2;
+export const gatewayRefusalsTotalMax = 30;
+export const gatewayRefusalsWindowMs = 60_000;
+export const gatewayRefusalAddressesMax = 256;

@@ -23,11 +23,12 @@ export function linkNews(said: LinksSaid, current: LinksSaid): 'none' | 'later' 
   let later = false;
   for (const link of current.links) {
     const known = before.get(link.peerId);
+    if (known !== undefined && known.through !== link.through) return 'now';
+    if (known !== undefined && (known.indirect === undefined) !== (link.indirect === undefined)) return 'now';
     if (known === undefined || known.costMicroseconds === undefined) {
       if (link.costMicroseconds !== undefined) return 'now';
       continue;
     }
-    if (known.through !== link.through) return 'now';
     const difference = Math.abs((link.costMicroseconds ?? known.costMicroseconds) - known.costMicroseconds);
     const band = Math.max(known.costMicroseconds * linkNewsCostPart, linkNewsCostMicrosecondsMin);
     later ||= difference > band || carried(link) - carried(known) >= linkNewsBytes;

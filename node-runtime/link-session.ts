@@ -5,13 +5,19 @@ import { z } from 'zod';
 import {
   announcementBytesMax,
   announcementPartsMax,
+  certificateNameCharacters,
+  certificatesPerMessageMax,
+  certificateTextMax,
   linkStateBytesMax,
   reachWantedMax,
+  referencedCertificatesMax,
+  referencedChainMax,
+  servicesWantedMax,
   statementsPerMessageMax,
   summaryPositionsMax,
 } from '../mesh/limits.ts';
 import type { FrameStream } from '../mesh/mesh.ts';
-import { statementKinds } from '../mesh/spreading.ts';
+import { statementKinds } from '../mesh/statements.ts';
 import { conditionCharactersMax, conditionsMax, linkMessagesWaitingMax, neighboursMax } from './limits.ts';
 
 export const linkProtocol = '/selvedge/link/1';
@@ -51,6 +57,8 @@ const summaryMessage = z.object({
   list: z.array(position).max(summaryPositionsMax),
   last: z.boolean(),
   answer: z.boolean(),
+  /** The sender takes statements whose certificates are named (mesh/referenced-links.ts). */
+  references: z.boolean().optional(),
 });
 
 const statementsMessage = z.object({
@@ -61,8 +69,46 @@ const statementsMessage = z.object({
     .max(statementsPerMessageMax),
 });
 
-/** To which nodes an edge node would like to know the cost, of a router that it is attached to; the whole list each time. */
-const reachWantedMessage = z.object({ type: z.literal('reach-wanted'), list: z.array(peerId).max(reachWantedMax) });
+const certificateName = z.string().length(certificateNameCharacters);
+
+/** What is in it is looked at where it is put together (mesh/statement-references.ts). */
+const referencedMessage = z.object({
+  type: z.literal('referenced'),
+  of: statementKind,
+  list: z
+    .array(
+      position.extend({
+        certificates: z.array(certificateName).max(referencedCertificatesMax),
+        referenced: z.object({
+          alg: z.string().max(16),
+          chain: z.array(counter).max(referencedChainMax),
+          payload: z.unknown(),
+          signature: z.string().max(256),
+        }),
+      }),
+    )
+    .max(statementsPerMessageMax),
+});
+
+const certificatesWantedMessage = z.object({
+  type: z.literal('certificates-wanted'),
+  list: z.array(certificateName).max(certificatesPerMessageMax),
+});
+
+const certificatesMessage = z.object({
+  type: z.literal('certificates'),
+  list: z.array(z.string().max(certificateTextMax)).max(certificatesPerMessageMax),
+});
+
+/**
+ * To which nodes an edge node would like to know the cost, of a router that it is attached to, and of which services it would like to hear, as
+ * `<project>.<application>.<microservice>`; all of them when it says none. The whole lists each time.
+ */
+const reachWantedMessage = z.object({
+  type: z.literal('reach-wanted'),
+  list: z.array(peerId).max(reachWantedMax),
+  services: z.array(z.string().min(1).max(255)).max(servicesWantedMax).optional(),
+});
 
 /** What it costs from there; without a cost it cannot be reached. Of what is not in the list nothing has changed. */
 const reachMessage = z.object({
@@ -89,6 +135,9 @@ const linkMessage = z.discriminatedUnion('type', [
   neighboursMessage,
   summaryMessage,
   statementsMessage,
+  referencedMessage,
+  certificatesWantedMessage,
+  certificatesMessage,
   reachWantedMessage,
   reachMessage,
 ]);

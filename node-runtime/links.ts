@@ -11,9 +11,9 @@ import type { Identity } from '../pki/identity.ts';
 import type { ActorSystem } from './actor-system.ts';
 import { createAtMostEvery } from './at-most-every.ts';
 import type { Clock, TimerId } from './clock.ts';
+import { createDirectLinks } from './direct-links.ts';
 import {
   chooseAgainMs,
-  directRetryMs,
   establishMs,
   failedPeersMax,
   foundChoiceMs,
@@ -69,6 +69,8 @@ export interface Links {
   linked(): LinkedPeer[];
   /** Whom this node wants to be linked to, and why it is not. */
   unreached(): ObservedUnreached[];
+  /** Why the link to the peer goes through others; undefined where it does not, or no direct one was tried yet. */
+  indirect(peerId: PeerId): string | undefined;
   /** To every link but one. */
   broadcast(message: LinkMessage, but?: PeerId): void;
   /** What we say of ourselves, or whom we want, may have changed. */
@@ -110,7 +112,6 @@ export function createLinks(dependencies: LinksDependencies): Links {
   const failed = new Map<PeerId, { count: number; reason: string; since: number }>();
   let telling: TimerId | undefined;
   let choosing: TimerId | undefined;
-  let seeking: TimerId | undefined;
   const unsubscribers: (() => void)[] = [];
   /** Of inbound connections: by when their peers must have proved membership. */
   const deadlines = new Map<PeerId, TimerId>();
@@ -153,6 +154,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
   function choose(): void {
     if (stopped) return;
     const known = knownPeers();
+    direct.look(known.filter(({ peerId }) => sessions.has(peerId) && isRouted(peerId)));
     const wanted = chooseLinks({
       self: mesh.peerId,
       router,
@@ -327,29 +329,24 @@ export function createLinks(dependencies: LinksDependencies): Links {
     for (const [peerId, list] of sessions) if (peerId !== but) void list[0]?.session.send(message);
   }
 
-  /** Where a link goes through others, a direct one may have become possible: another address, another cable. */
-  async function seekDirect(): Promise<void> {
-    seeking = clock.setTimeout(() => void seekDirect(), directRetryMs);
-    for (const peerId of [...sessions.keys()]) {
-      const addresses = addressesOf(peerId);
-      if (!isRouted(peerId) || addresses.length === 0) continue;
-      try {
-        await mesh.connect({ peerId, addresses, direct: true });
-        // The new conversation first, so that the link never ends.
-        const old = sessions.get(peerId)?.map(({ session }) => session) ?? [];
-        void hold(await mesh.open(peerId, linkProtocol), peerId, 'outbound');
-        for (const session of old) session.end();
-      } catch {
-        // The next time, then.
-      }
-    }
-  }
+  /** Where a link goes through others, a direct one may be possible: the two met there, or have another address or cable by now. */
+  const direct = createDirectLinks({
+    clock,
+    async connect({ peerId, addresses }) {
+      // It came to us meanwhile.
+      if (!isRouted(peerId)) return;
+      await mesh.connect({ peerId, addresses, direct: true });
+      // The new conversation first, so that the link never ends.
+      const old = sessions.get(peerId)?.map(({ session }) => session) ?? [];
+      void hold(await mesh.open(peerId, linkProtocol), peerId, 'outbound');
+      for (const session of old) session.end();
+    },
+  });
 
   return {
     start() {
       if (!stopped) return;
       stopped = false;
-      seeking = clock.setTimeout(() => void seekDirect(), directRetryMs);
       mesh.handle(linkProtocol, 'admitted', (stream, from) => hold(stream, from, 'inbound'));
       unsubscribers.push(
         mesh.subscribe((event) => {
@@ -380,8 +377,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
       telling = undefined;
       clock.clearTimeout(choosing);
       choosing = undefined;
-      clock.clearTimeout(seeking);
-      seeking = undefined;
+      direct.stop();
       for (const peerId of [...deadlines.keys()]) clearDeadline(peerId);
       const ending = [...sessions.values()].flat().map(({ session }) => {
         session.end();
@@ -397,6 +393,8 @@ export function createLinks(dependencies: LinksDependencies): Links {
         .map(([peerId, { reason, since }]) => ({
           ...{ peerId, since, reason: reason.slice(0, unreachedReasonCharactersMax) },
         })),
+    indirect: (peerId) =>
+      isRouted(peerId) ? direct.reason(peerId)?.slice(0, unreachedReasonCharactersMax) : undefined,
     broadcast,
     refresh() {
       const message = dependencies.describe();

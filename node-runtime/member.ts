@@ -11,13 +11,14 @@ import type { StatusView } from '../control/views.ts';
 import { bulletinWrites, controllerWrites } from '../control/write-guard.ts';
 import { type Authorize, policyAuthorization } from '../mesh/authorization.ts';
 import { createBoundedMap } from '../mesh/bounded-map.ts';
+import { harmText } from '../mesh/harm.ts';
 import { routeHopsMax } from '../mesh/limits.ts';
 import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import { presentMembership } from '../pki/enrollment-client.ts';
 import { enrollmentProtocol } from '../pki/enrollment-frames.ts';
 import { windowOver } from '../pki/facts.ts';
 import type { PrivateKey } from '../pki/keys.ts';
-import { certificateToPem } from '../pki/pem.ts';
+import { certificateToPem, chainToPem } from '../pki/pem.ts';
 import type { ActorSystem } from './actor-system.ts';
 import { createAnnouncer } from './announcer.ts';
 import { createNodeAuthority } from './authority.ts';
@@ -30,6 +31,8 @@ import { createDenials } from './denials.ts';
 import { execText } from './exec-sessions.ts';
 import { withNewChain, withUsableChain } from './former-chain.ts';
 import type { ControllerAuthority } from './founding.ts';
+import { createGatewayRefusals } from './gateway-refusals.ts';
+import { createGateways } from './gateways.ts';
 import { deviceChanges } from './hardware/device-changes.ts';
 import { createDeviceClaims } from './hardware/device-claims.ts';
 import { createInstances, microserviceKey } from './instances.ts';
@@ -203,10 +206,12 @@ async function compose(
       mesh,
       at: clock.now(),
       linkCost: (peerId) => routing.linkCost(peerId),
+      indirect: (peerId) => links.indirect(peerId),
       links: links.linked(),
       unreached: links.unreached(),
       staged: staging.observed(),
       calls,
+      gateways: gateways.observed(),
       denied: denials.lately(),
       problems,
     });
@@ -236,9 +241,9 @@ async function compose(
     // Everybody who proved membership, also those who hold streams but no link session.
     for (const peerId of mesh.connected()) {
       if (!mesh.isAdmitted(peerId) || !bulletin.isRevoked(peerId)) continue;
-      announcer.forget(peerId);
       links.drop(peerId);
     }
+    announcer.forget((peerId) => bulletin.isRevoked(peerId));
     routing.forget((peerId) => bulletin.isRevoked(peerId));
   }
 
@@ -275,6 +280,8 @@ async function compose(
     advertisedAddresses: () => mesh.addresses(),
     verifyChain,
     verifyOwnChain,
+    nodeCredential: () => ({ keyPem: authorityKey.toPem(), chainPem: chainToPem(authority.chain()) }),
+    step: (stream) => routing.step(stream),
     isPeerAdmitted: (peerId) => mesh.isAdmitted(peerId) && !bulletin.isRevoked(peerId),
     isPeerRevoked: (peerId) => bulletin.isRevoked(peerId),
     costOf: (peerId) => routing.costTo(peerId),
@@ -287,6 +294,8 @@ async function compose(
       return authorize(...call);
     },
     onDenied: (denied) => problem(denials.add(denied)),
+    onDropped: ({ from, to, reason, dropped }) =>
+      problem(`${dropped} datagrams from ${from} to ${to} were dropped: ${reason}`),
   });
 
   const certificates = createWorkloadCertificates({
@@ -294,7 +303,15 @@ async function compose(
     actors,
     jitter,
     issue: (name) => authority.issue(name),
-    onRenewed: (instance, credential) => instances.renewed(instance, credential),
+    async onRenewed(instance, credential) {
+      if (!gateways.renewed(instance, credential)) await instances.renewed(instance, credential);
+    },
+  });
+
+  const gateways = createGateways({
+    ...{ clock, actors, jitter, openGateway: ports.openGateway, serviceNetwork, certificates, authority },
+    onChanged: () => observeNode(),
+    onRefused: createGatewayRefusals({ clock, report }),
   });
 
   const announcer = createAnnouncer({
@@ -353,7 +370,7 @@ async function compose(
 
   /** The nodes that serve what instances here call. */
   function called(): Set<PeerId> {
-    const here = instances.calledHere();
+    const here = new Set([...instances.calledHere(), ...gateways.called().map(microserviceKey)]);
     const endpoints = announcer.endpoints().filter((endpoint) => here.has(microserviceKey(endpoint)));
     return new Set(endpoints.map(({ peerId }) => peerId));
   }
@@ -364,6 +381,8 @@ async function compose(
     setCostMs: (peerId) =>
       ports.linkCostsMs?.get(links.linked().find((peer) => peer.peerId === peerId)?.identity.node ?? ''),
     announcements: announcer.table,
+    servicesWanted: () => instances.wantedHere(),
+    onServicesWanted: (services) => announcer.keepServing(services),
     onAnnouncement: (from, jws) => announcer.receive(from, jws),
     onRefused: (from, reason) => peerProblem(from, `a link state from ${from} was refused: ${reason}`),
   });
@@ -429,6 +448,13 @@ async function compose(
       observeNode();
     },
   });
+  stops.push(
+    mesh.subscribe((event) => {
+      if (event.type !== 'harmed') return;
+      const nameOf = (peerId: PeerId) => links.linked().find((peer) => peer.peerId === peerId)?.identity.node ?? peerId;
+      peerProblem(event.peerId, harmText(event.harm, nameOf(event.peerId), event.through && nameOf(event.through)));
+    }),
+  );
 
   function replicatedWith({ identity }: LinkedPeer): Replicated[] {
     const guard = bulletinWrites((document) => bulletin.judge(document));
@@ -465,6 +491,7 @@ async function compose(
         version: { epoch, term, generation },
       });
       instances.obey(next);
+      gateways.obey(next);
       announcer.announce();
       links.refresh();
       observeNode();
@@ -479,6 +506,7 @@ async function compose(
       announcer.announce();
       routing.refresh();
       instances.recheck();
+      gateways.recheck();
     },
     onIgnored: problem,
   });
@@ -528,6 +556,7 @@ async function compose(
   );
   // The obeyed plan first: a box without any network runs what it should before anything else.
   if (obeyedAtStart !== undefined) instances.obey(obeyedAtStart);
+  if (obeyedAtStart !== undefined) gateways.obey(obeyedAtStart);
   staging.start();
   stops.push(
     () => staging.stop(),
@@ -535,6 +564,8 @@ async function compose(
   );
   await instances.start();
   stops.push(() => instances.stop());
+  gateways.start();
+  stops.push(() => gateways.stop());
   await follower.start();
   stops.push(() => follower.stop());
   serveProtocols({

@@ -8,6 +8,7 @@ import type {
   ObservedStage,
   ObservedUnreached,
 } from '../control/fabric.ts';
+import type { ObservedGateway } from '../control/gateway.ts';
 import type { Hardware } from '../control/hardware.ts';
 import type { PlanVersion } from '../control/plan.ts';
 import type { Mesh, PeerId } from '../mesh/mesh.ts';
@@ -16,31 +17,7 @@ import { controllerAddressesMax, observedLinksMax } from './limits.ts';
 import type { LinkedPeer } from './links.ts';
 import type { NodePolicy } from './policy.ts';
 
-function observedLink(
-  { peerId, identity, direction, node }: LinkedPeer,
-  { mesh, linkCost }: { mesh: Mesh; linkCost: (peerId: PeerId) => number | undefined },
-): ObservedLink {
-  const upward = node?.router === 'interior' || node?.controller === true;
-  const roundTripMs = mesh.roundTripMs(peerId);
-  const costMicroseconds = linkCost(peerId);
-  const connection = mesh.connection(peerId);
-  return {
-    peerId,
-    node: identity.node,
-    kind: direction === 'inbound' ? 'inbound' : upward ? 'uplink' : 'direct',
-    ...(roundTripMs !== undefined && { roundTripMs: Math.round(roundTripMs * 100) / 100 }),
-    ...(node !== undefined && { router: node.router }),
-    ...(costMicroseconds !== undefined && { costMicroseconds }),
-    ...(connection !== undefined && { since: connection.openedAtMs, address: connection.address }),
-    ...(connection?.through !== undefined && { through: connection.through }),
-    ...(connection?.bytes !== undefined && {
-      sentBytes: connection.bytes.sent,
-      receivedBytes: connection.bytes.received,
-    }),
-  };
-}
-
-export function observedNode(facts: {
+interface ObservedFacts {
   node: string;
   software: string;
   startedAt: number;
@@ -52,14 +29,46 @@ export function observedNode(facts: {
   controllerReachable: boolean;
   mesh: Mesh;
   linkCost: (peerId: PeerId) => number | undefined;
+  indirect: (peerId: PeerId) => string | undefined;
   links: readonly LinkedPeer[];
   unreached: readonly ObservedUnreached[];
   at: number;
   staged: ObservedStage[];
   calls: ObservedCalls;
+  gateways: ObservedGateway[];
   denied: ObservedDenial[];
   problems: ObservedNode['problems'];
-}): Omit<ObservedNode, '_rev'> & Record<string, unknown> {
+}
+
+function observedLink(
+  { peerId, identity, direction, node }: LinkedPeer,
+  { mesh, linkCost, indirect }: Pick<ObservedFacts, 'mesh' | 'linkCost' | 'indirect'>,
+): ObservedLink {
+  const upward = node?.router === 'interior' || node?.controller === true;
+  const roundTripMs = mesh.roundTripMs(peerId);
+  const costMicroseconds = linkCost(peerId);
+  const connection = mesh.connection(peerId);
+  const why = indirect(peerId);
+  return {
+    peerId,
+    node: identity.node,
+    kind: direction === 'inbound' ? 'inbound' : upward ? 'uplink' : 'direct',
+    ...(roundTripMs !== undefined && { roundTripMs: Math.round(roundTripMs * 100) / 100 }),
+    ...(node !== undefined && { router: node.router }),
+    ...(costMicroseconds !== undefined && { costMicroseconds }),
+    ...(connection !== undefined && { since: connection.openedAtMs, address: connection.address }),
+    ...(connection?.through !== undefined && {
+      through: connection.through,
+      ...(why !== undefined && { indirect: why }),
+    }),
+    ...(connection?.bytes !== undefined && {
+      sentBytes: connection.bytes.sent,
+      receivedBytes: connection.bytes.received,
+    }),
+  };
+}
+
+export function observedNode(facts: ObservedFacts): Omit<ObservedNode, '_rev'> & Record<string, unknown> {
   const { node, software, startedAt, version, policy, controllerReachable, mesh, links, staged, calls, problems } =
     facts;
   return {
@@ -86,6 +95,7 @@ export function observedNode(facts: {
     addresses: mesh.addresses().slice(0, controllerAddressesMax),
     ...(staged.length > 0 && { staged }),
     ...(calls.ejected.length + calls.failing.length > 0 && { calls }),
+    ...(facts.gateways.length > 0 && { gateways: facts.gateways }),
     ...(facts.denied.length > 0 && { denied: facts.denied }),
     problems: [...problems],
   };

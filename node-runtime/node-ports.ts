@@ -3,9 +3,11 @@
 import type { ObservedCalls } from '../control/fabric.ts';
 import type { Replicate, Store } from '../control/store.ts';
 import type { Authorize } from '../mesh/authorization.ts';
+import type { DroppedDatagrams } from '../mesh/datagram-drops.ts';
 import type { DeniedCall } from '../mesh/denied-calls.ts';
-import type { Address, Mesh, PeerId } from '../mesh/mesh.ts';
-import type { ServiceNetwork } from '../mesh/service-network.ts';
+import type { OpenGateway } from '../mesh/gateway.ts';
+import type { Address, FindStep, Mesh, PeerId } from '../mesh/mesh.ts';
+import type { ServiceNetwork, WorkloadCredential } from '../mesh/service-network.ts';
 import type { DeriveKey } from '../pki/approval-proof.ts';
 import type { VerifyChain } from '../pki/identity.ts';
 import type { Keys, PrivateKey } from '../pki/keys.ts';
@@ -22,13 +24,17 @@ import type { Random } from './random.ts';
 export interface ServiceNetworkNeeds {
   fabricId: string;
   /** Carries calls to nodes of which nothing but the mesh is reached. */
-  mesh: Pick<Mesh, 'open' | 'handle'>;
+  mesh: Pick<Mesh, 'open' | 'handle' | 'connection'>;
   localPeerId: PeerId;
   /** Of the mesh: where others reach this node. */
   advertisedAddresses(): Address[];
   verifyChain: VerifyChain;
   /** For the credentials of instances here: their time aside, which only the other end judges. */
   verifyOwnChain: VerifyChain;
+  /** Key and chain of this node's own authority, as they are now. */
+  nodeCredential(): WorkloadCredential;
+  /** Which way to other nodes. */
+  step: FindStep;
   isPeerAdmitted(peerId: PeerId): boolean;
   isPeerRevoked(peerId: PeerId): boolean;
   /** Of a call to an instance there, in microseconds; undefined where nothing is known. */
@@ -38,6 +44,7 @@ export interface ServiceNetworkNeeds {
   /** By the policies that this node knows of now. */
   authorize: Authorize;
   onDenied(denied: DeniedCall): void;
+  onDropped(drops: DroppedDatagrams): void;
 }
 
 export interface NodePorts {
@@ -52,13 +59,14 @@ export interface NodePorts {
   engines: Engines;
   hardware: BoxHardware;
   probe: Probe;
-  /** A TCP port of this box that nobody has and that is not among `taken`. */
+  /** A port of this box that nobody has, TCP or UDP, and that is not among `taken`. */
   freePort: (taken: ReadonlySet<number>) => Promise<number>;
   replicate: Replicate;
   /** Opened once per start; closed by the node. */
   openStore(): Promise<Store>;
   createMesh(identity: PrivateKey): Promise<Mesh>;
   createServiceNetwork(needs: ServiceNetworkNeeds): ServiceNetwork;
+  openGateway: OpenGateway;
   /** As `process.arch` and `process.platform` say. */
   platform: { arch: string; os: string };
   hostName: string;
@@ -101,6 +109,7 @@ export type NodeEventType =
   | 'instance'
   | 'device'
   | 'exec'
+  | 'gateway'
   | 'problem'
   | 'mended'
   | 'removed'

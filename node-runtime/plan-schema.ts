@@ -5,10 +5,12 @@ import { z } from 'zod';
 import { storedBalancing } from '../control/balancing.ts';
 import { deviceNeeds } from '../control/devices.ts';
 import { dockerFields, volume } from '../control/docker-options.ts';
+import { storedGrant } from '../control/gateway-schema.ts';
 import type { Plan } from '../control/plan.ts';
+import { storedProtocol } from '../control/ports.ts';
 import { memoryBytes } from '../control/quantity.ts';
 import { wasmFields, wholeModule } from '../control/wasm-options.ts';
-import { planFilesMax, planInstancesMax, planStageItemsMax } from './limits.ts';
+import { planFilesMax, planGatewaysMax, planInstancesMax, planStageItemsMax } from './limits.ts';
 
 const count = z.number().int().nonnegative();
 const duration = z.number().nonnegative();
@@ -64,7 +66,7 @@ const common = z.looseObject({
   env: z.record(text, text),
   envFrom: z.record(text, source).optional(),
   workingDirectory: text.optional(),
-  ports: z.array(z.looseObject({ name, port: count })),
+  ports: z.array(z.looseObject({ name, port: count, protocol: storedProtocol })),
   configs: mounts,
   secrets: mounts.optional(),
   resources: z
@@ -91,7 +93,9 @@ const instance = z.looseObject({
   index: count,
   spec,
   specHash: text,
-  calls: z.array(z.looseObject({ ...microservice, port: count, balancing: storedBalancing.optional() })),
+  calls: z.array(
+    z.looseObject({ ...microservice, port: count, protocol: storedProtocol, balancing: storedBalancing.optional() }),
+  ),
   dependsOn: z.array(name),
   ticket: text,
 });
@@ -101,6 +105,32 @@ const stageItem = z.looseObject({
   id: name,
   askedAt: z.number(),
   spec: z.looseObject({ engine: name, volumes: z.array(volume).optional(), deviceNeeds: deviceNeeds.optional() }),
+});
+
+const fileReference = z.looseObject({ slot: name, sha256 });
+/** Of a protocol that this version does not have the gateway says so. */
+const gateway = z.looseObject({
+  project: name,
+  name,
+  generation: count,
+  address: text.optional(),
+  port: count,
+  protocol: name,
+  tls: z
+    .union([
+      z.looseObject({ names: z.array(name) }),
+      z.looseObject({ certificate: fileReference, key: fileReference }),
+      z.looseObject({ missing: text }),
+    ])
+    .optional(),
+  routes: z.array(
+    z.looseObject({
+      host: text.optional(),
+      path: text.optional(),
+      to: z.looseObject({ ...microservice, port: count, balancing: storedBalancing.optional() }),
+    }),
+  ),
+  grants: z.array(storedGrant),
 });
 
 const plan = z.looseObject({
@@ -119,6 +149,7 @@ const plan = z.looseObject({
     ),
   files: z.array(z.looseObject({ slot: name, sha256 })).max(planFilesMax),
   stage: z.array(stageItem).max(planStageItemsMax).optional(),
+  gateways: z.array(gateway).max(planGatewaysMax).optional(),
 });
 
 /** The payload as a plan, or where it has not the form of one. */

@@ -1,10 +1,11 @@
-// Policies told to every node: for each policy of the fabric's documents a fact of the bulletin, which crosses islands and outlives
+// Policies told to every node: for each policy and gateway of the fabric's documents a fact of the bulletin, which crosses islands and outlives
 // every controller's absence. Part of a controller, called by controller.ts. Documents decide; a fact that says something else is
 // followed by a newer one, and a policy that is gone by one that allows nothing.
 
 import { canonicalJson } from '../control/canonical-json.ts';
 import { listRecords } from '../control/documents.ts';
 import type { PolicyRecord } from '../control/fabric.ts';
+import { gatewayPolicy } from '../control/gateway-plan.ts';
 import type { Database } from '../control/store.ts';
 import { subjectOf } from '../pki/facts.ts';
 import type { Fact, PolicyBody, SignPayload } from '../pki/identity.ts';
@@ -29,7 +30,12 @@ export function createPolicyFacts(dependencies: {
   let tail: Promise<unknown> = Promise.resolve();
   let waiting: Promise<void> | undefined;
 
-  const bodyOf = ({ project, name, allow }: PolicyRecord): PolicyBody => ({ kind: 'policy', project, name, allow });
+  const bodyOf = ({ project, name, allow }: Pick<PolicyRecord, 'project' | 'name' | 'allow'>): PolicyBody => ({
+    kind: 'policy',
+    project,
+    name,
+    allow,
+  });
 
   const publish = (body: PolicyBody): Promise<void> =>
     bulletin.publish(sign, issuer, subjectOf(body), body, controllerFactLifetimeMs);
@@ -42,7 +48,9 @@ export function createPolicyFacts(dependencies: {
   }
 
   async function settleNow(): Promise<void> {
-    const wanted = new Map((await listRecords(fabric, 'policy')).map((one) => [one._id as string, bodyOf(one)]));
+    const gateways = (await listRecords(fabric, 'gateway')).map(gatewayPolicy);
+    const bodies = [...(await listRecords(fabric, 'policy')), ...gateways].map(bodyOf);
+    const wanted = new Map(bodies.map((body) => [subjectOf(body), body]));
     const told = new Map(bulletin.policies().map((fact) => [fact.subject, fact]));
     for (const [subject, body] of wanted) if (!stands(told.get(subject), body)) await publish(body);
     for (const [subject, { body }] of told) {

@@ -18,8 +18,7 @@ import type { PeerId } from '../mesh/mesh.ts';
 import { createOwnLinks, type RouterMode } from '../mesh/own-links.ts';
 import { createRouteGraph } from '../mesh/route-graph.ts';
 import { computeRoutes, type Routes } from '../mesh/routes.ts';
-import type { StatementTable } from '../mesh/spreading.ts';
-import { compareVersions, type Statement } from '../mesh/statements.ts';
+import { compareVersions, type Statement, type StatementTable } from '../mesh/statements.ts';
 import type { SignPayload, VerifySigned } from '../pki/identity.ts';
 import type { Clock, TimerId } from './clock.ts';
 

@@ -1,13 +1,14 @@
 // Routing on this node, whichever mode it has: what goes over links beside what nodes say of themselves (statements and costs), and which
 // way a stream goes. Called by links.ts with the links, by announcer.ts with news, and by whoever opens or forwards a stream.
 
-import { reachWantedMax } from '../mesh/limits.ts';
+import { reachWantedMax, servicesWantedMax } from '../mesh/limits.ts';
 import { boundedCost } from '../mesh/link-cost.ts';
 import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import type { RouterMode } from '../mesh/own-links.ts';
+import { createReferencedLinks } from '../mesh/referenced-links.ts';
 import { nextStep, type Routes, type Step } from '../mesh/routes.ts';
-import { createSpreading, type StatementTable } from '../mesh/spreading.ts';
-import type { Statement } from '../mesh/statements.ts';
+import { createSpreading } from '../mesh/spreading.ts';
+import type { Statement, StatementTable } from '../mesh/statements.ts';
 import { createUplinkRoutes } from '../mesh/uplink-routes.ts';
 import type { TrafficMessage } from './link-session.ts';
 import { createReach } from './reach.ts';
@@ -47,10 +48,16 @@ export interface RoutingDependencies extends Omit<RouterDependencies, 'news' | '
   announcements: StatementTable;
   /** What its operator says that the link to the peer costs, in milliseconds; undefined where that is measured. */
   setCostMs?(peerId: PeerId): number | undefined;
+  /** The same text as one object, where one process is hundreds of nodes. */
+  shared?: (text: string) => string;
   /** A link brought it. */
   onAnnouncement(from: PeerId, jws: string): void;
   /** The nodes whose cost matters here: those that serve what local instances call. */
   called(): ReadonlySet<PeerId>;
+  /** The services that local instances may call or wait for. */
+  servicesWanted(): ReadonlySet<string>;
+  /** Of others nothing more will be heard. */
+  onServicesWanted(services: ReadonlySet<string>): void;
 }
 
 /** Of an edge node. */
@@ -71,15 +78,21 @@ export function createRouting(dependencies: RoutingDependencies): Routing {
           onChanged: () => reach.changed(),
         });
   const reach = createReach({ clock, costTo });
+  const tables = { 'link-state': router?.table ?? noStatements, announcement: dependencies.announcements };
+  const referenced = createReferencedLinks({
+    ...{ clock, tables, shared: dependencies.shared },
+    receive: (from, message) => spreading.receive(from, message),
+    renew: (peerId) => spreading.renew(peerId),
+  });
   const spreading = createSpreading({
-    ...{ self, router: mode, clock },
-    tables: { 'link-state': router?.table ?? noStatements, announcement: dependencies.announcements },
+    ...{ self, router: mode, clock, tables },
     onStatement(kind, from, jws) {
       if (kind === 'announcement') dependencies.onAnnouncement(from, jws);
       else router?.receive(from, jws);
     },
   });
   let wanted = '';
+  let servicesSaid: string | undefined;
   let unsubscribe: (() => void) | undefined;
 
   const routes = (): Routes => uplinks ?? (router as NonNullable<typeof router>).routes();
@@ -103,19 +116,28 @@ export function createRouting(dependencies: RoutingDependencies): Routing {
     uplinks?.set(peerId, peer.router, linkCost(peerId));
   }
 
-  const wantedMessage = (): TrafficMessage => ({
-    type: 'reach-wanted',
-    list: [...called()].sort().slice(0, reachWantedMax),
-  });
+  function wantedMessage(): TrafficMessage & { type: 'reach-wanted' } {
+    const services = [...dependencies.servicesWanted()].sort();
+    return {
+      type: 'reach-wanted',
+      list: [...called()].sort().slice(0, reachWantedMax),
+      ...(services.length <= servicesWantedMax && { services }),
+    };
+  }
 
-  /** Edge nodes ask their routers, and nobody else asks. */
+  /** Edge nodes ask, of other edge nodes what those serve themselves. Nobody else asks: an interior router holds all that is served. */
   function ask(): void {
     if (uplinks === undefined) return;
     const message = wantedMessage();
     if (JSON.stringify(message) === wanted) return;
     wanted = JSON.stringify(message);
     uplinks.want(called());
-    for (const { router: far, send } of peers.values()) if (far === 'interior') void send(message);
+    const services = JSON.stringify(message.services);
+    const isOther = services !== servicesSaid;
+    servicesSaid = services;
+    if (isOther && message.services !== undefined) dependencies.onServicesWanted(new Set(message.services));
+    for (const { send } of peers.values()) void send(message);
+    if (isOther) spreading.tellHeld();
   }
 
   return {
@@ -132,22 +154,25 @@ export function createRouting(dependencies: RoutingDependencies): Routing {
       unsubscribe = undefined;
       router?.stop();
       spreading.stop();
+      referenced.stop();
       reach.stop();
     },
     begin(peerId, far, send) {
       peers.set(peerId, { router: far, send });
       setLink(peerId);
-      if (uplinks !== undefined && far === 'interior') void send(wantedMessage());
-      spreading.begin(peerId, far, send);
+      if (uplinks !== undefined) void send(wantedMessage());
+      spreading.begin(peerId, far, referenced.begin(peerId, send));
     },
     renew(peerId) {
+      // Before what is held: the far end may have begun anew, and would send everything.
+      if (uplinks !== undefined) void peers.get(peerId)?.send(wantedMessage());
       spreading.renew(peerId);
-      const peer = peers.get(peerId);
-      if (uplinks !== undefined && peer?.router === 'interior') void peer.send(wantedMessage());
+      referenced.renew(peerId);
     },
     end(peerId) {
       peers.delete(peerId);
       spreading.end(peerId);
+      referenced.end(peerId);
       reach.end(peerId);
       router?.unlinked(peerId);
       uplinks?.lost(peerId);
@@ -156,9 +181,12 @@ export function createRouting(dependencies: RoutingDependencies): Routing {
       const peer = peers.get(peerId);
       if (peer === undefined) return;
       if (message.type === 'reach') uplinks?.told(peerId, message.list);
-      else if (message.type !== 'reach-wanted') spreading.receive(peerId, message);
-      else if (router !== undefined && peer.router === 'edge')
-        reach.wanted(peerId, message.list, (list) => void peer.send({ type: 'reach', list }));
+      else if (message.type !== 'reach-wanted') referenced.receive(peerId, message);
+      else {
+        spreading.wanted(peerId, message.services && new Set(message.services));
+        if (router !== undefined && peer.router === 'edge')
+          reach.wanted(peerId, message.list, (list) => void peer.send({ type: 'reach', list }));
+      }
     },
     news: (statement, from) => spreading.news('announcement', statement, from),
     refresh() {

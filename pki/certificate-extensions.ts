@@ -43,6 +43,13 @@ export const workloadPurposes: Extension = {
   value: asn1.sequence(asn1.oid(objectIds.serverAuth), asn1.oid(objectIds.clientAuth)),
 };
 
+/** Of what only answers. */
+export const serverPurpose: Extension = {
+  id: objectIds.extendedKeyUsage,
+  critical: false,
+  value: asn1.sequence(asn1.oid(objectIds.serverAuth)),
+};
+
 export const alternativeNames = (...names: asn1.Asn1[]): Extension => ({
   id: objectIds.subjectAlternativeName,
   critical: false,

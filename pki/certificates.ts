@@ -14,10 +14,11 @@ import {
   controllerAuthorityLifetimeMs,
   coveredServicesMax,
   nodeAuthorityLifetimeMs,
+  publicNamesMax,
   rootLifetimeMs,
   workloadLifetimeMs,
 } from './limits.ts';
-import { fabricIdOf, isFabricId, isLabel, nodeDnsName, workloadDnsName, workloadUri } from './names.ts';
+import { fabricIdOf, isFabricId, isLabel, isPublicName, nodeDnsName, workloadDnsName, workloadUri } from './names.ts';
 import { publicKeyOfPeerId } from './peer-id.ts';
 import { readPublicKey } from './public-key.ts';
 
@@ -121,17 +122,24 @@ export interface NodeAuthorityRequest extends ControllerAuthorityRequest {
   fabricId: string;
   /** Services whose workloads the node may certify. */
   covers: readonly MicroserviceName[];
+  /** DNS names of what it publishes: none below the fabric's id. */
+  publicNames?: readonly string[];
   /** Counts up from 1 at each issue for the same key. The subject stays, so that leaves chain to the old and the new. */
   issueNumber: number;
 }
 
 /** A node's authority: signed by an issuing authority, 30 days, path length 0, critical name constraints. DER. */
 export function issueNodeAuthority(request: NodeAuthorityRequest): Uint8Array {
-  const { issuer, publicKey, node, peerId, fabricId, covers, issueNumber, ...moment } = request;
+  const { issuer, publicKey, node, peerId, fabricId, covers, publicNames = [], issueNumber, ...moment } = request;
   checkHolder(node, peerId);
   if (covers.length > coveredServicesMax) {
     throw new CertificateRequestError(`a node authority covers ${coveredServicesMax} services at most`);
   }
+  if (publicNames.length > publicNamesMax) {
+    throw new CertificateRequestError(`a node authority allows ${publicNamesMax} public names at most`);
+  }
+  const wrong = publicNames.find((name) => !isPublicName(name, fabricId));
+  if (wrong !== undefined) throw new NameError(`${JSON.stringify(wrong.slice(0, 300))} is no public DNS name`);
   if (!Number.isSafeInteger(issueNumber) || issueNumber < 1) {
     throw new CertificateRequestError('an issue number is a whole number from 1');
   }
@@ -145,7 +153,7 @@ export function issueNodeAuthority(request: NodeAuthorityRequest): Uint8Array {
       extensions: [
         extensions.authority(0),
         extensions.authorityKeyUsage,
-        extensions.nameConstraints(fabricId, [nodeDnsName(fabricId, node), ...services]),
+        extensions.nameConstraints(fabricId, [nodeDnsName(fabricId, node), ...services, ...publicNames]),
         extensions.issueNumberOf(issueNumber),
       ],
     },
@@ -177,6 +185,37 @@ export function issueWorkload({ issuer, publicKey, name, fabricId, ...moment }: 
           extensions.uriName(workloadUri(fabricId, name)),
           extensions.dnsName(workloadDnsName(fabricId, name)),
         ),
+      ],
+    },
+    moment,
+  );
+}
+
+/**
+ * A certificate by which a gateway shows itself to clients outside the fabric, for public names alone: nothing in the fabric takes it for
+ * anybody. Signed by the node's authority, 24 hours at most. DER.
+ */
+export function issueGateway({
+  issuer,
+  publicKey,
+  names,
+  fabricId,
+  ...moment
+}: Moment & { issuer: Issuer; publicKey: Uint8Array; names: readonly string[]; fabricId: string }): Uint8Array {
+  if (names.length === 0 || !names.every((name) => isPublicName(name, fabricId))) {
+    throw new NameError('a gateway’s names are public DNS names');
+  }
+  return issue(
+    issuer,
+    {
+      subject: { commonName: 'gateway' },
+      publicKey,
+      lifetimeMs: workloadLifetimeMs,
+      extensions: [
+        extensions.noAuthority,
+        extensions.workloadKeyUsage,
+        extensions.serverPurpose,
+        extensions.alternativeNames(...names.map(extensions.dnsName)),
       ],
     },
     moment,

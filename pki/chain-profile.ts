@@ -4,8 +4,8 @@
 import type { MicroserviceName } from '../control/plan.ts';
 import type { ReadCertificate } from './certificate-reader.ts';
 import { CertificateError, type CertificateFault } from './errors.ts';
-import { backdatingMs, coveredServicesMax, workloadLifetimeMs } from './limits.ts';
-import { dnsNameOf, isLabel, nodeDnsName, parseDnsName, parseSpiffeUri } from './names.ts';
+import { backdatingMs, coveredServicesMax, publicNamesMax, workloadLifetimeMs } from './limits.ts';
+import { dnsNameOf, isLabel, isPublicName, nodeDnsName, parseDnsName, parseSpiffeUri } from './names.ts';
 import { isPeerId } from './peer-id.ts';
 
 const digitalSignature = 0x80;
@@ -68,7 +68,7 @@ export function checkController(certificate: ReadCertificate): Holder {
 export function checkNode(
   certificate: ReadCertificate,
   fabricId: string,
-): Holder & { issueNumber: number; covers: MicroserviceName[] } {
+): Holder & { issueNumber: number; covers: MicroserviceName[]; publicNames?: string[] } {
   checkAuthority(certificate);
   checkPlain(certificate);
   const { role, issueNumber = 0, constraints, constraintsCritical, pathLength } = certificate;
@@ -92,9 +92,16 @@ export function checkNode(
     'the name constraints permit another URI host than the fabric’s',
   );
   const holder = holderOf(certificate);
-  const services = permitted.dnsNames.filter((name) => name !== nodeDnsName(fabricId, holder.node));
+  const publicNames = permitted.dnsNames.filter((name) => isPublicName(name, fabricId));
+  const own = permitted.dnsNames.filter((name) => !publicNames.includes(name));
+  const services = own.filter((name) => name !== nodeDnsName(fabricId, holder.node));
   demand(
-    permitted.dnsNames.length === services.length + 1 && services.length <= coveredServicesMax,
+    publicNames.length <= publicNamesMax,
+    'name-constraints',
+    'the name constraints permit too many names outside the fabric',
+  );
+  demand(
+    own.length === services.length + 1 && services.length <= coveredServicesMax,
     'name-constraints',
     'the name constraints do not permit the node’s own name once',
   );
@@ -108,7 +115,7 @@ export function checkNode(
     const { project, application, microservice } = parsed;
     return { project, application, microservice };
   });
-  return { ...holder, issueNumber, covers };
+  return { ...holder, issueNumber, covers, ...(publicNames.length > 0 && { publicNames }) };
 }
 
 /** The certificate under a node's authority, which covers `covers`. */

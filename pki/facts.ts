@@ -142,15 +142,21 @@ function counts(fact: Fact, current: Fact): boolean {
   return fact.issuer > current.issuer;
 }
 
-/** Of each subject the one fact that counts, in order of subject; expired ones are forgotten. */
-export function currentFacts(facts: Iterable<Fact>, now: number): Fact[] {
-  const current = new Map<string, Fact>();
+/** Of each subject the one fact that no other supersedes, expired or not. */
+export function newestFacts(facts: Iterable<Fact>): Map<string, Fact> {
+  const newest = new Map<string, Fact>();
   for (const fact of facts) {
-    if (fact.expiresAt <= now) continue;
-    const other = current.get(fact.subject);
-    if (other === undefined || counts(fact, other)) current.set(fact.subject, fact);
+    const other = newest.get(fact.subject);
+    if (other === undefined || counts(fact, other)) newest.set(fact.subject, fact);
   }
-  return [...current.values()].sort((a, b) => (a.subject < b.subject ? -1 : 1));
+  return newest;
+}
+
+/** Of each subject the one fact that counts, in order of subject. One that has expired leaves its subject to nobody: what it superseded may
+ * last longer, and does not count again. */
+export function currentFacts(facts: Iterable<Fact>, now: number): Fact[] {
+  const current = [...newestFacts(facts).values()].filter(({ expiresAt }) => expiresAt > now);
+  return current.sort((a, b) => (a.subject < b.subject ? -1 : 1));
 }
 
 /** Of current facts: who is revoked. */

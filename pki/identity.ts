@@ -25,6 +25,8 @@ export interface NodeIdentity extends CertifiedBy {
   kind: 'node';
   issueNumber: number;
   covers: MicroserviceName[];
+  /** DNS names outside the fabric by which its gateways may show themselves; absent where there are none. */
+  publicNames?: string[];
 }
 
 /** A workload's certificate: what the tunnel sees. */

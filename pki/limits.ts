@@ -25,9 +25,11 @@ export const serialBytes = 16;
 
 /** Services that one node authority covers; more would make a certificate too big for a handshake's first flight. */
 export const coveredServicesMax = 256;
+/** DNS names of a node's gateways in its authority, beside those. */
+export const publicNamesMax = 64;
 
-/** 256 covered services of the longest names (247 bytes) and the rest. */
-export const certificateBytesMax = 72 * 1024;
+/** 256 covered services (247 bytes) and 64 public names (253 bytes) of the longest, and the rest. */
+export const certificateBytesMax = 88 * 1024;
 
 /** Workload, node authority, issuing authority, root. */
 export const chainLengthMax = 4;

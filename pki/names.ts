@@ -22,6 +22,12 @@ export const isFabricId = (text: string): boolean => fromBase32(text, hashBytes)
 /** A DNS label in lower case (RFC 1123): names of nodes, projects, applications and microservices. */
 export const isLabel = (text: string): boolean => text.length <= labelCharactersMax && labelPattern.test(text);
 
+/** A DNS name of the world outside: lower case, at most 253 characters, and none that could be somebody's of the fabric. */
+export function isPublicName(name: string, fabricId: string): boolean {
+  const labels = name.split('.');
+  return name.length <= 253 && labels.every(isLabel) && !isFabricId(labels.at(-1) ?? '') && labels.at(-1) !== fabricId;
+}
+
 function checked(fabricId: string, ...labels: string[]): void {
   if (!isFabricId(fabricId)) throw new NameError(`${JSON.stringify(fabricId)} is no fabric id`);
   const wrong = labels.find((label) => !isLabel(label));

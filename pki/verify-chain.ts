@@ -83,10 +83,11 @@ function identityOf(path: readonly ReadCertificate[], fabricId: string): { ident
       peerIds: [controller.peerId],
     };
   }
-  const { covers, ...node } = checkNode(nodeAuthority, fabricId);
+  const { covers, publicNames, ...node } = checkNode(nodeAuthority, fabricId);
   const certified = { fabricId, ...node, authorityKeySha256: sha256Hex(nodeAuthority.publicKeySpki), notAfter };
   const peerIds = [controller.peerId, node.peerId];
-  if (workload === undefined) return { identity: { kind: 'node', ...certified, covers }, peerIds };
+  if (workload === undefined)
+    return { identity: { kind: 'node', ...certified, covers, ...(publicNames && { publicNames }) }, peerIds };
   return { identity: { kind: 'workload', ...certified, ...checkWorkload(workload, fabricId, covers) }, peerIds };
 }
 

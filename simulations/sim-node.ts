@@ -11,6 +11,7 @@ import { peerIdOf } from '../pki/peer-id.ts';
 import type { SimClock } from './sim-clock.ts';
 import { createSimDisk, type SimDisk } from './sim-disk.ts';
 import { createSimEngine, type SimEngine, type SimEngineOptions } from './sim-engine.ts';
+import { openSimGateway } from './sim-gateway.ts';
 import { createSimHardware, type SimHardware } from './sim-hardware.ts';
 import { createSimKeys } from './sim-keys.ts';
 import { createSimLife, type SimLife } from './sim-life.ts';
@@ -187,6 +188,7 @@ export function createSimBox(options: SimBoxOptions): SimBox {
           peerId = peerIdOf(identity.publicKey);
           return network.createMesh({ peerId, name });
         },
+        openGateway: openSimGateway,
         createServiceNetwork({ localPeerId }) {
           services = createSimServiceNetwork({ node: localPeerId });
           return services;

@@ -1,33 +1,45 @@
-// Interior routers alone, hundreds of them: the product's routing (node-runtime/routing.ts) on simulated links that carry its messages.
-// Called by tests and by the bench `routing`. It has no discovery, no admission and no streams of frames: sim-node.ts has those, and no
-// such number of nodes. What a message is in bytes is what it is as JSON. Signatures are real ones, each verified once for all routers.
+// Routers and edge nodes alone, hundreds of them: the product's routing and announcing (node-runtime/routing.ts, announcer.ts) on simulated links
+// that carry their messages. Called by tests and by the benches `routing` and `announcing`. It has no discovery, no admission and no streams of frames:
+// sim-node.ts has those, and no such number of nodes. What a message is in bytes is what it is as JSON.
 
 import type { MeshEvent, PeerId } from '../mesh/mesh.ts';
 import type { RouterMode } from '../mesh/own-links.ts';
+import type { Endpoint } from '../mesh/service-network.ts';
+import { type Announcer, createAnnouncer } from '../node-runtime/announcer.ts';
 import type { TrafficMessage } from '../node-runtime/link-session.ts';
 import { createRouting, type Routing } from '../node-runtime/routing.ts';
-import { createRoot, issueControllerAuthority, issueNodeAuthority } from '../pki/certificates.ts';
-import type { SignPayload, VerifySigned } from '../pki/identity.ts';
-import { fabricIdOf } from '../pki/names.ts';
-import { peerIdOf } from '../pki/peer-id.ts';
-import { createSignatureVerifier, createSigner } from '../pki/signature.ts';
-import { createChainVerifier } from '../pki/verify-chain.ts';
+import type { SignPayload } from '../pki/identity.ts';
 import type { SimClock } from './sim-clock.ts';
-import { createSimKeys } from './sim-keys.ts';
 import { createSimLife } from './sim-life.ts';
 import type { SimRandom } from './sim-random.ts';
+import { createSimRouterFabric, type SimRouterFabric } from './sim-router-fabric.ts';
 
 export interface SimRouter {
   readonly peerId: PeerId;
   readonly mode: RouterMode;
   readonly routing: Routing;
   readonly running: boolean;
+  /** As the authority of its node. */
+  readonly sign: SignPayload;
+  /** What it has heard that is served, and does not serve itself. */
+  endpoints(): Endpoint[];
+  /** Bytes of all messages that have arrived here. */
+  readonly receivedBytes: number;
+}
+
+/** An instance of the microservice of that name, in an application of the same name; `ready` may change. */
+export interface SimServed {
+  microservice: string;
+  index: number;
+  ready: boolean;
+  /** Of its ticket. */
+  generation: number;
 }
 
 export interface SimTraffic {
   messages: number;
   bytes: number;
-  /** Link states in them. */
+  /** Link states and announcements in them. */
   statements: number;
   /** When the last message that carried any arrived. */
   lastAtMs: number;
@@ -37,6 +49,7 @@ export interface SimTraffic {
 
 export interface SimRouters {
   readonly routers: readonly SimRouter[];
+  readonly fabric: SimRouterFabric;
   /** Of all routers together, since the last call. */
   takeTraffic(): SimTraffic;
   /** Both ends have the link a moment later. */
@@ -47,9 +60,15 @@ export interface SimRouters {
   crash(index: number): void;
   /** As one whose disk has kept its boot counter. */
   restart(index: number): void;
+  /** What it serves from now on. */
+  serve(index: number, served: readonly SimServed[]): void;
+  /** The microservices that it calls from now on. */
+  call(index: number, microservices: readonly string[]): void;
+  /** What anybody might say to a neighbour. */
+  send(from: number, to: number, message: TrafficMessage): void;
   /** The whole numbers of both ends and what a link costs. */
   links(): { one: number; other: number; costMicroseconds: number }[];
-  /** Why link states were refused; nothing where everybody is honest. */
+  /** Why link states and announcements were refused; nothing where everybody is honest. */
   readonly refused: string[];
 }
 
@@ -76,7 +95,7 @@ export function createSimRouters({
   /** One router for each. */
   modes: readonly RouterMode[];
 }): SimRouters {
-  const fabric = createFabric(clock, random);
+  const fabric = createSimRouterFabric(clock, random);
   const links = new Set<Link>();
   const refused: string[] = [];
   const none = (): SimTraffic => ({
@@ -87,15 +106,45 @@ export function createSimRouters({
   function createOne(mode: RouterMode, index: number) {
     const { peerId, node, sign } = fabric.member(index);
     let bootCounter = 0;
+    let served: readonly SimServed[] = [];
+    let called: ReadonlySet<string> = new Set();
+    const tickets = new Map<string, string>();
+
+    function announced({ microservice, index: at, ready, generation }: SimServed) {
+      const instance = `default.${microservice}.${microservice}.${at}`;
+      const key = `${instance} ${generation}`;
+      const ticket =
+        tickets.get(key) ?? fabric.ticket({ application: microservice, microservice, instance, peerId, generation });
+      tickets.set(key, ticket);
+      return { instance, ready, ticket };
+    }
+
+    const isCalled = ({ application, microservice }: Endpoint): boolean =>
+      called.has(`default.${application}.${microservice}`);
     const neighbours = new Map<PeerId, Link>();
     const listeners = new Set<(event: MeshEvent) => void>();
 
-    function live(): { routing: Routing; end(): void } {
+    function live(): { routing: Routing; announcer: Announcer; end(): void } {
       bootCounter += 1;
       neighbours.clear();
       listeners.clear();
       const life = createSimLife(clock);
       const jitter = random.fork(`router-${index}-${bootCounter}`);
+      const announcer = createAnnouncer({
+        ...{
+          fabricId: fabric.fabricId,
+          peerId,
+          node,
+          bootCounter,
+          clock: life.clock,
+          verifySigned: fabric.verifySigned,
+        },
+        sign: () => sign,
+        served: () => served.map(announced),
+        news: (statement, from) => routing.news(statement, from),
+        onEndpoints: () => routing.refresh(),
+        onRefused: (_, reason) => refused.push(reason),
+      });
       const routing = createRouting({
         ...{ fabricId: fabric.fabricId, node, router: mode, bootCounter, clock: life.clock },
         mesh: {
@@ -109,21 +158,32 @@ export function createSimRouters({
         jitter: () => jitter.next(),
         sign: () => sign,
         verifySigned: fabric.verifySigned,
-        announcements: { held: () => undefined, all: () => [] },
-        onAnnouncement: () => undefined,
-        called: () => new Set(),
+        announcements: announcer.table,
+        onAnnouncement: (from, jws) => announcer.receive(from, jws),
+        shared: fabric.shared,
+        called: () => new Set(announcer.endpoints().flatMap((one) => (isCalled(one) ? [one.peerId] : []))),
+        servicesWanted: () => called,
+        onServicesWanted: (services) => announcer.keepServing(services),
         onRefused: (_, reason) => refused.push(reason),
       });
       routing.start();
-      return { routing, end: () => life.end() };
+      if (served.length > 0) announcer.announce();
+      return { routing, announcer, end: () => life.end() };
     }
 
     let current: ReturnType<typeof live> | undefined = live();
     const last = current.routing;
     return {
-      peerId,
-      mode,
-      neighbours,
+      ...{ peerId, mode, sign, neighbours, receivedBytes: 0 },
+      endpoints: () => (current?.announcer.endpoints() ?? []).filter((one) => one.peerId !== peerId),
+      serve(list: readonly SimServed[]) {
+        served = list;
+        current?.announcer.announce();
+      },
+      call(microservices: readonly string[]) {
+        called = new Set(microservices.map((name) => `default.${name}.${name}`));
+        current?.routing.refresh();
+      },
       get running() {
         return current !== undefined;
       },
@@ -155,7 +215,7 @@ export function createSimRouters({
     const bytes = sizeOf(message);
     const from = at(link.ends[direction]);
     const to = at(link.ends[direction === 0 ? 1 : 0]);
-    const statements = message.type === 'statements' ? message.list.length : 0;
+    const statements = message.type === 'statements' || message.type === 'referenced' ? message.list.length : 0;
     traffic.messages += 1;
     traffic.bytes += bytes;
     traffic.statements += statements;
@@ -165,7 +225,8 @@ export function createSimRouters({
     clock.setTimeout(
       () => {
         if (!link.open || !from.running || to.neighbours.get(from.peerId) !== link) return;
-        if (statements > 0) traffic.lastAtMs = clock.now();
+        if (statements > 0 || message.type === 'certificates') traffic.lastAtMs = clock.now();
+        to.receivedBytes += bytes;
         to.routing.receive(from.peerId, message);
       },
       link.freeAtMs[direction] - now + link.latencyMs,
@@ -195,6 +256,7 @@ export function createSimRouters({
 
   return {
     routers,
+    fabric,
     refused,
     takeTraffic() {
       const taken = traffic;
@@ -222,41 +284,12 @@ export function createSimRouters({
       for (const link of links) if (link.ends.includes(index)) lose(link);
     },
     restart: (index) => at(index).restart(),
+    serve: (index, served) => at(index).serve(served),
+    call: (index, microservices) => at(index).call(microservices),
+    send(from, to, message) {
+      const link = at(from).neighbours.get(at(to).peerId);
+      if (link !== undefined) void carry(link, link.ends[0] === from ? 0 : 1, message);
+    },
     links: () => [...links].map(({ ends: [one, other], costMicroseconds }) => ({ one, other, costMicroseconds })),
-  };
-}
-
-/** Root, controller and the authorities of the members, all from the seed. */
-function createFabric(clock: SimClock, random: SimRandom) {
-  const keys = createSimKeys(random.fork('keys'));
-  const moment = { random: random.fork('certificates'), nowMs: clock.now() };
-  const rootKey = keys.create('P-256');
-  const root = createRoot({ key: rootKey, fabricName: 'routers', ...moment });
-  const fabricId = fabricIdOf(rootKey.publicKey);
-  const controllerKey = keys.create('P-256');
-  const newPeerId = (): PeerId => peerIdOf(keys.create('Ed25519').publicKey);
-  const controller = issueControllerAuthority({
-    issuer: { key: rootKey, certificate: root },
-    ...{ publicKey: controllerKey.publicKey, node: 'controller', peerId: newPeerId(), ...moment },
-  });
-  const verify = createSignatureVerifier({ verifyChain: createChainVerifier({ fabricId, clock, root }) });
-  const verified = new Map<string, ReturnType<VerifySigned>>();
-  return {
-    fabricId,
-    /** A signature says the same to each of them. */
-    verifySigned(jws: string, type: string): ReturnType<VerifySigned> {
-      const known = verified.get(jws) ?? verify(jws, type);
-      verified.set(jws, known);
-      return known;
-    },
-    member(index: number): { peerId: PeerId; node: string; sign: SignPayload } {
-      const key = keys.create('P-256');
-      const [peerId, node] = [newPeerId(), `router-${index}`];
-      const authority = issueNodeAuthority({
-        issuer: { key: controllerKey, certificate: controller },
-        ...{ publicKey: key.publicKey, node, peerId, fabricId, covers: [], issueNumber: 1, ...moment },
-      });
-      return { peerId, node, sign: createSigner({ key, chain: [authority, controller, root] }) };
-    },
   };
 }

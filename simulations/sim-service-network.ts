@@ -90,6 +90,7 @@ export function createSimServiceNetwork({ node, offered = ['sim:0'] }: SimServic
       else offers.set(peerId, offer);
     },
 
+    carry: (near) => near.reset(),
     // It carries no calls.
     recheck: () => undefined,
 

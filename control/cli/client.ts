@@ -7,6 +7,7 @@ import type { LogLine, LogQuery } from '../../node-runtime/engine.ts';
 import type { ContentKind, SecretChange } from '../contents.ts';
 import type { ExecBegin, ExecChannel } from '../exec-frames.ts';
 import type { RouterMode } from '../fabric.ts';
+import type { GrantRequest } from '../gateways.ts';
 import type { ServiceView } from '../services.ts';
 import { createSocketChannel } from '../socket-channel.ts';
 import type { StageRequest } from '../stage.ts';
@@ -19,7 +20,10 @@ import type {
   ApprovedView,
   ContentView,
   EventView,
+  GatewayView,
   GoneInstanceView,
+  GrantedView,
+  GrantView,
   InstanceView,
   LabelledView,
   NodeView,
@@ -88,6 +92,14 @@ export interface Client {
   policies(): Promise<PolicyView[]>;
   policy(project: string, name: string): Promise<PolicyView>;
   deletePolicy(project: string, name: string): Promise<void>;
+  gateways(): Promise<GatewayView[]>;
+  /** The fabric's, as PEM. */
+  rootCertificate(): Promise<{ pem: string }>;
+  gateway(project: string, name: string): Promise<GatewayView>;
+  deleteGateway(project: string, name: string): Promise<void>;
+  /** The answer alone has the token. */
+  createGrant(project: string, gateway: string, request: GrantRequest): Promise<GrantedView>;
+  revokeGrant(project: string, gateway: string, grant: string): Promise<GrantView>;
   createToken(token: TokenRequest): Promise<TokenView>;
   /** Boxes that wait for approval. */
   pending(): Promise<PendingView[]>;
@@ -152,6 +164,18 @@ export function createClient({ socketPath }: { socketPath: string }): Client {
     policy: (project, name) => get(`/v1/policies/${segment(project)}/${segment(name)}`),
     deletePolicy: async (project, name) =>
       void (await ask({ method: 'DELETE', path: `/v1/policies/${segment(project)}/${segment(name)}` })),
+    gateways: () => get('/v1/gateways'),
+    rootCertificate: () => get('/v1/root-certificate'),
+    gateway: (project, name) => get(`/v1/gateways/${segment(project)}/${segment(name)}`),
+    deleteGateway: async (project, name) =>
+      void (await ask({ method: 'DELETE', path: `/v1/gateways/${segment(project)}/${segment(name)}` })),
+    createGrant: (project, gateway, body) =>
+      ask({ method: 'POST', path: `/v1/gateways/${segment(project)}/${segment(gateway)}/grants`, body }),
+    revokeGrant: (project, gateway, grant) =>
+      ask({
+        method: 'DELETE',
+        path: `/v1/gateways/${segment(project)}/${segment(gateway)}/grants/${segment(grant)}`,
+      }),
     createToken: (token) => ask({ method: 'POST', path: '/v1/tokens', body: token }),
     pending: () => get('/v1/pending'),
     approve: (body) => ask({ method: 'POST', path: '/v1/pending/approve', body }),

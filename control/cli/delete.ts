@@ -1,4 +1,4 @@
-// `selvedge delete`: takes applications away, and with a manifest its policies.
+// `selvedge delete`: takes applications away, and with a manifest its policies and gateways.
 
 import type { Command } from 'commander';
 import { contextOf, print } from './context.ts';
@@ -7,21 +7,24 @@ import type { Host } from './host.ts';
 import { listOption, projectOption } from './options.ts';
 import { subcommand } from './subcommand.ts';
 
+const kinds = ['Application', 'Policy', 'Gateway'] as const;
+
 interface Named {
-  kind: 'Application' | 'Policy';
+  kind: (typeof kinds)[number];
   project: string;
   name: string;
 }
 
-/** The applications and policies that manifest files declare. */
+/** What of this manifest files declare. */
 async function declared(paths: string[], host: Host): Promise<Named[]> {
   const { loadManifests } = await import('./manifest-files.ts');
   const documents = await loadManifests(paths, host);
   return documents.flatMap(({ value }) => {
     const { kind, metadata } = value as { kind?: unknown; metadata?: { name?: unknown; project?: unknown } };
-    if ((kind !== 'Application' && kind !== 'Policy') || typeof metadata?.name !== 'string') return [];
+    const known = kinds.find((one) => one === kind);
+    if (known === undefined || typeof metadata?.name !== 'string') return [];
     const project = typeof metadata.project === 'string' ? metadata.project : 'default';
-    return [{ kind, project, name: metadata.name }];
+    return [{ kind: known, project, name: metadata.name }];
   });
 }
 
@@ -29,12 +32,12 @@ export function addDelete(program: Command, host: Host): void {
   subcommand(
     program,
     'delete',
-    'Take an application away: its instances end and are removed. Its Configs stay. With --file: also its policies.',
+    'Take an application away: its instances end and are removed. Its Configs stay. With --file: also its policies and gateways.',
     '$ selvedge delete cold-chain\n$ selvedge delete -f examples/cold-chain/app.yaml',
   )
     .argument('[application]', 'its name')
     .addOption(projectOption())
-    .addOption(listOption('-f, --file <file>', 'delete the applications and policies of this manifest'))
+    .addOption(listOption('-f, --file <file>', 'delete the applications, policies and gateways of this manifest'))
     .action(async (name: string | undefined, options: { project: string; file: string[] }, command: Command) => {
       const context = contextOf(host, command);
       const fromFiles = options.file.length === 0 ? [] : await declared(options.file, host);
@@ -48,9 +51,11 @@ export function addDelete(program: Command, host: Host): void {
         });
       }
       for (const { kind, project, name: one } of named) {
-        await (kind === 'Policy'
-          ? context.client.deletePolicy(project, one)
-          : context.client.deleteApplication(project, one));
+        await {
+          Policy: () => context.client.deletePolicy(project, one),
+          Gateway: () => context.client.deleteGateway(project, one),
+          Application: () => context.client.deleteApplication(project, one),
+        }[kind]();
       }
       print(context, { deleted: named }, () =>
         named.map((one) => `${one.kind} ${one.project}/${one.name} deleted`).join('\n'),

@@ -1,6 +1,7 @@
 // `selvedge describe`: all about one application or instance.
 
 import type { Command } from 'commander';
+import { portText } from '../ports.ts';
 import type { ApplicationView, InstanceView } from '../views.ts';
 import { contextOf, print } from './context.ts';
 import { formatDate } from './durations.ts';
@@ -19,7 +20,7 @@ export function applicationText(host: Host, application: ApplicationView): strin
     printable(microservice.name),
     microservice.engine,
     `${microservice.ready}/${microservice.replicas}`,
-    microservice.ports.map((port) => `${port.name}:${port.port}`).join(' '),
+    microservice.ports.map((port) => `${port.name}:${portText(port)}`).join(' '),
   ]);
   return [
     facts(host, [
@@ -93,7 +94,11 @@ function instanceFacts(host: Host, instance: InstanceView): string {
     ...callFacts(instance),
     [
       'listens',
-      instance.addresses?.map(({ port, host: on, hostPort }) => printable(`${port} on ${on}:${hostPort}`)).join(', '),
+      instance.addresses
+        ?.map(({ port, host: on, hostPort, protocol }) =>
+          printable(`${port} on ${on}:${portText({ port: hostPort, protocol })}`),
+        )
+        .join(', '),
     ],
   ]);
 }

@@ -121,3 +121,7 @@ export const linkCostMsMax = 60_000;
 
 /** Rows of nodes, links or services without --all: a few screens. */
 export const topologyRowsShown = 200;
+
+/** What nodes say of a gateway is looked at this often, and waited for so long: a linked node says it within a second. */
+export const gatewayEveryMs = 100;
+export const gatewaySettledMs = 10_000;

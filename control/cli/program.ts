@@ -16,11 +16,14 @@ import { addEnroll } from './enroll.ts';
 import { UsageError } from './errors.ts';
 import { addEvents } from './events.ts';
 import { addExec } from './exec.ts';
+import { addGateways } from './gateways.ts';
+import { addGrants } from './grants.ts';
 import type { Host } from './host.ts';
 import { addInstall } from './install.ts';
 import { addLogs } from './logs.ts';
 import { addNodes } from './nodes.ts';
 import { addPolicies } from './policies.ts';
+import { addPublish } from './publish.ts';
 import { addServices } from './services.ts';
 import { addStage } from './stage.ts';
 import { addStatus } from './status.ts';
@@ -95,6 +98,9 @@ export function createProgram(host: Host): Command {
     addConfigs,
     addSecrets,
     addPolicies,
+    addPublish,
+    addGateways,
+    addGrants,
   ];
   for (const addCommand of [
     ...add,

@@ -1,6 +1,7 @@
 // `selvedge services`: what can be called, and who answers.
 
 import type { Command } from 'commander';
+import { portText } from '../ports.ts';
 import type { EndpointView, ServiceView } from '../services.ts';
 import { contextOf, print } from './context.ts';
 import { formatTime } from './durations.ts';
@@ -34,7 +35,7 @@ export function servicesText(host: Host, services: readonly ServiceView[], { all
   const rows = summary.shown.map((one) => [
     printable(one.service),
     `${printable(one.project)}/${printable(one.application)}`,
-    one.ports.map(({ name, port }) => `${printable(name)}:${port}`).join(' '),
+    one.ports.map((port) => `${printable(port.name)}:${portText(port)}`).join(' '),
     `${one.ready}/${one.endpoints.length}`,
     balancingText(one.balancing),
   ]);

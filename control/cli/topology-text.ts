@@ -40,18 +40,36 @@ function nodeRows(host: Host, topology: TopologyView, nodes: readonly TopologyNo
   ]);
 }
 
+/** Who carries it, and why: one reason, of the end that comes first, is enough for a line. */
+function throughText({ nodes, through, indirect = [] }: TopologyLink): string {
+  if (through === undefined) return '';
+  const [first] = indirect;
+  const far = nodes.find((name) => name !== first?.node) ?? '';
+  const why = first && `, as ${printable(first.node)} does not reach ${printable(far)}: ${printable(first.reason)}`;
+  return `through ${printable(through)}${why ?? ''}`;
+}
+
 function linkRows(host: Host, links: readonly TopologyLink[]): string[][] {
-  return links.map(({ nodes: [one, other], state, reason, costMicroseconds, roundTripMs, since, through, bytes }) => [
-    `${printable(one)} - ${printable(other)}`,
-    state === 'up' ? host.style('green', state) : host.style('yellow', printable(state)),
-    costMicroseconds === undefined ? '' : costText(costMicroseconds),
-    roundTripMs === undefined ? '' : `${roundTripMs.toFixed(1)} ms`,
-    bytes === undefined ? '' : bytesText(bytes[0] + bytes[1]),
-    age(host, since),
-    [through === undefined ? '' : `through ${printable(through)}`, printable(reason)]
-      .filter((text) => text !== '')
-      .join('; '),
-  ]);
+  return links.map((link) => {
+    const {
+      nodes: [one, other],
+      state,
+      reason,
+      costMicroseconds,
+      roundTripMs,
+      since,
+      bytes,
+    } = link;
+    return [
+      `${printable(one)} - ${printable(other)}`,
+      state === 'up' ? host.style('green', state) : host.style('yellow', printable(state)),
+      costMicroseconds === undefined ? '' : costText(costMicroseconds),
+      roundTripMs === undefined ? '' : `${roundTripMs.toFixed(1)} ms`,
+      bytes === undefined ? '' : bytesText(bytes[0] + bytes[1]),
+      age(host, since),
+      [throughText(link), printable(reason)].filter((text) => text !== '').join('; '),
+    ];
+  });
 }
 
 export function topologyText(host: Host, topology: TopologyView, { all }: { all: boolean }): string {

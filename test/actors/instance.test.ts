@@ -2,7 +2,9 @@
 
 import test from 'ava';
 import { createActor, fromPromise } from 'xstate';
-import { type InstanceInput, instanceMachine, instanceState } from '../../actors/instance.ts';
+import { instanceMachine } from '../../actors/instance.ts';
+import type { InstanceInput } from '../../actors/instance-context.ts';
+import { instanceState } from '../../actors/instance-state.ts';
 import { type ProbeOutcome, probeMachine } from '../../actors/probe.ts';
 import type { PlannedInstance, WorkloadSpec } from '../../control/plan.ts';
 import type { EngineInstance, Exit, Launch } from '../../node-runtime/engine.ts';

@@ -31,6 +31,15 @@ const names: Record<string, [string, string][]> = {
     ['tunnel.throughput.ratio', 'ratio'],
     ['tunnel.latency.added.p50', 'µs'],
     ['tunnel.connections', '1/s'],
+    ['tunnel.processor', 's/GiB'],
+    ['tunnel.connections.processor', 'ms'],
+    ['tunnel.hop.ratio', 'ratio'],
+    ['tunnel.hop.plain', 'ratio'],
+    ['tunnel.hop.processor', 's/GiB'],
+    ['tunnel.long.ratio', 'ratio'],
+    ['tunnel.long.first', 'round trips'],
+    ['tunnel.idle.caller', 'kB'],
+    ['tunnel.idle.called', 'kB'],
   ],
   routing: [
     ['routing.start.time', 'ms'],
@@ -43,9 +52,18 @@ const names: Record<string, [string, string][]> = {
     ['routing.router.messages', 'messages'],
     ['routing.compute', 'ms'],
   ],
+  announcing: [
+    ['announcing.start.time', 'ms'],
+    ['announcing.start.edge', 'kB'],
+    ['announcing.start.router', 'kB'],
+    ['announcing.unready.time', 'ms'],
+    ['announcing.unready.bytes', 'kB'],
+    ['announcing.moved.time', 'ms'],
+  ],
 };
 /** The design has none for them. */
-const withoutBudget = /^(cold-start\.p50|routing\.(start\..*|.*\.(messages|bytes)|compute))$/;
+const withoutBudget =
+  /^(cold-start\.p50|(routing|announcing)\.(start\..*|.*\.(messages|bytes)|compute)|tunnel\.(.*\.)?processor)$/;
 
 /** In a temporary folder of its own, so that what it leaves behind can be told from what others do. */
 function start(t: ExecutionContext, args: string[]) {
@@ -76,10 +94,13 @@ function start(t: ExecutionContext, args: string[]) {
   };
 }
 
-for (const [bench, wanted] of Object.entries(names)) {
+/** Minutes of computing: a slice of what it simulates is in test/simulations/announcing.test.ts. */
+const soakAlone = new Set(process.env['SELVEDGE_SOAK'] === undefined ? ['announcing'] : []);
+
+for (const [bench, wanted] of Object.entries(names).filter(([name]) => !soakAlone.has(name))) {
   test.serial(`the bench ${bench} ends with its figures as one object`, async (t) => {
     t.timeout(600_000);
-    const run = start(t, [bench, '--json', '--checkout', '--rounds', '1']);
+    const run = start(t, [bench, '--json', '--checkout', '--rounds', '1', '--brief']);
     const [status] = await run.closed;
     t.is(status, 0, run.err());
     const last = run.out().trim().split('\n').at(-1) ?? '';
@@ -113,7 +134,7 @@ test.serial('a bench that is broken off ends what it started and removes its fol
 test('an unknown bench is refused, and help says which there are', async (t) => {
   const wrong = start(t, ['nonsense']);
   t.not((await wrong.closed)[0], 0);
-  t.regex(wrong.err(), /join, deploy, cold-start, memory, footprint, tunnel, routing/);
+  t.regex(wrong.err(), /join, deploy, cold-start, memory, footprint, tunnel, routing, announcing/);
   const help = start(t, ['--help']);
   t.is((await help.closed)[0], 0);
   for (const bench of Object.keys(names)) t.regex(help.out(), new RegExp(`^ +${bench} `, 'm'));

@@ -47,8 +47,9 @@ export const footprint: Bench = async (run) => {
   };
   await control.client.apply([manifest], ['bench']);
   for (let index = 0; index < instances; index++) await ready(`default.idle.sleeper.${index}`);
-  run.say(`${instances} instances run; it settles for ${settleMs / 1_000} s`);
-  await delay(settleMs, undefined, { signal: run.signal });
+  const waitMs = run.brief ? 0 : settleMs;
+  run.say(`${instances} instances run; it settles for ${waitMs / 1_000} s`);
+  await delay(waitMs, undefined, { signal: run.signal });
 
   const rss: number[] = [];
   const rssIdle: number[] = [];

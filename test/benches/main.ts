@@ -1,4 +1,4 @@
-// Runs one bench: `npm run bench -- join|deploy|cold-start|memory|footprint|tunnel|routing [--json]`. docs/benchmarks.md says how each measures. Progress
+// Runs one bench: `npm run bench -- join|deploy|cold-start|memory|footprint|tunnel|routing|announcing [--json]`. docs/benchmarks.md says how each measures. Progress
 // goes to stderr; what a bench started is ended and removed, also when it is broken off.
 
 import { loadavg } from 'node:os';
@@ -36,6 +36,11 @@ const benches: Record<string, { about: string; simulated?: true; load(): Promise
     simulated: true,
     load: async () => (await import('./routing.ts')).routing,
   },
+  announcing: {
+    about: 'what 10,000 services cost each of 200 nodes to hear of, beside 1,000',
+    simulated: true,
+    load: async () => (await import('./announcing.ts')).announcing,
+  },
 };
 
 function wholeNumber(text: string): number {
@@ -65,6 +70,7 @@ const program = new Command('npm run bench --')
   })
   .option('--json', 'the figures as one JSON object, as the last line on stdout', false)
   .option('--rounds <number>', 'repeat this often instead of the usual number', wholeNumber)
+  .option('--brief', 'as little as shows that the bench works; its figures are worth nothing', false)
   .option('--program <script>', 'measure this program, not what is bundled for it: a bin/selvedge.js')
   .option('--checkout', 'measure the checkout as it is, not bundled', false)
   .option('--node-option <argument>', 'argument of Node.js for each daemon, for profiles; may be repeated', collect, [])
@@ -74,6 +80,7 @@ const program = new Command('npm run bench --')
 interface Options {
   json: boolean;
   rounds?: number;
+  brief: boolean;
   program?: string;
   checkout: boolean;
   nodeOption: string[];
@@ -93,10 +100,11 @@ program.action(async (name: string, options: Options) => {
   try {
     const bench = await benches[name]?.load();
     if (bench === undefined) throw new Error(`there is no bench ${name}`);
-    const { rounds, nodeOption: nodeOptions } = options;
+    const { rounds, brief, nodeOption: nodeOptions } = options;
     const script = options.checkout || benches[name]?.simulated ? checkout : options.program;
     const report = await runBench(bench, {
       rounds,
+      brief,
       program: script === undefined ? undefined : resolve(script),
       nodeOptions,
       signal: broken.signal,

@@ -30,8 +30,9 @@ export const memory: Bench = async (run) => {
   if (worker === undefined) throw new Error('there is no worker');
   const empty = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e6)'], { stdio: 'ignore' });
   run.atEnd(() => void empty.kill('SIGKILL'));
-  run.say(`a worker has joined; it settles for ${settleMs / 1_000} s`);
-  await delay(settleMs, undefined, { signal: run.signal });
+  const waitMs = run.brief ? 0 : settleMs;
+  run.say(`a worker has joined; it settles for ${waitMs / 1_000} s`);
+  await delay(waitMs, undefined, { signal: run.signal });
   const daemon: number[] = [];
   const beside: number[] = [];
   const controller: number[] = [];

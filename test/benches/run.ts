@@ -10,6 +10,8 @@ import { packedProgram } from './packed.ts';
 export interface BenchOptions {
   /** How often what is measured is repeated; undefined is the bench's own number. */
   rounds: number | undefined;
+  /** As little as shows that the bench works: what it then says of the program is worth nothing. */
+  brief: boolean;
   /** Script of the program that is measured; undefined is the packed one. */
   program: string | undefined;
   /** Arguments of Node.js for each daemon: `--cpu-prof` and the like. */

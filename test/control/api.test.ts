@@ -12,6 +12,7 @@ import { createApiServer } from '../../control/api-server.ts';
 import { createApply, createTurns } from '../../control/apply.ts';
 import { createContents } from '../../control/contents.ts';
 import { NameTakenError } from '../../control/errors.ts';
+import { createGateways } from '../../control/gateways.ts';
 import { createLedger } from '../../control/ledger.ts';
 import { createPolicies } from '../../control/policies.ts';
 import { createStatusReader } from '../../control/status-reader.ts';
@@ -59,6 +60,13 @@ async function options(
   const applying = createApply({ fabric, clock, ledger, random: createSystemRandom(), serialized });
   const { apply, applyNow, deleteApplication } = applying;
   const contents = createContents({ fabric, ledger, serialized, applyNow });
+  const gateways = createGateways({
+    ...{ fabric, clock, ledger, serialized },
+    mailbox: () => Promise.reject(new Error('none')),
+    random: createSystemRandom(),
+    isLinked: () => true,
+    policiesChanged: async () => undefined,
+  });
   const policies = createPolicies({ fabric, ledger, serialized, policiesChanged: async () => undefined });
   const calls: unknown[] = [];
   const faults: unknown[] = [];
@@ -130,6 +138,12 @@ async function options(
     policies: policies.list,
     policy: policies.describe,
     deletePolicy: policies.remove,
+    gateways: gateways.list,
+    rootCertificate: async () => 'PEM',
+    gateway: gateways.describe,
+    deleteGateway: gateways.remove,
+    createGrant: gateways.grant,
+    revokeGrant: gateways.revoke,
     createToken: async ({ uses, ttlMs, labels, router }) => {
       if (labels.fault === 'plain') throw new Error('the secret is hunter2');
       if (labels.fault === 'described') throw new NameTakenError('x');

@@ -3,7 +3,7 @@
 import test from 'ava';
 import { sha256 } from '../../control/canonical-json.ts';
 import type { PlacementRecord } from '../../control/fabric.ts';
-import type { Ticket } from '../../control/plan.ts';
+import type { Balancing, Ticket } from '../../control/plan.ts';
 import { asTicket, compareVersions, decodePayload } from '../../control/plan-version.ts';
 import { createPlannerFixture, fakeSign } from './planner-fixture.ts';
 import { applicationRecord, configRecord, microservice, nodeRecord } from './records.ts';
@@ -88,6 +88,35 @@ test('one application becomes places, files, authorities and plans, in that orde
     ['store', 'web'],
   );
   t.is((await fixture.fabric.get('node/box1'))?.issueNumber, 3);
+  await planner.stop();
+});
+
+test('a service of another application is called as it says itself, and its callers hear of another word', async (t) => {
+  const fixture = await createPlannerFixture();
+  await fixture.write(nodeRecord('box1'), nodeRecord('box2'));
+  const store = (balancing?: Balancing) =>
+    applicationRecord('store', [
+      microservice('stock', { placement: { node: 'box2' }, ...(balancing && { balancing }) }),
+      microservice('other', { placement: { node: 'box2' }, balancing: { policy: 'closest' } }),
+    ]);
+  const calls = [{ application: 'store', microservice: 'stock', port: 8080 }];
+  await fixture.write(
+    store({ policy: 'sticky' }),
+    applicationRecord('shop', [microservice('till', { calls, placement: { node: 'box1' } })]),
+  );
+  const { planner } = await fixture.boot();
+  const said = async () => (await fixture.planOf('box1'))?.instances[0]?.calls.slice(1);
+  const stock = { project: 'default', application: 'store', microservice: 'stock', port: 8080 };
+  t.deepEqual(await said(), [{ ...stock, balancing: { policy: 'sticky' } }]);
+  const before = await fixture.planOf('box1');
+  await fixture.write(store({ instance: 0 }));
+  await planner.idle();
+  t.deepEqual(await said(), [{ ...stock, balancing: { instance: 0 } }]);
+  const [now] = (await fixture.planOf('box1'))?.instances ?? [];
+  t.like(now, { specHash: before?.instances[0]?.specHash, ticket: before?.instances[0]?.ticket }, 'nothing restarts');
+  await fixture.write(store());
+  await planner.idle();
+  t.deepEqual(await said(), [stock], 'round-robin is not said');
   await planner.stop();
 });
 

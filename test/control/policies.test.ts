@@ -189,7 +189,7 @@ test('the form is published to editors', (t) => {
   const { oneOf } = manifestJsonSchema() as { oneOf: { properties: { kind: { const: string } } }[] };
   t.deepEqual(
     oneOf.map(({ properties }) => properties.kind.const),
-    ['Application', 'Config', 'Secret', 'Policy'],
+    ['Application', 'Config', 'Secret', 'Policy', 'Gateway'],
   );
 });
 

@@ -133,6 +133,31 @@ test('islands: what is linked, or was when last heard; the first has the node th
   );
 });
 
+test('a link through others says through whom, and in the words of both ends why not directly', async (t) => {
+  const through = { through: 'peer-r1', costMicroseconds: 1_000 };
+  const view = topologyOf(
+    facts({
+      r1: { a: {}, b: {} },
+      a: { r1: {}, b: { ...through, indirect: 'no address answered' } },
+      b: { r1: {}, a: { ...through, indirect: 'it is on another network' } },
+    }),
+  );
+  const link = view.links.find(({ nodes }) => nodes.join() === 'a,b');
+  t.is(link?.through, 'r1');
+  t.deepEqual(link?.indirect, [
+    { node: 'a', reason: 'no address answered' },
+    { node: 'b', reason: 'it is on another network' },
+  ]);
+  t.regex(
+    topologyText(testHost(), view, { all: true }).replaceAll(/\s+/g, ' '),
+    /a - b up .*through r1, as a does not reach b: no address answered/,
+  );
+  const untried = topologyOf(facts({ r1: {}, a: { b: through }, b: { a: through } })).links;
+  t.is(untried[0]?.indirect, undefined);
+  const direct = topologyOf(facts({ r1: {}, a: { b: { indirect: 'as it was' } }, b: { a: {} } })).links;
+  t.is(direct[0]?.indirect, undefined, 'of a link that is direct nothing is said');
+});
+
 test('who cannot reach whom is told by names, and not in the words of nodes that are not heard', (t) => {
   const given = facts({ r1: {}, a: {}, b: {} }, { deaf: ['b'], unreached: 'a' });
   t.deepEqual(topologyOf(given).unreached, [

@@ -64,6 +64,14 @@ function facts(changes: Changes = {}): TraceFacts {
 const called = ({ callers: [caller] }: TraceView): unknown[] =>
   (caller?.endpoints ?? []).map((one) => [one.instance.slice('default.app.'.length), one.called, one.reason]);
 
+test('a port of UDP may be named as it is shown', (t) => {
+  const ports = [{ name: 'dns', port: 53, protocol: 'udp' as const }];
+  const { services, ...others } = facts({});
+  const given = { ...others, services: services.map((service) => ({ ...service, ports })) };
+  t.is(traceOf('app.ask', 'app.web:53/udp', given).service, traceOf('app.ask', 'app.web:53', given).service);
+  t.throws(() => traceOf('app.ask', 'app.web:80', given), { message: /has no port 80/ });
+});
+
 test('a call goes to any that is ready, on its node or over routers, with what that costs', (t) => {
   const view = traceOf('ask', 'web:80', facts());
   t.like(view, { service: 'default.app.web', arrives: true });

@@ -48,7 +48,7 @@ function probeMeanings(kind: ProbeKind, failureThreshold: string): Record<string
 }
 
 /** What each field means. Every field has one line, and no other path does (a test looks). */
-export const meanings: Record<'Application' | 'Config' | 'Secret' | 'Policy', Record<string, string>> = {
+export const meanings: Record<'Application' | 'Config' | 'Secret' | 'Policy' | 'Gateway', Record<string, string>> = {
   Application: {
     apiVersion: 'The version of this form',
     kind: 'What the document is',
@@ -102,6 +102,8 @@ export const meanings: Record<'Application' | 'Config' | 'Secret' | 'Policy', Re
     'spec.microservices[].ports[].name': 'Name of the port: for probes, and for `PORT_<NAME>`',
     'spec.microservices[].ports[].port':
       'The port that others call: `http://<microservice>:<port>`. A process listens on the `HOST` and `PORT` that it is given, a container on this port',
+    'spec.microservices[].ports[].protocol':
+      '[What it is called by](#udp). The same number may be one port of each; TCP alone has `http://` and probes',
     'spec.microservices[].configs':
       'Configs that it gets as files, in `configs/<name>/` of its folder; a container and a module below `/selvedge`. [Changed content](#changed-content) arrives while it runs',
     'spec.microservices[].secrets':
@@ -110,6 +112,7 @@ export const meanings: Record<'Application' | 'Config' | 'Secret' | 'Policy', Re
       'A service of another application that it calls: `http://<microservice>.<application>:<port>`. [A Policy there must allow it](#policy)',
     'spec.microservices[].calls[].microservice': 'The microservice there',
     'spec.microservices[].calls[].port': 'The port of it that is called',
+    'spec.microservices[].calls[].protocol': 'As that port says',
     'spec.microservices[].calls[].project': 'The project of that application, where it is another one',
     'spec.microservices[].replicas': 'How many instances; they are spread over nodes',
     'spec.microservices[].balancing':
@@ -178,6 +181,34 @@ export const meanings: Record<'Application' | 'Config' | 'Secret' | 'Policy', Re
       "What they may call: the microservices of this application of the Policy's own project",
     'spec.allow[].to.microservice': 'This one of them alone',
     'spec.allow[].to.ports': 'These ports alone',
+  },
+  Gateway: {
+    apiVersion: 'The version of this form',
+    kind: 'What the document is',
+    'metadata.name': 'Its name, unique in the project; at most 46 characters',
+    'metadata.project': 'The project whose services it publishes; it can publish no others',
+    'spec.on.nodes': 'On which nodes; this or `labels`',
+    'spec.on.labels': 'On every node with these labels',
+    'spec.address': 'Which address of the nodes is listened on; all without it',
+    'spec.port': 'Which port is listened on; below 1024 the node must be root',
+    'spec.protocol': 'What is published: connections as they are, or HTTP/1.1 with WebSocket',
+    'spec.tls.names':
+      'With a [certificate of the fabric](gateways.md#tls-with-a-certificate-of-the-fabric) for these names',
+    'spec.tls.secret': 'With a [certificate of your own](gateways.md#tls-with-a-certificate-of-your-own)',
+    'spec.to.application': 'The service that all of it goes to; this or `routes`',
+    'spec.to.microservice': 'The same: its microservice',
+    'spec.to.port': 'The same: its port, as callers know it',
+    'spec.routes[].host': 'Of HTTP: requests for this host; for any without it',
+    'spec.routes[].path': 'Requests for this path and what is below it; all without it',
+    'spec.routes[].to.application': 'Where they go',
+    'spec.routes[].to.microservice': 'The same: its microservice',
+    'spec.routes[].to.port': 'The same: its port',
+    'spec.grants[].name': 'What the grant is called',
+    'spec.grants[].cidrs': 'It lets in who connects from there',
+    'spec.grants[].token.sha256': 'And has this bearer token; HTTP with TLS alone',
+    'spec.grants[].clientCertificate.authority': 'And has a certificate that is issued below this one; TLS alone',
+    'spec.grants[].clientCertificate.sha256': 'Or exactly this certificate',
+    'spec.grants[].until': 'Until then',
   },
 };
 

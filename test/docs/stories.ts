@@ -116,6 +116,18 @@ export const stories: readonly Story[] = [
     },
   },
   {
+    page: 'docs/gateways.md',
+    boxes: { box1: '192.0.2.1', box2: '192.0.2.2', laptop: '192.0.2.9' },
+    before: {
+      'Publish a service': [
+        ['box1', 'selvedge up --found --detach'],
+        ['box1', 'selvedge token create > token'],
+        ['box1', 'scp token box2:'],
+        ['box2', 'selvedge up --token-file token --detach'],
+      ],
+    },
+  },
+  {
     page: 'docs/manifest.md',
     boxes: { box1: '192.0.2.1' },
     before: { '': [['box1', 'selvedge up --found --detach']] },

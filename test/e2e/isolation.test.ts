@@ -1,26 +1,48 @@
 // Networks that cannot reach each other, and routers between them: what runs on both sides calls by name, through one router and through two, and
-// nodes reach their controller the same way. Real daemons in network namespaces without a default route.
+// nodes reach their controller the same way, and nothing of a call can be read on a router. Real daemons in network namespaces without a
+// default route.
 
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { StatusView } from '../../control/views.ts';
-import { createNamespaces, namespacesMissing } from '../mesh/namespaces.ts';
+import { captureMissing, formsFound, startCapture } from '../mesh/capture.ts';
+import { namespacesMissing } from '../mesh/namespaces.ts';
 import { skip } from '../skip.ts';
-import { selvedge, selvedgeJson } from './command.ts';
-import { type Daemon, startDaemon } from './daemon.ts';
+import { selvedgeJson } from './command.ts';
 import { waitFor } from './fabric.ts';
+import { createPlace, type Place, tokenFor } from './place.ts';
 import { tell } from './story.ts';
 
-const missing = namespacesMissing();
-/** A daemon that has not ended its workloads by then is killed. */
-const endMs = 30_000;
+const missing = namespacesMissing() ?? captureMissing();
 
-const server = `require("node:http").createServer((request, response) => response.end("hello of " + process.env.WHO))
-  .listen(process.env.PORT, process.env.HOST)`;
-const caller = `const ask = () => fetch("http://server:8080/", { signal: AbortSignal.timeout(20000) })
-  .then((response) => response.text(), () => "failed").then((text) => { console.log(text); setTimeout(ask, 200); }); ask()`;
+/** What is sent and answered: random, so that it is nowhere by chance, and so often that some of it is whole in a packet. */
+const question = `question-${randomBytes(16).toString('hex')}`;
+const answer = `answer-${randomBytes(16).toString('hex')}`;
+const repeats = 2_000;
+const path = `/path-${randomBytes(8).toString('hex')}`;
+
+const server = `const http = require("node:http");
+  http.createServer((request, response) => {
+    if (request.method === "GET") return response.end("hello of " + process.env.WHO);
+    let length = 0;
+    request.on("data", (data) => { length += data.length; });
+    request.on("end", () => response.end(("${answer} " + length + "\\n").repeat(${repeats})));
+  }).listen(process.env.PORT, process.env.HOST)`;
+const caller = `const signal = () => AbortSignal.timeout(20000);
+  const body = "${question}\\n".repeat(${repeats});
+  const ask = async () => {
+    try {
+      console.log(await (await fetch("http://server:8080/", { signal: signal() })).text());
+      const text = await (await fetch("http://server:8080${path}", { method: "POST", body, signal: signal() })).text();
+      const whole = text === ("${answer} " + body.length + "\\n").repeat(${repeats});
+      console.log(whole ? "carried" : "carried something else: " + text.slice(0, 200));
+    } catch {
+      console.log("failed");
+    }
+    setTimeout(ask, 200);
+  };
+  ask()`;
 
 const manifest = (who: string): string => `
 apiVersion: selvedge/v1
@@ -41,55 +63,64 @@ spec:
       dependsOn: [server]
 `;
 
-/** Boxes with a daemon each; LANs are theirs to be attached to. */
-async function createPlace(t: ExecutionContext) {
-  const folder = await mkdtemp(join(tmpdir(), 'selvedge-isolation-'));
-  const daemons: Daemon[] = [];
-  // Before the namespaces: their teardown comes last.
-  const namespaces = createNamespaces(t);
-  t.teardown(async () => {
-    if (!t.passed) for (const daemon of daemons) t.log(daemon.output().slice(-3_000));
-    await Promise.all(
-      daemons.map(async (daemon) => {
-        await daemon.client.down(true).catch(() => undefined);
-        const late = setTimeout(() => void daemon.kill('SIGKILL'), endMs);
-        await daemon.ended;
-        clearTimeout(late);
-      }),
-    );
-    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+const apply = (place: Place, controller: string, who: string) => place.apply(controller, manifest(who));
+
+/** What the caller was greeted with last. */
+async function lastHello(place: Place): Promise<string> {
+  return (await place.printed('left', 'caller')).findLast((line) => line.startsWith('hello')) ?? '';
+}
+
+/**
+ * Calls go on while the routers' interfaces are watched, and those of the calling box, its loopback included, where what is looked for must be
+ * found. `ways`: between which addresses the calls are carried.
+ */
+async function nothingIsRead(
+  t: ExecutionContext,
+  place: Place,
+  { boxes, caller: plain, ways }: { boxes: readonly string[]; caller: string; ways: readonly string[] },
+): Promise<void> {
+  const captures = await Promise.all(
+    [plain, ...boxes].map((box) => startCapture(t, box, join(place.data('left'), `${box}.pcap`))),
+  );
+  const before = (await place.printed('left', 'caller')).length;
+  await waitFor('calls with much to carry', async () => {
+    const since = (await place.printed('left', 'caller')).slice(before);
+    return since.filter((line) => line === 'carried').length >= 2;
   });
-  return {
-    namespaces,
-    data: (name: string): string => join(folder, name),
-    up(name: string, box: string, options: readonly string[] = [], token?: string): Daemon {
-      const daemon = startDaemon({
-        name,
-        dataFolder: join(folder, name),
-        options,
-        namespace: box,
-        ...(token && { token }),
-      });
-      daemons.push(daemon);
-      return daemon;
-    },
-    /** What the caller was answered last. */
-    async lastAnswer(): Promise<string> {
-      const log = join(folder, 'left', 'instances', 'default.apart.caller.0', 'stdout.log');
-      return (await readFile(log, 'utf8')).trim().split('\n').at(-1) ?? '';
-    },
-  };
+  const [control, ...onRouters] = await Promise.all(captures.map((capture) => capture.end()));
+  const secrets = [question, answer, path, 'hello of ', 'server:8080', 'HTTP/1.1'];
+  for (const secret of secrets)
+    t.true(
+      control !== undefined && formsFound(control, secret).includes('plain'),
+      `${secret} is there before it leaves`,
+    );
+  for (const captured of onRouters) {
+    for (const secret of [...secrets, 'server.apart', 'apart.default'])
+      t.deepEqual(formsFound(captured, secret), [], secret);
+    const carried = [...captured.bytes].filter(([, bytes]) => bytes > repeats * question.length).map(([way]) => way);
+    t.true(
+      ways.filter((way) => carried.includes(way)).length >= 4,
+      `in and out, there and back: ${JSON.stringify([...captured.bytes])}`,
+    );
+  }
 }
 
-const tokenFor = async (controller: Daemon, router: 'interior' | 'edge'): Promise<string> =>
-  (await controller.client.createToken({ uses: 1, ttlMs: 600_000, labels: {}, router })).token;
+const bothWays = (one: string, other: string): string[] => [`${one} > ${other}`, `${other} > ${one}`];
 
-async function apply(folder: string, who: string): Promise<void> {
-  const file = `${folder}.yaml`;
-  await writeFile(file, manifest(who));
-  const { status, error } = await selvedge(folder, 'apply', file);
-  if (status !== 0) throw new Error(error);
-}
+test('what is looked for in a capture is found in each form', (t) => {
+  const text = 'a marker of some length';
+  const forms: [string, string][] = [
+    ['plain', text],
+    ['hexadecimal', Buffer.from(text).toString('hex')],
+    ...[0, 1, 2].map((before): [string, string] => [
+      `base64 at ${before}`,
+      Buffer.from(`${'x'.repeat(before)}${text}, and more`).toString('base64'),
+    ]),
+  ];
+  for (const [name, form] of forms)
+    t.true(formsFound({ payload: Buffer.from(`before ${form} after`) }, text).includes(name), name);
+  t.deepEqual(formsFound({ payload: Buffer.from('a marker of some other length') }, text), []);
+});
 
 test('two networks with one router between them: calls by name, in both directions of the control plane', async (t) => {
   if (missing !== undefined) return skip(t, missing);
@@ -103,28 +134,32 @@ test('two networks with one router between them: calls by name, in both directio
   two.attach(middle, 'eth1', ['10.2.0.254/24']);
   two.attach(right, 'eth0', ['10.2.0.1/24']);
 
-  const router = place.up('middle', middle, ['--found', '--fabric', 'apart']);
+  const router = place.up('middle', middle, { options: ['--found', '--fabric', 'apart'] });
   await step('a router that founds, and a node on each of its networks', async () => {
     await router.answers();
     for (const [name, box] of [
       ['left', left],
       ['right', right],
     ] as const)
-      await place.up(name, box, [], await tokenFor(router, 'edge')).event('linked');
+      await place.up(name, box, { token: await tokenFor(router, 'edge') }).event('linked');
   });
 
   await step('the caller gets its answers from the other network', async () => {
-    await apply(place.data('middle'), 'first');
-    await waitFor('an answer', async () => (await place.lastAnswer()) === 'hello of first');
+    await apply(place, 'middle', 'first');
+    await waitFor('an answer', async () => (await lastHello(place)) === 'hello of first');
     const [seen] = (await selvedgeJson<StatusView>(place.data('left'), 'status')).nodes;
     const names = (seen?.links ?? []).map(({ node }) => node).sort();
     t.deepEqual(names, ['middle', 'right'], 'one link of its own, one through it');
   });
 
   await step('a new version is called without another word', async () => {
-    await apply(place.data('middle'), 'second');
-    await waitFor('its answer', async () => (await place.lastAnswer()) === 'hello of second');
-    t.pass();
+    await apply(place, 'middle', 'second');
+    await waitFor('its answer', async () => (await lastHello(place)) === 'hello of second');
+  });
+
+  await step('who watches the router sees that much is carried, and nothing of what', async () => {
+    const ways = [...bothWays('10.1.0.1', '10.1.0.254'), ...bothWays('10.2.0.254', '10.2.0.1')];
+    await nothingIsRead(t, place, { boxes: [middle], caller: left, ways });
   });
 });
 
@@ -142,14 +177,14 @@ test('a chain of two routers: a node that moves behind the second one is called,
   three.attach(far, 'eth1', ['10.3.0.254/24']);
   one.attach(right, 'eth0', ['10.1.0.2/24']);
 
-  const controller = place.up('near', near, ['--found', '--fabric', 'chain']);
+  const controller = place.up('near', near, { options: ['--found', '--fabric', 'chain'] });
   await step('a controller, a second router, and a node on each side, one of them not in its place yet', async () => {
     await controller.answers();
-    await place.up('far', far, [], await tokenFor(controller, 'interior')).event('linked');
-    await place.up('left', left, [], await tokenFor(controller, 'edge')).event('linked');
-    await place.up('right', right, [], await tokenFor(controller, 'edge')).event('linked');
-    await apply(place.data('near'), 'first');
-    await waitFor('an answer', async () => (await place.lastAnswer()) === 'hello of first');
+    await place.up('far', far, { token: await tokenFor(controller, 'interior') }).event('linked');
+    await place.up('left', left, { token: await tokenFor(controller, 'edge') }).event('linked');
+    await place.up('right', right, { token: await tokenFor(controller, 'edge') }).event('linked');
+    await apply(place, 'near', 'first');
+    await waitFor('an answer', async () => (await lastHello(place)) === 'hello of first');
   });
 
   await step('it is carried to the network behind the second router', async () => {
@@ -162,8 +197,16 @@ test('a chain of two routers: a node that moves behind the second one is called,
   });
 
   await step('what is applied reaches it through both routers, and so do calls', async () => {
-    await apply(place.data('near'), 'second');
-    await waitFor('its answer', async () => (await place.lastAnswer()) === 'hello of second');
-    t.pass();
+    await apply(place, 'near', 'second');
+    await waitFor('its answer', async () => (await lastHello(place)) === 'hello of second');
+  });
+
+  await step('who watches either router sees that much is carried, and nothing of what', async () => {
+    const ways = [
+      ...bothWays('10.1.0.1', '10.1.0.254'),
+      ...bothWays('10.2.0.1', '10.2.0.2'),
+      ...bothWays('10.3.0.254', '10.3.0.1'),
+    ];
+    await nothingIsRead(t, place, { boxes: [near, far], caller: left, ways });
   });
 });

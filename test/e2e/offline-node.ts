@@ -16,6 +16,7 @@ import { createSystemRandom } from '../../node-runtime/system-random.ts';
 import { createNodeKeys } from '../../pki/node-keys.ts';
 import { peerIdOf } from '../../pki/peer-id.ts';
 import { deriveApprovalKey } from '../../pki/scrypt.ts';
+import { openSimGateway } from '../../simulations/sim-gateway.ts';
 import { createSimHardware } from '../../simulations/sim-hardware.ts';
 import { createSimNetwork } from '../../simulations/sim-mesh.ts';
 import { createSimRandom } from '../../simulations/sim-random.ts';
@@ -56,6 +57,7 @@ export async function startOffline(
       replicate,
       openStore: () => createPouchStore({ clock, folder: join(dataFolder, 'store') }),
       createMesh: async (identity) => network.createMesh({ peerId: peerIdOf(identity.publicKey), name: 'offline' }),
+      openGateway: openSimGateway,
       createServiceNetwork: ({ localPeerId }) => createSimServiceNetwork({ node: localPeerId }),
       platform: { arch: process.arch, os: process.platform },
       hostName: 'offline',

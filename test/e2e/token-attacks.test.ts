@@ -22,6 +22,7 @@ import { createNodeKeys } from '../../pki/node-keys.ts';
 import { parseToken } from '../../pki/tokens.ts';
 import { createSimDisk } from '../../simulations/sim-disk.ts';
 import { createSimEngine } from '../../simulations/sim-engine.ts';
+import { openSimGateway } from '../../simulations/sim-gateway.ts';
 import { createSimHardware } from '../../simulations/sim-hardware.ts';
 import { simDeriveKey } from '../../simulations/sim-scrypt.ts';
 import { createSimServiceNetwork } from '../../simulations/sim-service-network.ts';
@@ -62,6 +63,7 @@ async function runNode(t: ExecutionContext, settings: Partial<NodeSettings>): Pr
       mesh = await createLibp2pMesh({ identityPem: identity.toPem(), clock, random, listen, discovery: false });
       return mesh;
     },
+    openGateway: openSimGateway,
     createServiceNetwork: ({ localPeerId }) => createSimServiceNetwork({ node: localPeerId }),
     platform: { arch: 'x64', os: 'linux' },
     hostName: 'box',

@@ -1,5 +1,6 @@
 // Every kind of frame that arrives from the network. A further one is one entry: valid frames, how to make hostile ones, and what must hold.
 
+import { capsuleKinds } from './capsules.ts';
 import { enrollmentKinds } from './enrollment.ts';
 import { frameKinds } from './frames.ts';
 import { linkKinds } from './links.ts';
@@ -11,6 +12,7 @@ import { streamKinds } from './streams.ts';
 
 export const kinds: readonly HostileKind[] = [
   ...frameKinds,
+  ...capsuleKinds,
   ...signedKinds,
   ...linkKinds,
   ...enrollmentKinds,

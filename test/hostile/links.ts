@@ -7,8 +7,12 @@ import { execValuesMax } from '../../control/limits.ts';
 import {
   announcementBytesMax,
   announcementPartsMax,
+  certificatesPerMessageMax,
+  certificateTextMax,
   linkStateBytesMax,
   reachWantedMax,
+  referencedCertificatesMax,
+  servicesWantedMax,
   statementsPerMessageMax,
   summaryPositionsMax,
 } from '../../mesh/limits.ts';
@@ -47,7 +51,24 @@ const linkMessage = either(
     conditions: maybe(list(text(conditionCharactersMax), conditionsMax)),
     offer: maybe(members({ addresses, authorityKeySha256: text(64) })),
   }),
-  members({ type: oneOf('summary'), of: kind, list: list(position, summaryPositionsMax), last: flag, answer: flag }),
+  members({
+    ...{ type: oneOf('summary'), of: kind, list: list(position, summaryPositionsMax), last: flag, answer: flag },
+    references: maybe(flag),
+  }),
+  members({
+    type: oneOf('referenced'),
+    of: kind,
+    list: list(
+      members({
+        ...where,
+        certificates: list(text(22, 22), referencedCertificatesMax),
+        referenced: members({ alg: text(16), chain: list(whole(0), 4), signature: text(256) }),
+      }),
+      statementsPerMessageMax,
+    ),
+  }),
+  members({ type: oneOf('certificates-wanted'), list: list(text(22, 22), certificatesPerMessageMax) }),
+  members({ type: oneOf('certificates'), list: list(text(certificateTextMax), certificatesPerMessageMax) }),
   members({
     type: oneOf('statements'),
     of: kind,
@@ -56,7 +77,11 @@ const linkMessage = either(
       statementsPerMessageMax,
     ),
   }),
-  members({ type: oneOf('reach-wanted'), list: list(peer, reachWantedMax) }),
+  members({
+    type: oneOf('reach-wanted'),
+    list: list(peer, reachWantedMax),
+    services: maybe(list(text(255, 1), servicesWantedMax)),
+  }),
   members({
     type: oneOf('reach'),
     list: list(members({ peerId: peer, costMicroseconds: maybe(whole(0)) }), reachWantedMax),
@@ -71,6 +96,7 @@ const linkMessages: HostileKind = {
   name: 'link-messages',
   share: 120,
   open() {
+    const name = 'n'.repeat(22);
     const at = { peerId: somePeer, part: 0, bootCounter: 3, sequence: 7 };
     const valid = [
       { type: 'node', node: 'box1', router: 'interior', controller: true, addresses: ['/ip4/192.0.2.7/tcp/7433'] },
@@ -79,8 +105,15 @@ const linkMessages: HostileKind = {
         offer: { addresses: ['192.0.2.7:7434'], authorityKeySha256: 'ab'.repeat(32) },
       },
       { type: 'summary', of: 'link-state', list: [at], last: true, answer: false },
+      { type: 'summary', of: 'announcement', list: [], last: true, answer: true, references: true },
+      {
+        ...{ type: 'referenced', of: 'announcement' },
+        list: [{ ...at, certificates: [name], referenced: { alg: 'ES256', chain: [0], payload: {}, signature: 'c' } }],
+      },
+      { type: 'certificates-wanted', list: [name] },
+      { type: 'certificates', list: ['MIIB'] },
       { type: 'statements', of: 'announcement', list: [{ ...at, jws: 'a.b.c' }] },
-      { type: 'reach-wanted', list: [somePeer] },
+      { type: 'reach-wanted', list: [somePeer], services: ['default.shop.web'] },
       { type: 'reach', list: [{ peerId: somePeer, costMicroseconds: 700 }, { peerId: somePeer }] },
       {
         type: 'neighbours',

@@ -81,6 +81,7 @@ const ticket = members({
   application: name,
   microservice: name,
   ports: list(whole(1, 65_535), ticketPortsMax),
+  udpPorts: maybe(list(whole(1, 65_535), ticketPortsMax)),
   epoch: whole(0),
   term: whole(0),
   generation: whole(0),
@@ -234,7 +235,7 @@ const tickets: HostileKind = {
   share: 30,
   open() {
     const { fabric, one, instance, inTurn, say, othersServed } = announcementWorld();
-    const good = fabric.ticket({ instance, peerId: one.peerId });
+    const good = fabric.ticket({ instance, peerId: one.peerId, udpPorts: [53, 123] });
     const bySigner = signText(fabric.sign);
     const payload = JSON.stringify(payloadOf(good));
     const signedByController = new Set([good]);

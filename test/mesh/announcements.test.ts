@@ -32,9 +32,9 @@ function announcementOf(node: TestNode, changes: Partial<Announcement> = {}, sig
   });
 }
 
-test('an announced instance with a ticket is an endpoint for each of its ports', (t) => {
+test('an announced instance with a ticket is an endpoint for each of its ports, TCP and UDP', (t) => {
   const table = newTable();
-  const ticket = fabric.ticket({ instance, peerId: one.peerId, ports: [8080, 9090] });
+  const ticket = fabric.ticket({ instance, peerId: one.peerId, ports: [8080, 9090], udpPorts: [53, 8080] });
   const accepted = table.accept(announcementOf(one, { instances: [{ instance, ready: true, ticket }] }));
   t.like(accepted, { changed: true, forward: true, dropped: [] });
   const endpoint = {
@@ -46,7 +46,9 @@ test('an announced instance with a ticket is an endpoint for each of its ports',
     ready: true,
   };
   t.deepEqual(table.endpoints(), [
+    { ...endpoint, port: 53, protocol: 'udp' },
     { ...endpoint, port: 8080 },
+    { ...endpoint, port: 8080, protocol: 'udp' },
     { ...endpoint, port: 9090 },
   ]);
 });
@@ -60,7 +62,7 @@ test('what is ready is known of what has no port, too', (t) => {
   table.accept(announcementOf(one, { instances: [{ instance, ready: false, ticket }], sequence: 2 }));
   t.deepEqual([...table.ready()], []);
   table.accept(announcementOf(one, { instances: [{ instance, ready: true, ticket }], sequence: 3 }));
-  table.forget(one.peerId);
+  table.forget((peerId) => peerId === one.peerId);
   t.deepEqual([...table.ready()], []);
 });
 
@@ -88,7 +90,7 @@ test('a ticket is verified once, not at each heartbeat', (t) => {
   const instances = [{ instance, ready: true, ticket: fabric.ticket({ instance, peerId: one.peerId }) }];
   for (const sequence of [1, 2, 3]) table.accept(announcementOf(one, { instances, sequence }));
   t.is(verifications, 1);
-  table.forget(fabric.controllerPeerId);
+  table.forget((peerId) => peerId === fabric.controllerPeerId);
   table.accept(announcementOf(one, { instances, sequence: 4 }));
   t.is(verifications, 2, 'what a forgotten controller signed is verified again');
 });
@@ -104,7 +106,7 @@ for (const [title, older] of [
     t.like(newTable().accept(replayed), { changed: true });
     table.accept(held);
     t.like(table.accept(replayed), { refused: 'older than the one that is held' });
-    table.forget(one.peerId);
+    table.forget((peerId) => peerId === one.peerId);
     t.like(table.accept(replayed), { refused: 'older than one that was held' });
     t.deepEqual(table.endpoints(), []);
     t.like(table.accept(held), { forward: true }, 'the newest one is taken again when the peer is back');
@@ -206,7 +208,7 @@ test('of two tickets for one instance the newer wins, also after its place is ou
       table.endpoints().map(({ peerId }) => peerId),
       [two.peerId],
     );
-    table.forget(two.peerId);
+    table.forget((peerId) => peerId === two.peerId);
     t.deepEqual(table.endpoints(), [], 'nobody who has heard of the move calls the old place');
   }
 });
@@ -272,7 +274,7 @@ test('attack: parts of an earlier start, or older ones of a forgotten peer, chan
   const older = announcementOf(one, { sequence: 2, part: 2, instances: [announcedBy(one, 2)] });
   table.accept(old);
   table.accept(announcementOf(one, { sequence: 6, part: 2, instances: [] }));
-  table.forget(one.peerId);
+  table.forget((peerId) => peerId === one.peerId);
   t.like(table.accept(announcementOf(one, { sequence: 7, instances: [] })), { forward: true });
   t.like(table.accept(older), { refused: 'older than one that was held' }, 'the first part is back, this one is not');
   t.like(table.accept(old), { changed: true }, 'the newest of its part is taken again');

@@ -39,12 +39,14 @@ export interface TestNode {
 
 export interface TestFabric {
   fabricId: string;
+  rootDer: Uint8Array;
   verifyChain: VerifyChain;
   verifySigned: VerifySigned;
   /** Signs as the controller. */
   sign: SignPayload;
   controllerPeerId: string;
-  node(name: string, covers: readonly MicroserviceName[]): TestNode;
+  /** Of any peer id when none is given. */
+  node(name: string, covers: readonly MicroserviceName[], peerId?: string): TestNode;
   ticket(ticket: Partial<Ticket> & Pick<Ticket, 'instance' | 'peerId'>, sign?: SignPayload): string;
 }
 
@@ -68,9 +70,8 @@ export function createTestFabric(): TestFabric {
   const verifyChain = createChainVerifier({ fabricId, clock, root });
   const signAsController = createSigner({ key: controllerKey, chain: [controller, root] });
 
-  function node(name: string, covers: readonly MicroserviceName[]): TestNode {
+  function node(name: string, covers: readonly MicroserviceName[], peerId = newPeerId()): TestNode {
     const key = keys.create('P-256');
-    const peerId = newPeerId();
     const request = {
       issuer: controllerIssuer,
       publicKey: key.publicKey,
@@ -102,6 +103,7 @@ export function createTestFabric(): TestFabric {
 
   return {
     fabricId,
+    rootDer: root,
     verifyChain,
     verifySigned: createSignatureVerifier({ verifyChain }),
     sign: signAsController,

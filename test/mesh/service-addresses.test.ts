@@ -20,7 +20,8 @@ function newAddresses(
   seed: string,
   onConnection = quiet as Parameters<typeof createServiceAddresses>[0]['onConnection'],
 ) {
-  const addresses = createServiceAddresses({ seed, onConnection });
+  const listenDatagrams = async () => ({ close: quiet });
+  const addresses = createServiceAddresses({ seed, onConnection, listenDatagrams });
   const given = new Set<string>();
   t.teardown(() => {
     for (const instance of given) addresses.take(instance);

@@ -38,6 +38,7 @@ export interface NetworkNode extends TestNode {
       index?: number;
       calls?: CallableService[];
       listens?: Record<number, number>;
+      udpListens?: Record<number, number>;
       credential?: WorkloadCredential;
       adoptedEnv?: Record<string, string>;
     },
@@ -82,13 +83,24 @@ export async function startNode(
     network,
     denied,
     outcomes,
-    async attach(name, { index = 0, calls = [], listens = {}, credential = node.issue(name), adoptedEnv } = {}) {
+    async attach(name, options = {}) {
+      const {
+        index = 0,
+        calls = [],
+        listens = {},
+        udpListens = {},
+        credential = node.issue(name),
+        adoptedEnv,
+      } = options;
       const instance = instanceOf(name, index);
-      const ports = Object.entries(listens).map(([port, hostPort]) => ({
-        port: Number(port),
-        host: '127.0.0.1',
-        hostPort,
-      }));
+      const host = '127.0.0.1';
+      const ports = [
+        ...Object.entries(listens).map(([port, hostPort]) => ({ port: Number(port), host, hostPort })),
+        ...Object.entries(udpListens).map(([port, hostPort]) => ({
+          ...{ port: Number(port), host, hostPort },
+          protocol: 'udp' as const,
+        })),
+      ];
       const given = await network.attach({
         ...name,
         instance,
@@ -120,7 +132,7 @@ export function link(
   from.network.setOffer(to.peerId, { addresses, authorityKeySha256: to.authorityKeySha256, ...changes });
 }
 
-export interface LinkedMesh extends Pick<Mesh, 'open' | 'handle'> {
+export interface LinkedMesh extends Pick<Mesh, 'open' | 'handle' | 'connection'> {
   disconnect(): Promise<void>;
 }
 
@@ -135,6 +147,7 @@ export async function linkedMeshes(t: ExecutionContext): Promise<[LinkedMesh, Li
     disconnect: () => self.disconnect(other.peerId),
     open: (_peer, protocol, signal) => self.open(other.peerId, protocol, signal),
     handle: (protocol, audience, handler) => self.handle(protocol, audience, handler),
+    connection: () => self.connection(other.peerId),
   });
   return [towards(one, two), towards(two, one)];
 }

@@ -1,11 +1,13 @@
 // A connection that is idle for hours, on a clock that the test moves: sockets, TLS and HTTP/2 are real, hours pass in seconds.
 
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 import test from 'ava';
 import { tunnelSweepMs } from '../../mesh/limits.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
+import { skip } from '../skip.ts';
 import { createTestFabric } from './credentials.ts';
 import { callable, dial, instanceOf, link, nameOf, serve, startNode } from './tunnel-fixture.ts';
 
@@ -47,4 +49,27 @@ test('a connection on which nothing is said for hours lives on, over a renewal o
   await idle(2);
   await sayThroughAll('two hours after both were renewed');
   t.is(node1.outcomes.length, 2, 'over the same connections');
+});
+
+/** Local port and timer of each TCP socket of this box, as the kernel tells them (proc(5), net/tcp): 2 is keep-alive. */
+async function timersOf(port: number): Promise<number[]> {
+  const lines = (await readFile('/proc/net/tcp', 'utf8')).split('\n').slice(1);
+  return lines.flatMap((line) => {
+    const [, local = '', remote = '', state, , timer = ''] = line.trim().split(/\s+/);
+    const ports = [local, remote].map((address) => Number.parseInt(address.split(':')[1] ?? '', 16));
+    return state === '01' && ports[0] === port ? [Number(timer.split(':')[0])] : [];
+  });
+}
+
+test('both ends of a call have keep-alive where they meet a workload', async (t) => {
+  if (process.platform !== 'linux') return skip(t, 'only Linux tells the timers of sockets');
+  const node = await startNode(t, fabric, fabric.node('alone', [monitor, sensor]));
+  const caller = await node.attach(monitor, { calls: [callable('sensor')] });
+  await node.attach(sensor, { listens: { 8080: await serve(t, (socket) => void socket.pipe(socket)) } });
+  node.network.setEndpoints([node.endpoint(sensor)]);
+  const socket = await dial(t, caller.address('sensor'));
+  socket.write('x');
+  await once(socket, 'data');
+  // The node's end of the caller's connection: where that one is connected to.
+  t.true((await timersOf(socket.remotePort ?? 0)).includes(2));
 });

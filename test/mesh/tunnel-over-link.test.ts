@@ -88,6 +88,28 @@ test('a session on the link gives way to a connection of its own as soon as ther
   t.is(String(await once(early, 'data')), 'still here');
 });
 
+test('when a link that went through others is direct, new calls have a session on that, and open calls stay where they are', async (t) => {
+  const { node1, node2, address, meshes, handshakes } = await twoNodes(t);
+  let through: string | undefined = 'a router';
+  const { connection } = meshes[0];
+  meshes[0].connection = (peerId) => {
+    const facts = connection(peerId);
+    return facts && { ...facts, through };
+  };
+  link(node1, node2, { addresses: [] });
+  const early = await dial(t, address);
+  early.write('early');
+  t.is(String(await once(early, 'data')), 'early');
+  t.is(await ask(t, address, 'the same'), 'the same');
+  t.is(handshakes.length, 1);
+  through = undefined;
+  await eventually(async () => (await ask(t, address, 'late')) === 'late' && handshakes.length === 2, { everyMs: 200 });
+  early.write('still here');
+  t.is(String(await once(early, 'data')), 'still here');
+  t.is(await ask(t, address, 'again'), 'again');
+  t.is(handshakes.length, 2, 'the direct link is as good as it gets');
+});
+
 test('a call on the link ends with it, and the next one says why it cannot be', async (t) => {
   const { node1, node2, address, meshes } = await twoNodes(t);
   link(node1, node2, { addresses: [] });

@@ -3,7 +3,9 @@
 
 import test from 'ava';
 import { createActor, fromPromise } from 'xstate';
-import { type InstanceEvent, type InstanceInput, instanceMachine, instanceState } from '../../actors/instance.ts';
+import { instanceMachine } from '../../actors/instance.ts';
+import type { InstanceEvent, InstanceInput } from '../../actors/instance-context.ts';
+import { instanceState } from '../../actors/instance-state.ts';
 import { type ProbeOutcome, probeMachine } from '../../actors/probe.ts';
 import { instanceText } from '../../control/cli/describe.ts';
 import { formatDate } from '../../control/cli/durations.ts';

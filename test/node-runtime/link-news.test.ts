@@ -25,6 +25,18 @@ const cases: { title: string; before: LinksSaid; now: LinksSaid; news: 'none' | 
   { title: 'a cost beyond it', before: said(link()), now: said(link({ costMicroseconds: 16_000 })), news: 'later' },
   { title: 'the first cost', before: said(unmeasured), now: said(link()), news: 'now' },
   { title: 'another way', before: said(link()), now: said(link({ through: 'r' })), news: 'now' },
+  {
+    title: 'why a way through others is needed, of which no cost is measured',
+    before: said({ ...unmeasured, through: 'r' }),
+    now: said({ ...unmeasured, through: 'r', indirect: 'no answer' }),
+    news: 'now',
+  },
+  {
+    title: 'another way, of which no cost is measured',
+    before: said(unmeasured),
+    now: said({ ...unmeasured, through: 'r' }),
+    news: 'now',
+  },
   { title: 'signs of life', before: said(link()), now: said(link({ sentBytes: linkNewsBytes })), news: 'none' },
   { title: 'traffic', before: said(link()), now: said(link({ receivedBytes: linkNewsBytes })), news: 'later' },
   {

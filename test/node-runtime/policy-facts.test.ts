@@ -119,6 +119,30 @@ test('a policy is told once, changed and taken back by newer facts, and nodes wi
   t.false((await newNode(fabric, far.database)).allows());
 });
 
+test('a Gateway is told as the policy that allows its calls, and taken back with it', async (t) => {
+  const fabric = createFabric();
+  const controller = await newController(fabric);
+  const node = await newNode(fabric);
+  const caller = { project: 'default', application: 'selvedge-gateways', microservice: 'web' };
+  const allows = (port: number): boolean =>
+    policyAuthorization(node.trust.bulletin.policies().map(({ body }) => body))(caller, stock, port);
+  const spec = {
+    ...{ on: { nodes: ['box2'] }, port: 8443, protocol: 'tcp' },
+    routes: [{ to: { application: 'store', microservice: 'stock', port: 8080 } }],
+  };
+  const gateway = { project: 'default', name: 'web', generation: 1, spec, grants: [], added: [] };
+  await controller.documents.put({ _id: 'gateway/default/web', ...gateway });
+  await controller.settle();
+  await controller.settle();
+  t.is(await controller.facts(), 1);
+  t.deepEqual(await copy(controller.database, node), []);
+  t.deepEqual([allows(8080), allows(8081), node.allows()], [true, false, false]);
+  await controller.documents.remove('gateway/default/web');
+  await controller.settle();
+  await copy(controller.database, node);
+  t.false(allows(8080));
+});
+
 test('a node that starts again without a controller has its policies', async (t) => {
   const fabric = createFabric();
   const controller = await newController(fabric);

@@ -1,5 +1,6 @@
 // Probes against real sockets on the loopback.
 
+import { createSocket } from 'node:dgram';
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import test from 'ava';
@@ -111,7 +112,7 @@ test('a cancelled probe ends at once', async (t) => {
   t.deepEqual(await runProbe(tcp(), target, AbortSignal.abort()), { ok: false, reason: 'the probe was cancelled' });
 });
 
-test('a free port can be listened on, and is not one that was promised', async (t) => {
+test('a free port can be listened on by TCP and by UDP, and is not one that was promised', async (t) => {
   const first = await pickFreePort();
   const second = await pickFreePort('127.0.0.1', new Set([first]));
   t.not(first, second);
@@ -121,6 +122,12 @@ test('a free port can be listened on, and is not one that was promised', async (
     server.listen(second, '127.0.0.1', resolve);
   });
   t.teardown(() => server.close());
+  const socket = createSocket('udp4');
+  t.teardown(() => socket.close());
+  await new Promise<void>((resolve, reject) => {
+    socket.once('error', reject);
+    socket.bind({ port: second, address: '127.0.0.1', exclusive: true }, resolve);
+  });
   await t.throwsAsync(pickFreePort('192.0.2.1'), { name: 'FreePortError' });
 });
 

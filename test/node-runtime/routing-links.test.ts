@@ -27,6 +27,8 @@ async function startRouter(t: ExecutionContext, router: Mode, costs: Map<PeerId,
     announcements: { held: () => undefined, all: () => [] },
     onAnnouncement: () => undefined,
     called: () => wanted,
+    servicesWanted: () => new Set(),
+    onServicesWanted: () => undefined,
     onRefused: (_, reason) => t.fail(reason),
   });
   const sign = (_: string, payload: unknown): string => JSON.stringify(payload);

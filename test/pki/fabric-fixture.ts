@@ -52,6 +52,7 @@ export interface NodeOptions {
   peerId?: string;
   key?: PrivateKey;
   covers?: MicroserviceName[];
+  publicNames?: string[];
   issueNumber?: number;
   by?: Member;
 }
@@ -83,7 +84,8 @@ export function createFabric({
   const controller = addController('box1');
 
   function addNode(node: string, options: NodeOptions = {}): Member {
-    const { peerId = newPeerId(), key = keys.create('P-256'), covers = [], issueNumber = 1, by = controller } = options;
+    const { peerId = newPeerId(), key = keys.create('P-256'), covers = [], publicNames = [] } = options;
+    const { issueNumber = 1, by = controller } = options;
     const certificate = issueNodeAuthority({
       issuer: by.issuer,
       publicKey: key.publicKey,
@@ -91,6 +93,7 @@ export function createFabric({
       peerId,
       fabricId: id,
       covers,
+      publicNames,
       issueNumber,
       ...moment(),
     });

@@ -186,6 +186,18 @@ test('what has expired is forgotten', (t) => {
   t.deepEqual(currentFacts(facts, fabric.clock.now() + 32 * dayMs), []);
 });
 
+test('what was superseded does not count again once its successor has expired', (t) => {
+  const { fabric, node } = setUp();
+  const now = fabric.clock.now();
+  const facts = [
+    floorOf(fabric, node, 3, { sequence: 1, expiresAt: now + 90 * dayMs }),
+    floorOf(fabric, node, 2, { sequence: 2, expiresAt: now + 5 }),
+  ];
+  t.deepEqual(currentFacts(facts, now), [facts[1]] as Fact[]);
+  t.deepEqual(currentFacts(facts, now + 5), []);
+  t.deepEqual(currentFacts(facts.toReversed(), now + 5), []);
+});
+
 test('a window is told by the controller whose it is, and by nobody else', (t) => {
   const { fabric, node, accept } = setUp();
   const { peerId } = fabric.controller;

@@ -66,7 +66,43 @@ async function connections(target) {
   return (target.count / (performance.now() - startedAt)) * 1_000;
 }
 
-const measures = { throughput, latency, connections };
+/** From the wish for a connection to the first byte back on it; resolves with the median in µs. */
+async function firstByte(target) {
+  const took = [];
+  for (let trip = 0; trip < target.trips; trip++) {
+    const startedAt = performance.now();
+    const socket = await dial(target);
+    socket.write('E');
+    await once(socket, 'data');
+    took.push((performance.now() - startedAt) * 1_000);
+    socket.destroy();
+  }
+  return took.sort((one, other) => one - other)[Math.floor(took.length / 2)];
+}
+
+const held = [];
+
+/** Connections made, used for one byte there and back, and kept; `parallel` at a time. Resolves with how many there are. */
+async function hold(target) {
+  let left = target.count;
+  async function many() {
+    while (left-- > 0) {
+      const socket = await dial(target);
+      socket.write('E');
+      await once(socket, 'data');
+      held.push(socket);
+    }
+  }
+  await Promise.all(Array.from({ length: target.parallel }, many));
+  return held.length;
+}
+
+async function release() {
+  for (const socket of held.splice(0)) socket.destroy();
+  return 0;
+}
+
+const measures = { throughput, latency, connections, firstByte, hold, release };
 
 createServer((socket) => {
   let text = '';

@@ -1,0 +1,33 @@
+// Which neighbours led a connection through others to a bad end lately: another one is tried first the next time. Pure but for the clock; called
+// by libp2p-dials.ts. Nobody is given up for it: a far end that fails looks the same from here as a router that harms what it carries.
+
+import type { Clock } from '../node-runtime/clock.ts';
+import { createBoundedMap } from './bounded-map.ts';
+import { wayMarkMs, wayMarksMax } from './limits.ts';
+import type { PeerId } from './mesh.ts';
+
+export interface WayMarks {
+  mark(to: PeerId, neighbour: PeerId): void;
+  /** The same neighbours: as they were, but those that failed after all others, the one that failed last at the end. */
+  order(to: PeerId, neighbours: readonly PeerId[]): readonly PeerId[];
+}
+
+export function createWayMarks(clock: Clock): WayMarks {
+  const marks = createBoundedMap<string, number>(wayMarksMax);
+  const keyOf = (to: PeerId, neighbour: PeerId): string => `${to} ${neighbour}`;
+
+  function markedAt(to: PeerId, neighbour: PeerId): number {
+    const at = marks.get(keyOf(to, neighbour));
+    const agoMs = at === undefined ? wayMarkMs : clock.now() - at;
+    // A clock that was set back forgets.
+    return at !== undefined && agoMs >= 0 && agoMs < wayMarkMs ? at : 0;
+  }
+
+  return {
+    mark: (to, neighbour) => marks.set(keyOf(to, neighbour), clock.now()),
+    order(to, neighbours) {
+      const at = new Map(neighbours.map((neighbour) => [neighbour, markedAt(to, neighbour)]));
+      return [...neighbours].sort((one, other) => (at.get(one) ?? 0) - (at.get(other) ?? 0));
+    },
+  };
+}

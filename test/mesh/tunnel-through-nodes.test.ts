@@ -1,0 +1,201 @@
+// Calls through routers: real meshes and service networks on loopback, next hops by hand. What is carried, what ends it, and whom a node
+// carries nothing for.
+
+import { once } from 'node:events';
+import { type ClientHttp2Session, connect as connectHttp2, type IncomingHttpHeaders } from 'node:http2';
+import type { Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import test, { type ExecutionContext } from 'ava';
+import { routeHopsMax } from '../../mesh/limits.ts';
+import type { FindStep, Mesh, PeerId } from '../../mesh/mesh.ts';
+import { nodeServerName } from '../../mesh/node-sessions.ts';
+import { nextStep } from '../../mesh/routes.ts';
+import { windowsFor } from '../../mesh/tunnel-windows.ts';
+import { eventually } from '../eventually.ts';
+import { createTestFabric, type TestNode } from './credentials.ts';
+import { startNode as startMesh } from './libp2p-world.ts';
+import { ask, brokenWith, callable, dial, type NetworkNode, nameOf, serve, startNode } from './tunnel-fixture.ts';
+
+const sensor = nameOf('sensor');
+const monitor = nameOf('monitor');
+const fabric = createTestFabric();
+const echo = (socket: Socket) => void socket.pipe(socket);
+
+interface RowNode extends NetworkNode {
+  mesh: Mesh;
+  /** Protocols of the streams that it opened. */
+  opened: string[];
+}
+
+async function linkTogether(one: Mesh, other: Mesh): Promise<void> {
+  await one.connect({ peerId: other.peerId, addresses: other.addresses() });
+  await eventually(() => other.connected().includes(one.peerId));
+  one.admit(other.peerId);
+  other.admit(one.peerId);
+}
+
+/** What `from` hears of `to` over their link; without addresses nobody can dial it. */
+function tell(from: RowNode, to: RowNode, addresses = to.network.offer()?.addresses ?? []): void {
+  from.network.setOffer(to.peerId, { addresses, authorityKeySha256: to.authorityKeySha256 });
+}
+
+/** Nodes in a row, linked to their neighbours; all but the ends carry for others. The last one serves `sensor`, the first one calls it. */
+async function row(t: ExecutionContext, length: number, { dialable = true } = {}) {
+  const nodes: RowNode[] = [];
+  const place = new Map<PeerId, number>();
+  for (let index = 0; index < length; index += 1) {
+    // A test machine may starve a node for longer than a LAN would be silent.
+    const mesh = await startMesh(t, { keepAlive: { silentMsMax: 20_000 } });
+    place.set(mesh.peerId, index);
+    const ends = { 0: [monitor], [length - 1]: [sensor] };
+    const own: TestNode = fabric.node(`node-${index}`, ends[index] ?? [], mesh.peerId);
+    const router = index > 0 && index < length - 1 ? 'interior' : 'edge';
+    const routes = {
+      to(peerId: PeerId) {
+        const next = nodes[index + Math.sign((place.get(peerId) ?? index) - index)]?.peerId;
+        return next === undefined || next === mesh.peerId
+          ? undefined
+          : { costMicroseconds: 1, hops: 1, nextHops: [next] };
+      },
+      routers: () => new Map(),
+    };
+    const step: FindStep = (stream) => nextStep({ self: mesh.peerId, router, routes }, stream);
+    mesh.route(step);
+    const opened: string[] = [];
+    const node = await startNode(t, fabric, own, {
+      mesh: {
+        handle: mesh.handle,
+        connection: mesh.connection,
+        open(peerId, protocol, signal) {
+          opened.push(protocol);
+          return mesh.open(peerId, protocol, signal);
+        },
+      },
+      isPeerAdmitted: (peerId) => mesh.isAdmitted(peerId) || nodes[0]?.peerId === peerId,
+      nodeCredential: () => own.ownCredential,
+      step,
+    });
+    nodes.push({ ...node, mesh, opened });
+    const before = nodes[index - 1];
+    if (before !== undefined) await linkTogether(before.mesh, mesh);
+  }
+  for (const [index, node] of nodes.entries()) {
+    for (const other of [nodes[index - 1], nodes[index + 1]])
+      if (other !== undefined) tell(node, other, dialable || other !== nodes.at(-1) ? undefined : []);
+  }
+  const [first, last] = [nodes[0] as RowNode, nodes.at(-1) as RowNode];
+  tell(first, last, []);
+  const caller = await first.attach(monitor, { calls: [callable('sensor')] });
+  await last.attach(sensor, { listens: { 8080: await serve(t, echo) } });
+  first.network.setEndpoints([last.endpoint(sensor)]);
+  return { nodes, first, last, address: caller.address('sensor') };
+}
+
+/** On a busy box a neighbour may be asked to dial back although it can be dialled. */
+function noneOverLinks(t: ExecutionContext, nodes: readonly RowNode[]): void {
+  t.false(nodes.some(({ opened }) => opened.includes('/selvedge/tunnel/1')));
+}
+
+test('a call goes through two routers, and no stream of a link carries it', async (t) => {
+  const { nodes, address } = await row(t, 4);
+  t.is(await ask(t, address, 'anybody there?'), 'anybody there?');
+  const block = 'as much as does not fit into one frame '.repeat(40_000);
+  t.is(await ask(t, address, block), block);
+  noneOverLinks(t, nodes);
+});
+
+test('a node that cannot be dialled dials back when it is asked', async (t) => {
+  const { nodes, address } = await row(t, 3, { dialable: false });
+  t.is(await ask(t, address, 'from within'), 'from within');
+  t.true(nodes[1]?.opened.includes('/selvedge/tunnel-back/1'));
+  noneOverLinks(t, nodes);
+});
+
+test('a call ends with a link on its way, and so do those that would follow', async (t) => {
+  const { nodes, first, last, address } = await row(t, 3);
+  const router = nodes[1] as RowNode;
+  const socket = await dial(t, address);
+  socket.write('hello');
+  await once(socket, 'data');
+  const broken = brokenWith(socket);
+  router.network.setOffer(last.peerId, undefined);
+  t.is(await broken, 'ECONNRESET');
+  t.is(await brokenWith(await dial(t, address)), 'ECONNRESET');
+  t.regex(first.outcomes.at(-1)?.reason ?? '', /no tunnel to sensor/);
+  tell(router, last);
+  t.is(await ask(t, address, 'again'), 'again');
+});
+
+/** A session with a node by the credential of another one. */
+async function session(t: ExecutionContext, to: RowNode, { ownCredential }: TestNode): Promise<ClientHttp2Session> {
+  const [host = '', port = ''] = (to.network.offer()?.addresses[0] ?? '').split(':');
+  const { keyPem: key, chainPem: cert } = ownCredential;
+  const http2 = connectHttp2('https://node', {
+    createConnection: () =>
+      connectTls({
+        ...{ host, port: Number(port), servername: nodeServerName, key, cert },
+        ...{ ALPNProtocols: ['h2'], rejectUnauthorized: false, minVersion: 'TLSv1.3' },
+      }),
+  });
+  http2.on('error', () => undefined);
+  t.teardown(() => http2.destroy());
+  return http2;
+}
+
+async function wish(http2: ClientHttp2Session, to: PeerId, from: PeerId, via: PeerId[]): Promise<IncomingHttpHeaders> {
+  const headers = { ':authority': to, 'selvedge-from': from, 'selvedge-via': via.join(' ') };
+  const stream = http2.request({ ':method': 'CONNECT', ...headers });
+  stream.on('error', () => undefined);
+  const [answer] = (await once(stream, 'response')) as [IncomingHttpHeaders];
+  stream.destroy();
+  return answer;
+}
+
+test('a router carries nothing that goes in a circle, too far, nowhere, or did not come the way it says', async (t) => {
+  const { nodes, first, last } = await row(t, 3);
+  const router = nodes[1] as RowNode;
+  const http2 = await session(t, router, first);
+  const why = async (to: PeerId, from: PeerId, via: PeerId[] = []) => {
+    const answer = await wish(http2, to, from, via);
+    return `${answer[':status']} ${answer['selvedge-at'] === router.peerId} ${answer['selvedge-reason']}`;
+  };
+  t.is((await wish(http2, last.peerId, first.peerId, []))[':status'] as unknown, 200);
+  t.regex(await why('nobody', first.peerId), /^502 true no route/);
+  t.regex(await why(last.peerId, last.peerId), /^502 true it did not come the way/);
+  t.regex(await why(last.peerId, 'somebody', [router.peerId, first.peerId]), /^502 true it goes in a circle/);
+  t.regex(await why(last.peerId, 'somebody', [last.peerId, first.peerId]), /^502 true its route leads back/);
+  const far = Array.from({ length: routeHopsMax - 1 }, (_, index) => `hop-${index}`);
+  t.regex(await why(last.peerId, 'somebody', [...far, first.peerId]), /^502 true it has taken as many hops/);
+  t.regex(await why(last.peerId, 'somebody', [...far, ...far, first.peerId]), /^502 true it did not come the way/);
+  t.is((await wish(http2, last.peerId, first.peerId, []))[':status'] as unknown, 200, 'and goes on carrying');
+});
+
+test('who is no linked node has nothing carried, whatever certificate it has', async (t) => {
+  const { nodes, first, last } = await row(t, 3);
+  const router = nodes[1] as RowNode;
+  const unlinked = fabric.node('unlinked', []);
+  const namesake = fabric.node('node-0', [], first.peerId);
+  const foreign = createTestFabric().node('node-0', [], first.peerId);
+  const workload = { ...first, ownCredential: first.issue(monitor) };
+  for (const who of [unlinked, namesake, foreign, workload]) {
+    const http2 = await session(t, router, who);
+    const closed = once(http2, 'close');
+    await t.throwsAsync(
+      Promise.race([
+        wish(http2, last.peerId, first.peerId, []),
+        closed.then(() => Promise.reject(new Error('closed'))),
+      ]),
+    );
+    await closed;
+  }
+});
+
+test('windows grow with the way, by powers of two, and hold no more in all', (t) => {
+  const mebibyte = 1024 * 1024;
+  const of = (ms: number | undefined) => windowsFor(ms === undefined ? undefined : ms * 1_000);
+  t.deepEqual(of(undefined), { streamBytes: 2 * mebibyte, sessionBytes: 16 * mebibyte, streamsMax: 512 });
+  t.deepEqual(of(0.2), of(undefined));
+  t.deepEqual(of(12), { streamBytes: 4 * mebibyte, sessionBytes: 16 * mebibyte, streamsMax: 512 });
+  t.deepEqual(of(63), { streamBytes: 16 * mebibyte, sessionBytes: 32 * mebibyte, streamsMax: 128 });
+  t.deepEqual(of(60_000), of(63));
+});
