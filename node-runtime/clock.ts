@@ -7,6 +7,8 @@ export type TimerId = unknown;
 export interface Clock {
   /** Milliseconds since 1970-01-01T00:00:00Z. */
   now(): number;
+  /** Milliseconds since a moment of this process, never set back or forward: what passes is measured by it, what is dated by `now`. */
+  elapsed(): number;
   setTimeout(run: () => void, delayMs: number): TimerId;
   clearTimeout(timer: TimerId): void;
   /** Resolves after `delayMs`; rejects with the signal's reason when it is aborted first. */

@@ -368,9 +368,11 @@ async function compose(
   /** Anywhere in the fabric, as far as this node has heard. */
   const isReady = (key: string): boolean => instances.readyHere().has(key) || announcer.ready().has(key);
 
-  /** The nodes that serve what instances here call. */
+  const calledByGateways = (): string[] => gateways.called().map(microserviceKey);
+
+  /** The nodes that serve what instances and gateways here call. */
   function called(): Set<PeerId> {
-    const here = new Set([...instances.calledHere(), ...gateways.called().map(microserviceKey)]);
+    const here = new Set([...instances.calledHere(), ...calledByGateways()]);
     const endpoints = announcer.endpoints().filter((endpoint) => here.has(microserviceKey(endpoint)));
     return new Set(endpoints.map(({ peerId }) => peerId));
   }
@@ -381,7 +383,7 @@ async function compose(
     setCostMs: (peerId) =>
       ports.linkCostsMs?.get(links.linked().find((peer) => peer.peerId === peerId)?.identity.node ?? ''),
     announcements: announcer.table,
-    servicesWanted: () => instances.wantedHere(),
+    servicesWanted: () => new Set([...instances.wantedHere(), ...calledByGateways()]),
     onServicesWanted: (services) => announcer.keepServing(services),
     onAnnouncement: (from, jws) => announcer.receive(from, jws),
     onRefused: (from, reason) => peerProblem(from, `a link state from ${from} was refused: ${reason}`),

@@ -29,6 +29,7 @@ interface Slot {
   disturbed: boolean;
   /** Writes that may be made at once; refilled by one a period. */
   allowance: number;
+  /** By `clock.elapsed`. */
   refilledAt: number;
   timer: TimerId | undefined;
   /** Set while what is pending is only passing. */
@@ -95,7 +96,7 @@ export function createObserver(dependencies: {
   }
 
   function refill(slot: Slot): void {
-    const periods = Math.floor((clock.now() - slot.refilledAt) / observationPeriodMs);
+    const periods = Math.floor((clock.elapsed() - slot.refilledAt) / observationPeriodMs);
     if (periods <= 0) return;
     slot.allowance = Math.min(observationBurstWrites, slot.allowance + periods);
     slot.refilledAt += periods * observationPeriodMs;
@@ -110,7 +111,7 @@ export function createObserver(dependencies: {
           slot.timer = undefined;
           advance(id, slot);
         },
-        slot.refilledAt + observationPeriodMs - clock.now(),
+        slot.refilledAt + observationPeriodMs - clock.elapsed(),
       );
       return;
     }
@@ -124,7 +125,7 @@ export function createObserver(dependencies: {
         slot.pending ??= content;
         // Its next write is due when the time of a retry has passed.
         slot.allowance = 0;
-        slot.refilledAt = clock.now() + observationRetryMs - observationPeriodMs;
+        slot.refilledAt = clock.elapsed() + observationRetryMs - observationPeriodMs;
       } else if (content === 'remove' && slot.pending === undefined) slots.delete(id);
     });
     run(id, slot, written);
@@ -149,7 +150,7 @@ export function createObserver(dependencies: {
         expected: 0,
         disturbed: false,
         allowance: observationBurstWrites,
-        refilledAt: clock.now(),
+        refilledAt: clock.elapsed(),
         timer: undefined,
         passing: undefined,
       };

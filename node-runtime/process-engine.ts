@@ -113,9 +113,9 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     });
   };
   const logs = createProcessLogs({ clock, open, logger, bytesMax: trial.logBytesMax });
-  const standingOf = async (instance: string): Promise<Standing> => {
+  const standingOf = async (instance: string, options = { waited: false }): Promise<Standing> => {
     const { table } = running();
-    return isInstanceName(instance) ? readStanding(open(instance), table, clock) : { kind: 'absent' };
+    return isInstanceName(instance) ? readStanding(open(instance), table, clock, options) : { kind: 'absent' };
   };
 
   const leftovers = createLeftovers({
@@ -268,7 +268,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       running();
       const found: EngineInstance[] = [];
       for (const instance of await instancesOnDisk()) {
-        const standing = await settled(() => standingOf(instance), clock);
+        const standing = await settled((options) => standingOf(instance, options), clock);
         if (standing.kind === 'unbegun') await queue.run(instance, () => forgetUnbegun(instance));
         if (standing.kind === 'ended') found.push(describeInstance(standing.launch, standing.exit, undefined));
         if (standing.kind === 'running')
@@ -412,10 +412,11 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
 }
 
 /** The standing once the shim has said who the workload is, or that it ended; what there is after a while. */
-async function settled(read: () => Promise<Standing>, clock: Clock): Promise<Standing> {
+async function settled(read: (options: { waited: boolean }) => Promise<Standing>, clock: Clock): Promise<Standing> {
   for (let waitedMs = 0; ; waitedMs += LAUNCH_RECORD_POLL_MS) {
-    const standing = await read();
-    if (standing.kind !== 'running' || standing.workload !== undefined || waitedMs >= LAUNCH_GRACE_MS) return standing;
+    const waited = waitedMs >= LAUNCH_GRACE_MS;
+    const standing = await read({ waited });
+    if (standing.kind !== 'running' || standing.workload !== undefined || waited) return standing;
     await clock.sleep(LAUNCH_RECORD_POLL_MS);
   }
 }

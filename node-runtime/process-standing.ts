@@ -25,7 +25,13 @@ export type Standing =
       workload: ProcessStat | undefined;
     };
 
-export async function readStanding(folder: InstanceFolder, table: ProcessTable, clock: Clock): Promise<Standing> {
+/** `waited`: whoever asks has given a launch without a shim its time already; the wall clock, which may be set meanwhile, is not asked. */
+export async function readStanding(
+  folder: InstanceFolder,
+  table: ProcessTable,
+  clock: Clock,
+  { waited } = { waited: false },
+): Promise<Standing> {
   const launch = await folder.readLaunch();
   if (launch === undefined) return { kind: 'absent' };
   const exit = await folder.readExit();
@@ -43,7 +49,7 @@ export async function readStanding(folder: InstanceFolder, table: ProcessTable, 
 
   // The daemon may have died right after it started the shim, which then has not written down who it is yet.
   const ageMs = clock.now() - launch.startedAt;
-  const young = launch.boot === table.boot && ageMs >= 0 && ageMs < LAUNCH_GRACE_MS;
+  const young = !waited && launch.boot === table.boot && ageMs >= 0 && ageMs < LAUNCH_GRACE_MS;
   if (shimIdentity === undefined && young) return { kind: 'running', launch, shim, workload };
 
   // Once more: it may have ended between the first look and this one.

@@ -11,6 +11,7 @@ const DELAY_MS_MAX = 2_147_483_647;
 export function createSystemClock(): Clock {
   return {
     now: () => Date.now(),
+    elapsed: () => performance.now(),
     setTimeout: (run, delayMs) => setTimeout(run, bounded(delayMs)),
     clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout | undefined),
     async sleep(delayMs, signal) {

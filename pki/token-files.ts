@@ -14,10 +14,14 @@ const hash = z.string().regex(/^[0-9a-f]{64}$/);
 const instant = z.number().int().nonnegative();
 const fewLabels = (value: unknown): boolean =>
   typeof value !== 'object' || value === null || Object.keys(value).length <= labelsMax;
+/** Records pass over it unseen: what is under it would be believed to be checked. */
+const noPrototype = (value: unknown): boolean =>
+  typeof value !== 'object' || value === null || !Object.hasOwn(value, '__proto__');
 /** Counted before they are looked at: a stranger's frame holds 20,000, and what is wrong with each of them would take long to say. */
 export const labelsSchema = z
   .unknown()
   .refine(fewLabels, { error: `at most ${labelsMax} labels`, abort: true })
+  .refine(noPrototype, { error: 'no label is called __proto__', abort: true })
   .pipe(z.record(z.string().min(1).max(labelTextCharactersMax), z.string().max(labelTextCharactersMax)));
 
 const recordSchema = z.strictObject({

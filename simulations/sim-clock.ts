@@ -86,6 +86,7 @@ export function createSimClock(startMs: number = DEFAULT_START_MS): SimClock {
 
   return {
     now: () => nowMs,
+    elapsed: () => nowMs - startMs,
     setTimeout: setTimer,
     clearTimeout: clearTimer,
     sleep: (delayMs, signal) => sleepWith({ setTimeout: setTimer, clearTimeout: clearTimer }, delayMs, signal),

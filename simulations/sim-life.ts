@@ -79,6 +79,7 @@ export function createSimLife(
     alive: () => alive,
     clock: {
       now: () => clock.now() + offsetMs(),
+      elapsed: () => clock.elapsed(),
       setTimeout: setTimer,
       clearTimeout: clearTimer,
       sleep: (delayMs, signal) => sleepWith({ setTimeout: setTimer, clearTimeout: clearTimer }, delayMs, signal),

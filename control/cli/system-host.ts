@@ -13,6 +13,7 @@ const stopSignals: StopSignal[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
 const clock: Clock = {
   now: () => Date.now(),
+  elapsed: () => performance.now(),
   setTimeout: (run, delayMs) => setTimeout(run, delayMs),
   clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout),
   sleep: async (delayMs, signal) => {

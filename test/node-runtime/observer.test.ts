@@ -7,8 +7,9 @@ import { createSimStore } from '../../simulations/sim-store.ts';
 
 const id = 'observed/instance/default.app.web.0';
 
-async function stage(t: ExecutionContext) {
-  const clock = createSimClock();
+async function stage(t: ExecutionContext, setBackMs = () => 0) {
+  const sim = createSimClock();
+  const clock = { ...sim, now: () => sim.now() - setBackMs() };
   const mailbox = await createSimStore().open('mailbox/box1');
   const written: unknown[] = [];
   mailbox.subscribe(async () => written.push((await mailbox.get(id))?.['state']));
@@ -46,6 +47,21 @@ test('what is passing is written when the observer stops', async (t) => {
   await observer.stop();
   await Promise.resolve();
   t.deepEqual(written, ['starting']);
+});
+
+test('a wall clock that is set back by an hour holds nothing up', async (t) => {
+  let setBackMs = 0;
+  const { clock, say, written } = await stage(t, () => setBackMs);
+  const states = Array.from({ length: 20 }, (_, index) => String(index));
+  for (const state of states) {
+    say(state, false);
+    await clock.settle();
+  }
+  t.false(written.includes('19'), 'more at once than a burst');
+  setBackMs = 3_600_000;
+  say('after', false);
+  await clock.advance(1_000);
+  t.is(written.at(-1), 'after');
 });
 
 test('what a full disk refused is written once there is room, and told once', async (t) => {

@@ -227,3 +227,23 @@ test('peers without number cannot fill the ledger', async (t) => {
   t.is(server.refusals.length, 122);
   t.regex(server.refusals[120]?.reason ?? '', /80 earlier refusals/);
 });
+
+test('attack: labels with what records pass over are refused', async (t) => {
+  const { server, newToken, newBox, enrollmentOf, requests } = await createSite();
+  const box = newBox();
+  const honest = server.open(box.peerId);
+  await enrollWithToken(enrollmentOf(box, await newToken({ uses: 2 }), honest.near));
+  const claim = Buffer.from(honest.sentByNear[1] ?? []).toString();
+  for (const [labels, admitted] of [
+    ['{"__proto__":5}', 0],
+    ['{"site":"north"}', 1],
+  ] as const) {
+    requests.length = 0;
+    const { near, served } = server.open(box.peerId);
+    await near.send(frame({ type: 'hello' }));
+    await near.send(Buffer.from(claim.replace('"labels":{}', `"labels":${labels}`)));
+    await near.close();
+    await served;
+    t.is(requests.length, admitted, labels);
+  }
+});
