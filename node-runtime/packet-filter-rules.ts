@@ -1,10 +1,13 @@
 // What programs with a network of their own may reach of the box and through it, in the words of iptables and of nft. Pure; called by
 // packet-filter.ts. Every rule is about our own interfaces or in chains and tables of our own name.
 //
-//   to the box     its resolver, and addresses of services where somebody listens on that very address; nothing else, so no daemon
-//                  that listens on all addresses
-//   through it     everywhere but to other instances of this box; from outside, answers alone
+//   to the box     its resolver, addresses of services where somebody listens on that very address, and what gateways publish; nothing
+//                  else, so no daemon that listens on all addresses
+//   through it     everywhere but to other instances of this box; from outside, answers alone. What leads to bridges of other engines is
+//                  left to their rules
 //   guard          where the box forwarded nothing before, it forwards nothing else now either
+
+import type { PublishedPort } from './published-ports.ts';
 
 export interface FilterFacts {
   /** Four hexadecimal digits: whose the rules are. */
@@ -17,6 +20,8 @@ export interface FilterFacts {
   gateway: string;
   /** CIDR: all that instances of this box, containers too, may have. */
   apart: string[];
+  /** Of the box: reached as from the LAN. */
+  published: readonly PublishedPort[];
   guard: boolean;
 }
 
@@ -32,9 +37,12 @@ const chainsOf = (tag: string) => ({
   guard: `SELVEDGE-${tag}-GUARD`,
 });
 
+/** Bridges of Docker, podman, CNI and libvirt: accepting what goes there would open what their own rules keep closed. */
+const otherEngines = ['docker0', 'br-+', 'podman+', 'cni+', 'virbr+'];
+
 /** Lines of iptables-save by table: the chains of its own, their rules, and where they are asked; `last` ones come after all others. */
 function iptablesParts(
-  { tag, links, instances, services, gateway, apart, guard }: FilterFacts,
+  { tag, links, instances, services, gateway, apart, published, guard }: FilterFacts,
   { listeners }: FilterAbility,
 ) {
   const chain = chainsOf(tag);
@@ -50,8 +58,13 @@ function iptablesParts(
         ),
         `-A ${chain.in} -d ${gateway}/32 -p icmp --icmp-type echo-request -j ACCEPT`,
         `-A ${chain.in} -d ${services}${open} -j ACCEPT`,
+        ...published.map(
+          ({ address, port }) =>
+            `-A ${chain.in}${address === undefined ? '' : ` -d ${address}/32`} -p tcp --dport ${port} -j ACCEPT`,
+        ),
         `-A ${chain.in} -j REJECT`,
         ...apart.map((range) => `-A ${chain.through} -d ${range} -i ${links}+ -j REJECT`),
+        ...otherEngines.map((bridge) => `-A ${chain.through} -i ${links}+ -o ${bridge} -j RETURN`),
         `-A ${chain.through} -i ${links}+ -j ACCEPT`,
         `-A ${chain.through} -o ${links}+ ${answers}`,
         `-A ${chain.through} -o ${links}+ -j DROP`,
@@ -88,6 +101,13 @@ function tablesOf(saved: string): Map<string, string[]> {
   return tables;
 }
 
+/** Whether it comes after all others: but guards, which several nodes of one box have. */
+function isLast(there: readonly string[], jump: string): boolean {
+  const [chain = ''] = jump.split(' ');
+  const rest = there.slice(there.indexOf(`-A ${jump}`) + 1).filter((line) => line.startsWith(`-A ${chain} `));
+  return rest.every((line) => /^-A FORWARD -j SELVEDGE-[0-9a-f]{4}-GUARD$/.test(line));
+}
+
 /** For `iptables-restore --noflush`: our chains anew, and what is missing of the rules that lead there. */
 export function iptablesText(facts: FilterFacts, ability: FilterAbility, saved: string): string {
   const tables = tablesOf(saved);
@@ -100,7 +120,9 @@ export function iptablesText(facts: FilterFacts, ability: FilterAbility, saved: 
         ...chains.map((chain) => `:${chain} - [0:0]`),
         ...rules,
         ...missing(first).map((jump) => `-I ${jump}`),
-        ...missing(last).map((jump) => `-A ${jump}`),
+        // Who came after it would be cut off.
+        ...last.filter((jump) => there.includes(`-A ${jump}`) && !isLast(there, jump)).map((jump) => `-D ${jump}`),
+        ...last.filter((jump) => !there.includes(`-A ${jump}`) || !isLast(there, jump)).map((jump) => `-A ${jump}`),
         'COMMIT',
       ];
     })
@@ -114,7 +136,8 @@ export function iptablesWhole(facts: FilterFacts, ability: FilterAbility, saved:
   return Object.entries(iptablesParts(facts, ability)).every(([table, { chains, rules, first, last }]) => {
     const there = tables.get(table) ?? [];
     const own = there.filter((line) => chains.some((chain) => line.startsWith(`-A ${chain} `)));
-    return own.length === rules.length && [...first, ...last].every((jump) => there.includes(`-A ${jump}`));
+    const leads = [...first, ...last].every((jump) => there.includes(`-A ${jump}`));
+    return own.length === rules.length && leads && last.every((jump) => isLast(there, jump));
   });
 }
 
@@ -160,7 +183,7 @@ export const nftTable = (tag: string): string => `selvedge_${tag}`;
 
 /** For `nft --file -`: the table as it should be, in place of any before. */
 export function nftText(
-  { tag, links, instances, services, gateway, apart, guard }: FilterFacts,
+  { tag, links, instances, services, gateway, apart, published, guard }: FilterFacts,
   { listeners }: FilterAbility,
 ): string {
   const own = nftTable(tag);
@@ -180,6 +203,7 @@ table ip ${own} {
     ip daddr ${gateway} tcp dport 53${open} accept
     ip daddr ${gateway} icmp type echo-request accept
     ip daddr ${services}${open} accept
+    ${published.map(({ address, port }) => `${address === undefined ? '' : `ip daddr ${address} `}tcp dport ${port} accept`).join('\n    ')}
     reject
   }
   chain forward {

@@ -138,6 +138,7 @@ const trial: FilterFacts = {
   services: '198.18.4.0/22',
   gateway: '198.18.0.1',
   apart: ['198.18.0.0/15'],
+  published: [],
   guard: true,
 };
 

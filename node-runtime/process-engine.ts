@@ -2,39 +2,32 @@
 // that outlives this process, so everything here is read back from folders and /proc; what is in memory only wakes waiters.
 // It never restarts anything, and never signals a process that it has not just recognised.
 
-import { constants } from 'node:fs';
-import { access, mkdir, readdir, rm } from 'node:fs/promises';
+import { access, readdir, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { type Cgroups, closeCgroups, describeNotHeld, detectCgroups, removeGroups } from './cgroups.ts';
+import { closeCgroups, describeNotHeld, removeGroups } from './cgroups.ts';
 import type { Clock } from './clock.ts';
 import type { Engine, EngineInstance, EngineOwner } from './engine.ts';
 import {
   DiskError,
   EngineStoppedError,
-  EngineUnavailableError,
   InstanceNotRunningError,
   InstanceRunningError,
   InstanceUnknownError,
 } from './errors.ts';
 import { type InstanceMounts, openInstanceMounts } from './instance-mounts.ts';
 import { createKeyedQueue } from './keyed-queue.ts';
-import { checkCommand, checkFiles, checkLaunch, checkMounts, isInstanceName } from './launch-check.ts';
+import { checkCommand, checkLaunch, isInstanceName } from './launch-check.ts';
 import { createLeftovers } from './leftovers.ts';
-import { LAUNCH_GRACE_MS, LAUNCH_RECORD_POLL_MS } from './limits.ts';
 import { askToEnd, killAll } from './process-end.ts';
 import { execBeside } from './process-exec.ts';
 import { type InstanceFolder, openInstanceFolder } from './process-folder.ts';
-import { accessOf, createProcessLauncher, describeInstance, type ProcessLauncher } from './process-launch.ts';
+import { describeInstance } from './process-launch.ts';
 import { createProcessLogs } from './process-logs.ts';
-import { detectNames, hostsFile, type Names, type NamesKind } from './process-names.ts';
-import { detectNetworks, type NetworkTools, type OwnNetwork } from './process-network.ts';
-import { createProcessNetworks, type ProcessNetworks } from './process-networks.ts';
-import type { ShimTools } from './process-shim.ts';
-import { readStanding, type Standing } from './process-standing.ts';
-import { createProcessTable, type ProcessTable } from './process-table.ts';
-import { findCommand, findShimTools } from './process-tools.ts';
-import { createProcessUsers, type ProcessUsers } from './process-user.ts';
-import { createProcessWaits, type ProcessWaits } from './process-wait.ts';
+import type { NamesKind } from './process-names.ts';
+import type { ProcessNetworksDependencies } from './process-networks.ts';
+import { readStanding, type Standing, settled } from './process-standing.ts';
+import { networksOnDisk, type Started, startProcesses } from './process-start.ts';
+import { createProcessUpdates } from './process-updates.ts';
 import { createSecretFolders, type MemoryCandidate } from './secret-folders.ts';
 
 export interface ProcessEngineDependencies {
@@ -47,8 +40,8 @@ export interface ProcessEngineDependencies {
   hiddenFolder?: string;
   /** Whom programs run as that name nobody: `user` or `user:group`. By default the daemon's user. */
   standardUser?: string | undefined;
-  /** Programs have networks of their own where the box allows it: of which range (CIDR), and who hears of what goes wrong. */
-  networks?: { range: string; onProblem(message: string): void } | undefined;
+  /** Programs have networks of their own where the box allows it: of which range (CIDR), what of the box they reach, and who hears of what goes wrong. */
+  networks?: Pick<ProcessNetworksDependencies, 'range' | 'published' | 'onProblem'> | undefined;
   /** Appended to every workload's PATH; the folder of the running Node by default. */
   nodeExecutableFolder?: string;
   /** For what nobody waits for: a log that could not be rotated. */
@@ -73,20 +66,6 @@ export interface ProcessEngine extends Engine {
   readonly namesReason: string;
   /** Why programs share the network of the box; empty when those have their own that want it. */
   readonly networksReason: string;
-}
-
-interface Started {
-  table: ProcessTable;
-  tools: ShimTools;
-  names: Names;
-  cgroups: Cgroups;
-  users: ProcessUsers;
-  networks: (ProcessNetworks & NetworkTools) | undefined;
-  networksReason: string;
-  launcher: ProcessLauncher;
-  waits: ProcessWaits;
-  stopping: AbortController;
-  maintenance: Promise<void>;
 }
 
 export function createProcessEngine(dependencies: ProcessEngineDependencies): ProcessEngine {
@@ -131,81 +110,24 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     },
   });
 
-  async function findNetworks(tools: ShimTools, owner: EngineOwner) {
-    const { networks } = dependencies;
-    if (networks === undefined) return { reason: 'it was not asked for' };
-    const found = await detectNetworks(root, tools, findCommand);
-    if ('reason' in found) return found;
-    return { ...found, ...createProcessNetworks({ ...networks, tools: found, clock, owner, folder: root }) };
+  async function instancesOnDisk(): Promise<string[]> {
+    return (await readdir(root)).filter(isInstanceName).sort();
   }
 
-  /** Of what runs in a network of its own. */
-  async function networksOnDisk(instances: readonly string[], table: ProcessTable): Promise<Map<string, OwnNetwork>> {
-    const found = new Map<string, OwnNetwork>();
-    for (const instance of instances) {
-      const standing = await readStanding(open(instance), table, clock);
-      if (standing.kind === 'running' && standing.launch.network !== undefined)
-        found.set(instance, standing.launch.network);
-    }
-    return found;
-  }
-
-  async function begin(owner: EngineOwner): Promise<Started> {
-    const table = await createProcessTable(trial.boot).catch((error: unknown) => {
-      throw new EngineUnavailableError('there is no Linux /proc here', { cause: error });
-    });
-    try {
-      await mkdir(root, { recursive: true, mode: 0o700 });
-      await access(root, constants.W_OK);
-    } catch (error) {
-      throw new DiskError('write to', root, error);
-    }
-    const tools = await findShimTools(root, trial.shell);
-    const [names, networking] = await Promise.all([detectNames(root, tools, findCommand), findNetworks(tools, owner)]);
-    const networks = 'reason' in networking ? undefined : networking;
-    const cgroups = await detectCgroups(root, trial.proc);
-    const users = await createProcessUsers({
-      ...{ tools, find: findCommand, folder: root, standard: dependencies.standardUser },
-      hidden: resolve(dependencies.hiddenFolder ?? root),
-      self: trial.self ?? { user: process.geteuid?.() ?? 0, group: process.getegid?.() ?? 0 },
-    });
-    const stopping = new AbortController();
-    const known = await instancesOnDisk();
-    for (const instance of known) await logs.of(instance).check();
-    await folders.keepOnly(new Set(known));
-    await networks?.start(await networksOnDisk(known, table));
-    const waits = createProcessWaits({ clock, table, open, stopping: stopping.signal });
-    const launcher = createProcessLauncher({
-      ...{
-        clock,
-        table,
-        tools,
-        names,
-        cgroups,
-        users,
-        networks,
-        volumesFolder,
-        nodeExecutableFolder,
-        open,
-        waits,
-        mountsOf,
+  const begin = (owner: EngineOwner): Promise<Started> =>
+    startProcesses(
+      {
+        ...dependencies,
+        ...{ root, volumesFolder, nodeExecutableFolder, logs, folders, open, mountsOf, instancesOnDisk },
       },
-      logOf: logs.of,
-    });
-    const maintenance = logs.maintain(stopping.signal);
-    const networksReason = 'reason' in networking ? networking.reason : '';
-    return { table, tools, names, cgroups, users, networks, networksReason, launcher, waits, stopping, maintenance };
-  }
+      owner,
+    );
 
   async function forgetUnbegun(instance: string): Promise<void> {
     const standing = await standingOf(instance);
     if (standing.kind !== 'unbegun') return;
     await removeGroups(standing.launch.groups ?? []);
     await open(instance).reset();
-  }
-
-  async function instancesOnDisk(): Promise<string[]> {
-    return (await readdir(root)).filter(isInstanceName).sort();
   }
 
   return {
@@ -238,7 +160,9 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       ending?.stopping.abort(new EngineStoppedError());
       await ending?.maintenance;
       if (ending?.networks !== undefined)
-        await ending.networks.stop((await networksOnDisk(await instancesOnDisk(), ending.table)).size > 0);
+        await ending.networks.stop(
+          (await networksOnDisk(await instancesOnDisk(), ending.table, { open, clock })).size > 0,
+        );
       await closeCgroups(ending?.cgroups);
       logs.clear();
     },
@@ -334,51 +258,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       });
     },
 
-    async writeFiles(instance, files) {
-      running();
-      checkFiles(instance, files);
-      await queue.run(instance, async () => {
-        const standing = await standingOf(instance);
-        if (standing.kind === 'absent') throw new InstanceUnknownError(instance);
-        const folder = open(instance);
-        try {
-          await folder.layFiles(files, standing.launch.runAs);
-          const all = [...new Set([...standing.launch.files, ...files.map(({ path }) => path)])];
-          if (all.length > standing.launch.files.length) await folder.writeLaunch({ ...standing.launch, files: all });
-        } catch (error) {
-          throw new DiskError('write files of', folder.folder, error);
-        }
-      });
-    },
-
-    async writeMounts(instance, mounts) {
-      running();
-      checkMounts(instance, mounts);
-      await queue.run(instance, async () => {
-        const standing = await standingOf(instance);
-        if (standing.kind === 'absent') throw new InstanceUnknownError(instance);
-        try {
-          await mountsOf(instance).lay(mounts, accessOf(standing.launch.runAs));
-        } catch (error) {
-          throw new DiskError('write configs and secrets of', open(instance).folder, error);
-        }
-      });
-    },
-
-    async writeHosts(instance, hosts) {
-      running();
-      await queue.run(instance, async () => {
-        const standing = await standingOf(instance);
-        if (standing.kind === 'absent') throw new InstanceUnknownError(instance);
-        const folder = open(instance);
-        running().networks?.tell(instance, hosts);
-        try {
-          await folder.overwriteHosts(await hostsFile(hosts));
-        } catch (error) {
-          throw new DiskError('write names of', folder.folder, error);
-        }
-      });
-    },
+    ...createProcessUpdates({ queue, running, open, mountsOf, standingOf }),
 
     async exec(instance, command, options) {
       const { table, tools, names, users, networks } = running();
@@ -409,16 +289,6 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       yield* logs.of(instance).read(options, ended, AbortSignal.any(signals));
     },
   };
-}
-
-/** The standing once the shim has said who the workload is, or that it ended; what there is after a while. */
-async function settled(read: (options: { waited: boolean }) => Promise<Standing>, clock: Clock): Promise<Standing> {
-  for (let waitedMs = 0; ; waitedMs += LAUNCH_RECORD_POLL_MS) {
-    const waited = waitedMs >= LAUNCH_GRACE_MS;
-    const standing = await read({ waited });
-    if (standing.kind !== 'running' || standing.workload !== undefined || waited) return standing;
-    await clock.sleep(LAUNCH_RECORD_POLL_MS);
-  }
 }
 
 async function isAbsent(path: string): Promise<boolean> {

@@ -4,7 +4,6 @@
 
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import type { Clock, TimerId } from './clock.ts';
 import { createContainerNames } from './container-names.ts';
@@ -12,14 +11,16 @@ import type { EngineOwner, InstanceNetwork, Launch } from './engine.ts';
 import { ProcessNetworkError } from './errors.ts';
 import { createInstanceAddresses, gatewayOf, type InstanceAddresses } from './instance-addresses.ts';
 import { createIpBatch } from './ip-batch.ts';
+import { boxForwards, setForwarding } from './ip-forwarding.ts';
 import { type Ipv4Range, parseRange, partOf, rangeText } from './ipv4-range.ts';
 import { createKeyedQueue } from './keyed-queue.ts';
 import { DETECTION_MS, PACKET_FILTER_BYTES_MAX, PACKET_FILTER_CHECK_MS } from './limits.ts';
-import { createNameForwarder, reachableResolvers } from './name-forwarder.ts';
+import { boxSearch, createNameForwarder, reachableResolvers } from './name-forwarder.ts';
 import { createNameServer } from './name-server.ts';
 import { createNetworkPart } from './network-part.ts';
 import type { FilterFacts } from './packet-filter-rules.ts';
 import type { NetworkTools, OwnNetwork } from './process-network.ts';
+import type { PublishedPorts } from './published-ports.ts';
 
 export interface ProcessNetworks {
   /** With what runs already. */
@@ -48,15 +49,16 @@ export interface ProcessNetworksDependencies {
   folder: string;
   /** CIDR of which the node takes a part. */
   range: string;
+  /** What of the box they reach beside; nothing where it is left out. */
+  published?: Pick<PublishedPorts, 'all' | 'onChange'>;
   onProblem(message: string): void;
 }
 
-const forwardingFile = '/proc/sys/net/ipv4/ip_forward';
 /** glibc reads no more. */
 const resolversMax = 3;
 
 export function createProcessNetworks(dependencies: ProcessNetworksDependencies): ProcessNetworks {
-  const { tools, clock, owner, folder, onProblem } = dependencies;
+  const { tools, clock, owner, folder, published, onProblem } = dependencies;
   const queue = createKeyedQueue();
   const key = createHash('sha256')
     .update(JSON.stringify([owner.fabricId, owner.node, folder]))
@@ -90,6 +92,7 @@ export function createProcessNetworks(dependencies: ProcessNetworksDependencies)
       instances: rangeText(instances),
       services: halfOf(range, 1),
       apart: [...new Set([dependencies.range, rangeText(range)])],
+      published: published?.all() ?? [],
     };
     return { range, facts, addresses: createInstanceAddresses(instances) };
   }
@@ -102,12 +105,12 @@ export function createProcessNetworks(dependencies: ProcessNetworksDependencies)
 
   /** The rules are there before anything is forwarded. */
   async function make(range: Ipv4Range): Promise<void> {
-    const forwards = (await readFile(forwardingFile, 'utf8')).trim() !== '0';
+    const forwards = await boxForwards();
     part ??= partFrom(range);
     // Where some node has turned forwarding on, every node sees to it that nothing else is forwarded: the last one turns it off.
     part.facts.guard = !forwards || (await tools.filter.isGuarded());
     await tools.filter.install(part.facts);
-    if (!forwards) await writeFile(forwardingFile, '1');
+    if (!forwards) await setForwarding(true);
     try {
       await nameServer.listen(part.facts.gateway);
       answersNames = true;
@@ -142,6 +145,16 @@ export function createProcessNetworks(dependencies: ProcessNetworksDependencies)
     });
   }
 
+  /** The rules follow what gateways listen on. */
+  async function publish(): Promise<void> {
+    await queue.run('', async () => {
+      if (part === undefined || timer === undefined) return;
+      part.facts.published = published?.all() ?? [];
+      await told(tools.filter.install(part.facts));
+    });
+  }
+  published?.onChange(() => void publish());
+
   /** Interfaces that are this node's and of no launch that runs. */
   async function strayLinks(running: ReadonlySet<string>): Promise<string[]> {
     const found = await promisify(execFile)(tools.ip, ['-j', 'link', 'show', 'type', 'veth'], {
@@ -160,7 +173,7 @@ export function createProcessNetworks(dependencies: ProcessNetworksDependencies)
     const stray = await strayLinks(new Set());
     if (stray.length > 0) await cutAll(stray);
     const ownDoing = (await tools.filter.isGuarded(tag)) && !(await tools.filter.othersForward(tag));
-    if (ownDoing) await writeFile(forwardingFile, '0');
+    if (ownDoing) await setForwarding(false);
     await tools.filter.remove(tag);
     await parts.giveBack(range);
   }
@@ -224,10 +237,8 @@ export function createProcessNetworks(dependencies: ProcessNetworksDependencies)
     async resolvers() {
       const all = [...(answersNames && part ? [part.facts.gateway] : []), ...(await reachableResolvers())];
       if (all.length === 0) return undefined;
-      return `# By Selvedge\n${all
-        .slice(0, resolversMax)
-        .map((one) => `nameserver ${one}\n`)
-        .join('')}`;
+      const asked = all.slice(0, resolversMax).map((one) => `nameserver ${one}`);
+      return ['# By Selvedge', ...asked, ...(await boxSearch()), ''].join('\n');
     },
 
     async cut({ link, alias }) {

@@ -21,6 +21,10 @@ const facts: FilterFacts = {
   services: '198.18.12.0/22',
   gateway: '198.18.8.1',
   apart: ['198.18.0.0/15'],
+  published: [
+    { address: undefined, port: 8080 },
+    { address: '10.9.0.1', port: 8443 },
+  ],
   guard: true,
 };
 
@@ -85,6 +89,27 @@ test('iptables: only what is missing is added, before all others but the guard, 
   t.notRegex(iptablesText(facts, { listeners: false }, ''), /-m socket/);
   t.notRegex(iptablesText({ ...facts, guard: false }, { listeners: true }, ''), /GUARD/);
   t.false(iptablesWhole(facts, { listeners: true }, ''));
+});
+
+test('iptables: the guard is put last again when somebody came after it, but for the guard of another node', (t) => {
+  const jumps = ['-A FORWARD -i sv-ab12+ -j SELVEDGE-ab12-FWD', '-A FORWARD -o sv-ab12+ -j SELVEDGE-ab12-FWD'];
+  const savedWith = (...rules: string[]) =>
+    ['*filter', ...jumps, '-A FORWARD -j SELVEDGE-ab12-GUARD', ...rules].join('\n');
+  const moved = /^-D FORWARD -j SELVEDGE-ab12-GUARD\n-A FORWARD -j SELVEDGE-ab12-GUARD$/m;
+  const textWith = (...rules: string[]) => iptablesText(facts, { listeners: true }, savedWith(...rules));
+  t.regex(textWith('-A FORWARD -s 10.42.0.0/16 -j ACCEPT'), moved);
+  t.notRegex(textWith('-A FORWARD -j SELVEDGE-cd34-GUARD'), moved);
+  t.notRegex(textWith(), moved);
+});
+
+test('iptables: what gateways publish is accepted, and bridges of other engines are left to their rules', (t) => {
+  const text = iptablesText(facts, { listeners: true }, '');
+  t.regex(text, /^-A SELVEDGE-ab12-IN -p tcp --dport 8080 -j ACCEPT$/m);
+  t.regex(text, /^-A SELVEDGE-ab12-IN -d 10\.9\.0\.1\/32 -p tcp --dport 8443 -j ACCEPT$/m);
+  t.regex(
+    text,
+    /^-A SELVEDGE-ab12-FWD -i sv-ab12\+ -o docker0 -j RETURN\n[\s\S]*^-A SELVEDGE-ab12-FWD -i sv-ab12\+ -j ACCEPT$/m,
+  );
 });
 
 test('iptables: nothing is removed but what has the name of the node', (t) => {
