@@ -47,6 +47,8 @@ function iptablesParts(
 ) {
   const chain = chainsOf(tag);
   const open = listeners ? ' -m socket' : '';
+  // The kernel bounds how often it sends ICMP: who calls often would wait for an answer that does not come.
+  const refused = ['-p tcp -j REJECT --reject-with tcp-reset', '-j REJECT'];
   const answers = '-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT';
   return {
     filter: {
@@ -62,8 +64,8 @@ function iptablesParts(
           ({ address, port }) =>
             `-A ${chain.in}${address === undefined ? '' : ` -d ${address}/32`} -p tcp --dport ${port} -j ACCEPT`,
         ),
-        `-A ${chain.in} -j REJECT`,
-        ...apart.map((range) => `-A ${chain.through} -d ${range} -i ${links}+ -j REJECT`),
+        ...refused.map((how) => `-A ${chain.in} ${how}`),
+        ...apart.flatMap((range) => refused.map((how) => `-A ${chain.through} -d ${range} -i ${links}+ ${how}`)),
         ...otherEngines.map((bridge) => `-A ${chain.through} -i ${links}+ -o ${bridge} -j RETURN`),
         `-A ${chain.through} -i ${links}+ -j ACCEPT`,
         `-A ${chain.through} -o ${links}+ ${answers}`,
@@ -189,6 +191,7 @@ export function nftText(
   const own = nftTable(tag);
   const [from, to] = [`iifname "${links}*"`, `oifname "${links}*"`];
   const open = listeners ? ' socket wildcard 0' : '';
+  const refused = ['meta l4proto tcp reject with tcp reset', 'reject'];
   const answers = 'ct state established,related accept';
   return `table ip ${own}
 delete table ip ${own}
@@ -204,11 +207,11 @@ table ip ${own} {
     ip daddr ${gateway} icmp type echo-request accept
     ip daddr ${services}${open} accept
     ${published.map(({ address, port }) => `${address === undefined ? '' : `ip daddr ${address} `}tcp dport ${port} accept`).join('\n    ')}
-    reject
+    ${refused.join('\n    ')}
   }
   chain forward {
     type filter hook forward priority -10; policy accept;
-    ${apart.map((range) => `${from} ip daddr ${range} reject`).join('\n    ')}
+    ${apart.flatMap((range) => refused.map((how) => `${from} ip daddr ${range} ${how}`)).join('\n    ')}
     ${to} ${answers}
     ${to} drop
   }
