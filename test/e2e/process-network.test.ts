@@ -138,7 +138,8 @@ const outside = test.macro(async (t, filter: 'iptables' | 'nft') => {
         return Number(values.split(' ')[names.split(' ').indexOf('IPReversePathFilter')]);
       };
       const before = dropped();
-      await selvedge(place.data, 'exec', 'inside', '--', 'ip', 'addr', 'add', `${address}/32`, 'dev', 'eth0');
+      const { pid } = await place.running('inside');
+      inside(box, 'nsenter', '--net', `--target=${pid}`, 'ip', 'addr', 'add', `${address}/32`, 'dev', 'eth0');
       const forged = `const socket = require("net").connect({ host: ${JSON.stringify(called)}, port: 80, localAddress: ${JSON.stringify(address)} });
       socket.setTimeout(1500, () => socket.destroy(new Error("silence")));
       socket.on("connect", () => console.log("connected")).on("error", (error) => console.log(error.message)).on("close", () => process.exit())`;

@@ -2,7 +2,7 @@
 // that it must not connect with the first. Used by the process-network tests.
 
 import { execFile, execFileSync, spawn } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -41,11 +41,13 @@ spec:
   microservices:
     - name: server
       engine: process
+      user: nobody
       command: [node, -e, ${JSON.stringify(echoing)}]
       ports: [{ name: http, port: 80 }, { name: echo, port: 7, protocol: udp }]
       probes: { readiness: { http: { port: http, path: / }, periodMs: 50, timeoutMs: 30000 } }
     - name: inside
       engine: process
+      user: nobody
       command: [sleep, '100000']${more}
       probes: { readiness: { exec: { command: [grep, -q, eth0, /proc/net/dev] }, periodMs: 500, timeoutMs: 30000 } }
 `;
@@ -66,6 +68,8 @@ const rulesOf = (saved: string): string[] => saved.split('\n').filter((line) => 
 
 export async function createPlace(t: ExecutionContext, filter: keyof typeof hidden = 'iptables') {
   const folder = await mkdtemp(join(tmpdir(), 'selvedge-network-'));
+  // Programs run as nobody, who must get to their own folders.
+  await chmod(folder, 0o755);
   const data = join(folder, 'data');
   const daemons: Daemon[] = [];
   const others: (() => void)[] = [];
