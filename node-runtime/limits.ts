@@ -83,6 +83,10 @@ export const DETECTION_MS = 5_000;
 export const PROCESS_RANGE_PREFIX = 21;
 /** At the node's address in it, so that no two nodes of a box take the same one; registered for AppleTalk, which is gone. */
 export const PROCESS_RANGE_LOCK_PORT = 202;
+/** A call on the box itself is answered by the kernel: whom it does not answer by then, after two tries, a packet filter keeps from it. */
+export const NETWORK_CALL_MS = 2_500;
+/** Until that call has begun, on a box that has much else to do. */
+export const NETWORK_TRIAL_MS = 60_000;
 /** A packet filter that somebody else changes is waited for so long. */
 export const PACKET_FILTER_MS = 10_000;
 /** All rules of a box: some have tens of thousands. */

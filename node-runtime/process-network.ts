@@ -7,7 +7,7 @@ import { mkdir, realpath, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { InstanceNetwork } from './engine.ts';
-import { DETECTION_MS } from './limits.ts';
+import { DETECTION_MS, NETWORK_CALL_MS, NETWORK_TRIAL_MS } from './limits.ts';
 import { findPacketFilter, type PacketFilter } from './packet-filter.ts';
 import type { ShimTools } from './process-shim.ts';
 import type { findCommand } from './process-tools.ts';
@@ -38,6 +38,8 @@ export interface NetworkTools {
   wrap(network: Cable, hostsFile: string | undefined, command: string[]): string[];
   /** Puts a command into the network that a process is in, and a mount namespace of its own. */
   enter(pid: number, network: Cable, hostsFile: string | undefined, command: string[]): string[];
+  /** Why a program in such a network does not reach what listens there by TCP; undefined when it does, or nobody knows. */
+  refusal(network: Cable, to: { host: string; port: number }): Promise<string | undefined>;
 }
 
 /** Why programs share the network of the box. */
@@ -49,6 +51,9 @@ export interface NoNetworks {
 const trial = { address: '198.18.0.2', gateway: '198.18.0.1', link: 'sv-trial', alias: 'selvedge:trial' };
 const trialName = 'selvedge-network-trial';
 
+/** A shell that runs its arguments stays what they come from: some become the last command that they run. */
+const stay = '"$@"\nexit\n';
+
 /** Arguments: path of ip, the box's address, then the command. It stands for the box in a network namespace of its own. */
 const TRIAL = `
 "$1" -batch - <<END || exit
@@ -56,8 +61,7 @@ link set dev lo up
 route add local $2 dev lo table local
 END
 shift 2
-"$@"
-`;
+${stay}`;
 
 export async function detectNetworks(
   folder: string,
@@ -97,7 +101,30 @@ export async function detectNetworks(
     findPacketFilter({ find, alone }),
   ]);
   if (problem !== undefined) return { reason: problem };
-  return 'reason' in filter ? filter : { ip, filter, wrap, enter };
+  if ('reason' in filter) return filter;
+  const refusal: NetworkTools['refusal'] = (network, { host, port }) =>
+    callFrom([tools.shell, '-c', stay, 'sh', ...wrap(network, undefined, callCommand(host, port))]);
+  return { ip, filter, wrap, enter, refusal };
+}
+
+/** The kernel answers for who listens: how busy the box is does not matter once the call has begun. */
+const callCommand = (host: string, port: number): string[] => [
+  process.execPath,
+  '-e',
+  `const end = (what) => { console.log(what); process.exit(); };
+   const socket = require("node:net").connect(${port}, ${JSON.stringify(host)}, () => end("answered"));
+   socket.on("error", (error) => end("refused: " + error.code));
+   setTimeout(() => end("refused: silence"), ${NETWORK_CALL_MS});`,
+];
+
+async function callFrom([file = '', ...words]: string[]): Promise<string | undefined> {
+  try {
+    const { stdout } = await promisify(execFile)(file, words, { timeout: NETWORK_TRIAL_MS, encoding: 'utf8' });
+    return stdout.match(/^refused: (.*)$/m)?.[1];
+  } catch (error) {
+    const { stderr = '', killed } = error as Error & { stderr?: string; killed?: boolean };
+    return killed === true ? undefined : stderr.trim().split('\n')[0]?.slice(0, 200) || undefined;
+  }
 }
 
 /**

@@ -18,6 +18,7 @@ import { DETECTION_MS, PACKET_FILTER_BYTES_MAX, PACKET_FILTER_CHECK_MS } from '.
 import { boxSearch, createNameForwarder, reachableResolvers } from './name-forwarder.ts';
 import { createNameServer } from './name-server.ts';
 import { createNetworkPart } from './network-part.ts';
+import { keepRefusal, refusalText } from './network-refusal.ts';
 import type { FilterFacts } from './packet-filter-rules.ts';
 import type { NetworkTools, OwnNetwork } from './process-network.ts';
 import type { PublishedPorts } from './published-ports.ts';
@@ -25,8 +26,8 @@ import type { PublishedPorts } from './published-ports.ts';
 export interface ProcessNetworks {
   /** With what runs already. */
   start(running: ReadonlyMap<string, OwnNetwork>): Promise<void>;
-  /** The network that the instance has, or will have once it is launched. Throws NoFreeRangeError, ProcessNetworkError or PacketFilterError. */
-  of(instance: string): Promise<InstanceNetwork>;
+  /** The network that the instance has, or will have once it is launched; undefined where it is the box's after all. Throws NoFreeRangeError, ProcessNetworkError or PacketFilterError. */
+  of(instance: string): Promise<InstanceNetwork | undefined>;
   /** For one launch of an instance that `of` was asked for; undefined for any other, which shares the network of the box. */
   forLaunch(instance: string, launchId: string): OwnNetwork | undefined;
   /** What it resolves from now on. */
@@ -81,6 +82,8 @@ export function createProcessNetworks(dependencies: ProcessNetworksDependencies)
   let part: { range: Ipv4Range; addresses: InstanceAddresses; facts: FilterFacts } | undefined;
   let making: Promise<void> | undefined;
   let answersNames = false;
+  /** Whose answer to the first program says that all share the network of the box; nothing is asked again while this daemon runs. */
+  let refused = false;
   let timer: TimerId | undefined;
 
   const halfOf = (range: Ipv4Range, half: 0 | 1): string => rangeText(partOf(range, range.prefix + 1, half));
@@ -121,6 +124,31 @@ export function createProcessNetworks(dependencies: ProcessNetworksDependencies)
     }
     timer = clock.setTimeout(() => void check(), PACKET_FILTER_CHECK_MS);
     void queue.run('', sweep).catch((error: unknown) => onProblem((error as Error).message));
+  }
+
+  /** Another packet filter of the box may drop what comes from there: services would be called in vain. */
+  async function tryOut(): Promise<void> {
+    if (part === undefined || !answersNames || !part.addresses.empty()) return;
+    const { gateway } = part.facts;
+    const cable = { gateway, address: part.addresses.of(''), link: `${links}trial`, alias: aliasOf('') };
+    const reason = await tools.refusal(cable, { host: gateway, port: 53 });
+    part.addresses.release('');
+    await keepRefusal(folder, reason);
+    if (reason === undefined) return;
+    refused = true;
+    onProblem(`programs share the network of this box: ${refusalText(reason)}`);
+    await end();
+    await told(takeDown());
+  }
+
+  /** What this daemon does for them. */
+  async function end(): Promise<void> {
+    clock.clearTimeout(timer);
+    timer = undefined;
+    await nameServer.close();
+    answersNames = false;
+    making = undefined;
+    await parts.letGo();
   }
 
   /** Once, for as long as this daemon runs; a failed one is tried again. */
@@ -212,7 +240,11 @@ export function createProcessNetworks(dependencies: ProcessNetworksDependencies)
 
     of: (instance) =>
       queue.run('', async () => {
+        if (refused) return undefined;
+        const isFirst = timer === undefined;
         await ensure();
+        if (isFirst) await tryOut();
+        if (refused) return undefined;
         if (part === undefined) throw new ProcessNetworkError('the engine is stopped');
         return { address: part.addresses.of(instance), serviceRange: part.facts.services };
       }),
@@ -260,12 +292,7 @@ export function createProcessNetworks(dependencies: ProcessNetworksDependencies)
 
     stop: (inUse) =>
       queue.run('', async () => {
-        clock.clearTimeout(timer);
-        timer = undefined;
-        await nameServer.close();
-        answersNames = false;
-        making = undefined;
-        await parts.letGo();
+        await end();
         if (!inUse) await told(takeDown());
       }),
   };

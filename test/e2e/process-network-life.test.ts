@@ -3,7 +3,6 @@
 import test from 'ava';
 import { namespacesMissing } from '../mesh/namespaces.ts';
 import { skip } from '../skip.ts';
-import { program } from './daemon.ts';
 import { waitFor } from './fabric.ts';
 import { createPlace, hider, manifest } from './process-network.ts';
 import { isAlive } from './processes.ts';
@@ -85,13 +84,24 @@ test('where the box has no packet filter programs share its network, and doctor 
   await place.running('inside');
   t.deepEqual(await place.fetched('inside', 'http://server/'), ['127.0.0.1']);
   t.deepEqual(place.standing(), before, 'nothing is made of it');
-  const words = [process.execPath, program, 'doctor', '--data', place.data, '-o', 'json'];
-  const { checks } = JSON.parse(
-    place.inside(place.box, 'sh', '-c', '"$@" || true', 'sh', ...place.enter, ...words),
-  ) as {
-    checks: { id: string; status: string; message: string }[];
-  };
-  const networks = checks.find(({ id }) => id === 'networks');
-  t.is(networks?.status, 'warn');
-  t.regex(networks?.message ?? '', /share the network of this box.*this box has no iptables, no nft/);
+  const said = await place.doctor('networks');
+  t.regex(said ?? '', /^warn: .*share the network of this box.*this box has no iptables, no nft/);
+});
+
+test('where another packet filter drops what programs send, they share the network of the box, and doctor says so', async (t) => {
+  if (missing !== undefined) return skip(t, missing);
+  const place = await createPlace(t);
+  const strict =
+    'chain in { type filter hook input priority 5; policy drop; iif lo accept; ct state established accept; }';
+  place.inside(place.box, 'nft', `table inet strict {\n${strict}\n}\n`);
+  const before = place.standing();
+  const daemon = await place.up(['--found', '--fabric', 'apart']);
+  await place.apply(manifest().replace('grep, -q, eth0, /proc/net/dev', "'true'"));
+  t.is((await place.running('server')).addresses?.[0]?.host, '127.0.0.1');
+  await place.running('inside');
+  t.deepEqual(await place.fetched('inside', 'http://server/'), ['127.0.0.1']);
+  t.deepEqual(place.standing(), before, 'nothing is left of the trial');
+  const told = daemon.events.filter(({ type, message }) => type === 'problem' && /another packet filter/.test(message));
+  t.is(told.length, 1);
+  t.regex((await place.doctor('networks')) ?? '', /^warn: programs share .*another packet filter/);
 });

@@ -11,7 +11,7 @@ import { processesOf } from '../../control/cli/demo-folder.ts';
 import type { InstanceView } from '../../control/views.ts';
 import { createNamespaces } from '../mesh/namespaces.ts';
 import { selvedge } from './command.ts';
-import { type Daemon, startDaemon } from './daemon.ts';
+import { type Daemon, program, startDaemon } from './daemon.ts';
 import { waitFor } from './fabric.ts';
 
 /** A daemon that has not ended its workloads by then is killed. */
@@ -171,7 +171,14 @@ export async function createPlace(t: ExecutionContext, filter: keyof typeof hidd
       ),
     }),
     cables: (): number => inside(box, 'ip', '-o', 'link', 'show', 'type', 'veth').match(/: sv-/g)?.length ?? 0,
-    enter,
+    /** One of its findings. */
+    async doctor(id: string): Promise<string | undefined> {
+      const words = [process.execPath, program, 'doctor', '--data', data, '-o', 'json'];
+      const said = inside(box, 'sh', '-c', '"$@" || true', 'sh', ...enter, ...words);
+      const { checks } = JSON.parse(said) as { checks: { id: string; status: string; message: string }[] };
+      const found = checks.find((one) => one.id === id);
+      return found && `${found.status}: ${found.message}`;
+    },
     /** What each of these answers, or why nothing. */
     async fetched(instance: string, ...urls: string[]): Promise<string[]> {
       const script = `Promise.all(${JSON.stringify(urls)}.map((url) => fetch(url, { signal: AbortSignal.timeout(20000) })

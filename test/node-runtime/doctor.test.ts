@@ -101,6 +101,7 @@ test('networks of programs: their own, their own with a gap, shared by an ordina
   const filter = (listeners: boolean) => ({ filter: { name: 'nft', listeners } as PacketFilter });
   t.regex(said(judgeNetworks(filter(true), true)), /^ok: each program has a network of its own, filtered by nft/);
   t.regex(said(judgeNetworks(filter(false), true)), /^warn: .*at all of its addresses/);
+  t.regex(said(judgeNetworks(filter(true), true, 'silence')), /^warn: programs share .*another packet filter/);
   t.regex(said(judgeNetworks({ reason: 'it is no root' }, false)), /^ok: programs share .*not run as root/);
   t.regex(said(judgeNetworks({ reason: 'this box has no ip' }, true)), /^warn: programs share .*this box has no ip$/);
 });
