@@ -37,6 +37,9 @@ const chainsOf = (tag: string) => ({
   guard: `SELVEDGE-${tag}-GUARD`,
 });
 
+/** What the names of the interfaces of all nodes of a box begin with: no guard is in the way of another node's programs. */
+export const allLinks = 'sv-';
+
 /** Bridges of Docker, podman, CNI and libvirt: accepting what goes there would open what their own rules keep closed. */
 const otherEngines = ['docker0', 'br-+', 'podman+', 'cni+', 'virbr+'];
 
@@ -70,7 +73,7 @@ function iptablesParts(
         `-A ${chain.through} -i ${links}+ -j ACCEPT`,
         `-A ${chain.through} -o ${links}+ ${answers}`,
         `-A ${chain.through} -o ${links}+ -j DROP`,
-        ...(guard ? [`-A ${chain.guard} -j DROP`] : []),
+        ...(guard ? [`-A ${chain.guard} -i ${allLinks}+ -j RETURN`, `-A ${chain.guard} -j DROP`] : []),
       ],
       first: [
         `INPUT -i ${links}+ -j ${chain.in}`,
@@ -215,7 +218,7 @@ table ip ${own} {
     ${to} ${answers}
     ${to} drop
   }
-${guard ? `  chain guard {\n    type filter hook forward priority 10; policy drop;\n    ${from} accept\n    ${to} accept\n  }\n` : ''}\
+${guard ? `  chain guard {\n    type filter hook forward priority 10; policy drop;\n    iifname "${allLinks}*" accept\n    oifname "${allLinks}*" accept\n  }\n` : ''}\
   chain out {
     type nat hook postrouting priority 100; policy accept;
     ip saddr ${instances} oifname != "${links}*" masquerade

@@ -19,7 +19,7 @@ import { boxSearch, createNameForwarder, reachableResolvers } from './name-forwa
 import { createNameServer } from './name-server.ts';
 import { createNetworkPart } from './network-part.ts';
 import { keepRefusal, refusalText } from './network-refusal.ts';
-import type { FilterFacts } from './packet-filter-rules.ts';
+import { allLinks, type FilterFacts } from './packet-filter-rules.ts';
 import type { NetworkTools, OwnNetwork } from './process-network.ts';
 import type { PublishedPorts } from './published-ports.ts';
 
@@ -66,7 +66,7 @@ export function createProcessNetworks(dependencies: ProcessNetworksDependencies)
     .digest('hex')
     .slice(0, 32);
   const tag = key.slice(0, 4);
-  const links = `sv-${tag}`;
+  const links = `${allLinks}${tag}`;
   const aliasOf = (instance: string): string => `selvedge:${key}:${instance.slice(0, 200)}`;
   const names = createContainerNames();
   const nameServer = createNameServer({
@@ -77,7 +77,7 @@ export function createProcessNetworks(dependencies: ProcessNetworksDependencies)
   const ip = createIpBatch(tools.ip);
   const parts = createNetworkPart({
     ...{ ip, ipPath: tools.ip, folder, range: dependencies.range, seed: key },
-    links: { own: links, all: 'sv-' },
+    links: { own: links, all: allLinks },
   });
   let part: { range: Ipv4Range; addresses: InstanceAddresses; facts: FilterFacts } | undefined;
   let making: Promise<void> | undefined;
@@ -103,7 +103,7 @@ export function createProcessNetworks(dependencies: ProcessNetworksDependencies)
   async function sweep(): Promise<void> {
     const isGone = await parts.sweep();
     for (const [other, gateway] of await tools.filter.gateways())
-      if (other !== tag && isGone(`sv-${other}`, gateway)) await tools.filter.remove(other);
+      if (other !== tag && isGone(`${allLinks}${other}`, gateway)) await tools.filter.remove(other);
   }
 
   /** The rules are there before anything is forwarded. */

@@ -9,6 +9,7 @@ import {
   iptablesRemoval,
   iptablesText,
   iptablesWhole,
+  nftText,
 } from '../../node-runtime/packet-filter-rules.ts';
 import { findCommand } from '../../node-runtime/process-tools.ts';
 import { createNamespaces, namespacesMissing } from '../mesh/namespaces.ts';
@@ -110,6 +111,12 @@ test('iptables: what gateways publish is accepted, and bridges of other engines 
     text,
     /^-A SELVEDGE-ab12-FWD -i sv-ab12\+ -o docker0 -j RETURN\n[\s\S]*^-A SELVEDGE-ab12-FWD -i sv-ab12\+ -j ACCEPT$/m,
   );
+});
+
+test('a guard is in the way of no node’s programs', (t) => {
+  const text = iptablesText(facts, { listeners: true }, '');
+  t.regex(text, /^-A SELVEDGE-ab12-GUARD -i sv-\+ -j RETURN\n-A SELVEDGE-ab12-GUARD -j DROP$/m);
+  t.regex(nftText(facts, { listeners: true }), /policy drop;\s+iifname "sv-\*" accept\s+oifname "sv-\*" accept\s+}/);
 });
 
 test('iptables: nothing is removed but what has the name of the node', (t) => {
