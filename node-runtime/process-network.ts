@@ -114,7 +114,7 @@ const callCommand = (host: string, port: number): string[] => [
   `const end = (what) => { console.log(what); process.exit(); };
    const socket = require("node:net").connect(${port}, ${JSON.stringify(host)}, () => end("answered"));
    socket.on("error", (error) => end("refused: " + error.code));
-   setTimeout(() => end("refused: silence"), ${NETWORK_CALL_MS});`,
+   socket.setTimeout(${NETWORK_CALL_MS}, () => end("refused: silence"));`,
 ];
 
 async function callFrom([file = '', ...words]: string[]): Promise<string | undefined> {
