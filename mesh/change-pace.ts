@@ -26,8 +26,7 @@ export function createChangePace({
   let lastAtMs: number | undefined;
   return {
     delayMs(nowMs) {
-      // A clock that was set back, or far ahead, counts as quiet.
-      const quiet = lastAtMs === undefined || nowMs < lastAtMs || nowMs - lastAtMs >= quietMs;
+      const quiet = lastAtMs === undefined || nowMs - lastAtMs >= quietMs;
       if (quiet) firstAtMs = nowMs;
       lastAtMs = nowMs;
       if (quiet) return firstMs;

@@ -51,10 +51,9 @@ export function createDeniedCalls({ clock, onDenied }: DeniedCallsOptions): Tell
     key: string,
     max: number,
   ) {
-    const now = clock.now();
+    const now = clock.elapsed();
     const known = shares.get(key) ?? { since: now, told: 0, leftOut: 0 };
-    // A clock that was set back begins a new minute as well.
-    const share = Math.abs(now - known.since) >= minuteMs ? { ...known, since: now, told: 0 } : known;
+    const share = now - known.since >= minuteMs ? { ...known, since: now, told: 0 } : known;
     const tell = share.told < max;
     shares.set(key, tell ? { ...share, told: share.told + 1, leftOut: 0 } : { ...share, leftOut: share.leftOut + 1 });
     return tell ? share.leftOut : undefined;

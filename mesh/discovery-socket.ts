@@ -14,13 +14,12 @@ export function createDiscoverySocket(
   { clock, onDropped }: { clock: Clock; onDropped: (why: 'junk' | 'flood') => void },
 ): Socket {
   const socket = createSocket({ type, reuseAddr: true });
-  let since = clock.now();
+  let since = clock.elapsed();
   let taken = 0;
 
   function mayPass(packet: Uint8Array): boolean {
-    const now = clock.now();
-    // A clock that was set back begins a new second as well.
-    if (Math.abs(now - since) >= secondMs) {
+    const now = clock.elapsed();
+    if (now - since >= secondMs) {
       since = now;
       taken = 0;
     }

@@ -161,12 +161,12 @@ export function createDiscovery(options: DiscoveryOptions): Discovery {
 
   function answerSoon(socket: LinkSocket): void {
     if (socket.answer !== undefined) return;
-    const sinceMs = clock.now() - socket.answeredAt;
-    const restMs = sinceMs >= 0 && sinceMs < answerIntervalMs ? answerIntervalMs - sinceMs : 0;
+    const sinceMs = clock.elapsed() - socket.answeredAt;
+    const restMs = Math.max(0, answerIntervalMs - sinceMs);
     socket.answer = clock.setTimeout(
       () => {
         socket.answer = undefined;
-        socket.answeredAt = clock.now();
+        socket.answeredAt = clock.elapsed();
         say(socket, false);
       },
       restMs + random.next() * answerJitterMs,
@@ -222,7 +222,7 @@ export function createDiscovery(options: DiscoveryOptions): Discovery {
       if (heard.kind === 'junk') dropped++;
       if (heard.kind === 'goodbye' && heard.peerId !== peerId) table.forget(heard.peerId);
       if (heard.kind !== 'announcement' || heard.announcement.peerId === peerId) continue;
-      if (table.hear(heard.announcement, clock.now(), source.address)) onFound(heard.announcement);
+      if (table.hear(heard.announcement, clock.elapsed(), source.address)) onFound(heard.announcement);
     }
   }
 
@@ -256,7 +256,7 @@ export function createDiscovery(options: DiscoveryOptions): Discovery {
       fabricId = id;
       announce();
     },
-    found: () => table.list(clock.now()),
+    found: () => table.list(clock.elapsed()),
     dropped: () => dropped,
   };
 }

@@ -11,10 +11,9 @@ export type TellFlood = (flooded: Flooded, message: string) => void;
 export function createFloodTeller({ clock, tell }: { clock: Clock; tell: (message: string) => void }): TellFlood {
   const toldAt = new Map<Flooded, number>();
   return (flooded, message) => {
-    const now = clock.now();
+    const now = clock.elapsed();
     const before = toldAt.get(flooded);
-    // A clock that was set back tells again.
-    if (before !== undefined && Math.abs(now - before) < floodTellMs) return;
+    if (before !== undefined && now - before < floodTellMs) return;
     toldAt.set(flooded, now);
     tell(message);
   };

@@ -18,8 +18,7 @@ export function createFoundTable(): FoundTable {
 
   function expire(nowMs: number): void {
     for (const [peerId, { heardAt }] of peers) {
-      // Also when the clock was set back: what was heard in the future is as good as old.
-      if (Math.abs(nowMs - heardAt) < foundExpiryMs) return;
+      if (nowMs - heardAt < foundExpiryMs) return;
       peers.delete(peerId);
     }
   }

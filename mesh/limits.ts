@@ -82,8 +82,10 @@ export const callAttemptsMs = 15_000;
 export const nodeBackAfterMs = 250;
 /** And for doing so: TCP and TLS, as tunnelHandshakeMs, with one round trip of the link. */
 export const nodeBackMs = 6_000;
-/** Sessions with one neighbour: one each way, and those that a restart or two dials at once left behind. */
-export const nodeSessionsPerPeerMax = 6;
+/** Connections with one neighbour, those that it makes and those that are made to it: twice what is carried for one, and as many of this node's own. */
+export const neighbourConnectionsMax = 512;
+/** Of a request to carry: 32 peer ids of 52 characters, and as much again. */
+export const carryHeaderBytesMax = 4_096;
 /** What a tunnel's own addresses get before the link is asked to carry it: one round trip to the moon. */
 export const tunnelOverLinkAfterMs = 1_500;
 /** A session on a link looks this often for a connection of its own. */
@@ -179,7 +181,7 @@ export const frameDuplexChunkBytes = 64 * 1024;
 export const routeAnswerMs = 8_000;
 /** Neighbours that are asked one after the other for a way. */
 export const nextHopsTriedMax = 3;
-/** Streams that one router carries for others, and those of one neighbour: each holds up to two windows and buffers of a quarter MiB. */
+/** What one router carries for others, and for one neighbour: each holds up to half a MiB each way, or two windows as a stream of links. */
 export const forwardedStreamsMax = 512;
 export const forwardedStreamsPerPeerMax = 128;
 /** A direct connection gets so long before a way through others is tried beside it. */

@@ -63,8 +63,7 @@ export function createOwnLinks(): OwnLinks {
     return { neighbours: ends('interior', neighboursSaidMax), attached: ends('edge', attachedSaidMax) };
   }
 
-  /** A clock that was set back ends the wait. */
-  const isSaid = ({ fromMs, sinceMs }: OwnLink, nowMs: number): boolean => nowMs >= fromMs || nowMs < sinceMs;
+  const isSaid = ({ fromMs }: OwnLink, nowMs: number): boolean => nowMs >= fromMs;
 
   return {
     set(peerId, router, costMicroseconds = unknownCostMicroseconds, nowMs) {

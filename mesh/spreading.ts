@@ -83,10 +83,9 @@ export function createSpreading({
 
   // --- sending
 
-  /** How long it still has to wait; a clock that was set back ends the wait. */
+  /** How long it still has to wait. */
   function leftMs(sinceMs: number | undefined, waitMs: number): number {
-    const goneMs = clock.now() - (sinceMs ?? Number.NEGATIVE_INFINITY);
-    return goneMs < 0 ? 0 : Math.max(0, waitMs - goneMs);
+    return Math.max(0, waitMs - (clock.elapsed() - (sinceMs ?? Number.NEGATIVE_INFINITY)));
   }
 
   function forgetSent({ sentAtMs }: LinkOfKind): void {
@@ -125,7 +124,7 @@ export function createSpreading({
           list.push(statement);
           state.interest?.sent(statement, servedBy(of, statement));
           state.sentAtMs.delete(key);
-          state.sentAtMs.set(key, clock.now());
+          state.sentAtMs.set(key, clock.elapsed());
         }
         state.queue.delete(key);
         if (list.length >= statementsPerMessageMax) break;
@@ -152,7 +151,7 @@ export function createSpreading({
     link.sending = true;
     void link.send(message).finally(() => {
       link.sending = false;
-      link.lastAtMs = clock.now();
+      link.lastAtMs = clock.elapsed();
       pump(link);
     });
   }

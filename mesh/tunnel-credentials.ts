@@ -19,8 +19,11 @@ export interface LoadedCredential {
 // Revoked callers must not come back on an old session, so that none is ever resumed: no tickets here, no session kept on the other side.
 const neverResumed = constants.SSL_OP_NO_TICKET;
 
-/** ALPN of a connection between nodes on which the one who dialled serves. */
-export const backProtocol = 'selvedge-back';
+/** SNI of a connection between nodes; no microservice has it. */
+export const nodeServerName = 'node.selvedge';
+
+/** ALPN of a connection between nodes: who dialled asks, or is asked. */
+export const nodeProtocols = { asks: 'http/1.1', isAsked: 'selvedge-back' };
 
 /** What both sides pass to node:tls; peers are verified by VerifyChain after the handshake, not by OpenSSL's list of roots. */
 export const tunnelTls = {

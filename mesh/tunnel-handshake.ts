@@ -1,4 +1,4 @@
-// How a session of HTTP/2 on mutual TLS begins, as seen by who dials. Called by tunnel-session.ts and node-sessions.ts, which judge who
+// How a session of HTTP/2 on mutual TLS begins, as seen by who dials. Called by tunnel-session.ts and neighbour-connections.ts, which judge who
 // answered between the two steps. It sends nothing of anybody.
 
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';

@@ -4,10 +4,10 @@
 import { once } from 'node:events';
 import { type AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { createServer, type SecureContext, type Server, type TLSSocket } from 'node:tls';
+import { createServer, type SecureContext, type Server, TLSSocket } from 'node:tls';
 import { TunnelListenError } from './errors.ts';
 import { tunnelHandshakeMs, tunnelHandshakesMax, tunnelHandshakesPerHostMax } from './limits.ts';
-import { backProtocol, tunnelTls } from './tunnel-credentials.ts';
+import { nodeProtocols, nodeServerName, tunnelTls } from './tunnel-credentials.ts';
 
 export interface TunnelListenerOptions {
   /** Undefined when nobody here has that name: the handshake is refused. */
@@ -49,7 +49,12 @@ export function createTunnelListener({ contextFor, onConnection, onCrowded }: Tu
   function create(): Server {
     const server = createServer({
       ...tunnelTls,
-      ALPNProtocols: [...tunnelTls.ALPNProtocols, backProtocol],
+      // In the place of the list, since nodes and workloads speak different ones.
+      ALPNProtocols: undefined,
+      ALPNCallback: ({ servername, protocols }) => {
+        const spoken = servername === nodeServerName ? Object.values(nodeProtocols) : tunnelTls.ALPNProtocols;
+        return protocols.find((protocol) => spoken.includes(protocol));
+      },
       requestCert: true,
       handshakeTimeout: tunnelHandshakeMs,
       noDelay: true,
@@ -63,7 +68,7 @@ export function createTunnelListener({ contextFor, onConnection, onCrowded }: Tu
       sockets.add(socket);
       socket.once('close', () => sockets.delete(socket));
       // How many a peer may have of the others is the link's part.
-      if (!(socket instanceof Socket)) return;
+      if (!(socket instanceof Socket) || socket instanceof TLSSocket) return;
       const from = farEnd(socket);
       makeRoom(socket.remoteAddress);
       handshaking.set(from, socket);

@@ -88,7 +88,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
   const through =
     mesh && nodeCredential && step
       ? createTunnelThroughNodes({
-          ...{ clock, mesh, verifyChain, isPeerAdmitted, costOf, step, self: localPeerId, credential: nodeCredential },
+          ...{ clock, mesh, verifyChain, isPeerAdmitted, step, self: localPeerId, credential: nodeCredential },
           onArrived: (stream) => (running ? server.accept(stream) : void stream.destroy()),
         })
       : undefined;

@@ -34,6 +34,16 @@ export function socketEnd(socket: Socket): RelayEnd {
   };
 }
 
+/** A connection that carries a session: however it ends, the session on it has ended, and says itself whether that was well. */
+export function secureEnd(socket: Duplex): RelayEnd {
+  return {
+    duplex: socket,
+    wasReset: () => socket.errored !== null,
+    reset: () => socket.destroy(),
+    destroy: () => socket.destroy(),
+  };
+}
+
 /** Ends a socket with a TCP reset. */
 export function resetSocket(socket: Socket): void {
   if (socket.destroyed) return;

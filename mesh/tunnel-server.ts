@@ -22,11 +22,11 @@ import {
 } from './limits.ts';
 import type { LocalInstances } from './local-instances.ts';
 import type { PeerId } from './mesh.ts';
-import { type NodeSessions, nodeServerName } from './node-sessions.ts';
+import type { NeighbourConnections } from './neighbour-connections.ts';
 import { callsOfPeer, type OpenCalls } from './open-calls.ts';
 import { nameOf, serviceKey } from './service-names.ts';
 import type { TunnelAdmission, TunnelTarget } from './tunnel-admission.ts';
-import type { LoadedCredential } from './tunnel-credentials.ts';
+import { type LoadedCredential, nodeServerName } from './tunnel-credentials.ts';
 import { type Liveness, reasonHeader, sessionOptions, watchLiveness } from './tunnel-http2.ts';
 import { createTunnelListener } from './tunnel-listener.ts';
 import { relay, resetSocket, resetStream, socketEnd, streamEnd } from './tunnel-relay.ts';
@@ -45,7 +45,7 @@ export interface TunnelServerOptions {
   /** What the way to the peer costs, in microseconds; undefined where nothing is known. */
   costOf: (peerId: PeerId) => number | undefined;
   /** Takes connections between nodes, where there are any. */
-  nodes?: Pick<NodeSessions, 'context' | 'accept'> | undefined;
+  nodes?: Pick<NeighbourConnections, 'context' | 'accept'> | undefined;
 }
 
 export interface TunnelServer {

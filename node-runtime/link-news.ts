@@ -55,15 +55,14 @@ export function createLinkNews({
   onNews(): void;
 }): LinkNews {
   let last: LinksSaid = { links: [], unreached: [] };
-  let saidAtMs = clock.now();
+  let saidAtMs = clock.elapsed();
   let timer: TimerId | undefined;
 
   function look(): void {
     timer = clock.setTimeout(look, linkNewsLookMs);
     const news = linkNews(last, current());
-    const agoMs = clock.now() - saidAtMs;
-    // A clock that was set back ends the wait.
-    if (news === 'now' || (news === 'later' && (agoMs >= linkNewsMs || agoMs < 0))) onNews();
+    const agoMs = clock.elapsed() - saidAtMs;
+    if (news === 'now' || (news === 'later' && agoMs >= linkNewsMs)) onNews();
   }
 
   return {
@@ -76,7 +75,7 @@ export function createLinkNews({
     },
     said(links) {
       last = links;
-      saidAtMs = clock.now();
+      saidAtMs = clock.elapsed();
     },
   };
 }

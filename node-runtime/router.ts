@@ -99,14 +99,14 @@ export function createRouter(dependencies: RouterDependencies): Router {
 
   function sayLater(): void {
     if (stopped) return;
-    const delayMs = pace.delayMs(clock.now());
+    const delayMs = pace.delayMs(clock.elapsed());
     if (timers.say === undefined) after('say', delayMs, () => say(false));
   }
 
   /** `again`, also when nothing has changed. */
   function say(again: boolean): void {
-    const said = links.said(clock.now());
-    const heldMs = links.nextMs(clock.now());
+    const said = links.said(clock.elapsed());
+    const heldMs = links.nextMs(clock.elapsed());
     if (heldMs !== undefined) after('held', heldMs, sayLater);
     const sign = dependencies.sign();
     const text = JSON.stringify(said);
@@ -150,11 +150,11 @@ export function createRouter(dependencies: RouterDependencies): Router {
       for (const timer of Object.values(timers)) clock.clearTimeout(timer);
     },
     linked(far, router, costMicroseconds) {
-      links.set(far, router, costMicroseconds, clock.now());
+      links.set(far, router, costMicroseconds, clock.elapsed());
       ownLinksChanged();
     },
     unlinked(far) {
-      links.lost(far, clock.now());
+      links.lost(far, clock.elapsed());
       ownLinksChanged();
     },
     receive(from, jws) {
@@ -186,10 +186,10 @@ export function createRouter(dependencies: RouterDependencies): Router {
       if (gone.length > 0) othersChanged();
     },
     routes() {
-      const goneMs = clock.now() - computedAtMs;
-      if (routes === undefined || (outdated && (goneMs < 0 || goneMs >= routesComputeMs))) {
+      const goneMs = clock.elapsed() - computedAtMs;
+      if (routes === undefined || (outdated && goneMs >= routesComputeMs)) {
         routes = computeRoutes(graph, peerId);
-        computedAtMs = clock.now();
+        computedAtMs = clock.elapsed();
         outdated = false;
       }
       return routes;

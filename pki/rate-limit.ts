@@ -22,13 +22,13 @@ export function createRateLimiter({
   /** Keys counted; once there are more, the table starts again and the total alone limits. */
   keysMax: number;
 }): RateLimiter {
-  let windowStart = clock.now();
+  let windowStart = clock.elapsed();
   let total = 0;
   const counts = new Map<string, number>();
   return {
     allow(key) {
-      const now = clock.now();
-      if (now - windowStart >= windowMs || now < windowStart) {
+      const now = clock.elapsed();
+      if (now - windowStart >= windowMs) {
         windowStart = now;
         total = 0;
         counts.clear();

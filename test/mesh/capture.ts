@@ -24,13 +24,16 @@ export interface Captured {
 }
 
 export interface Capture {
+  /** What has been written so far: later than it crossed, on a busy box by a second and more. */
+  now(): Promise<Captured>;
   /** Ends it; rejects when packets were lost, since what was not seen proves nothing. */
   end(): Promise<Captured>;
 }
 
 /** Of every interface of the box; runs when this resolves. */
 export async function startCapture(t: ExecutionContext, box: string, file: string): Promise<Capture> {
-  const options = ['-i', 'any', '-y', 'LINUX_SLL', '-s', '0', '-B', '65536', '-U', '-Z', 'root', '-w', file, 'tcp'];
+  const form = ['-y', 'LINUX_SLL', '-s', '0', '-B', '65536', '--immediate-mode', '-U', '-Z', 'root', '-w', file];
+  const options = ['-i', 'any', ...form, 'tcp'];
   const child = spawn('ip', ['netns', 'exec', box, 'tcpdump', ...options], { stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
   child.stderr.on('data', (data) => {
@@ -43,6 +46,7 @@ export async function startCapture(t: ExecutionContext, box: string, file: strin
   });
   await eventually(() => said.includes('listening on'), { deadlineMs: 60_000, what: `tcpdump listens: ${said}` });
   return {
+    now: async () => readCapture(await readFile(file)),
     async end() {
       child.kill('SIGINT');
       await ended;
@@ -64,6 +68,8 @@ function readCapture(file: Buffer): Captured {
   for (let at = fileHeaderBytes; at + packetHeaderBytes <= file.length; ) {
     const length = file.readUInt32LE(at + 8);
     const packet = file.subarray(at + packetHeaderBytes, at + packetHeaderBytes + length);
+    // The last one is being written.
+    if (packet.length < length) break;
     at += packetHeaderBytes + length;
     const ip = packet.subarray(linkHeaderBytes);
     if (packet.readUInt16BE(linkHeaderBytes - 2) !== 0x0800 || ip[9] !== 6) continue;

@@ -258,7 +258,7 @@ test('a microservice of another application on the same node is denied as well',
 test('denied calls are told at a bounded rate, and the rest is counted', async (t) => {
   const clock = createSystemClock();
   let aheadMs = 0;
-  const { node } = await sensorNode(t, { clock: { ...clock, now: () => clock.now() + aheadMs } });
+  const { node } = await sensorNode(t, { clock: { ...clock, elapsed: () => clock.elapsed() + aheadMs } });
   const { session } = await knock(t, node, fabric.node('one', [spy]).issue(spy));
   const call = async (port: number) => {
     const stream = session.request({ ':method': 'CONNECT', ':authority': `sensor:${port}` });
