@@ -56,7 +56,13 @@ const port = z.looseObject({ name: label, port: z.int().min(1).max(65_535), prot
 const command = z.array(z.string()).min(1);
 const workingDirectory = z.string().optional();
 const engine = z.discriminatedUnion('engine', [
-  z.looseObject({ engine: z.literal('process'), command, user: dockerFields.user, workingDirectory }),
+  z.looseObject({
+    engine: z.literal('process'),
+    command,
+    user: dockerFields.user,
+    hostNetwork: dockerFields.hostNetwork,
+    workingDirectory,
+  }),
   z.looseObject({
     engine: z.literal('docker'),
     image: z.string().min(1),

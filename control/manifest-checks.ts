@@ -98,13 +98,13 @@ function checkEngine(microservice: ParsedMicroservice, at: Path): FieldIssue[] {
 /** The fields that are said and that not every engine has, with those that have them. */
 function enginesOf(microservice: ParsedMicroservice): [field: string, engines: ParsedMicroservice['engine'][]][] {
   const { command, image, args, module, workingDirectory } = microservice;
-  const { user, ...containerOptions } = dockerOptionsOf(microservice);
+  const { user, hostNetwork, ...containerOptions } = dockerOptionsOf(microservice);
   const said = (values: object, ...engines: ParsedMicroservice['engine'][]) =>
     Object.entries(values)
       .filter(([, value]) => value !== undefined)
       .map(([field]): [string, typeof engines] => [field, engines]);
   return [
-    ...said({ command, workingDirectory, user }, 'process', 'docker'),
+    ...said({ command, workingDirectory, user, hostNetwork }, 'process', 'docker'),
     ...said({ image, ...containerOptions }, 'docker'),
     ...said({ args }, 'docker', 'wasm'),
     ...said({ module, ...wasmOptionsOf(microservice) }, 'wasm'),

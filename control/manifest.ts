@@ -194,9 +194,12 @@ function withoutEngineOptions<Rest extends object>(rest: Rest): Omit<Rest, keyof
 
 /** manifest-checks.ts has seen to it that each engine's own fields are there. */
 function toEngineSpec(parsed: ParsedMicroservice): EngineSpec {
-  const { engine, command, image, module, args, user, workingDirectory } = parsed;
+  const { engine, command, image, module, args, user, hostNetwork, workingDirectory } = parsed;
   const folder = workingDirectory === undefined ? {} : { workingDirectory };
-  if (engine === 'process') return { engine, command: command ?? [], ...(user !== undefined && { user }), ...folder };
+  if (engine === 'process') {
+    const own = { ...(user !== undefined && { user }), ...(hostNetwork !== undefined && { hostNetwork }) };
+    return { engine, command: command ?? [], ...own, ...folder };
+  }
   if (engine === 'wasm')
     return {
       engine,

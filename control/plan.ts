@@ -97,6 +97,8 @@ export interface ProcessSpec {
   user?: string;
   /** Absolute; undefined is the instance's own folder. */
   workingDirectory?: string;
+  /** It shares the node's network, in place of one of its own where the node has those for programs. */
+  hostNetwork?: boolean;
 }
 
 /** What a container has of its box; all of it as in the manifest, and left out where nothing is said. */
@@ -107,7 +109,7 @@ export interface DockerOptions {
   /** Names without CAP_. */
   capabilities?: { add?: string[]; drop?: string[] };
   privileged?: boolean;
-  /** It shares the node's network, as a process does, in place of one of its own. */
+  /** It shares the node's network in place of one of its own. */
   hostNetwork?: boolean;
   /** Paths of the node's devices, the same inside. */
   devices?: string[];

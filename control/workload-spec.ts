@@ -29,8 +29,9 @@ function engineSpec(microservice: MicroserviceSpec): EngineSpec {
   const { workingDirectory } = microservice;
   const folder = workingDirectory === undefined ? {} : { workingDirectory };
   if (microservice.engine === 'process') {
-    const { command, user } = microservice;
-    return { engine: 'process', command, ...(user !== undefined && { user }), ...folder };
+    const { command, user, hostNetwork } = microservice;
+    const own = { ...(user !== undefined && { user }), ...(hostNetwork !== undefined && { hostNetwork }) };
+    return { engine: 'process', command, ...own, ...folder };
   }
   const { image, command, args } = microservice;
   return {

@@ -1,5 +1,5 @@
-// Which names each container was told, by the address that it asks from, and what an asker hears. Pure state and decisions: called
-// by docker-engine.ts, which fills it, and name-server.ts, which asks. What one container was told no other one learns.
+// Which names each container, or program with a network of its own, was told, by the address that it asks from, and what an asker hears.
+// Pure state and decisions: called by docker-engine.ts and process-networks.ts, which fill it, and name-server.ts, which asks. What one container was told no other one learns.
 
 import type { Launch } from './engine.ts';
 

@@ -17,6 +17,7 @@ import { createNodeKeys } from '../pki/node-keys.ts';
 import { deriveApprovalKey } from '../pki/scrypt.ts';
 import type { Trace } from './actor-system.ts';
 import { createDockerEngine } from './docker-engine.ts';
+import { defaultContainerRange } from './docker-network.ts';
 import type { LogQuery } from './engine.ts';
 import { createEngines } from './engines.ts';
 import { NodeStartingError } from './errors.ts';
@@ -34,6 +35,7 @@ import type { NodeEvent, NodePorts, NodeSettings, Report } from './node-ports.ts
 import { policyOf } from './policy.ts';
 import { runProbe } from './probe.ts';
 import { createProcessEngine } from './process-engine.ts';
+import { createPublishedPorts } from './published-ports.ts';
 import { createPulledImages } from './pulled-images.ts';
 import { createSystemBox } from './system-box.ts';
 import { createSystemClock } from './system-clock.ts';
@@ -106,6 +108,7 @@ async function realPorts({
   const { options, keep } = await settleOptions({ disk, keys, given, forget });
   const { containerRange, registryAuth, location } = options;
   const policy = policyOf(options);
+  const published = createPublishedPorts();
   if (boxOptions.some((option) => options[option] !== undefined)) {
     onEvent?.({ at: clock.now(), type: 'options', message: `kept for this box: ${boxOptionsText(options)}`, options });
   }
@@ -127,6 +130,7 @@ async function realPorts({
           volumesFolder: join(dataFolder, 'volumes'),
           hiddenFolder: dataFolder,
           standardUser: policy.processUser,
+          networks: { range: containerRange ?? defaultContainerRange, published, onProblem },
           clock,
         }),
         createDockerEngine({
@@ -181,7 +185,7 @@ async function realPorts({
         listen: { hosts: everywhere, port: tunnelListenPort },
         advertisedHosts: () => [...new Set(needs.advertisedAddresses().map(hostOf))],
       }),
-    openGateway: createOpenGateway({ clock }),
+    openGateway: published.following(createOpenGateway({ clock })),
     platform: { arch: process.arch, os: process.platform },
     hostName: hostname(),
     ...(location !== undefined && { location }),

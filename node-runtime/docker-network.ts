@@ -4,22 +4,13 @@
 // Addresses are given out here and not by Docker, so that the node knows an instance's address before it runs and no other
 // container ever gets it in between. Containers do not reach each other on the bridge: they call through the service network.
 
-import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { ContainerFacts, DockerClient, NetworkFacts } from './docker-client.ts';
 import { labelsOf, ownerLabels, ownsLabels } from './docker-labels.ts';
 import type { EngineOwner, InstanceNetwork } from './engine.ts';
 import { ContainerNameTakenError, DockerRefusedError, NoFreeRangeError } from './errors.ts';
-import {
-  addressText,
-  type Ipv4Range,
-  overlaps,
-  parseRange,
-  partOf,
-  partsOf,
-  rangeText,
-  routedRanges,
-} from './ipv4-range.ts';
+import { createInstanceAddresses, gatewayOf, hashNumber, type InstanceAddresses } from './instance-addresses.ts';
+import { type Ipv4Range, overlaps, parseRange, partOf, partsOf, rangeText, routedRanges } from './ipv4-range.ts';
 
 /**
  * RFC 2544 keeps it for measurements between devices: no LAN, VPN or cloud hands it out, and no router forwards it. 169.254/16 is in
@@ -30,33 +21,20 @@ export const defaultContainerRange = '198.18.0.0/15';
 /** Of one application on this node: 509 containers and as many addresses of services; the usual range has 128 parts. */
 const partPrefix = 22;
 const halfPrefix = partPrefix + 1;
-/** Network, gateway (the first address), and the broadcast address at the end. */
-const reservedFirst = 2;
 
-export interface DockerNetwork {
+export interface DockerNetwork extends Omit<InstanceAddresses, 'of'> {
   readonly name: string;
   /** The box's own address on it, where containers ask for names. */
   readonly gateway: string;
   /** The instance's address: the one that it has, or one that nobody has. */
   of(instance: string): InstanceNetwork;
-  has(instance: string): boolean;
-  /** No instance has an address of it. */
-  empty(): boolean;
-  /** The container of an instance has this address already. */
-  hold(instance: string, address: string): void;
-  /** The address that it had. */
-  release(instance: string): string | undefined;
 }
-
-const number = (seed: unknown): number => createHash('sha256').update(JSON.stringify(seed)).digest().readUInt32BE(0);
 
 /** The address of a container on the network, also of one that has ended. */
 export function addressIn(network: string, { NetworkSettings }: ContainerFacts): string | undefined {
   const settings = NetworkSettings.Networks[network];
   return settings?.IPAMConfig?.IPv4Address || settings?.IPAddress || undefined;
 }
-
-const gatewayOf = ({ first }: Ipv4Range): string => addressText(first + 1);
 
 /** `application` is `<project>.<application>`; without one the network that an earlier version made for all of a node. */
 export function networkName({ fabricId, node }: EngineOwner, application?: string): string {
@@ -74,36 +52,12 @@ export function readDockerNetwork(name: string, found: NetworkFacts, owner: Engi
 }
 
 function giveAddresses(name: string, subnet: Ipv4Range, serviceRange: string): DockerNetwork {
-  const byInstance = new Map<string, string>();
-  const hosts = 2 ** (32 - subnet.prefix) - reservedFirst - 1;
-  const taken = new Set<string>();
+  const addresses = createInstanceAddresses(subnet);
   return {
+    ...addresses,
     name,
     gateway: gatewayOf(subnet),
-    of(instance) {
-      let address = byInstance.get(instance);
-      // As many tries as there are addresses: a node runs fewer instances than that.
-      for (let attempt = 0; address === undefined && attempt < hosts; attempt++) {
-        const candidate = addressText(subnet.first + reservedFirst + ((number(instance) + attempt) % hosts));
-        if (!taken.has(candidate)) address = candidate;
-      }
-      if (address === undefined) throw new NoFreeRangeError(rangeText(subnet));
-      byInstance.set(instance, address);
-      taken.add(address);
-      return { address, serviceRange };
-    },
-    has: (instance) => byInstance.has(instance),
-    empty: () => byInstance.size === 0,
-    hold(instance, address) {
-      byInstance.set(instance, address);
-      taken.add(address);
-    },
-    release(instance) {
-      const address = byInstance.get(instance);
-      taken.delete(address ?? '');
-      byInstance.delete(instance);
-      return address;
-    },
+    of: (instance) => ({ address: addresses.of(instance), serviceRange }),
   };
 }
 
@@ -116,7 +70,7 @@ export async function makeDockerNetwork(
   if (range === undefined || range.prefix > partPrefix) throw new NoFreeRangeError(text);
   const routed = routedRanges(await readFile('/proc/net/route', 'utf8').catch(() => ''));
   const count = partsOf(range, partPrefix);
-  const from = number([owner.fabricId, name]);
+  const from = hashNumber([owner.fabricId, name]);
   let refused: unknown;
   for (let attempt = 0; attempt < count; attempt++) {
     const part = partOf(range, partPrefix, (from + attempt) % count);

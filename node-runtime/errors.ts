@@ -500,6 +500,31 @@ export class NameServerError extends Error {
   }
 }
 
+/** The box's packet filter does not take the rules that keep programs with a network of their own apart. */
+export class PacketFilterError extends Error {
+  override readonly name = 'PacketFilterError';
+  readonly id = 'packet-filter';
+  readonly retryable = true;
+  readonly action = 'run what it names as root to see why; `selvedge doctor` tries the same rules out';
+
+  constructor(program: string, reason: string, options?: ErrorOptions) {
+    super(`${program} does not take the rules for networks of programs: ${reason}`, options);
+  }
+}
+
+/** What leads to the networks of programs cannot be made on this box. */
+export class ProcessNetworkError extends Error {
+  override readonly name = 'ProcessNetworkError';
+  readonly id = 'process-network';
+  readonly retryable = true;
+  readonly action =
+    'see the reason; a program with `hostNetwork: true` on a node that allows it shares the network of its box';
+
+  constructor(reason: string, options?: ErrorOptions) {
+    super(`programs cannot have networks of their own: ${reason}`, options);
+  }
+}
+
 /** A plan names an engine that this program does not have: it was written by a newer controller. */
 export class EngineMissingError extends Error {
   override readonly name = 'EngineMissingError';

@@ -79,6 +79,21 @@ export const KILL_WAIT_MS = 10_000;
 /** The helper commands of the start (does the kernel give names?) answer in milliseconds. */
 export const DETECTION_MS = 5_000;
 
+/** Programs of a node with a network of their own: a thousand of them, and as many services that they call; the usual range has 64 such parts. */
+export const PROCESS_RANGE_PREFIX = 21;
+/** At the node's address in it, so that no two nodes of a box take the same one; registered for AppleTalk, which is gone. */
+export const PROCESS_RANGE_LOCK_PORT = 202;
+/** A call on the box itself is answered by the kernel: whom it does not answer by then, after two tries, a packet filter keeps from it. */
+export const NETWORK_CALL_MS = 2_500;
+/** Until that call has begun, on a box that has much else to do. */
+export const NETWORK_TRIAL_MS = 60_000;
+/** A packet filter that somebody else changes is waited for so long. */
+export const PACKET_FILTER_MS = 10_000;
+/** All rules of a box: some have tens of thousands. */
+export const PACKET_FILTER_BYTES_MAX = 64 * 1024 * 1024;
+/** Who reloads the box's packet filter drops our rules with it: they are back after this at the latest. A look costs two programs. */
+export const PACKET_FILTER_CHECK_MS = 15_000;
+
 /** One log file of an instance: moved aside when it is larger, and that file has at most twice this. What is written between two looks comes on top. */
 export const LOG_BYTES_MAX = 4 * 1024 * 1024;
 /** How often sizes are looked at: is how exactly history of both streams is put in order. */

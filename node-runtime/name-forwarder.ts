@@ -39,6 +39,17 @@ export async function reachableResolvers(files = resolverFiles): Promise<string[
   return [];
 }
 
+/** Lines of a resolv.conf(5) about names that are no whole ones: the box's, for those who ask by way of this node. */
+export function searchOf(text: string): string[] {
+  const all = text.split('\n').map((line) => line.trim());
+  const search = all.findLast((line) => /^(search|domain)\s/.test(line));
+  const dots = all.flatMap((line) => line.match(/^options\s.*?(ndots:\d+)/)?.[1] ?? []).at(-1);
+  return [...(search === undefined ? [] : [search]), ...(dots === undefined ? [] : [`options ${dots}`])];
+}
+
+export const boxSearch = async (files = resolverFiles): Promise<string[]> =>
+  searchOf(await readFile(files[0] ?? '', 'utf8').catch(() => ''));
+
 export function createNameForwarder({
   clock,
   resolvers = boxResolvers,

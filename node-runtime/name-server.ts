@@ -1,6 +1,7 @@
-// The resolver of this node's containers: DNS on UDP and TCP at the gateway address of each of their bridges. Made by docker-engine.ts; the only
-// file that imports dns-packet. Who asks is known by its address, which a container without NET_RAW cannot forge. It decides nothing:
-// container-names.ts says what to answer, name-forwarder.ts asks the box's own resolvers. Whoever is no container of this node gets no
+// The resolver of this node's containers, and of its programs with a network of their own: DNS on UDP and TCP at the gateway address of each
+// of their networks. Made by docker-engine.ts and process-networks.ts; the only file that imports dns-packet. Who asks is known by its
+// address, which a container without NET_RAW cannot forge, and which is all that is taken from a program's cable. It decides nothing:
+// container-names.ts says what to answer, name-forwarder.ts asks the box's own resolvers. Whoever is no instance of this node gets no
 // answer at all: the address can be reached from the LAN, and an answer to a forged address would go to somebody else. Nothing is
 // decoded before its head says that it is one plain question: names that point at each other make a long message very dear.
 

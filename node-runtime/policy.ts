@@ -59,7 +59,8 @@ function wants(spec: StageSpec): [Allowance, string][] {
     const { module } = spec;
     return 'hostPath' in module ? [...reached, ['host-paths', `the module ${module.hostPath} of its box`]] : reached;
   }
-  if (spec.engine !== 'docker') return [];
+  if (spec.engine === 'process')
+    return spec.hostNetwork === true ? [['host-network', 'the network of its box in a program']] : [];
   const { privileged, capabilities, hostNetwork, devices = [], deviceNeeds = [], gpus } = spec;
   const added = capabilities?.add ?? [];
   const wanted: [Allowance, string][] = [];

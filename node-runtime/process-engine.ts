@@ -2,37 +2,32 @@
 // that outlives this process, so everything here is read back from folders and /proc; what is in memory only wakes waiters.
 // It never restarts anything, and never signals a process that it has not just recognised.
 
-import { constants } from 'node:fs';
-import { access, mkdir, readdir, rm } from 'node:fs/promises';
+import { access, readdir, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { type Cgroups, closeCgroups, describeNotHeld, detectCgroups, removeGroups } from './cgroups.ts';
+import { closeCgroups, describeNotHeld, removeGroups } from './cgroups.ts';
 import type { Clock } from './clock.ts';
-import type { Engine, EngineInstance } from './engine.ts';
+import type { Engine, EngineInstance, EngineOwner } from './engine.ts';
 import {
   DiskError,
   EngineStoppedError,
-  EngineUnavailableError,
   InstanceNotRunningError,
   InstanceRunningError,
   InstanceUnknownError,
 } from './errors.ts';
 import { type InstanceMounts, openInstanceMounts } from './instance-mounts.ts';
 import { createKeyedQueue } from './keyed-queue.ts';
-import { checkCommand, checkFiles, checkLaunch, checkMounts, isInstanceName } from './launch-check.ts';
+import { checkCommand, checkLaunch, isInstanceName } from './launch-check.ts';
 import { createLeftovers } from './leftovers.ts';
-import { LAUNCH_GRACE_MS, LAUNCH_RECORD_POLL_MS } from './limits.ts';
 import { askToEnd, killAll } from './process-end.ts';
 import { execBeside } from './process-exec.ts';
 import { type InstanceFolder, openInstanceFolder } from './process-folder.ts';
-import { accessOf, createProcessLauncher, describeInstance, type ProcessLauncher } from './process-launch.ts';
+import { describeInstance } from './process-launch.ts';
 import { createProcessLogs } from './process-logs.ts';
-import { detectNames, hostsFile, type Names, type NamesKind } from './process-names.ts';
-import type { ShimTools } from './process-shim.ts';
-import { readStanding, type Standing } from './process-standing.ts';
-import { createProcessTable, type ProcessTable } from './process-table.ts';
-import { findCommand, findShimTools } from './process-tools.ts';
-import { createProcessUsers, type ProcessUsers } from './process-user.ts';
-import { createProcessWaits, type ProcessWaits } from './process-wait.ts';
+import type { NamesKind } from './process-names.ts';
+import type { ProcessNetworksDependencies } from './process-networks.ts';
+import { readStanding, type Standing, settled } from './process-standing.ts';
+import { networksOnDisk, type Started, startProcesses } from './process-start.ts';
+import { createProcessUpdates } from './process-updates.ts';
 import { createSecretFolders, type MemoryCandidate } from './secret-folders.ts';
 
 export interface ProcessEngineDependencies {
@@ -45,6 +40,8 @@ export interface ProcessEngineDependencies {
   hiddenFolder?: string;
   /** Whom programs run as that name nobody: `user` or `user:group`. By default the daemon's user. */
   standardUser?: string | undefined;
+  /** Programs have networks of their own where the box allows it: of which range (CIDR), what of the box they reach, and who hears of what goes wrong. */
+  networks?: Pick<ProcessNetworksDependencies, 'range' | 'published' | 'onProblem'> | undefined;
   /** Appended to every workload's PATH; the folder of the running Node by default. */
   nodeExecutableFolder?: string;
   /** For what nobody waits for: a log that could not be rotated. */
@@ -61,24 +58,14 @@ export interface ProcessEngineDependencies {
 }
 
 export interface ProcessEngine extends Engine {
-  /** Its folder says whose the instances are. */
-  start(): Promise<void>;
+  /** Its folder says whose the instances are; the owner, whose the interfaces. */
+  start(owner?: EngineOwner): Promise<void>;
   /** How workloads get names; known after `start`, `none` before. */
   readonly names: NamesKind;
   /** Why names are not better; empty when they are as good as they get. */
   readonly namesReason: string;
-}
-
-interface Started {
-  table: ProcessTable;
-  tools: ShimTools;
-  names: Names;
-  cgroups: Cgroups;
-  users: ProcessUsers;
-  launcher: ProcessLauncher;
-  waits: ProcessWaits;
-  stopping: AbortController;
-  maintenance: Promise<void>;
+  /** Why programs share the network of the box; empty when those have their own that want it. */
+  readonly networksReason: string;
 }
 
 export function createProcessEngine(dependencies: ProcessEngineDependencies): ProcessEngine {
@@ -123,46 +110,24 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     },
   });
 
-  async function begin(): Promise<Started> {
-    const table = await createProcessTable(trial.boot).catch((error: unknown) => {
-      throw new EngineUnavailableError('there is no Linux /proc here', { cause: error });
-    });
-    try {
-      await mkdir(root, { recursive: true, mode: 0o700 });
-      await access(root, constants.W_OK);
-    } catch (error) {
-      throw new DiskError('write to', root, error);
-    }
-    const tools = await findShimTools(root, trial.shell);
-    const names = await detectNames(root, tools, findCommand);
-    const cgroups = await detectCgroups(root, trial.proc);
-    const users = await createProcessUsers({
-      ...{ tools, find: findCommand, folder: root, standard: dependencies.standardUser },
-      hidden: resolve(dependencies.hiddenFolder ?? root),
-      self: trial.self ?? { user: process.geteuid?.() ?? 0, group: process.getegid?.() ?? 0 },
-    });
-    const stopping = new AbortController();
-    const known = await instancesOnDisk();
-    for (const instance of known) await logs.of(instance).check();
-    await folders.keepOnly(new Set(known));
-    const waits = createProcessWaits({ clock, table, open, stopping: stopping.signal });
-    const launcher = createProcessLauncher({
-      ...{ clock, table, tools, names, cgroups, users, volumesFolder, nodeExecutableFolder, open, waits, mountsOf },
-      logOf: logs.of,
-    });
-    const maintenance = logs.maintain(stopping.signal);
-    return { table, tools, names, cgroups, users, launcher, waits, stopping, maintenance };
+  async function instancesOnDisk(): Promise<string[]> {
+    return (await readdir(root)).filter(isInstanceName).sort();
   }
+
+  const begin = (owner: EngineOwner): Promise<Started> =>
+    startProcesses(
+      {
+        ...dependencies,
+        ...{ root, volumesFolder, nodeExecutableFolder, logs, folders, open, mountsOf, instancesOnDisk },
+      },
+      owner,
+    );
 
   async function forgetUnbegun(instance: string): Promise<void> {
     const standing = await standingOf(instance);
     if (standing.kind !== 'unbegun') return;
     await removeGroups(standing.launch.groups ?? []);
     await open(instance).reset();
-  }
-
-  async function instancesOnDisk(): Promise<string[]> {
-    return (await readdir(root)).filter(isInstanceName).sort();
   }
 
   return {
@@ -174,8 +139,12 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       return started === undefined ? 'the engine is not started' : started.names.reason;
     },
 
-    async start() {
-      starting ??= begin();
+    get networksReason() {
+      return started === undefined ? 'the engine is not started' : started.networksReason;
+    },
+
+    async start(owner = { fabricId: '', node: '' }) {
+      starting ??= begin(owner);
       try {
         started = await starting;
       } catch (error) {
@@ -190,6 +159,10 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       started = undefined;
       ending?.stopping.abort(new EngineStoppedError());
       await ending?.maintenance;
+      if (ending?.networks !== undefined)
+        await ending.networks.stop(
+          (await networksOnDisk(await instancesOnDisk(), ending.table, { open, clock })).size > 0,
+        );
       await closeCgroups(ending?.cgroups);
       logs.clear();
     },
@@ -197,7 +170,16 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
     // Nothing of it comes or goes while a box runs.
     unavailable: () => undefined,
     subscribe: () => () => undefined,
-    network: async () => undefined,
+    async network(instance, spec) {
+      const { networks } = running();
+      const standing = await standingOf(instance);
+      // What runs goes on as it was launched.
+      if (standing.kind === 'running') return standing.launch.network;
+      if (networks === undefined || spec.engine !== 'process') return undefined;
+      if (spec.hostNetwork !== true) return networks.of(instance);
+      networks.forget(instance);
+      return undefined;
+    },
     stage: async () => undefined,
     want: (planned) => leftovers.want(planned),
     notHeld: (spec) => {
@@ -246,19 +228,25 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
           clock.clearTimeout(late);
         }
       }
-      return killAll(dependencies);
+      const exit = await killAll(dependencies);
+      if (standing.launch.network !== undefined) await running().networks?.cut(standing.launch.network);
+      return exit;
     },
 
     async remove(instance) {
       running();
       if (!isInstanceName(instance)) return;
       await queue.run(instance, async () => {
-        const { table, waits } = running();
+        const { table, waits, networks } = running();
         const folder = open(instance);
         const standing = await standingOf(instance);
         if (standing.kind === 'running') throw new InstanceRunningError(instance);
         await killAll({ clock, table, folder, instance });
-        if (standing.kind !== 'absent') await removeGroups(standing.launch.groups ?? []);
+        if (standing.kind !== 'absent') {
+          await removeGroups(standing.launch.groups ?? []);
+          if (standing.launch.network !== undefined) await networks?.cut(standing.launch.network);
+        }
+        networks?.forget(instance);
         logs.forget(instance);
         try {
           await mountsOf(instance).removeSecrets();
@@ -270,59 +258,16 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       });
     },
 
-    async writeFiles(instance, files) {
-      running();
-      checkFiles(instance, files);
-      await queue.run(instance, async () => {
-        const standing = await standingOf(instance);
-        if (standing.kind === 'absent') throw new InstanceUnknownError(instance);
-        const folder = open(instance);
-        try {
-          await folder.layFiles(files, standing.launch.runAs);
-          const all = [...new Set([...standing.launch.files, ...files.map(({ path }) => path)])];
-          if (all.length > standing.launch.files.length) await folder.writeLaunch({ ...standing.launch, files: all });
-        } catch (error) {
-          throw new DiskError('write files of', folder.folder, error);
-        }
-      });
-    },
-
-    async writeMounts(instance, mounts) {
-      running();
-      checkMounts(instance, mounts);
-      await queue.run(instance, async () => {
-        const standing = await standingOf(instance);
-        if (standing.kind === 'absent') throw new InstanceUnknownError(instance);
-        try {
-          await mountsOf(instance).lay(mounts, accessOf(standing.launch.runAs));
-        } catch (error) {
-          throw new DiskError('write configs and secrets of', open(instance).folder, error);
-        }
-      });
-    },
-
-    async writeHosts(instance, hosts) {
-      running();
-      await queue.run(instance, async () => {
-        const standing = await standingOf(instance);
-        if (standing.kind === 'absent') throw new InstanceUnknownError(instance);
-        const folder = open(instance);
-        try {
-          await folder.overwriteHosts(await hostsFile(hosts));
-        } catch (error) {
-          throw new DiskError('write names of', folder.folder, error);
-        }
-      });
-    },
+    ...createProcessUpdates({ queue, running, open, mountsOf, standingOf }),
 
     async exec(instance, command, options) {
-      const { table, tools, names, users } = running();
+      const { table, tools, names, users, networks } = running();
       checkCommand(instance, command);
       const standing = await standingOf(instance);
       if (standing.kind === 'absent') throw new InstanceUnknownError(instance);
       if (standing.kind !== 'running') throw new InstanceNotRunningError(instance);
       const secretEnv = await mountsOf(instance).readVariables();
-      const place = { standing, folder: open(instance), names, users, nodeExecutableFolder, secretEnv };
+      const place = { standing, folder: open(instance), names, users, networks, nodeExecutableFolder, secretEnv };
       const beside = { clock, table, tools, ...place };
       return execBeside(beside, command, options);
     },
@@ -344,16 +289,6 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       yield* logs.of(instance).read(options, ended, AbortSignal.any(signals));
     },
   };
-}
-
-/** The standing once the shim has said who the workload is, or that it ended; what there is after a while. */
-async function settled(read: (options: { waited: boolean }) => Promise<Standing>, clock: Clock): Promise<Standing> {
-  for (let waitedMs = 0; ; waitedMs += LAUNCH_RECORD_POLL_MS) {
-    const waited = waitedMs >= LAUNCH_GRACE_MS;
-    const standing = await read({ waited });
-    if (standing.kind !== 'running' || standing.workload !== undefined || waited) return standing;
-    await clock.sleep(LAUNCH_RECORD_POLL_MS);
-  }
 }
 
 async function isAbsent(path: string): Promise<boolean> {

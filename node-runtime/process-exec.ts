@@ -8,7 +8,7 @@ import type { Readable, Writable } from 'node:stream';
 import { carryEnvironment } from './carried-environment.ts';
 import type { Clock, TimerId } from './clock.ts';
 import type { ExecOptions, Execution } from './engine.ts';
-import { ExecFailedError, ExecLeftError } from './errors.ts';
+import { ExecFailedError, ExecLeftError, InstanceNotRunningError } from './errors.ts';
 import { makeExecMark } from './exec-mark.ts';
 import { createExecOutput, feedInput, readOutput } from './exec-streams.ts';
 import { withInheritedMask } from './file-modes.ts';
@@ -16,6 +16,7 @@ import { workloadEnvironment } from './launch-check.ts';
 import { EXEC_OUTPUT_LOOKS_MAX, EXEC_OUTPUT_WAIT_MS } from './limits.ts';
 import type { InstanceFolder } from './process-folder.ts';
 import type { Names } from './process-names.ts';
+import type { NetworkTools } from './process-network.ts';
 import type { ShimTools } from './process-shim.ts';
 import { coverDescriptors } from './process-spawn.ts';
 import { LAUNCH_VARIABLE, type Standing } from './process-standing.ts';
@@ -31,13 +32,15 @@ export interface ProcessExec {
   folder: InstanceFolder;
   names: Names;
   users: ProcessUsers;
+  /** Undefined where programs share the network of the box. */
+  networks: Pick<NetworkTools, 'enter'> | undefined;
   nodeExecutableFolder: string;
   /** The workload's variables that are secret. */
   secretEnv: Record<string, string>;
 }
 
 export async function execBeside(beside: ProcessExec, command: string[], options: ExecOptions): Promise<Execution> {
-  const { clock, table, tools, standing, folder, names, users } = beside;
+  const { clock, table, tools, standing, folder, users } = beside;
   const { signal, session } = options;
   const terminal = session?.terminal;
   signal.throwIfAborted();
@@ -57,7 +60,7 @@ export async function execBeside(beside: ProcessExec, command: string[], options
   // The scripts are in what its user does not see.
   const own = runAs === undefined ? command : users.wrap(runAs, cwd, undefined, carried.unpack(command));
   const found = [tools.shell, `${tools.scripts}/exec.sh`, ...own];
-  const named = (await folder.hasHosts()) ? names.wrap(folder.hosts, found) : found;
+  const named = await inItsNetwork(beside, found);
   const terminalTools = terminal && (await findTerminalTools());
   const line =
     terminal === undefined || terminalTools === undefined
@@ -136,6 +139,15 @@ export async function execBeside(beside: ProcessExec, command: string[], options
     letGo();
     signal.removeEventListener('abort', killGroup);
   }
+}
+
+/** With its names, and in its network where it has one. */
+async function inItsNetwork({ standing, folder, names, networks }: ProcessExec, command: string[]): Promise<string[]> {
+  const hosts = (await folder.hasHosts()) ? folder.hosts : undefined;
+  if (standing.launch.network === undefined) return hosts === undefined ? command : names.wrap(hosts, command);
+  if (standing.workload === undefined || networks === undefined)
+    throw new InstanceNotRunningError(standing.launch.instance);
+  return networks.enter(standing.workload.pid, standing.launch.network, hosts, command);
 }
 
 /** Where the workload is; its own folder where that is gone. */

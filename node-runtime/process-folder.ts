@@ -9,7 +9,8 @@
 //     run/launch.json               what was launched; written before the start
 //     run/shim run/workload         who they are; written by the shim
 //     run/exit                      how it ended; renamed into place by the shim
-//     run/hosts run/notice          its /etc/hosts; what the shim's shell said
+//     run/hosts run/resolvers/…     its /etc/hosts and /etc/resolv.conf
+//     run/notice                    what the shim's shell said
 //
 // The records have a folder of their own because it is watched: output and the workload's own files must not wake anybody.
 
@@ -18,6 +19,7 @@ import { dirname, join } from 'node:path';
 import type { Exit, Launch } from './engine.ts';
 import { DiskError } from './errors.ts';
 import { LAUNCH_RECORD_BYTES_MAX } from './limits.ts';
+import type { OwnNetwork } from './process-network.ts';
 import { readEnd } from './process-shim.ts';
 import { type ProcessIdentity, parseIdentity } from './process-table.ts';
 import type { RunAs } from './process-user.ts';
@@ -37,6 +39,8 @@ export interface LaunchRecord {
   groups?: string[];
   /** Absent when it runs as the daemon does. */
   runAs?: RunAs;
+  /** Absent when it shares the network of the box. */
+  network?: OwnNetwork;
 }
 
 /** Files that are laid side by side: the four threads of Node.js's pool do not get more done at once. */
@@ -49,6 +53,7 @@ export interface InstanceFolder {
   readonly folder: string;
   readonly run: string;
   readonly hosts: string;
+  readonly resolvers: string;
   readonly stdout: string;
   readonly stderr: string;
   readLaunch(): Promise<LaunchRecord | undefined>;
@@ -64,6 +69,8 @@ export interface InstanceFolder {
   reset(owner?: Owner): Promise<void>;
   /** Readable for all: the workload may become another user, and the folder around it is closed anyway. */
   writeHosts(text: string): Promise<void>;
+  /** As readable as that, in a folder of its own. */
+  writeResolvers(name: string, text: string): Promise<void>;
   /** In the same file, for a workload that has it mounted; nothing when it was launched without one. */
   overwriteHosts(text: string): Promise<void>;
   /** Whether it was launched with names of its own. */
@@ -112,6 +119,7 @@ export function openInstanceFolder(root: string, instance: string): InstanceFold
     folder,
     run,
     hosts: inRun('hosts'),
+    resolvers: inRun('resolvers'),
     stdout: join(folder, 'stdout.log'),
     stderr: join(folder, 'stderr.log'),
 
@@ -157,6 +165,12 @@ export function openInstanceFolder(root: string, instance: string): InstanceFold
     },
 
     writeHosts: (text) => replace(inRun('hosts'), text, 0o644),
+
+    async writeResolvers(name, text) {
+      await mkdir(inRun('resolvers'), { recursive: true });
+      await chmod(inRun('resolvers'), 0o755);
+      await replace(join(inRun('resolvers'), name), text, 0o644);
+    },
 
     hasHosts: async () => (await readText(inRun('hosts'), 64 * 1024)) !== undefined,
 
@@ -228,7 +242,8 @@ function parseLaunch(text: string, instance: string): LaunchRecord | undefined {
       Array.isArray(value.files) &&
       value.files.every((path) => typeof path === 'string') &&
       (value.groups ?? []).every((path) => typeof path === 'string') &&
-      (value.runAs === undefined || isRunAs(value.runAs));
+      (value.runAs === undefined || isRunAs(value.runAs)) &&
+      (value.network === undefined || isTextRecord(value.network));
     return whole ? (value as LaunchRecord) : undefined;
   } catch {
     return undefined;

@@ -18,6 +18,8 @@ import { killAll } from './process-end.ts';
 import type { InstanceFolder, LaunchRecord } from './process-folder.ts';
 import type { ProcessLog } from './process-log.ts';
 import { hostsFile, type Names } from './process-names.ts';
+import { type NetworkTools, resolversPlace } from './process-network.ts';
+import type { ProcessNetworks } from './process-networks.ts';
 import { limitedCommand, type ShimTools, shimCommand } from './process-shim.ts';
 import { spawnShim } from './process-spawn.ts';
 import { LAUNCH_VARIABLE, readStanding, withMemory } from './process-standing.ts';
@@ -54,6 +56,8 @@ export interface ProcessLauncherDependencies {
   logOf(instance: string): ProcessLog;
   mountsOf(instance: string): InstanceMounts;
   waits: ProcessWaits;
+  /** Undefined where all programs share the network of the box. */
+  networks: (ProcessNetworks & Pick<NetworkTools, 'wrap'>) | undefined;
 }
 
 export function createProcessLauncher(dependencies: ProcessLauncherDependencies): ProcessLauncher {
@@ -70,6 +74,7 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
     logOf,
     mountsOf,
     waits,
+    networks,
   } = dependencies;
   let launches = 0;
 
@@ -92,6 +97,14 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
     }
   }
 
+  async function layResolvers(folder: InstanceFolder, record: LaunchRecord): Promise<void> {
+    const [text, place] = [record.network && (await networks?.resolvers()), await resolversPlace()];
+    if (record.network === undefined || text === undefined || place === undefined) return;
+    await folder.writeResolvers(place.name, text);
+    const resolvers = place.isFolder ? folder.resolvers : join(folder.resolvers, place.name);
+    record.network = { ...record.network, resolvers, resolversOver: place.over };
+  }
+
   async function prepare(
     folder: InstanceFolder,
     launch: Launch,
@@ -105,6 +118,7 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
         const secrets = await mounts.secretsFolder();
         if (dirname(secrets) !== folder.folder) record.runAs = { ...record.runAs, secrets };
       }
+      await layResolvers(folder, record);
       await folder.removeFiles(oldFiles.filter((path) => !record.files.includes(path)));
       const hosts = launch.hosts.length > 0 ? hostsFile(launch.hosts).then(folder.writeHosts) : undefined;
       await Promise.all([
@@ -124,9 +138,12 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
 
   async function begin(folder: InstanceFolder, launch: Launch, record: LaunchRecord): Promise<EngineInstance> {
     const { instance, spec } = launch;
+    const hosts = launch.hosts.length > 0 ? folder.hosts : undefined;
     const wrap = (command: string[]) => {
-      const named = launch.hosts.length > 0 ? names.wrap(folder.hosts, command) : command;
-      return limitedCommand(tools, record.groups ?? [], dataBytes(cgroups, spec), named);
+      const limited = (one: string[]) => limitedCommand(tools, record.groups ?? [], dataBytes(cgroups, spec), one);
+      if (record.network !== undefined && networks !== undefined)
+        return networks.wrap(record.network, hosts, limited(command));
+      return limited(hosts === undefined ? command : names.wrap(hosts, command));
     };
     const { runAs } = record;
     const workingDirectory = spec.workingDirectory ?? folder.folder;
@@ -199,10 +216,16 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
       // Of an earlier launch something may be left whose shim was killed.
       await killAll({ clock, table, folder, instance });
       if (before.kind === 'ended') waits.notify(instance, before);
-      if (before.kind !== 'absent') await removeGroups(before.launch.groups ?? []);
+      if (before.kind !== 'absent') {
+        await removeGroups(before.launch.groups ?? []);
+        // It may take its time: the next cable has another name.
+        if (before.launch.network !== undefined) void networks?.cut(before.launch.network);
+      }
 
       const startedAt = clock.now();
       const launchId = `${instance}.${startedAt.toString(36)}.${process.pid}.${launches++}`;
+      const network = networks?.forLaunch(instance, launchId);
+      networks?.tell(instance, launch.hosts);
       const groups = await makeGroups(cgroups, launchId, spec.resources).catch((error: unknown) => {
         throw new LaunchFailedError(instance, `its limits cannot be set: ${(error as Error).message}`, {
           cause: error,
@@ -218,6 +241,7 @@ export function createProcessLauncher(dependencies: ProcessLauncherDependencies)
         files: launch.files.map(({ path }) => path),
         ...(groups.length > 0 && { groups }),
         ...(runAs && { runAs }),
+        ...(network && { network }),
       };
       try {
         await makeVolumes(volumes, runAs);

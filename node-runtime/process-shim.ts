@@ -4,9 +4,12 @@
 //
 // Chain of one launch; every arrow but the first keeps the pid:
 //   shim → (fork) → [limits] → [unshare → names → unshare] → recorder → [unshare → room → setpriv] → workload
+//   shim → (fork) → unshare → network → [limits] → recorder → … where it has a network of its own
 //
 // Names of shell variables start with `selvedge_` because a variable of the environment that a shell assigns is exported
 // with its new value: launch-check.ts refuses that prefix in the environment.
+
+import { NETWORK, NETWORK_BESIDE, NETWORK_OUTSIDE } from './process-network-scripts.ts';
 
 /** The fields of /proc/<pid>/stat after the command name (which may hold spaces, ')' and newlines): state is the first. */
 const STAT = `
@@ -203,6 +206,9 @@ export const SCRIPTS = {
   'exec.sh': EXEC,
   'terminal.sh': TERMINAL,
   'room.sh': ROOM,
+  'network.sh': NETWORK,
+  'network-outside.sh': NETWORK_OUTSIDE,
+  'network-beside.sh': NETWORK_BESIDE,
 };
 
 /** What the command line of a launch is made of; absolute paths, so that an instance's PATH has no say in them. */

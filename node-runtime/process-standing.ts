@@ -4,7 +4,7 @@
 import { ranOutOfMemory } from './cgroups.ts';
 import type { Clock } from './clock.ts';
 import type { Exit } from './engine.ts';
-import { LAUNCH_GRACE_MS } from './limits.ts';
+import { LAUNCH_GRACE_MS, LAUNCH_RECORD_POLL_MS } from './limits.ts';
 import type { InstanceFolder, LaunchRecord } from './process-folder.ts';
 import type { ProcessStat, ProcessTable } from './process-table.ts';
 
@@ -77,6 +77,19 @@ async function endedWith(
   if (lost && launch.boot !== boot)
     return { kind: 'ended', launch, exit: { status, signal, at, boxRestarted: true }, lost };
   return { kind: 'ended', launch, exit: await withMemory(launch, { status, signal, at }), lost };
+}
+
+/** The standing once the shim has said who the workload is, or that it ended; what there is after a while. */
+export async function settled(
+  read: (options: { waited: boolean }) => Promise<Standing>,
+  clock: Clock,
+): Promise<Standing> {
+  for (let waitedMs = 0; ; waitedMs += LAUNCH_RECORD_POLL_MS) {
+    const waited = waitedMs >= LAUNCH_GRACE_MS;
+    const standing = await read({ waited });
+    if (standing.kind !== 'running' || standing.workload !== undefined || waited) return standing;
+    await clock.sleep(LAUNCH_RECORD_POLL_MS);
+  }
 }
 
 /** The same exit, with what its groups tell. One that ended well outlived the process that memory ran out for. */

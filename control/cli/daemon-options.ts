@@ -97,7 +97,11 @@ export function withDaemonOptions(command: Command): Command {
       wholeNumber(0, 65_535),
       defaultPort,
     )
-    .option('--container-range <cidr>', 'addresses for containers and what they call (default: 198.18.0.0/15)', cidr)
+    .option(
+      '--container-range <cidr>',
+      'addresses for containers and programs, and what they call (default: 198.18.0.0/15)',
+      cidr,
+    )
     .addOption(allowOption())
     .addOption(allowImageOption())
     .option(

@@ -19,6 +19,7 @@ import { checkKeptOptions } from './kept-options.ts';
 import { checkMulticast } from './multicast.ts';
 import { checkNames } from './names.ts';
 import { checkControllers, checkDaemon, checkLinks } from './neighbours.ts';
+import { checkNetworks } from './networks.ts';
 import { checkNodeVersion } from './node-version.ts';
 import { checkPolicy } from './policy-check.ts';
 import { checkMdnsPort, checkMeshPort, checkTunnelPort } from './ports.ts';
@@ -80,6 +81,7 @@ export async function examine(facts: { dataFolder: string; clock: Clock; daemon:
     ['engine-wasm', checkWasmEngine],
     ['policy', checkPolicy],
     ['names', checkNames],
+    ['networks', checkNetworks],
     ['secrets', checkSecrets],
     ['mesh-port', checkMeshPort],
     ['tunnel-port', checkTunnelPort],

@@ -10,7 +10,7 @@ import { type Finding, ok, warn } from './finding.ts';
 const id = 'names';
 
 export function judgeNames(kind: NamesKind, reason: string): Finding {
-  const apart = 'It does not separate workloads from each other: run hostile ones on nodes of their own.';
+  const apart = 'It does not separate workloads from each other: `networks` says what does.';
   if (kind === 'mount') return ok(id, `each workload has its own /etc/hosts, in a mount namespace. ${apart}`);
   if (kind === 'user')
     return ok(

@@ -79,7 +79,7 @@ export const meanings: Record<'Application' | 'Config' | 'Secret' | 'Policy' | '
     'spec.microservices[].privileged':
       'All that root may on the node. [The node must allow it](docker.md#what-a-node-allows)',
     'spec.microservices[].hostNetwork':
-      "It shares the node's network, [as a program does](docker.md#the-network-of-the-box). The node must allow it",
+      "It shares the node's network ([a container](docker.md#the-network-of-the-box), [a program](networks.md)) in place of one of its own. The node must allow it",
     'spec.microservices[].devices':
       'Devices of the node, under the same path. [The node must allow them](docker.md#what-a-node-allows)',
     'spec.microservices[].gpus':

@@ -30,6 +30,7 @@ const ofTheBox = new Set([
   'multicast',
   'default-route',
   'names',
+  'networks',
   'secrets',
   'node-version',
 ]);

@@ -10,10 +10,12 @@ import { judgeFsync } from '../../node-runtime/doctor/disk-speed.ts';
 import type { DoctorInput, Finding } from '../../node-runtime/doctor/finding.ts';
 import { judgeNames } from '../../node-runtime/doctor/names.ts';
 import { checkControllers, checkDaemon, checkLinks } from '../../node-runtime/doctor/neighbours.ts';
+import { judgeNetworks } from '../../node-runtime/doctor/networks.ts';
 import { judgeNodeVersion } from '../../node-runtime/doctor/node-version.ts';
 import { checkPolicy } from '../../node-runtime/doctor/policy-check.ts';
 import { judgeSecrets } from '../../node-runtime/doctor/secrets.ts';
 import { lockHolder } from '../../node-runtime/doctor/store-check.ts';
+import type { PacketFilter } from '../../node-runtime/packet-filter.ts';
 import { policyRefusal } from '../../node-runtime/policy.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
 import { instanceView, nodeView, statusView } from '../control/cli-harness.ts';
@@ -93,6 +95,15 @@ test('default routes are read from both of the kernel’s tables', (t) => {
 test('secrets in memory are well, secrets on the disk are said to be there', (t) => {
   t.regex(said(judgeSecrets('/run/selvedge')), /^ok: .*in memory, below \/run\/selvedge/);
   t.regex(said(judgeSecrets(undefined)), /^warn: .*on the disk/);
+});
+
+test('networks of programs: their own, their own with a gap, shared by an ordinary user, shared for a reason', (t) => {
+  const filter = (listeners: boolean) => ({ filter: { name: 'nft', listeners } as PacketFilter });
+  t.regex(said(judgeNetworks(filter(true), true)), /^ok: each program has a network of its own, filtered by nft/);
+  t.regex(said(judgeNetworks(filter(false), true)), /^warn: .*at all of its addresses/);
+  t.regex(said(judgeNetworks(filter(true), true, 'silence')), /^warn: programs share .*another packet filter/);
+  t.regex(said(judgeNetworks({ reason: 'it is no root' }, false)), /^ok: programs share .*not run as root/);
+  t.regex(said(judgeNetworks({ reason: 'this box has no ip' }, true)), /^warn: programs share .*this box has no ip$/);
 });
 
 test('the three ways to names are told apart', (t) => {

@@ -18,6 +18,7 @@ import {
   createNameForwarder,
   nameserversOf,
   reachableResolvers,
+  searchOf,
 } from '../../node-runtime/name-forwarder.ts';
 import { createNameServer } from '../../node-runtime/name-server.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
@@ -260,6 +261,13 @@ function manyQuestions(count: number): Buffer {
   const name = packet.encode({ type: 'query', questions: [{ type: 'A', name: `${'a.'.repeat(100)}a` }] }).subarray(12);
   return Buffer.concat([head, name, ...Array.from({ length: count - 1 }, () => question)]);
 }
+
+test('of the box’s words about short names the last count; what would ask others first is left out', (t) => {
+  const text =
+    'domain old.example\n search plant.example example.org\noptions rotate ndots:2 timeout:9\nnameserver 192.0.2.1\n';
+  t.deepEqual(searchOf(text), ['search plant.example example.org', 'options ndots:2']);
+  t.deepEqual(searchOf('# search no.example\nnameserver 192.0.2.1\n'), []);
+});
 
 test('a message of many questions is answered by its head alone, and costs nothing', async (t) => {
   const [answered] = await answersTo(t, [manyQuestions(9_000)]);

@@ -43,6 +43,16 @@ for (const [right, options, reason] of rights) {
   });
 }
 
+test('a program that shares the network of its box needs the same leave as a container', (t) => {
+  const { spec } = launchOf(['true']);
+  const shared = { ...spec, hostNetwork: true } as WorkloadSpec;
+  const reason =
+    /^this node does not allow the network of its box in a program; `selvedge up --allow host-network` on it would$/;
+  t.regex(policyRefusal(shared, nothingAllowed) ?? '', reason);
+  t.is(policyRefusal(shared, { allow: ['host-network'] }), undefined);
+  t.is(policyRefusal(spec, nothingAllowed), undefined);
+});
+
 test('plug and play is a device too: the same leave for containers, none for programs, which may open what their user may', (t) => {
   const deviceNeeds = [{ name: 'meter', kind: 'serial' as const, vendor: '0403' }];
   const refusal = policyRefusal({ ...container({}), deviceNeeds }, { allow: ['privileged', 'host-paths'] });
