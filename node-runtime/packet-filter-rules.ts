@@ -64,8 +64,8 @@ function iptablesParts(
         `-A ${chain.in} -d ${gateway}/32 -p icmp --icmp-type echo-request -j ACCEPT`,
         `-A ${chain.in} -d ${services}${open} -j ACCEPT`,
         ...published.map(
-          ({ address, port }) =>
-            `-A ${chain.in}${address === undefined ? '' : ` -d ${address}/32`} -p tcp --dport ${port} -j ACCEPT`,
+          ({ address, port, protocol }) =>
+            `-A ${chain.in}${address === undefined ? '' : ` -d ${address}/32`} -p ${protocol} --dport ${port} -j ACCEPT`,
         ),
         ...refused.map((how) => `-A ${chain.in} ${how}`),
         ...apart.flatMap((range) => refused.map((how) => `-A ${chain.through} -d ${range} -i ${links}+ ${how}`)),
@@ -209,7 +209,7 @@ table ip ${own} {
     ip daddr ${gateway} tcp dport 53${open} accept
     ip daddr ${gateway} icmp type echo-request accept
     ip daddr ${services}${open} accept
-    ${published.map(({ address, port }) => `${address === undefined ? '' : `ip daddr ${address} `}tcp dport ${port} accept`).join('\n    ')}
+    ${published.map(({ address, port, protocol }) => `${address === undefined ? '' : `ip daddr ${address} `}${protocol} dport ${port} accept`).join('\n    ')}
     ${refused.join('\n    ')}
   }
   chain forward {

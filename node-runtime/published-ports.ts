@@ -8,6 +8,7 @@ export interface PublishedPort {
   /** IPv4, which is what programs have; all of the box's when undefined. */
   address: string | undefined;
   port: number;
+  protocol: 'tcp' | 'udp';
 }
 
 export interface PublishedPorts {
@@ -22,7 +23,7 @@ export interface PublishedPorts {
 export function createPublishedPorts(): PublishedPorts {
   const listening = new Set<PublishedPort>();
   let tell = (): void => undefined;
-  const keyOf = ({ address = '', port }: PublishedPort): string => `${port} ${address}`;
+  const keyOf = ({ address = '', port, protocol }: PublishedPort): string => `${port} ${protocol} ${address}`;
 
   return {
     all: () => [...listening].sort((one, other) => (keyOf(one) < keyOf(other) ? -1 : 1)),
@@ -33,7 +34,8 @@ export function createPublishedPorts(): PublishedPorts {
       const gateway = await open(options);
       const { address, port } = options;
       const everywhere = address === undefined || address === '0.0.0.0' || address === '::';
-      const published: PublishedPort = { address: everywhere ? undefined : address, port };
+      const protocol = options.protocol === 'udp' ? 'udp' : 'tcp';
+      const published: PublishedPort = { address: everywhere ? undefined : address, port, protocol };
       if (everywhere || isIPv4(address)) {
         listening.add(published);
         tell();

@@ -23,8 +23,8 @@ const facts: FilterFacts = {
   gateway: '198.18.8.1',
   apart: ['198.18.0.0/15'],
   published: [
-    { address: undefined, port: 8080 },
-    { address: '10.9.0.1', port: 8443 },
+    { address: undefined, port: 8080, protocol: 'tcp' },
+    { address: '10.9.0.1', port: 8443, protocol: 'udp' },
   ],
   guard: true,
 };
@@ -38,7 +38,12 @@ for (const [name, own] of Object.entries(programs)) {
     const box = createNamespaces(t).box();
     const inside = ['ip', 'netns', 'exec', box];
     const run = (...words: string[]): string =>
-      execFileSync('ip', ['netns', 'exec', box, ...words], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+      execFileSync('ip', ['netns', 'exec', box, ...words], {
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'ignore'],
+        // A package of npm's has a command nft, too, which is first in the PATH of its scripts.
+        env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+      });
     const all = (): string => `${run('iptables-save')}${run('nft', 'list', 'ruleset')}`;
     const found = await findPacketFilter({
       find: async (program) => (own.includes(program) ? findCommand(program) : undefined),
@@ -106,7 +111,7 @@ test('iptables: the guard is put last again when somebody came after it, but for
 test('iptables: what gateways publish is accepted, and bridges of other engines are left to their rules', (t) => {
   const text = iptablesText(facts, { listeners: true }, '');
   t.regex(text, /^-A SELVEDGE-ab12-IN -p tcp --dport 8080 -j ACCEPT$/m);
-  t.regex(text, /^-A SELVEDGE-ab12-IN -d 10\.9\.0\.1\/32 -p tcp --dport 8443 -j ACCEPT$/m);
+  t.regex(text, /^-A SELVEDGE-ab12-IN -d 10\.9\.0\.1\/32 -p udp --dport 8443 -j ACCEPT$/m);
   t.regex(
     text,
     /^-A SELVEDGE-ab12-FWD -i sv-ab12\+ -o docker0 -j RETURN\n[\s\S]*^-A SELVEDGE-ab12-FWD -i sv-ab12\+ -j ACCEPT$/m,
