@@ -60,7 +60,9 @@ export const hider = `
 
 const linkResolvers =
   'mkdir -p "$1" && cp -a /etc/. "$1" && mount --bind "$1" /etc && ln -sf "$2" /etc/resolv.conf && shift 2 && exec "$@"';
-const hide = (program: string): string => `mount --bind /dev/null "$(command -v ${program})" && `;
+/** A package of npm's has a command nft, too, which is first in the PATH of its scripts. */
+const systemPath = '/usr/sbin:/usr/bin:/sbin:/bin';
+const hide = (program: string): string => `mount --bind /dev/null "$(PATH=${systemPath}; command -v ${program})" && `;
 const hidden = { iptables: '', nft: hide('iptables-restore'), none: hide('iptables-restore') + hide('nft') };
 
 /** What somebody has of rules: without counters, and without tables in which there are none. */
@@ -101,7 +103,11 @@ export async function createPlace(t: ExecutionContext, filter: keyof typeof hidd
   namespaces.ip(other, 'route', 'add', '198.18.0.0/15', 'via', '10.9.0.1');
   namespaces.ip(far, 'route', 'add', 'default', 'via', '10.8.0.1');
   const inside = (name: string, ...command: string[]): string =>
-    execFileSync('ip', ['netns', 'exec', name, ...command], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+    execFileSync('ip', ['netns', 'exec', name, ...command], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, PATH: systemPath },
+    });
   // A careful box: what it was told of redirects must hold afterwards too.
   inside(box, 'sh', '-c', 'cd /proc/sys/net/ipv4 && echo 0 > ip_forward && echo 0 > conf/all/accept_redirects');
   const resolvConf = join(resolvers, 'resolv.conf');
