@@ -142,13 +142,24 @@ const trial: FilterFacts = {
   guard: true,
 };
 
+/** Only one that says who it is: others have programs of that name, too. */
+async function findReal(named: PacketFilterSearch['find'], program: string, says: RegExp): Promise<string | undefined> {
+  const path = await named(program);
+  const said = path === undefined ? '' : await run([path, '--version']).catch(() => '');
+  return says.test(said) ? path : undefined;
+}
+
 /** Tries the rules out where they are nobody's. Never throws. */
 export async function findPacketFilter({
   find,
   alone,
   inside,
 }: PacketFilterSearch): Promise<PacketFilter | { reason: string }> {
-  const [restore, save, nft] = await Promise.all([find('iptables-restore'), find('iptables-save'), find('nft')]);
+  const [restore, save, nft] = await Promise.all([
+    findReal(find, 'iptables-restore', /^iptables/),
+    findReal(find, 'iptables-save', /^iptables/),
+    findReal(find, 'nft', /^nftables/),
+  ]);
   let reason = 'this box has no iptables, no nft';
   for (const listeners of [true, false]) {
     const filters = [

@@ -85,6 +85,11 @@ for (const [name, own] of Object.entries(programs)) {
   });
 }
 
+test('a program that has the name of a packet filter and is none is not taken for one', async (t) => {
+  const found = await findPacketFilter({ find: async () => '/bin/true', alone: [] });
+  t.deepEqual(found, { reason: 'this box has no iptables, no nft' });
+});
+
 test('iptables: only what is missing is added, before all others but the guard, which comes last', (t) => {
   const saved = '*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -i sv-ab12+ -j SELVEDGE-ab12-IN\nCOMMIT\n';
   const text = iptablesText(facts, { listeners: true }, saved);
