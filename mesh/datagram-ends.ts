@@ -154,13 +154,17 @@ export async function connectDatagrams(host: string, port: number, events: Datag
   };
 }
 
-/** False when the socket has too much to send already. Without an address it must be connected. */
+/**
+ * False when the socket has too much to send already. Without an address it must be connected. Who sends from port 0 wants no answer (RFC 768),
+ * and gets none.
+ */
 export function sendFrom(
   socket: Socket,
   payload: Uint8Array,
   onError: (error: NodeJS.ErrnoException) => void,
   to?: { port: number; address: string },
 ): boolean {
+  if (to?.port === 0) return true;
   if (socket.getSendQueueSize() + payload.length > datagramUnsentBytesMax) return false;
   const done = (error: Error | null) => {
     if (error !== null) onError(error);

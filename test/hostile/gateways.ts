@@ -100,8 +100,10 @@ const bodies = [
 ];
 
 function hostileRequest(draw: Draw): Uint8Array {
-  const more = Array.from({ length: draw.below(4) }, () => draw.pick(lines));
-  const made = Buffer.concat([request(draw.pick(targets), ...more), Buffer.from(draw.pick(bodies))]);
+  const more = Array.from({ length: draw.below(3) }, () => draw.pick(lines));
+  const target = draw.oneIn(2) ? '/open' : draw.pick(targets);
+  const body = draw.oneIn(2) ? '' : draw.pick(bodies);
+  const made = Buffer.concat([request(target, ...more), Buffer.from(body)]);
   if (draw.oneIn(3)) return mutateBytes(made, [request('/open')], draw);
   return draw.oneIn(6)
     ? Buffer.from(

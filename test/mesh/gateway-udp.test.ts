@@ -3,6 +3,7 @@
 
 import { createSocket } from 'node:dgram';
 import test, { type ExecutionContext } from 'ava';
+import { type GatewaySocket, openGatewaySockets } from '../../mesh/gateway-udp-sockets.ts';
 import {
   gatewayBegunSweepsMax,
   gatewayFlowsMax,
@@ -10,9 +11,11 @@ import {
   gatewayNewFlowsOfOriginMax,
   gatewayProvenSweepsMax,
   gatewaySweepMs,
+  interfacePollMs,
 } from '../../mesh/limits.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
+import { freePort } from '../e2e/free-port.ts';
 import { eventually } from '../eventually.ts';
 import { createTestFabric } from './credentials.ts';
 import { callableUdp, serveUdp, udpCaller, udpEndpoint, udpPort } from './datagram-fixture.ts';
@@ -201,4 +204,56 @@ test('over the mesh: flows go round the instances, a dead one is passed over, an
     node1.network.carryDatagrams(instance, callableUdp('other'), { onAnswer: () => true, onEnd: () => undefined }),
     undefined,
   );
+});
+
+test('who sends from port 0, which raw sockets can, is answered by nobody and harms nobody', async (t) => {
+  const sockets: GatewaySocket[] = [];
+  const client = await udpCaller(t, '127.0.0.1', 9);
+  const port = await freePort();
+  const opened = await openGatewaySockets({
+    ...{ clock: createSystemClock(), address: '127.0.0.1', port, onGone: () => undefined },
+    onDatagram: (socket) => void sockets.push(socket),
+  });
+  t.teardown(() => opened.close());
+  const asker = await udpCaller(t, '127.0.0.1', port);
+  await eventually(async () => {
+    await asker.send('hello');
+    return sockets.length > 0;
+  }, deadline);
+  t.notThrows(() => sockets[0]?.send(Buffer.from('answer'), { address: '127.0.0.1', port: 0 }));
+  t.true(sockets[0]?.send(Buffer.from('answer'), { address: '127.0.0.1', port: client.port }));
+  await eventually(() => client.answers.length === 1, deadline);
+  t.is(client.answers[0]?.from, `127.0.0.1:${port}`);
+});
+
+test('an address that comes later is listened at, and one that goes ends its flows', async (t) => {
+  const clock = createSimClock();
+  const gone: string[] = [];
+  const heard = new Set<string>();
+  const box = (...addresses: string[]) => [
+    {
+      name: 'lo',
+      internal: true,
+      addresses: addresses.map((address) => ({ address, family: 4 as const, prefix: 8, zone: undefined })),
+    },
+  ];
+  let now = box('127.0.0.1', '192.0.2.77');
+  const port = await freePort();
+  const opened = await openGatewaySockets({
+    ...{ clock, address: undefined, port, read: () => now },
+    onGone: ({ address }) => gone.push(address),
+    onDatagram(socket, payload, from) {
+      heard.add(socket.address);
+      socket.send(payload, from);
+    },
+  });
+  t.teardown(() => opened.close());
+  const asked = async (address: string): Promise<string> =>
+    String(await (await udpCaller(t, address, port)).ask('hello'));
+  t.is(await asked('127.0.0.1'), 'hello', 'one that is not there yet harms none that is');
+  now = box('127.0.0.9');
+  await clock.advance(interfacePollMs);
+  t.true(gone.includes('127.0.0.1'));
+  t.is(await asked('127.0.0.9'), 'hello');
+  t.deepEqual([...heard], ['127.0.0.1', '127.0.0.9']);
 });
