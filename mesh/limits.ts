@@ -78,6 +78,8 @@ export const tunnelAnswerMs = 5_000;
 export const instanceConnectMs = 3_000;
 /** All attempts of one call together: below the 30 s that most HTTP clients wait. */
 export const callAttemptsMs = 15_000;
+/** A session that is carried has a sign of life of each end in every tunnelSilenceMs: four times that, in sweeps, for ways that are slow. */
+export const carriedSilentSweepsMax = 60;
 /** What a neighbour's addresses get before it is asked to dial back: a round trip or two on a LAN. */
 export const nodeBackAfterMs = 250;
 /** And for doing so: TCP and TLS, as tunnelHandshakeMs, with one round trip of the link. */
