@@ -98,6 +98,8 @@ export const datagramBytesMax = 65_527;
 export const capsuleSkippedBytesMax = 1024 * 1024;
 /** What a flow holds for a way that is slow, beyond which its datagrams are dropped: two of the longest, or a tenth of a second at 10 Mbit/s. */
 export const datagramUnsentBytesMax = 128 * 1024;
+/** As so many a shorter one counts while it waits to be sent: that is what holding it takes, however short it is. */
+export const datagramUnsentBytesMin = 256;
 /** The same of all flows of a node together. */
 export const datagramUnsentInAllBytesMax = 32 * 1024 * 1024;
 /** What a socket holds while this process is busy: a burst, 100 ms of 10 MB/s. The kernel gives twice of what net.core.rmem_max allows, and
