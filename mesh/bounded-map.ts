@@ -12,9 +12,24 @@ export interface BoundedMap<K, V> {
   readonly size: number;
 }
 
-export function createBoundedMap<K, V>(entriesMax: number): BoundedMap<K, V> {
+/** What all values together may weigh. */
+export interface WeightMax<V> {
+  max: number;
+  of(value: V): number;
+}
+
+export function createBoundedMap<K, V>(entriesMax: number, weight?: WeightMax<V>): BoundedMap<K, V> {
   // A Map iterates in order of insertion; a used entry is inserted again, so the first one is the oldest.
   const entries = new Map<K, V>();
+  let weighs = 0;
+
+  function remove(key: K): void {
+    const value = entries.get(key);
+    if (value === undefined) return;
+    entries.delete(key);
+    weighs -= weight?.of(value) ?? 0;
+  }
+
   return {
     get(key) {
       const value = entries.get(key);
@@ -24,15 +39,18 @@ export function createBoundedMap<K, V>(entriesMax: number): BoundedMap<K, V> {
       return value;
     },
     set(key, value) {
-      entries.delete(key);
+      remove(key);
       entries.set(key, value);
-      if (entries.size <= entriesMax) return;
-      const oldest = entries.keys().next();
-      if (!oldest.done) entries.delete(oldest.value);
+      weighs += weight?.of(value) ?? 0;
+      while (entries.size > entriesMax || (weight !== undefined && weighs > weight.max)) {
+        const oldest = entries.keys().next();
+        if (oldest.done) return;
+        remove(oldest.value);
+      }
     },
-    delete: (key) => void entries.delete(key),
+    delete: remove,
     deleteWhere(matches) {
-      for (const [key, value] of entries) if (matches(value, key)) entries.delete(key);
+      for (const [key, value] of entries) if (matches(value, key)) remove(key);
     },
     keys: () => entries.keys(),
     values: () => entries.values(),

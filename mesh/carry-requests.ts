@@ -98,7 +98,8 @@ export function createCarryRequests({
           'content-length: 0',
           'connection: close',
         ];
-        socket.end(`HTTP/1.1 502 Bad Gateway\r\n${lines.join('\r\n')}\r\n\r\n`);
+        // Who does not close his side holds nothing.
+        socket.end(`HTTP/1.1 502 Bad Gateway\r\n${lines.join('\r\n')}\r\n\r\n`, () => socket.destroy());
       },
     });
   });

@@ -7,7 +7,12 @@ import { constants, type Http2Stream } from 'node:http2';
 import { isIPv6 } from 'node:net';
 import { createCapsuleDecoder, encodeDatagram } from './datagram-capsules.ts';
 import { CapsuleError } from './errors.ts';
-import { datagramReceiveBytes, datagramUnsentBytesMax, datagramUnsentInAllBytesMax } from './limits.ts';
+import {
+  datagramReceiveBytes,
+  datagramUnsentBytesMax,
+  datagramUnsentBytesMin,
+  datagramUnsentInAllBytesMax,
+} from './limits.ts';
 import { resetStream } from './tunnel-relay.ts';
 
 export interface DatagramEnd {
@@ -96,12 +101,13 @@ export function streamDatagrams(stream: Http2Stream, unsent: UnsentBytes, events
     send(payload) {
       if (stream.destroyed || stream.closed || stream.writableEnded) return false;
       const capsule = encodeDatagram(payload);
-      if (stream.writableLength + capsule.length > datagramUnsentBytesMax || !unsent.take(capsule.length)) return false;
-      unsentBytes += capsule.length;
+      const costBytes = Math.max(capsule.length, datagramUnsentBytesMin);
+      if (unsentBytes + costBytes > datagramUnsentBytesMax || !unsent.take(costBytes)) return false;
+      unsentBytes += costBytes;
       stream.write(capsule, () => {
         if (closed) return;
-        unsentBytes -= capsule.length;
-        unsent.give(capsule.length);
+        unsentBytes -= costBytes;
+        unsent.give(costBytes);
       });
       return true;
     },
@@ -165,7 +171,8 @@ export function sendFrom(
   to?: { port: number; address: string },
 ): boolean {
   if (to?.port === 0) return true;
-  if (socket.getSendQueueSize() + payload.length > datagramUnsentBytesMax) return false;
+  const waitingBytes = Math.max(socket.getSendQueueSize(), socket.getSendQueueCount() * datagramUnsentBytesMin);
+  if (waitingBytes + payload.length > datagramUnsentBytesMax) return false;
   const done = (error: Error | null) => {
     if (error !== null) onError(error);
   };

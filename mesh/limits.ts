@@ -78,6 +78,8 @@ export const tunnelAnswerMs = 5_000;
 export const instanceConnectMs = 3_000;
 /** All attempts of one call together: below the 30 s that most HTTP clients wait. */
 export const callAttemptsMs = 15_000;
+/** A session that is carried has a sign of life of each end in every tunnelSilenceMs: four times that, in sweeps, for ways that are slow. */
+export const carriedSilentSweepsMax = 60;
 /** What a neighbour's addresses get before it is asked to dial back: a round trip or two on a LAN. */
 export const nodeBackAfterMs = 250;
 /** And for doing so: TCP and TLS, as tunnelHandshakeMs, with one round trip of the link. */
@@ -98,6 +100,8 @@ export const datagramBytesMax = 65_527;
 export const capsuleSkippedBytesMax = 1024 * 1024;
 /** What a flow holds for a way that is slow, beyond which its datagrams are dropped: two of the longest, or a tenth of a second at 10 Mbit/s. */
 export const datagramUnsentBytesMax = 128 * 1024;
+/** As so many a shorter one counts while it waits to be sent: that is what holding it takes, however short it is. */
+export const datagramUnsentBytesMin = 256;
 /** The same of all flows of a node together. */
 export const datagramUnsentInAllBytesMax = 32 * 1024 * 1024;
 /** What a socket holds while this process is busy: a burst, 100 ms of 10 MB/s. The kernel gives twice of what net.core.rmem_max allows, and
@@ -374,17 +378,22 @@ export const referencedChainMax = 4;
 export const referencedCertificatesMax = 128;
 /** Verified certificates that are kept for statements which name them, about 1 kB each: one for each node of the largest fabric. */
 export const certificatesHeldMax = 16_384;
+/** All of them together: twice that; that of a node which covers 256 services is a hundred times as long as others. */
+export const certificatesHeldCharactersMax = 32 * 1024 * 1024;
 /** Statements that were taken apart lately: each goes to several links. */
 export const referencedHeldMax = 64;
 /** What waits on one link for certificates that were asked for: 500 link states, or the announcements of 5,000 instances, and twice that. */
 export const waitingStatementsMax = 1_024;
 export const waitingStatementsBytesMax = 8 * 1024 * 1024;
+/** And certificates that those lack, counted for each that names them: some three each, and twice that. */
+export const waitingCertificatesMax = 8_192;
 /** A neighbour that has not answered by then is not the only one to be asked: whoever names and does not say holds nothing up for longer. */
 export const certificatesAskAgainMs = 200;
 /** Then the link goes on with whole statements. */
 export const certificatesWaitMs = 10_000;
-/** Certificates in one message, at most and by their bytes. */
+/** Certificates in one message, at most. */
 export const certificatesPerMessageMax = 256;
+/** A certificate that is longer, of a node which covers hundreds of services with long names, is never named: statements with it go whole. */
 export const certificateTextMax = 100_000;
 /** Between two messages of statements on one link: what comes meanwhile goes together (IS-IS paces its flooding at 33 ms). */
 export const statementsPauseMs = 5;

@@ -182,14 +182,19 @@ export function createNeighbourConnections(options: NeighbourConnectionsOptions)
     carries: (peerId) => held.has(peerId),
     serve() {
       mesh.handle(askBackProtocol, 'admitted', async (stream, from) => {
+        const gone = new AbortController();
+        // Whoever asked ends it when it has the connection, or needs none any more.
+        const ended = stream.receive().then(
+          () => gone.abort(),
+          () => gone.abort(),
+        );
         try {
-          const { signal } = stopped;
+          const signal = AbortSignal.any([gone.signal, stopped.signal]);
           take(await raceAddresses(clock, addressesOf(from), dial(from, signal, nodeProtocols.isAsked), signal), from);
         } catch {
-          await stream.send(Uint8Array.of(0));
+          if (!gone.signal.aborted) await stream.send(Uint8Array.of(0));
         }
-        // Whoever asked ends it when it has the connection.
-        await stream.receive().catch(() => undefined);
+        await ended;
       });
     },
     sweep() {

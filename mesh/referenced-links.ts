@@ -6,18 +6,24 @@ import type { Clock, TimerId } from '../node-runtime/clock.ts';
 import { createBoundedMap } from './bounded-map.ts';
 import {
   certificatesAskAgainMs,
+  certificatesHeldCharactersMax,
   certificatesHeldMax,
   certificatesPerMessageMax,
   certificatesWaitMs,
   referencedHeldMax,
   statementsBytesMax,
-  waitingStatementsBytesMax,
-  waitingStatementsMax,
 } from './limits.ts';
 import type { PeerId } from './mesh.ts';
 import type { SpreadingMessage } from './spreading.ts';
 import { certificateName, fromReferenced, type ReferencedStatement, toReferenced } from './statement-references.ts';
 import { compareVersions, type Statement, type StatementKind, type StatementTable } from './statements.ts';
+import {
+  createWaitingStatements,
+  isComplete,
+  keyOf,
+  type Waiting,
+  type WaitingStatements,
+} from './waiting-statements.ts';
 
 type Summary = Extract<SpreadingMessage, { type: 'summary' }>;
 
@@ -42,23 +48,13 @@ export interface ReferencedLinks {
   stop(): void;
 }
 
-interface Waiting {
-  kind: StatementKind;
-  statement: ReferencedStatement;
-  bytes: number;
-  sinceMs: number;
-  /** Those that this node did not hold, without a text until they come. */
-  lacking: Map<string, string | undefined>;
-}
-
 interface ReferencedLink {
   send(message: CarriedMessage): Promise<void>;
   /** The far end takes references. */
   isTaken: boolean;
   /** It has named what it did not say: whole statements, please. */
   isWhole: boolean;
-  waiting: Map<string, Waiting>;
-  waitingBytes: number;
+  waiting: WaitingStatements;
   /** By what the far end was asked for. */
   asked: Set<string>;
   /** What it asked for and is still to be sent. */
@@ -84,7 +80,9 @@ export function createReferencedLinks({
 }): ReferencedLinks {
   const links = new Map<PeerId, ReferencedLink>();
   /** Verified: those of statements that are held here, or were. */
-  const held = createBoundedMap<string, string>(certificatesHeldMax);
+  const held = createBoundedMap<string, string>(certificatesHeldMax, {
+    ...{ max: certificatesHeldCharactersMax, of: (text) => text.length },
+  });
   const apart = createBoundedMap<string, NonNullable<ReturnType<typeof toReferenced>>>(referencedHeldMax);
   /** When each certificate that is waited for was asked for last, of whomever. */
   const askedAtMs = new Map<string, number>();
@@ -113,16 +111,9 @@ export function createReferencedLinks({
 
   // --- receiving
 
-  const keyOf = (kind: StatementKind, { peerId, part }: ReferencedStatement): string => `${kind} ${peerId} ${part}`;
-
   function isNews(kind: StatementKind, statement: ReferencedStatement): boolean {
     const before = tables[kind].held(statement.peerId, statement.part);
     return before === undefined || compareVersions(statement, before) > 0;
-  }
-
-  function drop(link: ReferencedLink, key: string): void {
-    link.waitingBytes -= link.waiting.get(key)?.bytes ?? 0;
-    link.waiting.delete(key);
   }
 
   function deliver(
@@ -136,8 +127,9 @@ export function createReferencedLinks({
     if (made === undefined) return;
     const statement = { ...made, jws: shared(made.jws) };
     take(from, { type: 'statements', of: kind, list: [statement] });
-    if (tables[kind].held(statement.peerId, statement.part)?.jws !== statement.jws) return;
-    for (const [name, text] of texts) if (text !== undefined) held.set(name, text);
+    // Those that are in it, and no others: whatever else was named beside them nobody has signed.
+    if (texts.size > 0 && tables[kind].held(statement.peerId, statement.part)?.jws === statement.jws)
+      takeApart(kind, statement);
   }
 
   function receiveReferenced(
@@ -157,18 +149,16 @@ export function createReferencedLinks({
       const lacking = new Map<string, string | undefined>();
       for (const name of statement.certificates) if (held.get(name) === undefined) lacking.set(name, undefined);
       const key = keyOf(kind, statement);
-      drop(link, key);
+      link.waiting.drop(key);
       if (lacking.size === 0) {
         deliver(from, kind, statement, lacking);
         continue;
       }
-      const bytes = JSON.stringify(statement).length;
-      if (link.waiting.size >= waitingStatementsMax || link.waitingBytes + bytes > waitingStatementsBytesMax) {
+      link.waiting.put(key, { kind, statement, sinceMs: clock.elapsed(), lacking });
+      if (link.waiting.isTooMuch) {
         giveUp(from, link);
         return;
       }
-      link.waiting.set(key, { kind, statement, bytes, sinceMs: clock.elapsed(), lacking });
-      link.waitingBytes += bytes;
     }
     ask(link);
   }
@@ -192,13 +182,20 @@ export function createReferencedLinks({
 
   /** Where it waits for one of these, on whichever link. */
   function receiveCertificates(texts: readonly string[]): void {
-    const arrived = new Map(texts.map((text) => [certificateName(text), text]));
+    const arrived = new Map<string, string>();
+    for (const text of texts) {
+      const name = certificateName(text);
+      if (askedAtMs.has(name)) arrived.set(name, text);
+    }
+    if (arrived.size === 0) return;
     for (const [peerId, link] of links) {
-      for (const [key, { kind, statement, lacking }] of link.waiting) {
-        for (const name of lacking.keys()) lacking.set(name, lacking.get(name) ?? arrived.get(name) ?? held.get(name));
-        if ([...lacking.values()].includes(undefined)) continue;
-        drop(link, key);
-        deliver(peerId, kind, statement, lacking);
+      // All first: one long text that a thousand statements name is too much before it is in one of them.
+      link.waiting.fill((name) => arrived.get(name) ?? held.get(name));
+      if (link.waiting.isTooMuch) giveUp(peerId, link);
+      for (const [key, waiting] of link.waiting.entries()) {
+        if (!isComplete(waiting)) continue;
+        link.waiting.drop(key);
+        deliver(peerId, waiting.kind, waiting.statement, waiting.lacking);
       }
       if (link.waiting.size === 0) link.asked.clear();
     }
@@ -208,7 +205,6 @@ export function createReferencedLinks({
   function giveUp(peerId: PeerId, link: ReferencedLink): void {
     link.isWhole = true;
     link.waiting.clear();
-    link.waitingBytes = 0;
     link.asked.clear();
     renew(peerId);
   }
@@ -218,9 +214,9 @@ export function createReferencedLinks({
     const nowMs = clock.elapsed();
     const lacking = new Set<string>();
     for (const link of links.values()) {
-      for (const [key, waiting] of link.waiting) {
+      for (const [key, waiting] of link.waiting.entries()) {
         if (isNews(waiting.kind, waiting.statement)) for (const name of waiting.lacking.keys()) lacking.add(name);
-        else drop(link, key);
+        else link.waiting.drop(key);
       }
     }
     for (const name of askedAtMs.keys()) if (!lacking.has(name)) askedAtMs.delete(name);
@@ -255,8 +251,8 @@ export function createReferencedLinks({
   return {
     begin(peerId, send) {
       const link: ReferencedLink = {
-        ...{ send, isTaken: false, isWhole: false, waitingBytes: 0, answering: false },
-        ...{ waiting: new Map(), asked: new Set(), wanted: new Set() },
+        ...{ send, isTaken: false, isWhole: false, answering: false },
+        ...{ waiting: createWaitingStatements(), asked: new Set(), wanted: new Set() },
       };
       links.set(peerId, link);
       return (message) => {

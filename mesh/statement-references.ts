@@ -5,8 +5,10 @@
 import { hash } from 'node:crypto';
 import { announcementType, ticketType } from './announcement-format.ts';
 import {
+  announcementBytesMax,
   announcementInstancesMax,
   certificateNameCharacters,
+  certificateTextMax,
   referencedCertificatesMax,
   referencedChainMax,
 } from './limits.ts';
@@ -90,7 +92,8 @@ export function toReferenced(
     const takeTicket = (ticket: unknown): unknown => takeApart(String(ticket), ticketType, indexOf);
     const referenced = { ...whole, payload: withTickets(whole.payload, takeTicket) };
     const texts = [...indexes.keys()];
-    if (texts.length > referencedCertificatesMax) return undefined;
+    if (texts.length > referencedCertificatesMax || texts.some(({ length }) => length > certificateTextMax))
+      return undefined;
     const same = statementOf(referenced, types[kind], (index) => texts[index] as string) === jws;
     return same
       ? { statement: { ...position, certificates: texts.map(certificateName), referenced }, texts }
@@ -106,9 +109,13 @@ export function fromReferenced(
   { certificates, referenced, ...position }: ReferencedStatement,
   textOf: (name: string) => string | undefined,
 ): Statement | undefined {
+  let characters = 0;
   const text = (index: number): string => {
     const found = textOf(certificates[index] ?? '');
     if (found === undefined) throw new Error('there is no such certificate');
+    // A long one, named by each of many tickets: no statement is as long as that would be.
+    characters += found.length;
+    if (characters > announcementBytesMax) throw new Error('it is too long');
     return found;
   };
   try {

@@ -5,6 +5,7 @@
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../node-runtime/clock.ts';
+import { createCarriedSessions } from './carried-sessions.ts';
 import { askToCarry, type CarryRequest, createCarryRequests } from './carry-requests.ts';
 import { RouteError } from './errors.ts';
 import { createForwarding, type Wish } from './forwarding.ts';
@@ -15,7 +16,6 @@ import {
   type NeighbourConnections,
   type NeighbourConnectionsOptions,
 } from './neighbour-connections.ts';
-import { relay, secureEnd } from './tunnel-relay.ts';
 import { createWayMarks } from './way-marks.ts';
 
 export interface TunnelThroughNodes extends Omit<NeighbourConnections, 'open'> {
@@ -38,6 +38,7 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
   const { clock, self, step, onArrived } = options;
   const forwarding = createForwarding({ clock, self, step: () => step });
   const requests = createCarryRequests({ clock, onRequest });
+  const sessions = createCarriedSessions();
   const neighbours = createNeighbourConnections({ ...options, onConnection: requests.read });
   const marks = createWayMarks(clock);
   const openedBy = new WeakMap<Duplex, { to: PeerId; neighbour: PeerId }>();
@@ -72,7 +73,7 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
         throw new Error('who asked is gone');
       }
       accept();
-      relay(secureEnd(socket), secureEnd(onward), ended);
+      sessions.add(socket, onward, ended);
     } catch (error) {
       ended();
       const failure = error instanceof RouteError ? error : new RouteError(self, (error as Error).message);
@@ -112,6 +113,10 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
     setOffer(peerId, offer) {
       if (offer === undefined) marks.lost(peerId);
       neighbours.setOffer(peerId, offer);
+    },
+    sweep() {
+      neighbours.sweep();
+      sessions.sweep();
     },
     // Who is no neighbour is not likely to answer at its own addresses.
     afterMs: (to) => (forwarding.ways(to).includes(to) ? tunnelOverLinkAfterMs : routedAgainAfterMs),

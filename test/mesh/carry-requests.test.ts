@@ -4,13 +4,14 @@ import { once } from 'node:events';
 import { duplexPair } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import test from 'ava';
-import { createCarryRequests } from '../../mesh/carry-requests.ts';
+import { type CarryRequest, createCarryRequests } from '../../mesh/carry-requests.ts';
 import { tunnelHandshakeMs } from '../../mesh/limits.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
+import { eventually } from '../eventually.ts';
 
-function world(t: { fail(message: string): void }) {
+function world(t: { fail(message: string): void }, onRequest = (_: CarryRequest) => t.fail('nothing was asked')) {
   const clock = createSimClock();
-  const requests = createCarryRequests({ clock, onRequest: () => t.fail('nothing was asked') });
+  const requests = createCarryRequests({ clock, onRequest });
   const [near, far] = duplexPair();
   near.on('error', () => undefined);
   near.resume();
@@ -32,4 +33,13 @@ test('a neighbour that has not asked in time loses its connection, and one that 
   gone.far.destroy();
   await closed;
   t.is(gone.clock.pending(), 0);
+});
+
+test('attack: who was refused and leaves its side open keeps no connection', async (t) => {
+  const { near, far } = world(t, ({ refuse }) => refuse('router', 'for no good reason'));
+  const answer: string[] = [];
+  near.on('data', (chunk: Buffer) => answer.push(`${chunk}`));
+  near.write('CONNECT somebody HTTP/1.1\r\nhost: somebody\r\n\r\n');
+  await eventually(() => far.destroyed);
+  t.regex(answer.join(''), /^HTTP\/1.1 502 .*selvedge-reason: for no good reason/s);
 });

@@ -4,10 +4,25 @@
 import test from 'ava';
 import type { Announcement } from '../../mesh/announcement-format.ts';
 import { createAnnouncementTable } from '../../mesh/announcements.ts';
-import { certificatesAskAgainMs, certificatesWaitMs, waitingStatementsMax } from '../../mesh/limits.ts';
+import { createBoundedMap } from '../../mesh/bounded-map.ts';
+import {
+  announcementBytesMax,
+  certificatesAskAgainMs,
+  certificatesWaitMs,
+  certificateTextMax,
+  referencedCertificatesMax,
+  waitingCertificatesMax,
+  waitingStatementsBytesMax,
+  waitingStatementsMax,
+} from '../../mesh/limits.ts';
 import { type CarriedMessage, createReferencedLinks } from '../../mesh/referenced-links.ts';
 import type { SpreadingMessage } from '../../mesh/spreading.ts';
-import { fromReferenced, type ReferencedStatement, toReferenced } from '../../mesh/statement-references.ts';
+import {
+  certificateName,
+  fromReferenced,
+  type ReferencedStatement,
+  toReferenced,
+} from '../../mesh/statement-references.ts';
 import type { Statement } from '../../mesh/statements.ts';
 import { createSimClock, type SimClock } from '../../simulations/sim-clock.ts';
 import { createTestFabric, type TestNode } from './credentials.ts';
@@ -202,6 +217,85 @@ test('attack: certificates that nobody signed are not kept, and a flood of names
     node.receive('liar', message({ ...base, peerId: `peer-${part}`, certificates: [`n${part}`.padEnd(22, 'n')] }));
   t.deepEqual(node.renewed, ['liar']);
   node.stop();
+});
+
+test('attack: texts named beside a statement that is verified are not kept', async (t) => {
+  const node = createNode(createSimClock());
+  node.link('liar');
+  const said = announcementOf(one);
+  const junk = 'x'.repeat(certificateTextMax);
+  const own = referencedOf(said);
+  node.receive('liar', message({ ...own, certificates: [...own.certificates, certificateName(junk)] }));
+  node.receive('liar', { type: 'certificates', list: [...textsOf(said), junk] });
+  t.deepEqual(node.held(), [said.jws]);
+  const before = node.sent['liar']?.length;
+  node.receive('liar', { type: 'certificates-wanted', list: [certificateName(junk)] });
+  t.is(node.sent['liar']?.length, before);
+  node.receive('liar', { type: 'certificates-wanted', list: own.certificates });
+  t.like(node.sent['liar']?.at(-1), { type: 'certificates', list: textsOf(said) });
+  node.stop();
+});
+
+test('attack: what came for statements that still wait has a bound, and so have the names that they lack', (t) => {
+  const node = createNode(createSimClock());
+  const base = referencedOf(announcementOf(one));
+  const text = 'x'.repeat(certificateTextMax);
+  const flood = (peerId: string, statements: number, names: (index: number) => string[]): void => {
+    node.link(peerId);
+    for (let index = 0; index < statements; index++)
+      node.receive(peerId, message({ ...base, peerId: `peer-${index}`, certificates: names(index) }));
+  };
+  const few = Math.floor(waitingStatementsBytesMax / text.length);
+  const nameOf = (index: number): string => `${index}`.padEnd(22, 'n');
+  flood('few', few - 10, (index) => [certificateName(text), nameOf(index)]);
+  flood('many', few + 10, (index) => [certificateName(text), nameOf(index)]);
+  node.receive('many', { type: 'certificates', list: [text] });
+  t.deepEqual(node.renewed, ['many']);
+  const ofOne = referencedCertificatesMax;
+  flood('names', waitingCertificatesMax / ofOne + 1, (index) =>
+    Array.from({ length: ofOne }, (_, each) => nameOf(index * ofOne + each)),
+  );
+  t.deepEqual(node.renewed, ['many', 'names']);
+  node.stop();
+});
+
+test('attack: a long text that each of many tickets names does not make a long statement', (t) => {
+  const { referenced, ...statement } = referencedOf(announcementOf(one));
+  const ticket = { alg: '', chain: [0, 0, 0, 0], payload: {}, signature: '' };
+  const payload = { instances: Array.from({ length: 64 }, () => ({ ticket })) };
+  const of = (length: number) =>
+    fromReferenced('announcement', { ...statement, referenced: { ...referenced, payload } }, () => 'x'.repeat(length));
+  t.is(of(certificateTextMax), undefined);
+  t.is(of(announcementBytesMax / (4 * 64) + 1), undefined);
+  t.not(of(1_000), undefined);
+});
+
+test('a statement with a longer certificate than may be said goes whole', (t) => {
+  const { jws, ...position } = announcementOf(one);
+  const [, body = '', signature] = jws.split('.');
+  const header = (length: number) =>
+    Buffer.from(JSON.stringify({ alg: 'ES256', typ: 'selvedge-announcement+jws', x5c: ['x'.repeat(length)] })).toString(
+      'base64url',
+    );
+  const of = (length: number) =>
+    toReferenced('announcement', { ...position, jws: [header(length), body, signature].join('.') });
+  t.not(of(certificateTextMax), undefined);
+  t.is(of(certificateTextMax + 1), undefined);
+});
+
+test('a bounded map forgets by weight as well, whatever was used longest ago first', (t) => {
+  const map = createBoundedMap<string, string>(3, { max: 10, of: (text) => text.length });
+  map.set('a', '12345');
+  map.set('b', '1234');
+  map.set('b', '12345');
+  map.get('a');
+  map.set('c', '1');
+  t.deepEqual([...map.keys()], ['a', 'c']);
+  map.delete('a');
+  map.set('d', '123456789');
+  t.deepEqual([...map.keys()], ['c', 'd']);
+  map.set('e', 'longer than all of it');
+  t.is(map.size, 0);
 });
 
 test('a neighbour of an older version is sent whole statements', async (t) => {

@@ -1,0 +1,25 @@
+// What waits for a way that takes nothing has a bound, whatever it is made of.
+
+import type { Http2Stream } from 'node:http2';
+import { Duplex } from 'node:stream';
+import test from 'ava';
+import { createUnsentBytes, streamDatagrams } from '../../mesh/datagram-ends.ts';
+import { datagramBytesMax, datagramUnsentBytesMax, datagramUnsentBytesMin } from '../../mesh/limits.ts';
+
+/** How many of these a stream takes of which nothing is read, of `unsentBytesMax` for all. */
+function taken(payload: Uint8Array, unsentBytesMax?: number): number {
+  const stream = new Duplex({ read: () => undefined, write: () => undefined }) as Duplex & { rstCode: number };
+  stream.rstCode = 0;
+  const events = { onDatagram: () => undefined, onClosed: () => undefined };
+  const end = streamDatagrams(stream as unknown as Http2Stream, createUnsentBytes(unsentBytesMax), events);
+  let count = 0;
+  while (count < 100_000 && end.send(payload)) count += 1;
+  stream.destroy();
+  return count;
+}
+
+test('attack: many short datagrams take no more memory than few long ones', (t) => {
+  t.is(taken(new Uint8Array(datagramBytesMax)), 2);
+  t.is(taken(new Uint8Array(0)), datagramUnsentBytesMax / datagramUnsentBytesMin);
+  t.is(taken(new Uint8Array(1), 10 * datagramUnsentBytesMin), 10, 'nor do those of all flows');
+});
