@@ -290,10 +290,11 @@ const gatewayDatagrams: HostileKind = {
           const said = heard.some((one) => one.equals(frame)) || answers > 0 || gateway.connections !== 1;
           return said ? { accepted: true, wrong: 'a stranger’s datagram went through' } : { accepted: false };
         }
-        const answer = await honest.ask(Buffer.from(frame));
-        const same = answer.equals(frame) || honest.answers.some(({ payload }) => payload.equals(frame));
+        // Also after one that was sent again in vain, whose answer comes late on a busy box.
+        const isBack = (): boolean => honest.answers.some(({ payload }) => payload.equals(frame));
         honest.answers.length = 0;
-        return same ? { accepted: true } : { accepted: true, wrong: `${answer.length} bytes came back` };
+        await eventually(async () => (await honest.hear(Buffer.from(frame))) !== undefined && isBack(), deadline);
+        return { accepted: true };
       },
     };
   },

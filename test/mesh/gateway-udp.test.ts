@@ -82,7 +82,9 @@ test('a grant whose time is over ends its flows at the next look, and silence en
   const until = clock.now() + 5 * 60_000;
   const gateway = await published(t, echo.port, { grants: [{ name: 'short', cidrs: ['127.0.0.1'], until }] }, clock);
   const [once, twice] = [await udpCaller(t, '127.0.0.1', gateway.port), await udpCaller(t, '127.0.0.1', gateway.port)];
-  await once.ask('stream');
+  // Once: another one after its answer would prove it.
+  await once.send('stream');
+  await eventually(() => once.answers.length > 0, deadline);
   await twice.ask('one');
   await twice.ask('two');
   t.is(gateway.connections, 2);
