@@ -14,6 +14,8 @@ export interface TunnelOverLink {
   through(peerId: PeerId): PeerId | undefined;
   /** What the peer's own addresses get before; `tunnelOverLinkAfterMs` when left out. */
   afterMs?(peerId: PeerId): number;
+  /** What was opened led to nobody who proved to be the peer. */
+  failed?(stream: Duplex): void;
   /** From now on admitted peers are served. */
   serve(onStream: (stream: Duplex) => void): void;
 }
@@ -34,10 +36,14 @@ export function createTunnelOverLink(mesh: Pick<Mesh, 'open' | 'handle' | 'conne
 }
 
 /** The second one where the first one leads nowhere. */
-export function inOrder(first: Pick<TunnelOverLink, 'open' | 'afterMs'>, second: TunnelOverLink): TunnelOverLink {
+export function inOrder(
+  first: Pick<TunnelOverLink, 'open' | 'afterMs' | 'failed'>,
+  second: TunnelOverLink,
+): TunnelOverLink {
   return {
     ...second,
     ...(first.afterMs && { afterMs: first.afterMs }),
+    ...(first.failed && { failed: first.failed }),
     async open(peerId, signal) {
       try {
         return await first.open(peerId, signal);

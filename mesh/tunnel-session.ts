@@ -83,8 +83,15 @@ export async function connectTunnel(
   const addresses = request.offer.addresses.slice(0, offerAddressesMax);
   const direct = (address: string, cancelled: AbortSignal) => connectOne(splitAddress(address), cancelled);
   const lastResort = overLink && {
-    attempt: async (cancelled: AbortSignal) =>
-      connectOne({ stream: await overLink.open(request.peerId, cancelled) }, cancelled),
+    async attempt(cancelled: AbortSignal) {
+      const stream = await overLink.open(request.peerId, cancelled);
+      try {
+        return await connectOne({ stream }, cancelled);
+      } catch (error) {
+        if (!cancelled.aborted) overLink.failed?.(stream);
+        throw error;
+      }
+    },
     afterMs: overLink.afterMs?.(request.peerId) ?? tunnelOverLinkAfterMs,
   };
   try {

@@ -16,11 +16,14 @@ import {
   type NeighbourConnections,
   type NeighbourConnectionsOptions,
 } from './neighbour-connections.ts';
+import { createWayMarks } from './way-marks.ts';
 
 export interface TunnelThroughNodes extends Omit<NeighbourConnections, 'open'> {
   /** Rejects with RouteError, which says where it ended, or the signal's reason. */
   open(peerId: PeerId, signal: AbortSignal): Promise<Duplex>;
   afterMs(peerId: PeerId): number;
+  /** One of those that were opened led to nobody, or to somebody else: another neighbour is tried first the next time. */
+  failed(stream: Duplex): void;
 }
 
 export interface TunnelThroughNodesOptions extends Omit<NeighbourConnectionsOptions, 'onConnection'> {
@@ -36,6 +39,9 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
   const forwarding = createForwarding({ clock, self, step: () => step });
   const requests = createCarryRequests({ clock, onRequest });
   const sessions = createCarriedSessions();
+  const marks = createWayMarks(clock);
+  /** Of what was opened here. */
+  const ways = new WeakMap<Duplex, { to: PeerId; neighbour: PeerId }>();
   const neighbours = createNeighbourConnections({ ...options, onConnection: requests.read });
 
   /** The next piece of the way, answered by the far end. Rejects with RouteError. */
@@ -54,6 +60,24 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
 
   const extendByAny = (nextHops: readonly PeerId[], wish: Wish, signal: AbortSignal): Promise<TLSSocket> =>
     forwarding.byAny(nextHops, signal, (neighbour) => extend(neighbour, wish, signal));
+
+  /** By the neighbour that led to no bad end lately: one that is silent uses up all the time there is. */
+  async function open(to: PeerId, outer: AbortSignal): Promise<TLSSocket> {
+    const attempt = async (neighbour: PeerId, signal: AbortSignal): Promise<TLSSocket> => {
+      try {
+        const socket = await extend(neighbour, { to, from: self, via: [] }, signal);
+        ways.set(socket, { to, neighbour });
+        return socket;
+      } catch (error) {
+        if (!outer.aborted) marks.mark(to, neighbour);
+        throw error;
+      }
+    };
+    const nextHops = marks.order(to, forwarding.ways(to));
+    return forwarding.inTime(outer, (signal) =>
+      forwarding.byAny(nextHops, signal, (neighbour) => attempt(neighbour, signal)),
+    );
+  }
 
   async function carry({ socket, sender, accept, refuse }: CarryRequest, wish: Wish, nextHops: readonly PeerId[]) {
     const ended = forwarding.begin(sender);
@@ -102,7 +126,10 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
     },
     // Who is no neighbour is not likely to answer at its own addresses.
     afterMs: (to) => (forwarding.ways(to).includes(to) ? tunnelOverLinkAfterMs : addressStaggerMs),
-    open: (to, signal) =>
-      forwarding.inTime(signal, (limit) => extendByAny(forwarding.ways(to), { to, from: self, via: [] }, limit)),
+    failed(stream) {
+      const way = ways.get(stream);
+      if (way !== undefined) marks.mark(way.to, way.neighbour);
+    },
+    open,
   };
 }
