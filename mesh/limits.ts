@@ -389,6 +389,8 @@ export const waitingStatementsBytesMax = 8 * 1024 * 1024;
 export const waitingCertificatesMax = 8_192;
 /** A neighbour that has not answered by then is not the only one to be asked: whoever names and does not say holds nothing up for longer. */
 export const certificatesAskAgainMs = 200;
+/** A neighbour whose statement has waited for so long is asked in any case: five others have had their time. */
+export const certificatesPatienceMs = 1_000;
 /** Then the link goes on with whole statements. */
 export const certificatesWaitMs = 10_000;
 /** Certificates in one message, at most. */

@@ -8,6 +8,7 @@ import {
   certificatesAskAgainMs,
   certificatesHeldCharactersMax,
   certificatesHeldMax,
+  certificatesPatienceMs,
   certificatesPerMessageMax,
   certificatesWaitMs,
   referencedHeldMax,
@@ -166,11 +167,14 @@ export function createReferencedLinks({
   /** What nobody was asked for lately; each neighbour once. */
   function ask(link: ReferencedLink): void {
     const list: string[] = [];
-    for (const { lacking } of link.waiting.values()) {
+    const nowMs = clock.elapsed();
+    for (const { lacking, sinceMs } of link.waiting.values()) {
+      // Whoever has others asked again and again holds nobody up.
+      const isPatient = nowMs - sinceMs < certificatesPatienceMs;
       for (const [name, text] of lacking) {
-        const sinceMs = clock.elapsed() - (askedAtMs.get(name) ?? Number.NEGATIVE_INFINITY);
-        if (text !== undefined || link.asked.has(name) || sinceMs < certificatesAskAgainMs) continue;
-        askedAtMs.set(name, clock.elapsed());
+        const agoMs = nowMs - (askedAtMs.get(name) ?? Number.NEGATIVE_INFINITY);
+        if (text !== undefined || link.asked.has(name) || (isPatient && agoMs < certificatesAskAgainMs)) continue;
+        askedAtMs.set(name, nowMs);
         link.asked.add(name);
         list.push(name);
       }

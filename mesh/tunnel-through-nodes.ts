@@ -99,13 +99,22 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
   }
 
   /** From here, by the first way that is answered. */
-  async function open(to: PeerId, signal: AbortSignal): Promise<Duplex> {
+  async function open(to: PeerId, outer: AbortSignal): Promise<Duplex> {
     const wish = { to, from: self, via: [] };
-    return forwarding.byAny(marks.order(to, forwarding.ways(to)), signal, async (neighbour) => {
-      const socket = await extend(neighbour, wish, signal);
-      openedBy.set(socket, { to, neighbour });
-      return socket;
-    });
+    const attempt = async (neighbour: PeerId, signal: AbortSignal): Promise<Duplex> => {
+      try {
+        const socket = await extend(neighbour, wish, signal);
+        openedBy.set(socket, { to, neighbour });
+        return socket;
+      } catch (error) {
+        // Who refuses says so at once; who is silent would use up all the time again.
+        if (!outer.aborted && error instanceof RouteError && error.at === self) marks.mark(to, neighbour);
+        throw error;
+      }
+    };
+    return forwarding.inTime(outer, (signal) =>
+      forwarding.byAny(marks.order(to, forwarding.ways(to)), signal, (neighbour) => attempt(neighbour, signal)),
+    );
   }
 
   return {
@@ -120,7 +129,7 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
     },
     // Who is no neighbour is not likely to answer at its own addresses.
     afterMs: (to) => (forwarding.ways(to).includes(to) ? tunnelOverLinkAfterMs : routedAgainAfterMs),
-    open: (to, signal) => forwarding.inTime(signal, (limit) => open(to, limit)),
+    open,
     blame(stream) {
       const way = openedBy.get(stream);
       if (way !== undefined && forwarding.ways(way.to).includes(way.neighbour)) marks.mark(way.to, way.neighbour);

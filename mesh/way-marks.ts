@@ -1,5 +1,5 @@
 // Which neighbours led a connection through others to a bad end lately: another one is tried first the next time. Pure but for the clock; called
-// by libp2p-dials.ts. Nobody is given up for it: a far end that fails looks the same from here as a router that harms what it carries.
+// by libp2p-dials.ts and tunnel-through-nodes.ts. Nobody is given up for it: a far end that fails looks the same from here as a router that harms what it carries.
 
 import type { Clock } from '../node-runtime/clock.ts';
 import { createBoundedMap } from './bounded-map.ts';

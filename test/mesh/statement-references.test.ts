@@ -8,6 +8,7 @@ import { createBoundedMap } from '../../mesh/bounded-map.ts';
 import {
   announcementBytesMax,
   certificatesAskAgainMs,
+  certificatesPatienceMs,
   certificatesWaitMs,
   certificateTextMax,
   referencedCertificatesMax,
@@ -180,6 +181,25 @@ test('attack: a neighbour that names and does not say holds nothing up that anot
   await node.renew('silent');
   t.like(node.sent['silent']?.at(-1), { type: 'summary', references: undefined });
   t.is(clock.pending(), 0, 'nothing waits any more');
+});
+
+test('attack: a neighbour that has itself asked again and again holds nothing up for long', async (t) => {
+  const clock = createSimClock();
+  const node = createNode(clock);
+  node.link('silent');
+  node.link('honest');
+  const named = referencedOf(announcementOf(two));
+  const rounds = certificatesPatienceMs / (certificatesAskAgainMs / 2);
+  for (let round = 0; round < rounds; round += 1) {
+    node.receive('silent', message(named));
+    if (round === 0) node.receive('honest', message(named));
+    t.deepEqual(node.sent['honest'], []);
+    await clock.advance(certificatesAskAgainMs / 2);
+    // A new link: what it was asked for is forgotten.
+    node.link('silent');
+  }
+  t.is(node.sent['honest']?.length, 1);
+  node.stop();
 });
 
 test('a link that is lost while it was asked is not waited for', (t) => {
