@@ -33,6 +33,11 @@ export function boundedCost(microseconds: number): number {
   return Math.max(1, Math.min(Math.round(microseconds), linkCostMicrosecondsMax));
 }
 
+/** By more than noise. */
+export function linkCostIsOther(said: number, now: number): boolean {
+  return Math.abs(now - said) > Math.max(said * costBandPart, costBandMicrosecondsMin);
+}
+
 /** Takes one smoothed round trip in; true when another cost is said from now on. The first one counts at once. */
 export function sampleCost(cost: LinkCost, roundTripMs: number, nowMs: number): boolean {
   const now = costOfRoundTrip(roundTripMs);
@@ -41,7 +46,7 @@ export function sampleCost(cost: LinkCost, roundTripMs: number, nowMs: number): 
     cost.saidMicroseconds = now;
     return true;
   }
-  if (Math.abs(now - said) <= Math.max(said * costBandPart, costBandMicrosecondsMin)) {
+  if (!linkCostIsOther(said, now)) {
     cost.beyond = undefined;
     return false;
   }

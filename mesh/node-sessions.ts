@@ -57,6 +57,8 @@ export interface NodeSessions {
   open(peerId: PeerId, headers: Record<string, string>, signal: AbortSignal): Promise<Http2Stream>;
   /** A connection that came in for `nodeServerName`, its handshake done. */
   accept(socket: TLSSocket): void;
+  /** Streams to or from that neighbour are open. */
+  carries(peerId: PeerId): boolean;
   /** Neighbours may ask this node to dial back. */
   serve(): void;
   sweep(): void;
@@ -236,6 +238,7 @@ export function createNodeSessions(options: NodeSessionsOptions): NodeSessions {
       else if (awaited.has(peerId)) awaited.get(peerId)?.(socket);
       else socket.destroy();
     },
+    carries: (peerId) => [...held].some((entry) => entry.peerId === peerId && entry.streams.size > 0),
     serve() {
       mesh.handle(askBackProtocol, 'admitted', async (stream, from) => {
         try {

@@ -270,6 +270,7 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
       if (offered === undefined) calls.unreachable(peerId);
       else calls.reachable(peerId);
     },
+    carries: (neighbour) => through?.carries(neighbour) === true,
     recheck: () => allowedCalls.sweep(),
   };
 }

@@ -379,6 +379,19 @@ export const DOCKER_INSPECT_TRIES = 5;
 export const keepAliveSaidMsMax = 300_000;
 /** A link that stood for so long is tried again at once when it is lost; one that goes as it comes waits as after any failure. */
 export const linkStoodMs = 2_000;
+/** An edge node looks for routers that are closer than its uplinks so long after its start, then twice as long each time until it is an hour, half of
+ * that more or less. */
+export const uplinkLookFirstMs = 60_000;
+export const uplinkLookMsMax = 3_600_000;
+/** Routers that one look measures, and between two of them: each is a connection of some 3 kB. */
+export const measuredPerLookMax = 3;
+export const measurePauseMs = 4_000;
+/** To the first round trip, which a connection samples as soon as it is quiet. */
+export const measureMs = 5_000;
+/** Routers whose measure is remembered: as many as one neighbour may tell of. */
+export const measuredRoutersMax = 1_024;
+/** A new uplink stands for so long before a farther one is let go: what it costs was measured a few times by then. */
+export const uplinkSettleMs = 30_000;
 /** How often a link through others is tried directly in the end: one failed dial a minute, where most such links stay as they are. */
 export const directRetryMs = 60_000;
 /** A new address of such a peer is tried after this: by then both ends have said what they are, and most links that can be direct are so at once. */

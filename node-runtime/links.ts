@@ -5,30 +5,38 @@
 import { type Actor, fromPromise } from 'xstate';
 import { linkMachine } from '../actors/link.ts';
 import type { ObservedUnreached, RouterMode } from '../control/fabric.ts';
-import { chooseLinks, type KnownPeer } from '../mesh/link-choice.ts';
+import { silentMsMax } from '../mesh/limits.ts';
+import {
+  chooseLinks,
+  type KnownPeer,
+  type LinkChoiceInput,
+  routersToMeasure,
+  surplusUplinks,
+} from '../mesh/link-choice.ts';
 import type { Address, FrameStream, Mesh, PeerId } from '../mesh/mesh.ts';
 import type { Identity } from '../pki/identity.ts';
 import type { ActorSystem } from './actor-system.ts';
 import { createAtMostEvery } from './at-most-every.ts';
 import type { Clock, TimerId } from './clock.ts';
+import { createCloserUplinks } from './closer-uplinks.ts';
 import { createDirectLinks } from './direct-links.ts';
+import { createKnownPeers, dropOldest } from './known-peers.ts';
 import {
   chooseAgainMs,
   establishMs,
   failedPeersMax,
   foundChoiceMs,
-  hintingPeersMax,
-  hintsPerPeerMax,
   linkStoodMs,
   neighboursPeriodMs,
   neighboursPerMessageMax,
   sessionsPerPeerMax,
-  unadmittedMs,
   unreachedMax,
   unreachedReasonCharactersMax,
 } from './limits.ts';
 import { type LinkMessage, type LinkSession, linkProtocol, type NodeMessage, runLinkSession } from './link-session.ts';
+import { measureRouter } from './measure-router.ts';
 import type { LinkTraffic } from './routing.ts';
+import { createUnadmitted } from './unadmitted.ts';
 
 export interface LinkedPeer {
   peerId: PeerId;
@@ -57,8 +65,12 @@ export interface LinksDependencies {
   leadsTo(peerId: PeerId): boolean;
   /** It asked to be approved, and waits for an operator. */
   isWaiting(peerId: PeerId): boolean;
-  /** How long a link to that node is to be believed in although nothing is heard, where its operator says so. */
+  /** How long a link to that node (`*`: to any) is to be believed in although nothing is heard, where its operator says so. */
   keepAliveMs?(node: string): number | undefined;
+  /** Of a link to the peer, as an operator set it or as it is measured. */
+  linkCost(peerId: PeerId): number | undefined;
+  /** Calls go over what this node has with that neighbour. */
+  carries(peerId: PeerId): boolean;
   /** What goes over links beside that. */
   traffic: LinkTraffic;
   onLinked(peer: LinkedPeer): void;
@@ -85,16 +97,6 @@ export interface Links {
   addressesOf(peerId: PeerId): Address[];
 }
 
-type Hint = Extract<LinkMessage, { type: 'neighbours' }>['list'][number];
-
-/** Maps keep the order of insertion: the first are the oldest. */
-function dropOldest(map: Map<PeerId, unknown>, sizeMax: number): void {
-  for (const key of map.keys()) {
-    if (map.size <= sizeMax) return;
-    map.delete(key);
-  }
-}
-
 interface Session {
   since: number;
   peer: LinkedPeer;
@@ -110,8 +112,6 @@ export function createLinks(dependencies: LinksDependencies): Links {
   const wantedLinks = new Map<PeerId, Actor<typeof linkMachine>>();
   /** Where the peers of wanted links were when their actors were last told. */
   const toldAddresses = new Map<PeerId, string>();
-  /** What neighbours told about others, by who told it: hints for dialling, believed for nothing else. */
-  const hints = new Map<PeerId, Map<PeerId, Hint>>();
   /** Attempts that failed since the peer was last linked. */
   const failed = new Map<PeerId, { count: number; reason: string; since: number }>();
   /** Why the last connection to a peer ended, for its conversations, which know only that they did. */
@@ -119,55 +119,29 @@ export function createLinks(dependencies: LinksDependencies): Links {
   let telling: TimerId | undefined;
   let choosing: TimerId | undefined;
   const unsubscribers: (() => void)[] = [];
-  /** Of inbound connections: by when their peers must have proved membership. */
-  const deadlines = new Map<PeerId, TimerId>();
   let described = '';
   let stopped = true;
 
   const linkedPeers = (): LinkedPeer[] => [...sessions.values()].flatMap((list) => (list[0] ? [list[0].peer] : []));
 
-  function knownPeers(): KnownPeer[] {
-    const known = new Map<PeerId, KnownPeer>();
-    const add = (peerId: PeerId, more: Partial<KnownPeer>): void => {
-      const before = known.get(peerId);
-      known.set(peerId, {
-        peerId,
-        router: more.router ?? before?.router,
-        controller: more.controller ?? before?.controller ?? false,
-        addresses: [...new Set([...(more.addresses ?? []), ...(before?.addresses ?? [])])],
-        roundTripMs: mesh.roundTripMs(peerId),
-        failures: failed.get(peerId)?.count ?? 0,
-        routed: more.routed ?? before?.routed ?? false,
-        proven: (more.proven ?? false) || (before?.proven ?? false),
-      });
-    };
-    for (const found of mesh.found()) {
-      if (found.fabricId === fabricId) add(found.peerId, { addresses: found.addresses });
-    }
-    for (const told of hints.values()) for (const hint of told.values()) add(hint.peerId, hint);
-    for (const peerId of dependencies.called()) if (dependencies.leadsTo(peerId)) add(peerId, { routed: true });
-    for (const { peerId, addresses } of dependencies.controllers()) {
-      add(peerId, { addresses, controller: true, proven: true });
-    }
-    for (const { peerId, identity, node } of linkedPeers()) {
-      if (!node) continue;
-      const controller = identity.kind === 'controller';
-      add(peerId, { router: node.router, controller, addresses: node.addresses, proven: true });
-    }
-    return [...known.values()];
-  }
+  const choiceOf = (known: readonly KnownPeer[]): LinkChoiceInput => ({
+    ...{ self: mesh.peerId, router, known },
+    linked: new Set(sessions.keys()),
+    called: dependencies.called(),
+  });
+
+  const peers = createKnownPeers({
+    ...{ ...dependencies, linked: linkedPeers },
+    failures: (peerId) => failed.get(peerId)?.count ?? 0,
+    costOf: (peerId) => dependencies.linkCost(peerId) ?? closer.costOf(peerId),
+  });
+  const unadmitted = createUnadmitted(dependencies);
 
   function choose(): void {
     if (stopped) return;
-    const known = knownPeers();
+    const known = peers.all();
     direct.look(known.filter(({ peerId }) => sessions.has(peerId) && isRouted(peerId)));
-    const wanted = chooseLinks({
-      self: mesh.peerId,
-      router,
-      known,
-      linked: new Set(sessions.keys()),
-      called: dependencies.called(),
-    });
+    const wanted = chooseLinks(choiceOf(known));
     for (const [peerId, actor] of wantedLinks) {
       // A link that stands is kept: it costs little, and the next choice may want it again.
       if (wanted.has(peerId) || sessions.has(peerId)) continue;
@@ -197,7 +171,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
         const limit = AbortSignal.any([signal, deadline.signal]);
         try {
           const direct = !isWorthTheWay(peerId);
-          await mesh.connect({ peerId, addresses: addressesOf(peerId), direct }, limit);
+          await mesh.connect({ peerId, addresses: peers.addressesOf(peerId), direct }, limit);
           if (anew || !mesh.isAdmitted(peerId)) {
             admit(peerId, await dependencies.present(peerId, limit));
           }
@@ -235,10 +209,6 @@ export function createLinks(dependencies: LinksDependencies): Links {
   /** To these a link may go through others; an uplink through an uplink would be none. */
   const isWorthTheWay = (peerId: PeerId): boolean =>
     dependencies.called().has(peerId) || dependencies.controllers().some((one) => one.peerId === peerId);
-
-  const addressesOf = (peerId: PeerId): Address[] => [
-    ...(knownPeers().find((peer) => peer.peerId === peerId)?.addresses ?? []),
-  ];
 
   function sayTo({ identity }: LinkedPeer): NodeMessage {
     const keepAliveMs = dependencies.keepAliveMs?.(identity.node);
@@ -288,6 +258,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
     const why = gone.get(peer.peerId) ?? reason;
     gone.delete(peer.peerId);
     if (carrying.delete(peer.peerId)) traffic.end(peer.peerId);
+    closer.lookSoon();
     dependencies.onUnlinked(peer, why);
     const since = before.find((held) => held.session === session)?.since ?? clock.now();
     const stood = clock.now() - since >= linkStoodMs;
@@ -305,7 +276,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
       if (router === 'interior') tellNeighbours();
       choose();
     } else if (message.type === 'neighbours') {
-      takeHints(peer.peerId, message.list);
+      peers.takeHints(peer.peerId, message.list);
       choose();
     } else {
       traffic.receive(peer.peerId, message);
@@ -319,20 +290,6 @@ export function createLinks(dependencies: LinksDependencies): Links {
     if (carrying.has(peerId)) traffic.end(peerId);
     carrying.set(peerId, mode);
     traffic.begin(peerId, mode, async (message) => sessions.get(peerId)?.[0]?.session.send(message));
-  }
-
-  /** Whatever one peer tells takes no place of what others told. */
-  function takeHints(teller: PeerId, list: readonly Hint[]): void {
-    const told = hints.get(teller) ?? new Map<PeerId, Hint>();
-    hints.delete(teller);
-    hints.set(teller, told);
-    for (const hint of list) {
-      if (hint.peerId === mesh.peerId) continue;
-      told.delete(hint.peerId);
-      told.set(hint.peerId, hint);
-    }
-    dropOldest(told, hintsPerPeerMax);
-    dropOldest(hints, hintingPeersMax);
   }
 
   /** An interior router tells its links where the others are, so that they can link directly; at most once a period. */
@@ -378,10 +335,41 @@ export function createLinks(dependencies: LinksDependencies): Links {
     },
   });
 
+  const closer = createCloserUplinks({
+    ...{ clock, jitter },
+    seldomer: () => Math.max(1, (dependencies.keepAliveMs?.('*') ?? 0) / silentMsMax),
+    candidates: () =>
+      routersToMeasure(choiceOf(peers.all()), closer.measuredAt, jitter).filter(
+        ({ peerId }) => mesh.connection(peerId) === undefined,
+      ),
+    measure: (router) => measureRouter({ mesh, clock, isWanted: (peerId) => wantedLinks.has(peerId) }, router),
+    onMeasured(peerId) {
+      // It answers: what failed before counts no more.
+      failed.delete(peerId);
+      choose();
+    },
+    // Whoever dialled this node wants the link itself.
+    surplus: () =>
+      surplusUplinks(choiceOf(peers.all())).filter((peerId) =>
+        (sessions.get(peerId) ?? []).every(({ peer }) => peer.direction === 'outbound'),
+      ),
+    letGo(peerId) {
+      const carries = mesh.connected().some((other) => mesh.connection(other)?.through === peerId);
+      if (carries || dependencies.carries(peerId)) return;
+      wantedLinks.get(peerId)?.stop();
+      wantedLinks.delete(peerId);
+      toldAddresses.delete(peerId);
+      gone.set(peerId, 'closer routers have taken its place');
+      for (const { session } of sessions.get(peerId) ?? []) session.end();
+      void mesh.disconnect(peerId);
+    },
+  });
+
   return {
     start() {
       if (!stopped) return;
       stopped = false;
+      if (router === 'edge') closer.start();
       mesh.handle(linkProtocol, 'admitted', (stream, from) => hold(stream, from, 'inbound'));
       unsubscribers.push(
         mesh.subscribe((event) => {
@@ -391,13 +379,14 @@ export function createLinks(dependencies: LinksDependencies): Links {
             chooseOfFound.ask();
           } else if (event.type === 'moved') {
             refresh();
+            closer.lookSoon();
           } else if (event.type === 'connected') {
             wantedLinks.get(event.peerId)?.send({ type: 'CONNECTED' });
-            if (event.direction === 'inbound') limitUnadmitted(event.peerId);
+            if (event.direction === 'inbound') unadmitted.connected(event.peerId);
           } else if (event.type === 'disconnected') {
             identities.delete(event.peerId);
-            clearDeadline(event.peerId);
-            if (sessions.has(event.peerId)) gone.set(event.peerId, event.reason);
+            unadmitted.gone(event.peerId);
+            if (sessions.has(event.peerId) && !gone.has(event.peerId)) gone.set(event.peerId, event.reason);
             for (const { session } of sessions.get(event.peerId) ?? []) session.end();
           }
         }),
@@ -416,7 +405,8 @@ export function createLinks(dependencies: LinksDependencies): Links {
       clock.clearTimeout(choosing);
       choosing = undefined;
       direct.stop();
-      for (const peerId of [...deadlines.keys()]) clearDeadline(peerId);
+      unadmitted.stop();
+      closer.stop();
       const ending = [...sessions.values()].flat().map(({ session }) => {
         session.end();
         return session.ended;
@@ -441,23 +431,6 @@ export function createLinks(dependencies: LinksDependencies): Links {
       mesh.expel(peerId);
       void mesh.disconnect(peerId);
     },
-    addressesOf,
+    addressesOf: peers.addressesOf,
   };
-
-  function limitUnadmitted(peerId: PeerId): void {
-    // A second connection beside the first one gains no time.
-    if (deadlines.has(peerId)) return;
-    const timer = clock.setTimeout(() => {
-      deadlines.delete(peerId);
-      if (mesh.isAdmitted(peerId)) return;
-      if (dependencies.isWaiting(peerId)) limitUnadmitted(peerId);
-      else void mesh.disconnect(peerId);
-    }, unadmittedMs);
-    deadlines.set(peerId, timer);
-  }
-
-  function clearDeadline(peerId: PeerId): void {
-    clock.clearTimeout(deadlines.get(peerId));
-    deadlines.delete(peerId);
-  }
 }

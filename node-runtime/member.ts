@@ -139,6 +139,8 @@ async function compose(
   const problems: ObservedNode['problems'] = [];
   /** When the link to each that has none any more was lost. */
   const unlinkedAt = createBoundedMap<PeerId, number>(unlinkedPeersMax);
+  /** Of peers that have, or had, a link. */
+  const nodeNames = createBoundedMap<PeerId, string>(unlinkedPeersMax);
   let calls: ObservedCalls = { ejected: [], failing: [] };
 
   const store = await ports.openStore();
@@ -380,8 +382,7 @@ async function compose(
   const routing = createRouting({
     ...{ mesh, clock, jitter, fabricId, node, router, bootCounter, verifySigned, called },
     sign: () => authority.sign(),
-    setCostMs: (peerId) =>
-      ports.linkCostsMs?.get(links.linked().find((peer) => peer.peerId === peerId)?.identity.node ?? ''),
+    setCostMs: (peerId) => ports.linkCostsMs?.get(nodeNames.get(peerId) ?? ''),
     announcements: announcer.table,
     servicesWanted: () => new Set([...instances.wantedHere(), ...calledByGateways()]),
     onServicesWanted: (services) => announcer.keepServing(services),
@@ -431,10 +432,13 @@ async function compose(
     leadsTo: (peerId) =>
       routing.step({ destination: peerId, from: undefined, hopsLeft: routeHopsMax }).type === 'forward',
     isWaiting: (peerId) => controller?.admissions.requests.has(peerId) === true,
+    linkCost: (peerId) => routing.linkCost(peerId),
+    carries: (peerId) => serviceNetwork.carries(peerId),
     keepAliveMs: (name) => ports.keepAlivesMs?.get(name) ?? ports.keepAlivesMs?.get('*'),
     traffic: routing,
     onLinked(peer) {
       unlinkedAt.delete(peer.peerId);
+      nodeNames.set(peer.peerId, peer.identity.node);
       report('linked', `linked to ${peer.identity.node}`, { peerId: peer.peerId, node: peer.identity.node });
       replicas.follow(peer.peerId, replicatedWith(peer));
       observeNode();
@@ -453,6 +457,8 @@ async function compose(
   });
   stops.push(
     mesh.subscribe((event) => {
+      // A link that came back before the box knew its new addresses has told of the old ones.
+      if (event.type === 'moved') observeNode();
       if (event.type !== 'harmed') return;
       const nameOf = (peerId: PeerId) => links.linked().find((peer) => peer.peerId === peerId)?.identity.node ?? peerId;
       peerProblem(event.peerId, harmText(event.harm, nameOf(event.peerId), event.through && nameOf(event.through)));

@@ -92,6 +92,7 @@ export function createSimServiceNetwork({ node, offered = ['sim:0'] }: SimServic
 
     carry: (near) => near.reset(),
     // It carries no calls.
+    carries: () => false,
     recheck: () => undefined,
 
     attached: () => [...attached.values()].map(({ instance }) => instance),

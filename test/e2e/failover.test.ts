@@ -31,11 +31,11 @@ test('a router that is killed, cut off or frozen is gone round, and its return i
       const router = await step(`${how} ${round}: both ways are up`, () => ways.settled());
       await step(`${how} ${round}: calls go the other way while ${router.name} is away`, async () => {
         const unlinked = ways.left.events.filter(({ type }) => type === 'unlinked').length;
+        const linkWent = (await ways.linkedThrough())?.name === router.name;
         const failedAt = await ways.fail(how, router);
         const tookMs = await waitFor('a new connection', async () => outageMs(await ways.beats(), failedAt));
         t.log(`a new connection was answered ${tookMs} ms after ${router.name} was ${how}`);
-        const other = await waitFor('the other way', () => ways.carrier());
-        t.not(other.name, router.name);
+        t.not((await ways.carrier()).name, router.name);
 
         const lostAt = await waitFor('the connection that was held through it to end', async () => {
           const { lost } = await ways.beats();
@@ -44,7 +44,8 @@ test('a router that is killed, cut off or frozen is gone round, and its return i
         const told = ways.left.events.filter(({ type }) => type === 'unlinked').slice(unlinked);
         const reasons = told.map(({ message }) => message);
         t.log(`it ended after ${lostAt - failedAt} ms: ${reasons.join('; ')}`);
-        t.true(reasons.some((reason) => reason.startsWith('the link to right is gone: its way went through ')));
+        if (linkWent)
+          t.true(reasons.some((reason) => reason.startsWith('the link to right is gone: its way went through ')));
         t.true(reasons.some((reason) => reason.startsWith(`the link to ${router.name} is gone: `)));
         await waitFor('another one to be held', async () => {
           const { held } = await ways.beats();

@@ -110,11 +110,13 @@ test('a worker and then its controller get another address: links come back from
     await waitFor('the worker to be linked to it there', async () => {
       const { links } = await edge.client.topology();
       const own = await edge.client.status();
-      return (
-        links.some(({ nodes }) => nodes.includes('control')) &&
-        own.controllerReachable &&
-        (await addressesOf('control')).includes('10.1.0.99')
-      );
+      const said = {
+        linked: links.some(({ nodes }) => nodes.includes('control')),
+        reachable: own.controllerReachable,
+        addresses: await addressesOf('control'),
+      };
+      if (said.linked && said.reachable && said.addresses.includes('10.1.0.99')) return true;
+      throw new Error(JSON.stringify(said));
     });
     await answered();
   });

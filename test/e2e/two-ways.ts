@@ -42,6 +42,10 @@ const endMs = 30_000;
 /** Who is back sooner counts as slow and not as gone, and would be given more time in the next round. */
 const awayMs = 4_000;
 
+/** What one router received beside the other says who carries: some dozens of new connections, against signs of life and news. */
+const carriedBytesMin = 64 * 1024;
+const carriedFactor = 3;
+
 export const failures = ['killed', 'cut', 'frozen'] as const;
 /** The process is killed with all its connections reset; its cables are pulled; it is stopped, and its kernel goes on. */
 export type Failure = (typeof failures)[number];
@@ -66,7 +70,9 @@ export interface TwoWays {
   readonly left: Daemon;
   daemon(name: string): Daemon;
   /** The router through which the caller's node is linked to the far one; undefined while it is not. */
-  carrier(): Promise<RouterBox | undefined>;
+  linkedThrough(): Promise<RouterBox | undefined>;
+  /** Resolves with the router that carries the calls, by the bytes that go through it. */
+  carrier(): Promise<RouterBox>;
   /** Resolves with the carrier when both ways are up, and new and held connections get answers. */
   settled(): Promise<RouterBox>;
   /** Resolves with the time (ms since 1970) at which it had happened. */
@@ -155,9 +161,23 @@ export async function createTwoWays({ home, folder, script, nodeOptions = [] }: 
 
   let lastFailedAt = 0;
 
-  async function carrier(): Promise<RouterBox | undefined> {
+  async function linkedThrough(): Promise<RouterBox | undefined> {
     const through = (await linksOf('left')).get('right');
     return routers.find(({ name }) => name === through);
+  }
+
+  /** Calls and links may have gone different ways, and links alone are quiet. */
+  async function carrier(): Promise<RouterBox> {
+    const received = () => routers.map((router) => namespaces.receivedBytes(router.box, 'eth1'));
+    let before = received();
+    return waitFor('one router to carry more than the other', () => {
+      const now = received();
+      const [one = 0, two = 0] = now.map((bytes, index) => bytes - (before[index] ?? 0));
+      if (Math.max(one, two) < carriedBytesMin) return undefined;
+      before = now;
+      if (Math.max(one, two) < carriedFactor * Math.min(one, two)) return undefined;
+      return routers[one > two ? 0 : 1];
+    });
   }
 
   async function beats(): Promise<Beats> {
@@ -185,12 +205,13 @@ export async function createTwoWays({ home, folder, script, nodeOptions = [] }: 
       return true;
     });
     const since = Date.now();
-    return await waitFor('new and held connections to get answers, and to know through whom', async () => {
+    await waitFor('new and held connections to get answers, and a link through somebody', async () => {
       const { ok, held } = await beats();
       const answered = (name: string): boolean => held.some((beat) => beat.name === name && beat.at > since);
       const flows = ok.filter(({ begunAt }) => begunAt > since).length > 10 && answered('far') && answered('beside');
-      return flows ? carrier() : undefined;
+      return flows && (await linkedThrough()) !== undefined;
     });
+    return carrier();
   }
 
   return {
@@ -198,6 +219,7 @@ export async function createTwoWays({ home, folder, script, nodeOptions = [] }: 
       return daemonOf('left');
     },
     daemon: daemonOf,
+    linkedThrough,
     carrier,
     settled,
     beats,

@@ -1,7 +1,14 @@
 // Which links a node wants: a table.
 
 import test from 'ava';
-import { chooseLinks, islandLinksMax, type KnownPeer, type LinkChoiceInput } from '../../mesh/link-choice.ts';
+import {
+  chooseLinks,
+  islandLinksMax,
+  type KnownPeer,
+  type LinkChoiceInput,
+  routersToMeasure,
+  surplusUplinks,
+} from '../../mesh/link-choice.ts';
 
 const peer = (peerId: string, changes: Partial<KnownPeer> = {}): KnownPeer => ({
   peerId,
@@ -9,7 +16,8 @@ const peer = (peerId: string, changes: Partial<KnownPeer> = {}): KnownPeer => ({
   controller: false,
   addresses: ['/ip4/192.0.2.1/tcp/1'],
   routed: false,
-  roundTripMs: undefined,
+  indirect: false,
+  costMicroseconds: undefined,
   failures: 0,
   proven: true,
   ...changes,
@@ -22,22 +30,101 @@ function chosen(input: Partial<LinkChoiceInput>): string[] {
   ].sort();
 }
 
+function surplus(input: Partial<LinkChoiceInput>): string[] {
+  return surplusUplinks({ self: 'self', router: 'edge', known: [], linked: new Set(), called: new Set(), ...input });
+}
+
 test('an edge node takes two uplinks, the closest first', (t) => {
   const known = [
-    interior('a', { roundTripMs: 9 }),
-    interior('b', { roundTripMs: 1 }),
-    interior('c', { roundTripMs: 5 }),
+    interior('a', { costMicroseconds: 9_000 }),
+    interior('b', { costMicroseconds: 1_000 }),
+    interior('c', { costMicroseconds: 5_000 }),
   ];
   t.deepEqual(chosen({ known }), ['b', 'c']);
 });
 
-test('a standing uplink is kept although another one is closer', (t) => {
+test('a standing uplink is kept although another one is closer, until that one is linked', (t) => {
   const known = [
-    interior('a', { roundTripMs: 9 }),
-    interior('b', { roundTripMs: 1 }),
-    interior('c', { roundTripMs: 5 }),
+    interior('a', { costMicroseconds: 9_000 }),
+    interior('b', { costMicroseconds: 1_000 }),
+    interior('c', { costMicroseconds: 5_000 }),
   ];
   t.deepEqual(chosen({ known, linked: new Set(['a']) }), ['a', 'b']);
+  t.deepEqual(chosen({ known, linked: new Set(['a', 'b']) }), ['a', 'b', 'c'], 'the closer one beside both');
+  t.deepEqual(surplus({ known, linked: new Set(['a', 'b']) }), []);
+  t.deepEqual(chosen({ known, linked: new Set(['a', 'b', 'c']) }), ['b', 'c']);
+  t.deepEqual(surplus({ known, linked: new Set(['a', 'b', 'c']) }), ['a']);
+  t.deepEqual(chosen({ known, linked: new Set(['b', 'c']) }), ['b', 'c'], 'and that is where it ends');
+});
+
+test('no uplink gives way for a little, for what nobody has measured, or for one that does not answer', (t) => {
+  const linked = new Set(['a', 'b']);
+  const [a, b] = [interior('a', { costMicroseconds: 20_000 }), interior('b', { costMicroseconds: 1_000 })];
+  const with3 = (changes: Partial<KnownPeer>) => chosen({ known: [a, b, interior('c', changes)], linked });
+  t.deepEqual(with3({ costMicroseconds: 15_000 }), ['a', 'b'], 'a quarter');
+  t.deepEqual(with3({ costMicroseconds: 10_000 }), ['a', 'b', 'c'], 'half');
+  t.deepEqual(with3({}), ['a', 'b']);
+  t.deepEqual(with3({ costMicroseconds: 10_000, failures: 1 }), ['a', 'b']);
+  t.deepEqual(with3({ costMicroseconds: 10_000, addresses: [] }), ['a', 'b']);
+  const near = [interior('a', { costMicroseconds: 2_500 }), b, interior('c', { costMicroseconds: 700 })];
+  t.deepEqual(chosen({ known: near, linked }), ['a', 'b'], 'two milliseconds on a LAN are noise');
+  const unmeasured = [interior('a'), b, interior('c', { costMicroseconds: 700 })];
+  t.deepEqual(chosen({ known: unmeasured, linked }), ['a', 'b'], 'the uplink itself may be close');
+  t.deepEqual(surplus({ known: unmeasured, linked: new Set(['a', 'b', 'c']) }), []);
+});
+
+test('whatever their costs do within the band, links neither come nor go', (t) => {
+  let linked = new Set(['a', 'b']);
+  for (let round = 0; round < 200; round += 1) {
+    // Up to a quarter more or less, each of them at another time.
+    const cost = (phase: number) => Math.round(20_000 * (1 + 0.12 * Math.sin(round * phase)));
+    const known = ['a', 'b', 'c', 'd'].map((id, index) => interior(id, { costMicroseconds: cost(1 + index) }));
+    const now = new Set([...linked, ...chosen({ known, linked })]);
+    for (const gone of surplus({ known, linked: now })) now.delete(gone);
+    t.deepEqual([...now].sort(), ['a', 'b']);
+    linked = now;
+  }
+});
+
+test('a link to a controller is kept whatever it costs, and one through others is no uplink', (t) => {
+  const known = [
+    interior('a', { costMicroseconds: 1_000 }),
+    interior('b', { costMicroseconds: 1_000 }),
+    peer('k', { controller: true, costMicroseconds: 90_000 }),
+  ];
+  t.deepEqual(chosen({ known, linked: new Set(['a', 'b']) }), ['a', 'b', 'k']);
+  t.deepEqual(surplus({ known, linked: new Set(['a', 'b', 'k']) }), []);
+  const two = [...known, peer('l', { controller: true, costMicroseconds: 95_000 })];
+  t.deepEqual(surplus({ known: two, linked: new Set(['a', 'b', 'k', 'l']) }), ['l']);
+  const through = known.map((one) => (one.peerId === 'k' ? { ...one, indirect: true } : one));
+  t.deepEqual(chosen({ known: through, linked: new Set(['a', 'k']) }), ['a', 'b', 'k']);
+  t.deepEqual(surplus({ known: through, linked: new Set(['a', 'b', 'k']) }), []);
+});
+
+test('who is called, and all that an interior router has, is no surplus', (t) => {
+  const known = ['a', 'b', 'c', 'd'].map((id, index) => interior(id, { costMicroseconds: 5_000 * (index + 1) }));
+  const linked = new Set(['a', 'b', 'c', 'd']);
+  t.deepEqual(surplus({ known, linked }), ['d', 'c'], 'the farthest first');
+  t.deepEqual(surplus({ known, linked, called: new Set(['d']) }), ['c']);
+  t.deepEqual(surplus({ known, linked, router: 'interior' }), []);
+});
+
+test('those are measured that were not, then those whose measure is oldest; nobody before there are two uplinks', (t) => {
+  const known = ['a', 'b', 'c', 'd', 'e'].map((id) => interior(id));
+  known.push(peer('x'), interior('f', { addresses: [] }), interior('g', { indirect: true }));
+  const measured = new Map([
+    ['c', 200],
+    ['d', 100],
+  ]);
+  const toMeasure = (changes: Partial<LinkChoiceInput>) =>
+    routersToMeasure(
+      { self: 'self', router: 'edge', known, linked: new Set(['a', 'b']), called: new Set(), ...changes },
+      (id) => measured.get(id),
+      () => 0.5,
+    ).map(({ peerId }) => peerId);
+  t.deepEqual(toMeasure({}), ['e', 'd', 'c']);
+  t.deepEqual(toMeasure({ linked: new Set(['a']) }), []);
+  t.deepEqual(toMeasure({ router: 'interior' }), []);
 });
 
 test('with an uplink an edge node links to other edge nodes only when it calls them', (t) => {

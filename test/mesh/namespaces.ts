@@ -45,6 +45,8 @@ export interface Namespaces {
   lan(): Lan;
   /** Runs `ip` in the box's namespace. */
   ip(box: string, ...args: string[]): void;
+  /** Bytes that the box's device has received so far. */
+  receivedBytes(box: string, device: string): number;
 }
 
 export function createNamespaces(t: Home): Namespaces {
@@ -70,6 +72,12 @@ export function createNamespaces(t: Home): Namespaces {
   return {
     box,
     ip: (name, ...args) => ip('-n', name, ...args),
+    receivedBytes(name, device) {
+      const said = execFileSync('ip', ['-n', name, '-s', '-j', 'link', 'show', device], { encoding: 'utf8' });
+      const [link] = JSON.parse(said) as { stats64: { rx: { bytes: number } } }[];
+      if (link === undefined) throw new Error(`${name} has no ${device}`);
+      return link.stats64.rx.bytes;
+    },
     lan() {
       const hub = box();
       ip('-n', hub, 'link', 'add', 'bridge', 'type', 'bridge', 'mcast_snooping', '0');

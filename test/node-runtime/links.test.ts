@@ -55,6 +55,8 @@ async function startSide(
     leadsTo: () => false,
     isWaiting: () => false,
     keepAliveMs: () => keepAliveMs,
+    linkCost: (peerId) => mesh.costMicroseconds(peerId),
+    carries: () => false,
     traffic: { begin: () => {}, renew: () => {}, end: () => {}, receive: () => {}, refresh: () => {} },
     onLinked: ({ peerId }) => linked.push(peerId),
     onUnlinked: (_, reason) => unlinked.push(reason),
