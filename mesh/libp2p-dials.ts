@@ -17,7 +17,7 @@ import type { WayMarks } from './way-marks.ts';
 export interface Dials {
   /** Whoever answers there. */
   anybody(addresses: readonly Address[], signal: AbortSignal): Promise<PeerId>;
-  /** That peer, if need be through others unless it has to be direct. One dial at a time for one peer. */
+  /** That peer, if need be through others unless it has to be direct. Of one peer one dial at a time, and beside it one that has to be direct. */
   expected(peerId: PeerId, addresses: readonly Address[], direct: boolean, signal: AbortSignal): Promise<PeerId>;
   /** A connection that came through others; lasts as long as that. */
   accept(stream: FrameStream, neighbour: PeerId, from: PeerId): Promise<void>;
@@ -38,6 +38,8 @@ export interface DialsOptions {
 
 export function createDials({ clock, node, links, marks, routed, own, onHarmed }: DialsOptions): Dials {
   const dialling = new Map<PeerId, Promise<PeerId>>();
+  /** Addresses may be silent for seconds: who may go through others does not wait for those that may not. */
+  const diallingDirectly = new Map<PeerId, Promise<PeerId>>();
   /** Whether the last first connection to the peer went through others: the next one hardly finds it elsewhere. */
   const wentThrough = createBoundedMap<PeerId, boolean>(rememberedPeersMax);
 
@@ -116,15 +118,17 @@ export function createDials({ clock, node, links, marks, routed, own, onHarmed }
     signal: AbortSignal,
   ): Promise<PeerId> {
     const isThere = () => (direct ? links.preferred(expected)?.routed === false : links.has(expected));
-    while (dialling.has(expected)) {
-      await dialling.get(expected)?.catch(() => {
+    const underWay = () => dialling.get(expected) ?? (direct ? diallingDirectly.get(expected) : undefined);
+    for (let other = underWay(); other !== undefined; other = underWay()) {
+      await other.catch(() => {
         // Its caller has it.
       });
       signal.throwIfAborted();
     }
     if (isThere()) return expected;
     const dialled = dial(wanted, expected, direct, signal);
-    dialling.set(expected, dialled);
+    const own = direct ? diallingDirectly : dialling;
+    own.set(expected, dialled);
     try {
       return await dialled;
     } catch (error) {
@@ -132,7 +136,7 @@ export function createDials({ clock, node, links, marks, routed, own, onHarmed }
       if (isThere()) return expected;
       throw error;
     } finally {
-      dialling.delete(expected);
+      own.delete(expected);
     }
   }
 

@@ -1,5 +1,7 @@
 // Peers that are reached through others: real connections on loopback, next hops by hand. What routers on the way carry, and what not.
 
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import test from 'ava';
 import { RouteError, UnreachableError } from '../../mesh/errors.ts';
 import { forwardedStreamsPerPeerMax, routeHopsMax } from '../../mesh/limits.ts';
@@ -58,6 +60,22 @@ test('a peer that says the addresses of this node is on another network: it is r
   t.is(error?.message, 'its addresses are those of this node: it is on another network');
   await first.connect(target);
   t.is(first.connection(last.peerId)?.through, at(nodes, 1).peerId);
+});
+
+test('who may go through others does not wait for a direct dial to an address that is silent', async (t) => {
+  const nodes = await chain(t, 3);
+  const [first, last] = [at(nodes, 0), at(nodes, -1)];
+  const silent = createServer((socket) => socket.on('error', () => undefined));
+  await once(silent.listen(0, '127.0.0.1'), 'listening');
+  t.teardown(() => void silent.close());
+  const target = { peerId: last.peerId, addresses: [`/ip4/127.0.0.1/tcp/${(silent.address() as AddressInfo).port}`] };
+  const ended: string[] = [];
+  const direct = first.connect({ ...target, direct: true }).catch(() => ended.push('direct'));
+  await once(silent, 'connection');
+  await first.connect({ peerId: last.peerId, addresses: [] });
+  ended.push('through others');
+  await direct;
+  t.deepEqual(ended, ['through others', 'direct']);
 });
 
 test('a slow reader at the far end stops the writer, and the routers go on for others', async (t) => {
