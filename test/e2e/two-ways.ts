@@ -232,7 +232,8 @@ export async function createTwoWays({ home, folder, script, nodeOptions = [] }: 
       return lastFailedAt;
     },
     async mend(how, { name, box: where, daemon }) {
-      await waitFor('it to be away for long enough', () => Date.now() > lastFailedAt + awayMs);
+      // Who was killed has closed its connections, and is new when it comes back.
+      if (how !== 'killed') await waitFor('it to be away for long enough', () => Date.now() > lastFailedAt + awayMs);
       if (how === 'frozen') process.kill(daemon.pid, 'SIGCONT');
       if (how === 'cut') for (const lan of [near, far]) lan.plug(where, true);
       if (how !== 'killed') return;
