@@ -3,7 +3,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { ProcessNetworkError } from './errors.ts';
-import { DETECTION_MS } from './limits.ts';
+import { NETWORK_COMMAND_MS } from './limits.ts';
 
 /** All of them, or those before the first that fails (ProcessNetworkError); with `force` what fails is passed over. */
 export type IpBatch = (lines: readonly string[], options?: { force: boolean }) => Promise<void>;
@@ -11,7 +11,7 @@ export type IpBatch = (lines: readonly string[], options?: { force: boolean }) =
 export function createIpBatch(path: string): IpBatch {
   return async (lines, { force } = { force: false }) => {
     const words = [...(force ? ['-force'] : []), '-batch', '-'];
-    const running = promisify(execFile)(path, words, { timeout: DETECTION_MS });
+    const running = promisify(execFile)(path, words, { timeout: NETWORK_COMMAND_MS });
     running.child.stdin?.on('error', () => undefined);
     running.child.stdin?.end(`${lines.join('\n')}\n`);
     await running.catch((error: Error & { stderr?: string }) => {

@@ -85,8 +85,8 @@ export const PROCESS_RANGE_PREFIX = 21;
 export const PROCESS_RANGE_LOCK_PORT = 202;
 /** A call on the box itself is answered by the kernel: whom it does not answer by then, after two tries, a packet filter keeps from it. */
 export const NETWORK_CALL_MS = 2_500;
-/** Until that call has begun, on a box that has much else to do. */
-export const NETWORK_TRIAL_MS = 60_000;
+/** A command for networks of programs takes milliseconds, and seconds on a box that has much else to do; one that has not ended by then hangs. */
+export const NETWORK_COMMAND_MS = 60_000;
 /** A packet filter that somebody else changes is waited for so long. */
 export const PACKET_FILTER_MS = 10_000;
 /** All rules of a box: some have tens of thousands. */

@@ -13,7 +13,7 @@ import { NoFreeRangeError } from './errors.ts';
 import { gatewayOf, hashNumber } from './instance-addresses.ts';
 import type { IpBatch } from './ip-batch.ts';
 import { type Ipv4Range, overlaps, parseRange, partOf, partsOf, rangeText, routedRanges } from './ipv4-range.ts';
-import { DETECTION_MS, PROCESS_RANGE_LOCK_PORT, PROCESS_RANGE_PREFIX } from './limits.ts';
+import { NETWORK_COMMAND_MS, PROCESS_RANGE_LOCK_PORT, PROCESS_RANGE_PREFIX } from './limits.ts';
 
 export interface NetworkPart {
   /** The one that the node has on the box by its file: left by an earlier daemon, too. */
@@ -143,7 +143,7 @@ export function createNetworkPart(dependencies: NetworkPartDependencies): Networ
       const routes = await otherRoutes();
       const used = rangesOf(routes.filter((line) => line.startsWith(links.all)));
       const listed = await promisify(execFile)(ipPath, ['-4', 'route', 'show', 'proto', mark], {
-        timeout: DETECTION_MS,
+        timeout: NETWORK_COMMAND_MS,
       });
       for (const [, text = ''] of listed.stdout.matchAll(/^unreachable (\S+)/gm)) {
         const range = parseRange(text);

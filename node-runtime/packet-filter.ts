@@ -5,7 +5,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { PacketFilterError } from './errors.ts';
-import { DETECTION_MS, PACKET_FILTER_BYTES_MAX, PACKET_FILTER_MS } from './limits.ts';
+import { NETWORK_COMMAND_MS, PACKET_FILTER_BYTES_MAX, PACKET_FILTER_MS } from './limits.ts';
 import {
   type FilterAbility,
   type FilterFacts,
@@ -49,7 +49,7 @@ type Run = (command: readonly string[], input?: string) => Promise<string>;
 const run: Run = async (command, input = '') => {
   const [file = '', ...words] = command;
   const running = promisify(execFile)(file, words, {
-    timeout: Math.max(PACKET_FILTER_MS, DETECTION_MS),
+    timeout: NETWORK_COMMAND_MS,
     maxBuffer: PACKET_FILTER_BYTES_MAX,
     encoding: 'utf8',
   });

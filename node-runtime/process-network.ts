@@ -7,7 +7,7 @@ import { mkdir, realpath, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import type { InstanceNetwork } from './engine.ts';
-import { DETECTION_MS, NETWORK_CALL_MS, NETWORK_TRIAL_MS } from './limits.ts';
+import { NETWORK_CALL_MS, NETWORK_COMMAND_MS } from './limits.ts';
 import { findPacketFilter, type PacketFilter } from './packet-filter.ts';
 import type { ShimTools } from './process-shim.ts';
 import type { findCommand } from './process-tools.ts';
@@ -119,7 +119,7 @@ const callCommand = (host: string, port: number): string[] => [
 
 async function callFrom([file = '', ...words]: string[]): Promise<string | undefined> {
   try {
-    const { stdout } = await promisify(execFile)(file, words, { timeout: NETWORK_TRIAL_MS, encoding: 'utf8' });
+    const { stdout } = await promisify(execFile)(file, words, { timeout: NETWORK_COMMAND_MS, encoding: 'utf8' });
     return stdout.match(/^refused: (.*)$/m)?.[1];
   } catch (error) {
     const { stderr = '', killed } = error as Error & { stderr?: string; killed?: boolean };
@@ -150,7 +150,7 @@ async function tryOut(
     const hosts = join(folder, 'hosts');
     await writeFile(hosts, `127.0.0.1 ${trialName}\n`);
     const [file, ...rest] = asBox(wrap(trial, hosts, ['cat', '/etc/hosts'])) as [string, ...string[]];
-    const { stdout } = await promisify(execFile)(file, rest, { timeout: DETECTION_MS, encoding: 'utf8' });
+    const { stdout } = await promisify(execFile)(file, rest, { timeout: NETWORK_COMMAND_MS, encoding: 'utf8' });
     return stdout.includes(trialName) ? undefined : 'the kernel refuses to replace /etc/hosts';
   } catch (error) {
     const { stderr, message } = error as Error & { stderr?: string };

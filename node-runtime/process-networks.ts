@@ -14,7 +14,7 @@ import { createIpBatch } from './ip-batch.ts';
 import { boxForwards, setForwarding } from './ip-forwarding.ts';
 import { type Ipv4Range, parseRange, partOf, rangeText } from './ipv4-range.ts';
 import { createKeyedQueue } from './keyed-queue.ts';
-import { DETECTION_MS, PACKET_FILTER_BYTES_MAX, PACKET_FILTER_CHECK_MS } from './limits.ts';
+import { NETWORK_COMMAND_MS, PACKET_FILTER_BYTES_MAX, PACKET_FILTER_CHECK_MS } from './limits.ts';
 import { boxSearch, createNameForwarder, reachableResolvers } from './name-forwarder.ts';
 import { createNameServer } from './name-server.ts';
 import { createNetworkPart } from './network-part.ts';
@@ -186,7 +186,7 @@ export function createProcessNetworks(dependencies: ProcessNetworksDependencies)
   /** Interfaces that are this node's and of no launch that runs. */
   async function strayLinks(running: ReadonlySet<string>): Promise<string[]> {
     const found = await promisify(execFile)(tools.ip, ['-j', 'link', 'show', 'type', 'veth'], {
-      ...{ timeout: DETECTION_MS, maxBuffer: PACKET_FILTER_BYTES_MAX, encoding: 'utf8' },
+      ...{ timeout: NETWORK_COMMAND_MS, maxBuffer: PACKET_FILTER_BYTES_MAX, encoding: 'utf8' },
     });
     const all = JSON.parse(found.stdout || '[]') as { ifname?: string; ifalias?: string }[];
     return all.flatMap(({ ifname = '', ifalias = '' }) =>

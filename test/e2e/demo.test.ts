@@ -157,7 +157,8 @@ test.serial('SIGTERM in the middle cleans up, and the interrupted step is named'
   t.true(status !== 0);
   const result = JSON.parse(demo.stdout().trimEnd().split('\n').at(-1) ?? '') as { ok: boolean; failedStep: string };
   t.false(result.ok);
-  t.regex(result.failedStep, /find it by mDNS and join|link all nodes/);
+  // On a busy box the demo is further by the time that the signal comes.
+  t.regex(result.failedStep, /find it by mDNS and join|link all nodes|apply cold-chain|call the dashboard/);
   await checkNothingLeft(t, demo);
 });
 

@@ -1,14 +1,14 @@
 // Networks of programs across the life of daemons, and on a box that cannot have them, under a real daemon as root on a box of the test's own.
 
 import test from 'ava';
-import { namespacesMissing } from '../mesh/namespaces.ts';
+import { packetFiltersMissing } from '../mesh/namespaces.ts';
 import { skip } from '../skip.ts';
 import { waitFor } from './fabric.ts';
 import { createPlace, hider, manifest } from './process-network.ts';
 import { isAlive } from './processes.ts';
 import { tell } from './story.ts';
 
-const missing = namespacesMissing();
+const missing = packetFiltersMissing();
 
 test('a killed daemon leaves programs their networks; the next one takes them over, and leaves nothing when it ends them', async (t) => {
   if (missing !== undefined) return skip(t, missing);

@@ -2,14 +2,14 @@
 
 import { rename, writeFile } from 'node:fs/promises';
 import test from 'ava';
-import { namespacesMissing } from '../mesh/namespaces.ts';
+import { packetFiltersMissing } from '../mesh/namespaces.ts';
 import { skip } from '../skip.ts';
 import { selvedge } from './command.ts';
 import { waitFor } from './fabric.ts';
 import { createPlace, manifest, resolver, server } from './process-network.ts';
 import { tell } from './story.ts';
 
-const missing = namespacesMissing();
+const missing = packetFiltersMissing();
 
 /** What does not depend on the packet filter is looked at with one of them. */
 const outside = test.macro(async (t, filter: 'iptables' | 'nft') => {

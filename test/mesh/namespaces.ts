@@ -1,7 +1,7 @@
 // Network namespaces for tests: a bridge between boxes that have no other network. Needs root and `ip`; everything is removed
 // when the test ends, also when it fails. Names are random, so that tests do not meet, nor what a killed run has left.
 
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 
 /** What a test needs that this box lacks, or undefined. Traffic on a bridge must not pass through a firewall's hands. */
@@ -15,6 +15,16 @@ export function namespacesMissing(): string | undefined {
     return '`ip netns` does not work here';
   }
 }
+
+/** The same, and what networks of programs are made and looked at with. */
+export function packetFiltersMissing(): string | undefined {
+  const missing = namespacesMissing();
+  if (missing !== undefined) return missing;
+  return ['iptables', 'iptables-save', 'nft', 'nsenter', 'setpriv']
+    .filter((program) => spawnSync(program, ['--version'], { stdio: 'ignore' }).status !== 0)
+    .map((program) => `${program} is not installed`)[0];
+}
+
 /** Of this process; an interface's name has 15 characters at most. */
 const prefix = `sv${randomBytes(3).toString('hex')}`;
 const probe = `${prefix}p`;

@@ -12,7 +12,7 @@ import {
   nftText,
 } from '../../node-runtime/packet-filter-rules.ts';
 import { findCommand } from '../../node-runtime/process-tools.ts';
-import { createNamespaces, namespacesMissing } from '../mesh/namespaces.ts';
+import { createNamespaces, packetFiltersMissing } from '../mesh/namespaces.ts';
 import { skip } from '../skip.ts';
 
 const facts: FilterFacts = {
@@ -33,7 +33,7 @@ const programs = { iptables: ['iptables-restore', 'iptables-save'], nft: ['nft']
 
 for (const [name, own] of Object.entries(programs)) {
   test(`${name}: rules are made, found missing, made again, and removed without a trace`, async (t) => {
-    const missing = namespacesMissing();
+    const missing = packetFiltersMissing();
     if (missing !== undefined) return skip(t, missing);
     const box = createNamespaces(t).box();
     const inside = ['ip', 'netns', 'exec', box];

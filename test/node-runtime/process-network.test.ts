@@ -7,12 +7,12 @@ import { join } from 'node:path';
 import test from 'ava';
 import { detectNetworks } from '../../node-runtime/process-network.ts';
 import { findCommand, findShimTools } from '../../node-runtime/process-tools.ts';
-import { namespacesMissing } from '../mesh/namespaces.ts';
+import { packetFiltersMissing } from '../mesh/namespaces.ts';
 import { skip } from '../skip.ts';
 
 for (const shell of ['/bin/dash', '/bin/bash', 'busybox']) {
   test(`networks are tried out under ${shell}`, async (t) => {
-    const missing = namespacesMissing();
+    const missing = packetFiltersMissing();
     if (missing !== undefined) return skip(t, missing);
     const folder = await mkdtemp(join(tmpdir(), 'selvedge-process-network-'));
     t.teardown(() => rm(folder, { recursive: true, force: true }));
@@ -38,7 +38,7 @@ const cases: [hidden: string[], reason: RegExp][] = [
 
 for (const [hidden, reason] of cases) {
   test(`without ${hidden.join(' and ')} there is a reason, and nothing is left of the trial`, async (t) => {
-    const missing = namespacesMissing();
+    const missing = packetFiltersMissing();
     if (missing !== undefined) return skip(t, missing);
     const folder = await mkdtemp(join(tmpdir(), 'selvedge-process-network-'));
     t.teardown(() => rm(folder, { recursive: true, force: true }));
