@@ -126,7 +126,8 @@ export function createDatagramCalls(options: DatagramCallsOptions): DatagramCall
       let closed = false;
 
       socket.on('message', (payload, { address: sourceAddress, port: sourcePort }) => {
-        if (from !== undefined && sourceAddress !== from) return;
+        // At port 0 nobody can be answered.
+        if ((from !== undefined && sourceAddress !== from) || sourcePort === 0) return;
         const source = `${sourceAddress}:${sourcePort}`;
         const onAnswer = (answer: Uint8Array): void => {
           const to = { address: sourceAddress, port: sourcePort };

@@ -161,13 +161,15 @@ export async function connectDatagrams(host: string, port: number, events: Datag
   };
 }
 
-/** False when the socket has too much to send already. Without an address it must be connected. */
+/** False when the socket has too much to send already, or nobody can be there. Without an address it must be connected. */
 export function sendFrom(
   socket: Socket,
   payload: Uint8Array,
   onError: (error: NodeJS.ErrnoException) => void,
   to?: { port: number; address: string },
 ): boolean {
+  // A raw socket can have it for its source; to send there throws.
+  if (to?.port === 0) return false;
   const waitingBytes = Math.max(socket.getSendQueueSize(), socket.getSendQueueCount() * datagramUnsentBytesMin);
   if (waitingBytes + payload.length > datagramUnsentBytesMax) return false;
   const done = (error: Error | null) => {

@@ -3,7 +3,13 @@
 import type { Http2Stream } from 'node:http2';
 import { Duplex } from 'node:stream';
 import test from 'ava';
-import { connectDatagrams, createUnsentBytes, streamDatagrams } from '../../mesh/datagram-ends.ts';
+import {
+  connectDatagrams,
+  createDatagramSocket,
+  createUnsentBytes,
+  sendFrom,
+  streamDatagrams,
+} from '../../mesh/datagram-ends.ts';
 import { datagramBytesMax, datagramUnsentBytesMax, datagramUnsentBytesMin } from '../../mesh/limits.ts';
 
 /** How many of these a stream takes of which nothing is read, of `unsentBytesMax` for all. */
@@ -28,4 +34,11 @@ test('an instance to which there is no way is not reached', async (t) => {
   const events = { onDatagram: () => undefined, onClosed: () => undefined };
   // Nobody may send there who has not said that it is meant.
   await t.throwsAsync(connectDatagrams('255.255.255.255', 9, events), { code: 'EACCES' });
+});
+
+test('attack: a datagram from port 0, as a raw socket can send it, is not answered and harms nobody', (t) => {
+  const socket = createDatagramSocket(4);
+  t.teardown(() => socket.close());
+  const to = { address: '127.0.0.1', port: 0 };
+  t.false(sendFrom(socket, Buffer.from('an answer'), () => undefined, to));
 });
