@@ -140,7 +140,8 @@ export async function connectDatagrams(host: string, port: number, events: Datag
   }
 
   socket.once('error', reject);
-  socket.connect(port, host, resolve);
+  // Called with the error when there is no way there: to send on such a socket throws.
+  socket.connect(port, host, (error?: Error) => (error === undefined ? resolve() : reject(error)));
   try {
     await promise;
   } catch (error) {
