@@ -1,5 +1,5 @@
-// How a session of HTTP/2 on mutual TLS begins, as seen by who dials. Called by tunnel-session.ts and neighbour-connections.ts, which judge who
-// answered between the two steps. It sends nothing of anybody.
+// How a session begins, as seen by who dials: mutual TLS, then HTTP/2 on it. Called by tunnel-session.ts, which judges who answered between the two
+// steps, and by neighbour-connections.ts for the first of them. It sends nothing of anybody.
 
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
 import type { Duplex } from 'node:stream';

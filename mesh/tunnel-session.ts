@@ -30,7 +30,7 @@ export interface TunnelSessionRequest {
 export interface TunnelSession {
   readonly request: TunnelSessionRequest;
   readonly server: WorkloadIdentity;
-  /** It runs on a stream of the link, for want of a connection of its own. */
+  /** It goes through other nodes, or on a stream of the link, for want of a way to the called node's own addresses. */
   readonly overLink: boolean;
   readonly liveness: Liveness;
   /** It is silent: where others carry it, another way is taken the next time. */

@@ -153,7 +153,7 @@ const linkMessage = z.discriminatedUnion('type', [
 export type LinkMessage = z.infer<typeof linkMessage>;
 export type NodeMessage = z.infer<typeof nodeMessage>;
 export type NeighboursMessage = z.infer<typeof neighboursMessage>;
-/** What goes over a link beside what its two nodes say of themselves and their neighbours (link-traffic.ts). */
+/** What goes over a link beside what its two nodes say of themselves and their neighbours (routing.ts). */
 export type TrafficMessage = Exclude<LinkMessage, NodeMessage | NeighboursMessage>;
 
 export interface LinkSession {
