@@ -7,6 +7,7 @@ import { RouteError } from './errors.ts';
 import {
   forwardedStreamsMax,
   forwardedStreamsPerPeerMax,
+  forwardedStreamsPerRouterMax,
   nextHopsTriedMax,
   routeAnswerMs,
   routeHopsMax,
@@ -23,8 +24,8 @@ export interface Forwarding {
   ways(to: PeerId): readonly PeerId[];
   /** Why it is not carried on, or to whom it may be. */
   decide(wish: Wish, sender: PeerId): { reason: string } | { nextHops: readonly PeerId[] };
-  /** One more for that neighbour; returns the function that takes it off again. */
-  begin(sender: PeerId): () => void;
+  /** One more of that neighbour; returns the function that takes it off again. */
+  begin(wish: Wish, sender: PeerId): () => void;
   /** By the first neighbour that leads there; of several uplinks each may have lost its way. Rejects with the last failure. */
   byAny<T>(nextHops: readonly PeerId[], signal: AbortSignal, attempt: (neighbour: PeerId) => Promise<T>): Promise<T>;
   /** Runs with a signal that aborts when the answer is overdue. */
@@ -41,15 +42,26 @@ export function createForwarding({
   /** Undefined while nobody has said how. */
   step: () => FindStep | undefined;
 }): Forwarding {
-  /** What is carried, by the neighbour that it came from. */
-  const carried = new Map<PeerId, number>();
+  /** What is carried, by the neighbour that it came from and, of what that carries itself, by who asked. */
+  const carried = new Map<PeerId, Map<PeerId, number>>();
+
+  /** One that fills what it may have through a router has filled nothing of what others have through that router. */
+  function isTooMuch({ from }: Wish, sender: PeerId): boolean {
+    const sumOf = (counts: ReadonlyMap<PeerId, number>) => [...counts.values()].reduce((sum, count) => sum + count, 0);
+    const ofSender = carried.get(sender) ?? new Map<PeerId, number>();
+    const ofOthers = sumOf(ofSender) - (ofSender.get(sender) ?? 0);
+    const total = [...carried.values()].reduce((sum, counts) => sum + sumOf(counts), 0);
+    if (total >= forwardedStreamsMax || (ofSender.get(from) ?? 0) >= forwardedStreamsPerPeerMax) return true;
+    return from !== sender && ofOthers >= forwardedStreamsPerRouterMax;
+  }
 
   return {
     ways(to) {
       const next = step()?.({ destination: to, from: undefined, hopsLeft: routeHopsMax });
       return next?.type === 'forward' ? next.nextHops : [];
     },
-    decide({ to, from, via }, sender) {
+    decide(wish, sender) {
+      const { to, from, via } = wish;
       if (via.includes(self) || from === self) return { reason: 'it goes in a circle' };
       const next = step()?.({ destination: to, from: sender, hopsLeft: routeHopsMax - 1 - via.length });
       if (next?.type !== 'forward')
@@ -57,17 +69,17 @@ export function createForwarding({
       // Tables that do not agree yet.
       const nextHops = next.nextHops.filter((peerId) => !via.includes(peerId) && peerId !== from);
       if (nextHops.length === 0) return { reason: 'its route leads back' };
-      const total = [...carried.values()].reduce((sum, count) => sum + count, 0);
-      if (total >= forwardedStreamsMax || (carried.get(sender) ?? 0) >= forwardedStreamsPerPeerMax)
-        return { reason: 'too many streams are carried' };
+      if (isTooMuch(wish, sender)) return { reason: 'too many streams are carried' };
       return { nextHops };
     },
-    begin(sender) {
-      carried.set(sender, (carried.get(sender) ?? 0) + 1);
+    begin({ from }, sender) {
+      const counts = carried.get(sender) ?? new Map<PeerId, number>();
+      carried.set(sender, counts.set(from, (counts.get(from) ?? 0) + 1));
       return () => {
-        const left = (carried.get(sender) ?? 1) - 1;
-        if (left > 0) carried.set(sender, left);
-        else carried.delete(sender);
+        const left = (counts.get(from) ?? 1) - 1;
+        if (left > 0) counts.set(from, left);
+        else counts.delete(from);
+        if (counts.size === 0 && carried.get(sender) === counts) carried.delete(sender);
       };
     },
     async byAny(nextHops, signal, attempt) {

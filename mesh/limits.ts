@@ -190,6 +190,8 @@ export const nextHopsTriedMax = 3;
 /** What one router carries for others, and for one neighbour: each holds up to half a MiB each way, or two windows as a stream of links. */
 export const forwardedStreamsMax = 512;
 export const forwardedStreamsPerPeerMax = 128;
+/** Of what a neighbour carries for others itself, all together: no one router takes more than half of what this one has. */
+export const forwardedStreamsPerRouterMax = 256;
 /** A direct connection gets so long before a way through others is tried beside it. */
 export const routedAfterMs = 2_000;
 /** The same for a peer that was reached through others just now: enough for a handshake on a LAN, should there be one after all. */

@@ -173,7 +173,8 @@ export function createNeighbourConnections(options: NeighbourConnectionsOptions)
         return;
       }
       if (socket.alpnProtocol === nodeProtocols.asks) return take(socket, peerId);
-      const waiting = awaited.get(peerId)?.values().next().value;
+      const isBack = socket.alpnProtocol === nodeProtocols.isAsked;
+      const waiting = isBack ? awaited.get(peerId)?.values().next().value : undefined;
       if (waiting === undefined) return void socket.destroy();
       // Each connection is for one of them.
       awaited.get(peerId)?.delete(waiting);

@@ -78,7 +78,7 @@ export function createRoutedStreams(options: RoutedStreamsOptions): RoutedStream
   }
 
   async function carry(stream: FrameStream, wish: Wish, sender: PeerId, nextHops: readonly PeerId[]): Promise<void> {
-    const carried = begin(sender);
+    const carried = begin(wish, sender);
     try {
       let onward: FrameStream;
       try {

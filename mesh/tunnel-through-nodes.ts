@@ -58,7 +58,7 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
   }
 
   async function carry({ socket, sender, accept, refuse }: CarryRequest, wish: Wish, nextHops: readonly PeerId[]) {
-    const ended = forwarding.begin(sender);
+    const ended = forwarding.begin(wish, sender);
     const gone = new AbortController();
     const onClose = () => gone.abort(new Error('who asked is gone'));
     socket.once('close', onClose);

@@ -22,17 +22,28 @@ export const isReady =
 /** Resolves when every worker obeys its first plan and is linked to the controller. */
 export async function startFabric(
   run: BenchRun,
-  { workers: count, env = {} }: { workers: number; env?: Readonly<Record<string, string>> },
+  {
+    workers: count,
+    env = {},
+    allow = [],
+  }: {
+    workers: number;
+    env?: Readonly<Record<string, string>>;
+    /** What each node allows its instances. */
+    allow?: string[];
+  },
 ): Promise<BenchFabric> {
   const folder = await run.folder();
-  const control = startNode(run, { name: 'control', folder, options: ['--found', '--fabric', 'bench'], env });
+  const allowed = allow.flatMap((what) => ['--allow', what]);
+  const founds = ['--found', '--fabric', 'bench', ...allowed];
+  const control = startNode(run, { name: 'control', folder, options: founds, env });
   await control.event('its first plan', ({ type }) => type === 'plan-obeyed');
   await answers(control);
   const token = async (): Promise<string> =>
     (await control.client.createToken({ uses: 1, ttlMs: 600_000, labels: {}, router: 'edge' })).token;
   const workers: NodeProcess[] = [];
   for (let number = 1; number <= count; number++) {
-    const worker = startNode(run, { name: `worker-${number}`, folder, token: await token(), env });
+    const worker = startNode(run, { name: `worker-${number}`, folder, options: allowed, token: await token(), env });
     workers.push(worker);
     await worker.event('its first plan', ({ type }) => type === 'plan-obeyed');
   }
