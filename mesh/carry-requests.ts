@@ -55,7 +55,8 @@ export function askToCarry(socket: TLSSocket, { to, from, via }: Wish, signal: A
   });
 }
 
-function readWish({ url, headersDistinct }: IncomingMessage): Wish | undefined {
+function readWish({ url, headersDistinct, httpVersion }: IncomingMessage): Wish | undefined {
+  if (httpVersion !== '1.1') return undefined;
   // Said twice, a header says nothing.
   const [from, via] = [fromHeader, viaHeader].map((name) => {
     const [said, ...more] = headersDistinct[name] ?? [];

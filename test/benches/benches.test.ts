@@ -12,6 +12,7 @@ import { processesOf } from '../../control/cli/demo-folder.ts';
 import { eventually } from '../eventually.ts';
 import { namespacesMissing } from '../mesh/namespaces.ts';
 import { skip } from '../skip.ts';
+import { isSoak } from '../slice.ts';
 import { atLeast, atMost, quantile, type Report } from './figures.ts';
 
 const main = fileURLToPath(new URL('main.ts', import.meta.url));
@@ -100,8 +101,11 @@ function start(t: ExecutionContext, args: string[]) {
   };
 }
 
-/** Minutes of computing: a slice of what it simulates is in test/simulations/announcing.test.ts. */
-const soakAlone = new Set(process.env['SELVEDGE_SOAK'] === undefined ? ['announcing'] : []);
+/**
+ * A minute and more each. A slice of what two of them simulate is in test/simulations/announcing.test.ts and sim-routers.test.ts; what the third
+ * measures is done in test/e2e/failover.test.ts.
+ */
+const soakAlone = new Set(isSoak ? [] : ['announcing', 'routing', 'failover']);
 
 for (const [bench, wanted] of Object.entries(names).filter(([name]) => !soakAlone.has(name))) {
   test.serial(`the bench ${bench} ends with its figures as one object`, async (t) => {

@@ -1,4 +1,4 @@
-// A daemon that dies twenty times at moments of chance, while instances run, start, stop, crash and are replaced: each process runs on,
+// A daemon that dies ten times, and twenty in the soak, at moments of chance, while instances run, start, stop, crash and are replaced: each process runs on,
 // none is there twice, none is lost, and what they wrote and how often they ended is known to the last daemon. Then one that cannot start.
 
 import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
@@ -6,12 +6,13 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import test from 'ava';
 import { createSimRandom } from '../../simulations/sim-random.ts';
+import { isSoak } from '../slice.ts';
 import { createFabric, type FabricNode, problemsOf, toldReady, waitFor } from './fabric.ts';
 import { identityOf } from './processes.ts';
 import { tell } from './story.ts';
 
 /** In so many steps: one may not be silent for longer than a busy box takes for all. */
-const rounds = 4;
+const rounds = isSoak ? 4 : 2;
 const killsOfRound = 5;
 /** The daemon dies before it has found anything, while it adopts, or so long after it answers. */
 const longestLifeMs = 1_500;

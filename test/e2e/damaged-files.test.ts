@@ -14,6 +14,7 @@ import { readCertificate } from '../../pki/certificate-reader.ts';
 import { createRoot, issueControllerAuthority, issueNodeAuthority } from '../../pki/certificates.ts';
 import { createNodeKeys } from '../../pki/node-keys.ts';
 import { skip } from '../skip.ts';
+import { sliceOf } from '../slice.ts';
 import { program } from './daemon.ts';
 import { createFabric, waitFor } from './fabric.ts';
 import { startOffline } from './offline-node.ts';
@@ -255,7 +256,8 @@ test('a damaged file is named, or mended, and never costs a node its identity', 
         'store/CURRENT',
       ])
         t.true(paths.includes(must), must);
-      const work = paths.flatMap((path) => damages.map((how) => ({ path, how })));
+      const all = paths.flatMap((path) => damages.map((how) => ({ path, how })));
+      const work = sliceOf(all, 3);
       // The original stays as it is: starting it would change its files.
       const intact = await copyOf(folder);
       const { node } = await startOffline(intact);

@@ -44,7 +44,7 @@ export interface Fabric {
 /** Waits for a condition, with the deadline of these tests; a failure says what the last look threw. */
 export async function waitFor<T>(what: string, probe: () => T | Promise<T>): Promise<NonNullable<T>> {
   try {
-    return await eventually(probe, { deadlineMs, everyMs: 50, what });
+    return await eventually(probe, { deadlineMs, everyMs: 100, what });
   } catch (error) {
     const { message, cause } = error as Error;
     throw new Error(cause instanceof Error ? `${message}: ${cause.message}` : message, { cause });
