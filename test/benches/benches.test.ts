@@ -12,7 +12,7 @@ import { processesOf } from '../../control/cli/demo-folder.ts';
 import { eventually } from '../eventually.ts';
 import { namespacesMissing } from '../mesh/namespaces.ts';
 import { skip } from '../skip.ts';
-import { isSoak } from '../slice.ts';
+import { isSoak, sliceOf } from '../slice.ts';
 import { atLeast, atMost, quantile, type Report } from './figures.ts';
 
 const main = fileURLToPath(new URL('main.ts', import.meta.url));
@@ -107,7 +107,12 @@ function start(t: ExecutionContext, args: string[]) {
  */
 const soakAlone = new Set(isSoak ? [] : ['announcing', 'routing', 'failover']);
 
-for (const [bench, wanted] of Object.entries(names).filter(([name]) => !soakAlone.has(name))) {
+const measured = sliceOf(
+  Object.entries(names).filter(([name]) => !soakAlone.has(name)),
+  3,
+);
+
+for (const [bench, wanted] of measured) {
   test.serial(`the bench ${bench} ends with its figures as one object`, async (t) => {
     t.timeout(600_000);
     const missing = bench === 'failover' ? namespacesMissing() : undefined;

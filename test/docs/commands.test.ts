@@ -105,7 +105,7 @@ const told = [
   ...stories.filter(isFirst),
   ...sliceOf(
     stories.filter((story) => !isFirst(story)),
-    2,
+    3,
   ),
 ];
 
