@@ -62,7 +62,11 @@ const linkMessage = either(
       members({
         ...where,
         certificates: list(text(22, 22), referencedCertificatesMax),
-        referenced: members({ alg: text(16), chain: list(whole(0), 4), signature: text(256) }),
+        referenced: members({
+          ...{ alg: text(16), chain: list(whole(0), 4), signature: text(256) },
+          // Whatever JSON can say.
+          payload: (value) => value !== undefined,
+        }),
       }),
       statementsPerMessageMax,
     ),
