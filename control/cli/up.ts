@@ -10,7 +10,6 @@ import { formatTime } from './durations.ts';
 import { DaemonFailedError, NoDaemonError } from './errors.ts';
 import type { Host } from './host.ts';
 import { sameSignalMs } from './limits.ts';
-import { keepYoungGenerationSmall } from './small-heap.ts';
 import { type CountedStart, createCountedStart } from './start-pause.ts';
 import { subcommand } from './subcommand.ts';
 import { downStatus } from './systemd-unit.ts';
@@ -77,7 +76,6 @@ async function runDaemon(
   { exitWithParent, counted }: { exitWithParent: boolean; counted: CountedStart | undefined },
 ): Promise<boolean> {
   const { host, client } = context;
-  keepYoungGenerationSmall();
   const { startDaemon } = await import('../../node-runtime/daemon.ts');
   // A daemon outlives the reader of its output.
   host.onOutputClosed(() => {});

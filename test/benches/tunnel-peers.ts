@@ -29,7 +29,7 @@ export interface TunnelPeer extends TestNode {
 type PeerRun = Pick<BenchRun, 'atEnd' | 'nodeOptions'>;
 
 function startPeer(run: PeerRun, node: TestNode, settings: TunnelPeerSettings): TunnelPeer {
-  // As daemons keep theirs (control/cli/small-heap.ts), and to collect garbage when it is asked for.
+  // As the program keeps its own (bin/selvedge.js), and to collect garbage when it is asked for.
   const options = ['--semi-space-growth-factor=1', '--expose-gc', ...run.nodeOptions, script];
   const child = spawn(process.execPath, options, {
     stdio: ['pipe', 'pipe', 'inherit'],
