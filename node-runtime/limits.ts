@@ -398,7 +398,7 @@ export const linkStoodMs = 2_000;
  * that more or less. */
 export const uplinkLookFirstMs = 60_000;
 export const uplinkLookMsMax = 3_600_000;
-/** Routers that one look measures, and between two of them: each is a connection of some 3 kB. */
+/** Routers that one look measures, and between two of them: each is a connection of one round trip. */
 export const measuredPerLookMax = 3;
 export const measurePauseMs = 4_000;
 /** To the first round trip, which a connection samples as soon as it is quiet. */

@@ -78,6 +78,7 @@ const calls = {
   async residentMb() {
     for (let times = 0; times < 3; times++) {
       globalThis.gc?.();
+      // Nothing tells when what a collection let go is given back; the next one takes what was freed late.
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
     return rssMb(process.pid);
