@@ -1,6 +1,7 @@
 // The containers of this node, found by their instance's name. Called by docker-engine.ts and its parts. It looks and changes nothing.
 
 import { join } from 'node:path';
+import type { Clock } from './clock.ts';
 import type { ContainerFacts, DockerClient } from './docker-client.ts';
 import { containerName, exitOf, standingOf } from './docker-container.ts';
 import { type DockerFolder, openDockerFolder } from './docker-folder.ts';
@@ -32,8 +33,9 @@ export function createDockerContainers(dependencies: {
   owner(): EngineOwner;
   docker(): DockerClient;
   secretFolders: SecretFolders;
+  clock: Clock;
 }): DockerContainers {
-  const { root, owner: ownerNow, docker, secretFolders } = dependencies;
+  const { root, owner: ownerNow, docker, secretFolders, clock } = dependencies;
 
   async function look(instance: string): Promise<ContainerFacts | undefined> {
     const owner = ownerNow();
@@ -47,7 +49,7 @@ export function createDockerContainers(dependencies: {
   function mountsOf(instance: string): InstanceMounts {
     const folder = openDockerFolder(root, instance);
     const [configs, secretsLink] = [join(folder.files, 'configs'), folder.secrets];
-    return openInstanceMounts({ instance, configs, secretsLink, folders: secretFolders });
+    return openInstanceMounts({ instance, configs, secretsLink, folders: secretFolders, clock });
   }
 
   async function passwdOf(id: string): Promise<string | undefined> {

@@ -79,7 +79,7 @@ export function createDockerEngine(dependencies: DockerEngineDependencies): Engi
   const owner = (): EngineOwner => running().owner;
   const networks = createDockerNetworks({ docker: connected, owner, range, onGone: (one) => nameServer.leave(one) });
   const secretFolders = createSecretFolders({ root });
-  const containers = createDockerContainers({ root, owner, docker: connected, secretFolders });
+  const containers = createDockerContainers({ root, owner, docker: connected, secretFolders, clock });
   const waits = createDockerWaits({
     clock,
     stopping: () => running().stopping.signal,

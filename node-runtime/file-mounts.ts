@@ -21,6 +21,7 @@ import {
   symlink,
 } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
+import type { Clock } from './clock.ts';
 import type { FileMount } from './engine.ts';
 
 export interface MountAccess {
@@ -33,22 +34,37 @@ export interface MountAccess {
 const current = '..data';
 const next = '..next';
 
-/** Brings `root` to these mounts: nothing is made where there are none. */
+/** Who has followed the link when it switches, finds the version before it for so long. */
+const readersMs = 100;
+
+/** Brings `root` to these mounts: nothing is made where there are none. Resolves once the versions before them are gone. */
 export async function layMounts(
   root: string,
   mounts: readonly Pick<FileMount, 'name' | 'files'>[],
-  access: MountAccess,
+  { access, clock }: { access: MountAccess; clock: Pick<Clock, 'sleep'> },
 ): Promise<void> {
   if (mounts.length > 0) await makeFolder(root, access);
-  for (const { name, files } of mounts) await layMount(join(root, name), files, access);
+  let switched = false;
+  const old: string[] = [];
+  for (const { name, files } of mounts) {
+    const laid = await layMount(join(root, name), files, access);
+    switched ||= laid.switched;
+    old.push(...laid.old);
+  }
   const names = new Set(mounts.map(({ name }) => name));
   for (const name of await entries(root)) {
     if (names.has(name) || (await linkOf(join(root, name, current))) === undefined) continue;
-    await rm(join(root, name), { recursive: true, force: true });
+    old.push(join(root, name));
   }
+  if (switched) await clock.sleep(readersMs);
+  for (const path of old) await rm(path, { recursive: true, force: true });
 }
 
-async function layMount(folder: string, files: FileMount['files'], access: MountAccess): Promise<void> {
+async function layMount(
+  folder: string,
+  files: FileMount['files'],
+  access: MountAccess,
+): Promise<{ switched: boolean; old: string[] }> {
   await makeFolder(folder, access);
   const before = await linkOf(join(folder, current));
   let version = before ?? '';
@@ -61,11 +77,12 @@ async function layMount(folder: string, files: FileMount['files'], access: Mount
     const target = `${current}/${top}`;
     if ((await linkOf(join(folder, top))) !== target) await link(folder, target, top);
   }
+  const old: string[] = [];
   for (const name of await entries(folder)) {
     const ours = name.startsWith('..') || (await linkOf(join(folder, name)))?.startsWith(`${current}/`);
-    if (!ours || name === current || name === version || tops.has(name)) continue;
-    await rm(join(folder, name), { recursive: true, force: true });
+    if (ours && name !== current && name !== version && !tops.has(name)) old.push(join(folder, name));
   }
+  return { switched: before !== undefined && before !== version, old };
 }
 
 async function writeVersion(folder: string, files: FileMount['files'], access: MountAccess): Promise<string> {

@@ -3,6 +3,7 @@
 
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Clock } from './clock.ts';
 import type { FileMount } from './engine.ts';
 import { layMounts, type MountAccess } from './file-mounts.ts';
 import type { SecretFolders } from './secret-folders.ts';
@@ -25,20 +26,22 @@ export function openInstanceMounts({
   configs,
   secretsLink,
   folders,
+  clock,
 }: {
   instance: string;
   /** Folder of its configs. */
   configs: string;
   secretsLink: string;
   folders: SecretFolders;
+  clock: Clock;
 }): InstanceMounts {
   return {
     async lay(mounts, access) {
       const of = (kind: FileMount['kind']): FileMount[] => mounts.filter((mount) => mount.kind === kind);
-      await layMounts(configs, of('configs'), access.configs);
+      await layMounts(configs, of('configs'), { access: access.configs, clock });
       const secrets = of('secrets');
       const folder = secrets.length > 0 ? await folders.make(instance, secretsLink) : await folders.find(secretsLink);
-      if (folder !== undefined) await layMounts(folder, secrets, access.secrets);
+      if (folder !== undefined) await layMounts(folder, secrets, { access: access.secrets, clock });
     },
     secretsFolder: () => folders.make(instance, secretsLink),
     async writeVariables(variables) {

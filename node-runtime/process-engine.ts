@@ -89,6 +89,7 @@ export function createProcessEngine(dependencies: ProcessEngineDependencies): Pr
       configs: join(folder, 'configs'),
       secretsLink: join(folder, 'secrets'),
       folders,
+      clock,
     });
   };
   const logs = createProcessLogs({ clock, open, logger, bytesMax: trial.logBytesMax });
