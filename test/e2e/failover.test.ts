@@ -41,12 +41,24 @@ test('a router that is killed, cut off or frozen is gone round, and its return i
           const { lost } = await ways.beats();
           return lost.find(({ name, at }) => name === 'far' && at >= failedAt)?.at;
         });
-        const told = ways.left.events.filter(({ type }) => type === 'unlinked').slice(unlinked);
-        const reasons = told.map(({ message }) => message);
+        // What the prober and what the daemon say are read one after the other.
+        const reasons = await waitFor(`the loss of the link to ${router.name} to be told`, () => {
+          const told = ways.left.events.filter(({ type }) => type === 'unlinked').slice(unlinked);
+          const messages = told.map(({ message }) => message);
+          return messages.some((message) => message.startsWith(`the link to ${router.name} is gone: `))
+            ? messages
+            : undefined;
+        });
         t.log(`it ended after ${lostAt - failedAt} ms: ${reasons.join('; ')}`);
         if (linkWent)
-          t.true(reasons.some((reason) => reason.startsWith('the link to right is gone: its way went through ')));
-        t.true(reasons.some((reason) => reason.startsWith(`the link to ${router.name} is gone: `)));
+          // The other side may have noticed first and linked through the other router before this side lost anything.
+          await waitFor('the link to right to be gone with its way, or to go the other way', async () => {
+            const gone = ways.left.events.filter(({ type }) => type === 'unlinked').slice(unlinked);
+            const why = gone.map(({ message }) => message).find((message) => message.startsWith('the link to right '));
+            if (why !== undefined) return why.startsWith('the link to right is gone: its way went through ');
+            t.log('the link to right was made anew before it was gone');
+            return ((await ways.linkedThrough())?.name ?? router.name) !== router.name;
+          });
         await waitFor('another one to be held', async () => {
           const { held } = await ways.beats();
           return held.some(({ name, at }) => name === 'far' && at > lostAt);
