@@ -81,7 +81,7 @@ export interface Controller {
 const base64 = (der: Uint8Array): string => Buffer.from(der).toString('base64');
 const fromBase64 = (text: string): Uint8Array => Buffer.from(text, 'base64');
 
-export async function createController(dependencies: {
+export interface ControllerDependencies {
   ports: Pick<NodePorts, 'clock' | 'random' | 'deriveKey' | 'disk' | 'platform' | 'engines'>;
   store: Store;
   bulletin: Bulletin;
@@ -101,7 +101,11 @@ export async function createController(dependencies: {
   /** When the link to it was lost; undefined while it stands, and when that was before this start. */
   lastSeenAt(peerId: PeerId): number | undefined;
   problem(message: string): void;
-}): Promise<Controller> {
+}
+
+export type CreateController = (dependencies: ControllerDependencies) => Promise<Controller>;
+
+export async function createController(dependencies: ControllerDependencies): Promise<Controller> {
   const { ports, store, bulletin, mesh, membership, issuing, verifySigned, isLinked, conditionsOf, problem } =
     dependencies;
   const { clock, random, disk } = ports;

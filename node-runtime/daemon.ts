@@ -186,6 +186,7 @@ async function realPorts({
         advertisedHosts: () => [...new Set(needs.advertisedAddresses().map(hostOf))],
       }),
     openGateway: published.following(createOpenGateway({ clock })),
+    createController: async (dependencies) => (await import('./controller.ts')).createController(dependencies),
     platform: { arch: process.arch, os: process.platform },
     hostName: hostname(),
     ...(location !== undefined && { location }),

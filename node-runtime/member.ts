@@ -25,7 +25,7 @@ import { createNodeAuthority } from './authority.ts';
 import { nextBootCounter } from './boot-counter.ts';
 import { boundedConditions } from './box-conditions.ts';
 import { createBoxHealth } from './box-health.ts';
-import { type Controller, createController } from './controller.ts';
+import type { Controller } from './controller.ts';
 import { createDeliveredPlans } from './delivered-plan.ts';
 import { createDenials } from './denials.ts';
 import { execText } from './exec-sessions.ts';
@@ -522,7 +522,7 @@ async function compose(
 
   const controller =
     controllerAuthority &&
-    (await createController({
+    (await ports.createController({
       ports: { ...ports, disk },
       store,
       bulletin,

@@ -14,6 +14,7 @@ import type { Keys, PrivateKey } from '../pki/keys.ts';
 import type { Trace } from './actor-system.ts';
 import type { Box } from './box.ts';
 import type { Clock } from './clock.ts';
+import type { CreateController } from './controller.ts';
 import type { Disk } from './disk.ts';
 import type { Engines } from './engines.ts';
 import type { BoxHardware } from './hardware/hardware.ts';
@@ -67,6 +68,8 @@ export interface NodePorts {
   createMesh(identity: PrivateKey): Promise<Mesh>;
   createServiceNetwork(needs: ServiceNetworkNeeds): ServiceNetwork;
   openGateway: OpenGateway;
+  /** The deciding half of a controller; a worker never calls it, and need not load it. */
+  createController: CreateController;
   /** As `process.arch` and `process.platform` say. */
   platform: { arch: string; os: string };
   hostName: string;

@@ -4,6 +4,7 @@
 import { replicate } from '../control/replicate.ts';
 import type { Database, Store } from '../control/store.ts';
 import type { TraceRecord } from '../node-runtime/actor-system.ts';
+import { createController } from '../node-runtime/controller.ts';
 import { createEngines } from '../node-runtime/engines.ts';
 import { type SelvedgeNode, startNode } from '../node-runtime/node.ts';
 import type { NodePorts, NodeSettings, Report } from '../node-runtime/node-ports.ts';
@@ -189,6 +190,7 @@ export function createSimBox(options: SimBoxOptions): SimBox {
           return network.createMesh({ peerId, name });
         },
         openGateway: openSimGateway,
+        createController,
         createServiceNetwork({ localPeerId }) {
           services = createSimServiceNetwork({ node: localPeerId });
           return services;

@@ -4,6 +4,7 @@
 import { join } from 'node:path';
 import { createPouchStore } from '../../control/pouch-store.ts';
 import { replicate } from '../../control/replicate.ts';
+import { createController } from '../../node-runtime/controller.ts';
 import { createEngines } from '../../node-runtime/engines.ts';
 import { createFileDisk } from '../../node-runtime/file-disk.ts';
 import { pickFreePort } from '../../node-runtime/free-port.ts';
@@ -58,6 +59,7 @@ export async function startOffline(
       openStore: () => createPouchStore({ clock, folder: join(dataFolder, 'store') }),
       createMesh: async (identity) => network.createMesh({ peerId: peerIdOf(identity.publicKey), name: 'offline' }),
       openGateway: openSimGateway,
+      createController,
       createServiceNetwork: ({ localPeerId }) => createSimServiceNetwork({ node: localPeerId }),
       platform: { arch: process.arch, os: process.platform },
       hostName: 'offline',

@@ -8,6 +8,7 @@ import { createLibp2pMesh } from '../../mesh/libp2p-mesh.ts';
 import type { Address, FrameStream, Mesh } from '../../mesh/mesh.ts';
 import type { Clock } from '../../node-runtime/clock.ts';
 import type { Controller } from '../../node-runtime/controller.ts';
+import { createController } from '../../node-runtime/controller.ts';
 import { createEngines } from '../../node-runtime/engines.ts';
 import { type SelvedgeNode, startNode } from '../../node-runtime/node.ts';
 import type { NodePorts, NodeSettings } from '../../node-runtime/node-ports.ts';
@@ -64,6 +65,7 @@ async function runNode(t: ExecutionContext, settings: Partial<NodeSettings>): Pr
       return mesh;
     },
     openGateway: openSimGateway,
+    createController,
     createServiceNetwork: ({ localPeerId }) => createSimServiceNetwork({ node: localPeerId }),
     platform: { arch: 'x64', os: 'linux' },
     hostName: 'box',
