@@ -86,6 +86,10 @@ export const nodeBackAfterMs = 250;
 export const nodeBackMs = 6_000;
 /** Connections with one neighbour, those that it makes and those that are made to it: twice what is carried for one, and as many of this node's own. */
 export const neighbourConnectionsMax = 512;
+/** With all neighbours; from there on each has its share of it. */
+export const neighboursConnectionsMax = 4_096;
+/** Of a neighbour that asks to be dialled back, at a time: each is a dial to all of its addresses. */
+export const backDialsMax = 64;
 /** Of a request to carry: 32 peer ids of 52 characters, and as much again. */
 export const carryHeaderBytesMax = 4_096;
 /** What a tunnel's own addresses get before the link is asked to carry it: one round trip to the moon. */

@@ -7,7 +7,14 @@ import type { Clock } from '../node-runtime/clock.ts';
 import type { VerifyChain } from '../pki/identity.ts';
 import { raceAddresses } from './address-race.ts';
 import { TunnelPeerError, TunnelUnreachableError } from './errors.ts';
-import { neighbourConnectionsMax, nodeBackAfterMs, nodeBackMs, offerAddressesMax } from './limits.ts';
+import {
+  backDialsMax,
+  neighbourConnectionsMax,
+  neighboursConnectionsMax,
+  nodeBackAfterMs,
+  nodeBackMs,
+  offerAddressesMax,
+} from './limits.ts';
 import type { Mesh, PeerId } from './mesh.ts';
 import type { TunnelOffer, WorkloadCredential } from './service-network.ts';
 import { createNodeContext, nodeProtocols, nodeServerName, peerChain } from './tunnel-credentials.ts';
@@ -42,14 +49,24 @@ export interface NeighbourConnections {
   close(): void;
 }
 
+/** How many one neighbour may have, by how many all have: whoever comes when others have taken all still gets a share. */
+export function mostOfOne(heldOfAll: number, neighbours: number): number {
+  return heldOfAll < neighboursConnectionsMax
+    ? neighbourConnectionsMax
+    : Math.min(neighbourConnectionsMax, Math.floor(neighboursConnectionsMax / neighbours));
+}
+
 export function createNeighbourConnections(options: NeighbourConnectionsOptions): NeighbourConnections {
   const { clock, mesh, verifyChain, isPeerAdmitted, onConnection } = options;
   const offers = new Map<PeerId, TunnelOffer>();
   const held = new Map<PeerId, Set<TLSSocket>>();
+  let heldOfAll = 0;
   /** Neighbours that were asked to dial back, and who waits for it; the first one first. */
   const awaited = new Map<PeerId, Set<(socket: TLSSocket) => void>>();
   /** Those of which the last connection was one that they made: they are asked at once. */
   const dialBack = new Set<PeerId>();
+  /** Dials that neighbours have asked for and that are not over. */
+  const backDials = new Map<PeerId, number>();
   let loaded: { chainPem: string; context: SecureContext } | undefined;
   let stopped = new AbortController();
 
@@ -73,10 +90,12 @@ export function createNeighbourConnections(options: NeighbourConnectionsOptions)
   /** False when there are too many with that neighbour. */
   function hold(socket: TLSSocket, peerId: PeerId): boolean {
     const ofPeer = held.get(peerId) ?? new Set();
-    if (ofPeer.size >= neighbourConnectionsMax) return false;
+    if (ofPeer.size >= mostOfOne(heldOfAll, new Set([...held.keys(), peerId]).size)) return false;
     held.set(peerId, ofPeer.add(socket));
+    heldOfAll += 1;
     socket.on('error', () => undefined);
     socket.once('close', () => {
+      heldOfAll -= 1;
       ofPeer.delete(socket);
       if (ofPeer.size === 0 && held.get(peerId) === ofPeer) held.delete(peerId);
     });
@@ -183,6 +202,9 @@ export function createNeighbourConnections(options: NeighbourConnectionsOptions)
     carries: (peerId) => held.has(peerId),
     serve() {
       mesh.handle(askBackProtocol, 'admitted', async (stream, from) => {
+        const dials = backDials.get(from) ?? 0;
+        if (dials >= backDialsMax) return stream.send(Uint8Array.of(0));
+        backDials.set(from, dials + 1);
         const gone = new AbortController();
         // Whoever asked ends it when it has the connection, or needs none any more.
         const ended = stream.receive().then(
@@ -194,6 +216,10 @@ export function createNeighbourConnections(options: NeighbourConnectionsOptions)
           take(await raceAddresses(clock, addressesOf(from), dial(from, signal, nodeProtocols.isAsked), signal), from);
         } catch {
           if (!gone.signal.aborted) await stream.send(Uint8Array.of(0));
+        } finally {
+          const left = (backDials.get(from) ?? 1) - 1;
+          if (left === 0) backDials.delete(from);
+          else backDials.set(from, left);
         }
         await ended;
       });

@@ -16,6 +16,8 @@ import { createTunnelNetwork } from '../mesh/tunnel-network.ts';
 import { createNodeKeys } from '../pki/node-keys.ts';
 import { deriveApprovalKey } from '../pki/scrypt.ts';
 import type { Trace } from './actor-system.ts';
+import type { TimerId } from './clock.ts';
+import { letHeapGrow } from './dense-heap.ts';
 import { createDockerEngine } from './docker-engine.ts';
 import { defaultContainerRange } from './docker-network.ts';
 import type { LogQuery } from './engine.ts';
@@ -29,7 +31,7 @@ import { createSystemHardware } from './hardware/system-hardware.ts';
 import { createInstanceLogs } from './instance-logs.ts';
 import { createKeptLogs } from './kept-logs.ts';
 import { settleOptions } from './kept-options.ts';
-import { tunnelPort } from './limits.ts';
+import { denseHeapMs, tunnelPort } from './limits.ts';
 import { isController, type SelvedgeNode, startNode } from './node.ts';
 import type { NodeEvent, NodePorts, NodeSettings, Report } from './node-ports.ts';
 import { policyOf } from './policy.ts';
@@ -300,9 +302,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const node = await startNode(ports, options, report);
   const { promise: closed, resolve, reject } = Promise.withResolvers<void>();
   let ending: Promise<void> | undefined;
+  let dense: TimerId;
 
   const end = (workloads: boolean, failure?: unknown): Promise<void> => {
     if (ending === undefined) {
+      clock.clearTimeout(dense);
       // The socket goes last: who waits for its end knows that everything has ended.
       ending = node.stop({ workloads }).finally(() => server.stop());
       ending.then(() => (failure === undefined ? resolve() : reject(failure)), reject);
@@ -330,6 +334,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     // A controller's socket is there once the fabric is; a worker's tells how joining goes.
     if (controller) await node.joined;
     await server.start();
+    dense = clock.setTimeout(letHeapGrow, denseHeapMs);
   } catch (error) {
     await node.stop({ workloads: false });
     throw error;

@@ -247,6 +247,10 @@ export const issuingAuthorityWarnMs = 90 * 86_400_000;
 /** What the mailbox delivered and could not be stored (a full disk) is looked at again after this. */
 export const planRetryMs = 5_000;
 
+// --- Memory (dense-heap.ts) ---
+/** From the daemon's start: joining, its first plan and a usual number of instances are behind it then. */
+export const denseHeapMs = 5_000;
+
 // --- Conditions of the box (box-health.ts) ---
 /** Between two looks while all is well: three system calls. */
 export const boxLookMs = 10_000;

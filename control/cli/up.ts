@@ -3,6 +3,7 @@
 
 import type { Command } from 'commander';
 import type { Daemon, DaemonEvent, DaemonOptions } from '../../node-runtime/daemon.ts';
+import { keepHeapDense } from '../../node-runtime/dense-heap.ts';
 import { boxOptionNames, boxOptions } from '../box-options.ts';
 import { asJson, type Context, contextOf } from './context.ts';
 import { checkDaemonSettings, type DaemonSettings, withDaemonOptions } from './daemon-options.ts';
@@ -76,6 +77,7 @@ async function runDaemon(
   { exitWithParent, counted }: { exitWithParent: boolean; counted: CountedStart | undefined },
 ): Promise<boolean> {
   const { host, client } = context;
+  keepHeapDense();
   const { startDaemon } = await import('../../node-runtime/daemon.ts');
   // A daemon outlives the reader of its output.
   host.onOutputClosed(() => {});
