@@ -12,9 +12,11 @@ const [major, minor] = process.versions.node.split('.').map(Number);
 
 if (major > 22 || (major === 22 && minor >= 18)) {
   // V8's young generation doubles with each burst of work, of which loading the program is the first, to tens of megabytes that an idle daemon
-  // gives back late or never. It stays at its first 2 MB: docs/benchmarks.md says what that saves and what it costs. Its largest size is fixed
-  // before any script runs, so that its growth is what a running program can still set.
+  // gives back late or never. It stays at its first 2 MB, which one thread collects in less time than it takes to wake four: docs/benchmarks.md
+  // says what that saves and what it costs. Its largest size is fixed before any script runs, so that its growth is what a running program can
+  // still set.
   setFlagsFromString('--semi-space-growth-factor=1');
+  setFlagsFromString('--no-parallel-scavenge');
   const source = new URL('../control/cli/main.ts', import.meta.url);
   import(existsSync(source) ? source.href : '../dist/selvedge.js').then((cli) => cli.main());
 } else {
