@@ -22,6 +22,7 @@ const mayImport: Record<Folder, readonly Folder[]> = {
 /** The command line is the program's entry: `up` starts the daemon, `doctor` examines the box that it would run on. */
 const exceptions = new Set([
   'control/cli/up.ts -> node-runtime/daemon.ts',
+  'control/cli/up.ts -> node-runtime/dense-heap.ts',
   'control/cli/doctor.ts -> node-runtime/doctor/doctor.ts',
   'control/cli/bundle-parts.ts -> node-runtime/doctor/doctor.ts',
 ]);
