@@ -1,26 +1,25 @@
 // What a run takes of a long suite: a part that the commit chooses in `npm test`, so that every commit looks at another one, and all of it in
-// `npm run soak`.
+// `npm run soak`. The commit is also the seed of what is drawn at random.
 
 import { execFileSync } from 'node:child_process';
 
 export const isSoak = process.env['SELVEDGE_SOAK'] !== undefined;
 
-/** The same wherever this commit is; 0 where there is none. */
-function numberOfCommit(): number {
+/** Of what is tested, as a seed: its first characters, the same wherever it is. */
+export function commit(): string {
   try {
-    const commit = execFileSync('git', ['rev-parse', 'HEAD'], {
+    return execFileSync('git', ['rev-parse', '--short=12', 'HEAD'], {
       cwd: import.meta.dirname,
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'ignore'],
-    });
-    return Number.parseInt(commit.slice(0, 8), 16);
+    }).trim();
   } catch {
-    return 0;
+    return '000000000000';
   }
 }
 
 /** One in so many parts of it, in its order. */
 export function sliceOf<T>(all: readonly T[], parts: number): T[] {
-  const chosen = numberOfCommit() % parts;
+  const chosen = Number.parseInt(commit().slice(0, 8), 16) % parts;
   return all.filter((_, index) => isSoak || index % parts === chosen);
 }

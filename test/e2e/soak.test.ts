@@ -8,10 +8,10 @@ import test from 'ava';
 import { processesOf } from '../../control/cli/demo-folder.ts';
 import { busyboxImage, dockerMissing, startDockerd } from '../node-runtime/dockerd.ts';
 import { skip } from '../skip.ts';
+import { isSoak } from '../slice.ts';
 import { createFabric, waitFor } from './fabric.ts';
 import { createTeller, leaksIn, type Resources, resourcesOf } from './resources.ts';
 
-const isSoak = process.env['SELVEDGE_SOAK'] !== undefined;
 const lastsMs = isSoak ? 600_000 : 60_000;
 /** Rounds of a daemon before anything of it counts: caches fill, code is compiled. */
 const warmUpRounds = 2;

@@ -23,9 +23,9 @@ import { eventually } from '../eventually.ts';
 import { createIdentityPem, startNode as startMesh } from '../mesh/libp2p-world.ts';
 import { createNamespaces, namespacesMissing } from '../mesh/namespaces.ts';
 import { skip } from '../skip.ts';
+import { isSoak } from '../slice.ts';
 import type { VictimPlace, VictimState } from './victim.ts';
 
-const isSoak = process.env['SELVEDGE_SOAK'] !== undefined;
 const deadlineMs = 60_000;
 /** What a flood may add to the heap and to buffers while it lasts: 1,536 calls at 50 kB with both ends here, and 20 MiB of strangers' frames. */
 const heldBytesMax = 128 * 1024 * 1024;

@@ -1,10 +1,9 @@
 // Runs the cases of one kind of hostile frame. A kind is one entry in kinds.ts: valid frames, how hostile ones are made of them, and an
 // acceptor with an independent check beside it. Each case has a seed of its own, so that one alone can be run again.
 
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
 import { createSimRandom } from '../../simulations/sim-random.ts';
+import { commit } from '../slice.ts';
 import { createDraw, type Draw } from './draw.ts';
 import { mutateBytes } from './mutate.ts';
 
@@ -34,19 +33,14 @@ export interface HostileKind {
 /** Far beyond what any frame costs on a busy box; what takes longer than this is work without bound. */
 const caseMsMax = 30_000;
 
-const run = promisify(execFile);
-
 /** `SELVEDGE_SEED` is a seed, or `<seed>:<kind>:<case>` for one case alone. Otherwise every commit has another. */
-export async function chooseSeed(): Promise<{ seed: string; only?: { kind: string; index: number } }> {
+export function chooseSeed(): { seed: string; only?: { kind: string; index: number } } {
   const given = process.env['SELVEDGE_SEED'];
   if (given !== undefined) {
     const [seed = '', kind, index] = given.split(':');
     return { seed, ...(kind !== undefined && { only: { kind, index: Number(index) } }) };
   }
-  const head = await run('git', ['rev-parse', 'HEAD'], { cwd: import.meta.dirname }).catch(() => ({
-    stdout: 'no-commit',
-  }));
-  return { seed: head.stdout.trim().slice(0, 12) };
+  return { seed: commit() };
 }
 
 const shown = (frame: Uint8Array): string =>

@@ -8,6 +8,7 @@ import type { RouterMode } from '../../mesh/own-links.ts';
 import { createSimClock, type SimClock } from '../../simulations/sim-clock.ts';
 import { createSimRandom } from '../../simulations/sim-random.ts';
 import { createSimRouters, type SimRouters, type SimServed } from '../../simulations/sim-routers.ts';
+import { isSoak } from '../slice.ts';
 import { settle } from './router-graph.ts';
 import { serviceWorld } from './service-world.ts';
 
@@ -24,7 +25,6 @@ async function until(clock: SimClock, what: string, holds: () => boolean): Promi
   return clock.now() - beganAtMs;
 }
 
-const isSoak = process.env['SELVEDGE_SOAK'] !== undefined;
 const size = isSoak ? { routers: 12, edges: 188, services: 10_000 } : { routers: 12, edges: 48, services: 500 };
 
 test(`${size.services} services on ${size.routers + size.edges} nodes: each hears of what it calls, in time, and edge nodes of nothing else`, async (t) => {

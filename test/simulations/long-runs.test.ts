@@ -10,10 +10,10 @@ import { runScenario, type Scenario } from '../../simulations/scenario.ts';
 import { crashLoops } from '../../simulations/scenarios/crash-loops.ts';
 import { deadDependency } from '../../simulations/scenarios/dead-dependency.ts';
 import { nodeDay } from '../../simulations/scenarios/node-day.ts';
+import { commit, isSoak } from '../slice.ts';
 
 const run = promisify(execFile);
 const program = fileURLToPath(new URL('../../simulations/simulate.ts', import.meta.url));
-const isSoak = process.env['SELVEDGE_SOAK'] !== undefined;
 const hourMs = 3_600_000;
 const minuteMs = 60_000;
 
@@ -40,12 +40,7 @@ interface Outcome {
 }
 
 /** Every commit looks at other seeds; one commit always at the same. */
-async function seedsOfCommit(count: number): Promise<string[]> {
-  const { stdout } = await run('git', ['rev-parse', 'HEAD'], { cwd: import.meta.dirname }).catch(() => ({
-    stdout: 'no commit',
-  }));
-  return Array.from({ length: count }, (_, index) => `${stdout.trim().slice(0, 12)}-${index}`);
-}
+const seedsOfCommit = (count: number): string[] => Array.from({ length: count }, (_, index) => `${commit()}-${index}`);
 
 /** In a process of its own, so that both cores work; a process that fails prints its outcome all the same. */
 async function simulate(name: string, seed: string): Promise<Outcome> {
@@ -86,7 +81,7 @@ for (const { name, slice, sliceSeeds, soakSeeds } of long) {
       const seeds = Array.from({ length: soakSeeds }, (_, index) => String(index + 1));
       await runAll(t, name, seeds, (seed) => simulate(name, seed));
     } else {
-      await runAll(t, name, await seedsOfCommit(sliceSeeds), (seed) => runScenario(slice, { seed }));
+      await runAll(t, name, seedsOfCommit(sliceSeeds), (seed) => runScenario(slice, { seed }));
     }
   });
 }

@@ -7,9 +7,10 @@ import type { RouterMode } from '../../mesh/own-links.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
 import { createSimRandom } from '../../simulations/sim-random.ts';
 import { createSimRouters, type SimRouters } from '../../simulations/sim-routers.ts';
+import { isSoak } from '../slice.ts';
 import { settle, sparseGraph } from './router-graph.ts';
 
-const routersCount = process.env['SELVEDGE_SOAK'] === undefined ? 128 : 500;
+const routersCount = isSoak ? 500 : 128;
 const edgesCount = 40;
 const linksPerRouter = 4;
 
