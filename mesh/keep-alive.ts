@@ -87,13 +87,9 @@ export function lateness({ lateMs, lateAt }: Pick<Liveness, 'lateMs' | 'lateAt'>
   return lateMs * 0.5 ** (Math.max(0, nowMs - lateAt) / latenessHalfLifeMs);
 }
 
-/**
- * This process did not run for so long, or the box's clock was set: it heard nothing meanwhile, whoever spoke. A negative number is a
- * clock that was set back.
- */
+/** This process did not run for so long: it heard nothing meanwhile, whoever spoke. */
 export function excuse(liveness: Liveness, awayMs: number, nowMs: number): void {
-  liveness.heardAt = awayMs < 0 ? nowMs : Math.min(nowMs, liveness.heardAt + awayMs);
-  liveness.pingedAt = Math.min(liveness.pingedAt, nowMs);
+  liveness.heardAt = Math.min(nowMs, liveness.heardAt + awayMs);
   if (liveness.doubtedAt !== undefined) liveness.doubtedAt = nowMs;
 }
 

@@ -41,7 +41,7 @@ export interface KeepAliveOptions<Link extends Watched> {
   /** A round trip was measured. */
   onSample(link: Link): void;
   /** A good moment for what has time. */
-  onLook(nowMs: number): void;
+  onLook(): void;
 }
 
 export interface KeepAlive {
@@ -89,26 +89,25 @@ export function createKeepAlive<Link extends Watched>(options: KeepAliveOptions<
   function schedule(atMs: number): void {
     if (!running || (timer !== undefined && atMs >= lookAt)) return;
     clock.clearTimeout(timer);
-    const now = clock.now();
+    const now = clock.elapsed();
     lookAt = Math.max(atMs, now);
     timer = clock.setTimeout(look, lookAt - now);
   }
 
   /** Whether this process ran when it should have: if not, the silence of others is its own. */
   function account(now: number): void {
-    const late = now - lookAt;
-    const awayMs = late < -lookAheadMs && timer === undefined ? -1 : Math.max(0, late);
-    if (awayMs === 0) return;
+    const awayMs = now - lookAt;
+    if (awayMs <= 0) return;
     for (const { liveness } of links()) excuse(liveness, awayMs, now);
     lookAt = now;
   }
 
   function look(): void {
     timer = undefined;
-    const now = clock.now();
+    const now = clock.elapsed();
     account(now);
     lookAt = Number.POSITIVE_INFINITY;
-    onLook(now);
+    onLook();
     let nextMs = Number.POSITIVE_INFINITY;
     for (const link of [...links()]) {
       const { liveness, muxer } = link;
@@ -131,12 +130,11 @@ export function createKeepAlive<Link extends Watched>(options: KeepAliveOptions<
     const { liveness, muxer } = link;
     liveness.pinging = true;
     liveness.pingedAt = now;
-    // The clock counts whole milliseconds; a round trip on a LAN takes a fraction of one.
-    const sentAt = performance.now();
+    const sentAt = clock.elapsed();
     try {
       await muxer.ping();
       liveness.pinging = false;
-      sampleRoundTrip(liveness, performance.now() - sentAt);
+      sampleRoundTrip(liveness, clock.elapsed() - sentAt);
       onSample(link);
     } catch {
       // The connection is closing; its event follows.
@@ -157,7 +155,7 @@ export function createKeepAlive<Link extends Watched>(options: KeepAliveOptions<
   return {
     start() {
       running = true;
-      schedule(clock.now());
+      schedule(clock.elapsed());
     },
     stop() {
       running = false;
@@ -166,10 +164,10 @@ export function createKeepAlive<Link extends Watched>(options: KeepAliveOptions<
       lookAt = Number.POSITIVE_INFINITY;
     },
     begin({ peerId, routed, muxer, asksFirst }) {
-      const now = clock.now();
+      const now = clock.elapsed();
       const liveness = createLiveness(now, asksFirst, routed ? 0 : latenessOf(peerId, now));
       muxer.onData(() => {
-        const heardAt = clock.now();
+        const heardAt = clock.elapsed();
         // What waited while this process did not run is read before the look that is overdue.
         if (heardAt - lookAt > lookAheadMs) account(heardAt);
         // No peer is asked sooner than by these settings: what comes one after the other is late for nobody.
@@ -181,14 +179,14 @@ export function createKeepAlive<Link extends Watched>(options: KeepAliveOptions<
     },
     end({ peerId, routed, liveness }) {
       if (routed) return;
-      const atMs = clock.now();
+      const atMs = clock.elapsed();
       const silentSince = dead.has(liveness) ? liveness.heardAt : undefined;
       remembered.set(peerId, { lateMs: lateness(liveness, atMs), atMs, silentSince });
     },
     allow(peerId, silentMs) {
       if (silentMs === undefined) allowed.delete(peerId);
       else allowed.set(peerId, silentMs);
-      schedule(clock.now());
+      schedule(clock.elapsed());
     },
   };
 }

@@ -79,7 +79,8 @@ export function createLinks(options: LinksOptions): Links {
       drop(link, reason);
     },
     onSample: takeCost,
-    onLook(nowMs) {
+    onLook() {
+      const nowMs = clock.now();
       for (const ofPeer of [...links.values()])
         for (const link of redundantLinks(ofPeer, self, nowMs)) closeWhenIdle(link);
     },
@@ -152,7 +153,7 @@ export function createLinks(options: LinksOptions): Links {
     if (liveness.roundTripMs === undefined || preferredLink(of(peerId), self) !== link) return;
     const cost = costs.get(peerId) ?? createLinkCost();
     costs.set(peerId, cost);
-    if (!sampleCost(cost, liveness.roundTripMs, clock.now()) || cost.saidMicroseconds === undefined) return;
+    if (!sampleCost(cost, liveness.roundTripMs, clock.elapsed()) || cost.saidMicroseconds === undefined) return;
     onCost(peerId, cost.saidMicroseconds);
   }
 

@@ -51,8 +51,7 @@ export function sampleCost(cost: LinkCost, roundTripMs: number, nowMs: number): 
     return false;
   }
   const dearer = now > said;
-  // A clock that was set back begins anew.
-  if (cost.beyond?.dearer !== dearer || nowMs < cost.beyond.sinceMs) cost.beyond = { sinceMs: nowMs, dearer };
+  if (cost.beyond?.dearer !== dearer) cost.beyond = { sinceMs: nowMs, dearer };
   if (nowMs - cost.beyond.sinceMs < costSettleMs) return false;
   cost.saidMicroseconds = now;
   cost.beyond = undefined;

@@ -18,14 +18,14 @@ export function createRelinks({ clock }: { clock: Clock }): Relinks {
   const waiting = new Set<(peerId: PeerId) => void>();
 
   return {
-    lost: (peerId) => lostAt.set(peerId, clock.now()),
+    lost: (peerId) => lostAt.set(peerId, clock.elapsed()),
     linked(peerId) {
       lostAt.delete(peerId);
       for (const tell of [...waiting]) tell(peerId);
     },
     async wait(peers, signal) {
-      const now = clock.now();
-      const lately = [...peers].map((peerId) => relinkMs - Math.max(0, now - (lostAt.get(peerId) ?? 0)));
+      const now = clock.elapsed();
+      const lately = [...peers].map((peerId) => relinkMs - (now - (lostAt.get(peerId) ?? Number.NEGATIVE_INFINITY)));
       const leftMs = Math.max(0, ...lately);
       if (leftMs === 0 || signal.aborted) return;
       const { promise, resolve } = Promise.withResolvers<void>();

@@ -202,7 +202,7 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
 
   async function reach<Far>(wish: Wish<Far>): Promise<Reached<Far> | { reason: string }> {
     const { caller, wanted, abort, isGone } = wish;
-    const startedAt = clock.now();
+    const startedAt = clock.elapsed();
     const timer = clock.setTimeout(
       () => abort.abort(new TunnelUnreachableError('no instance answered in time')),
       callAttemptsMs,
@@ -219,7 +219,7 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
       endpoint: connected ? endpoint.instance : undefined,
       attempts,
       reason,
-      tookMs: clock.now() - startedAt,
+      tookMs: Math.round(clock.elapsed() - startedAt),
     });
     return connected ? { far, endpoint, release, failed: (why) => health.failed(endpoint, why) } : { reason };
   }

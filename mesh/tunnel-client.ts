@@ -138,7 +138,8 @@ export function createTunnelClient({
   }
 
   /** The network may let it through by now; until it does, calls go over the link. */
-  function seekDirect(session: TunnelSession, now: number): void {
+  function seekDirect(session: TunnelSession): void {
+    const now = clock.elapsed();
     if (!session.overLink || session.closed || now < (seekAt.get(session) ?? 0)) return;
     const first = !seekAt.has(session);
     seekAt.set(session, now + tunnelDirectRetryMs);
@@ -153,10 +154,10 @@ export function createTunnelClient({
   }
 
   function isOver(session: TunnelSession, now: number): boolean {
-    const { request, server, streams, idleSince, liveness } = session;
+    const { request, server, idleMs, liveness } = session;
     const validUntil = Math.min(server.notAfter, request.credential.identity.notAfter) + tunnelPastCertificateMs;
     if (now > validUntil || isPeerRevoked(request.peerId)) return true;
-    if (streams === 0 && now - idleSince > tunnelIdleMs) return true;
+    if (idleMs > tunnelIdleMs) return true;
     const isSilent = !liveness.check();
     if (isSilent) session.blameWay();
     return isSilent;
@@ -213,7 +214,7 @@ export function createTunnelClient({
         if (isOver(session, now)) session.destroy();
         // The link is direct by now: its old connection lasts for the calls that are open.
         else if (routed.has(session) && overLink?.through(session.request.peerId) === undefined) session.retire();
-        else seekDirect(session, now);
+        else seekDirect(session);
       }
     },
 

@@ -116,7 +116,7 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
       credential: called.credential,
       liveness: watchLiveness(session, socket),
       streams: new Set(),
-      idleSince: clock.now(),
+      idleSince: clock.elapsed(),
     };
     served.add(entry);
     session.setLocalWindowSize(windows.sessionBytes);
@@ -130,7 +130,7 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
       entry.streams.add(stream);
       stream.once('close', () => {
         entry.streams.delete(stream);
-        entry.idleSince = clock.now();
+        entry.idleSince = clock.elapsed();
       });
       const target = admission.call(caller, entry.called, headers);
       if ('status' in target) refuse(stream, target.status, target.reason);
@@ -185,7 +185,7 @@ export function createTunnelServer(options: TunnelServerOptions): TunnelServer {
     const validUntil = Math.min(caller.notAfter, credential.identity.notAfter) + tunnelPastCertificateMs;
     if (now > validUntil || isPeerRevoked(caller.peerId) || !liveness.check()) return true;
     // The caller closes an idle session first, unless it is no node of ours.
-    return streams.size === 0 && now - idleSince > 2 * tunnelIdleMs;
+    return streams.size === 0 && clock.elapsed() - idleSince > 2 * tunnelIdleMs;
   }
 
   return {

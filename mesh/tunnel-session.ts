@@ -37,8 +37,8 @@ export interface TunnelSession {
   blameWay(): void;
   /** Streams that are open or being opened. */
   readonly streams: number;
-  /** Since when it has had no stream. */
-  readonly idleSince: number;
+  /** Without a call for so long; 0 while there are calls. */
+  readonly idleMs: number;
   /** Takes no new streams any more. */
   readonly closed: boolean;
   readonly full: boolean;
@@ -155,7 +155,7 @@ interface Connected {
 function wrap({ clock, http2, liveness, server, request, windows, overLink, blameWay }: Connected): TunnelSession {
   const streams = new Set<ClientHttp2Stream>();
   const streamsMax = Math.min(windows.streamsMax, http2.remoteSettings.maxConcurrentStreams ?? windows.streamsMax);
-  let idleSince = clock.now();
+  let idleSince = clock.elapsed();
 
   return {
     request,
@@ -166,8 +166,8 @@ function wrap({ clock, http2, liveness, server, request, windows, overLink, blam
     get streams() {
       return streams.size;
     },
-    get idleSince() {
-      return idleSince;
+    get idleMs() {
+      return streams.size === 0 ? clock.elapsed() - idleSince : 0;
     },
     get closed() {
       return http2.closed || http2.destroyed;
@@ -204,7 +204,7 @@ function wrap({ clock, http2, liveness, server, request, windows, overLink, blam
         stream.on('error', fail);
         stream.once('close', () => {
           streams.delete(stream);
-          idleSince = clock.now();
+          idleSince = clock.elapsed();
           if (waiting) fail(new TunnelUnreachableError('the session ended before the call was answered'));
         });
         stream.once('response', (headers) => {

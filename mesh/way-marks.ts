@@ -18,22 +18,21 @@ export function createWayMarks(clock: Clock): WayMarks {
   const marks = createBoundedMap<string, { neighbour: PeerId; atMs: number }>(wayMarksMax);
   const keyOf = (to: PeerId, neighbour: PeerId): string => `${to} ${neighbour}`;
 
+  /** Of one that has none, before all others. */
   function markedAt(to: PeerId, neighbour: PeerId): number {
     const at = marks.get(keyOf(to, neighbour))?.atMs;
-    const agoMs = at === undefined ? wayMarkMs : clock.now() - at;
-    // A clock that was set back forgets.
-    return at !== undefined && agoMs >= 0 && agoMs < wayMarkMs ? at : 0;
+    return at !== undefined && clock.elapsed() - at < wayMarkMs ? at : -1;
   }
 
   return {
-    mark: (to, neighbour) => marks.set(keyOf(to, neighbour), { neighbour, atMs: clock.now() }),
+    mark: (to, neighbour) => marks.set(keyOf(to, neighbour), { neighbour, atMs: clock.elapsed() }),
     lost(neighbour) {
-      const sinceMs = clock.now() - lossNoticedMs;
+      const sinceMs = clock.elapsed() - lossNoticedMs;
       marks.deleteWhere((mark) => mark.neighbour === neighbour && mark.atMs >= sinceMs);
     },
     order(to, neighbours) {
       const at = new Map(neighbours.map((neighbour) => [neighbour, markedAt(to, neighbour)]));
-      return [...neighbours].sort((one, other) => (at.get(one) ?? 0) - (at.get(other) ?? 0));
+      return [...neighbours].sort((one, other) => (at.get(one) ?? -1) - (at.get(other) ?? -1));
     },
   };
 }

@@ -148,7 +148,7 @@ test('lateness counts four times, or a second more than it was, at most ten, and
   t.is(Math.round(silentMsAllowed(liveness, 60_000 + 20 * latenessHalfLifeMs, usual)), silentMsMax);
 });
 
-test('while this process does not run nobody is silent, and a clock that was set counts for nothing', (t) => {
+test('while this process does not run nobody is silent', (t) => {
   const liveness = createLiveness(0, true, 0);
   Object.assign(liveness, { pinging: true, pingedAt: 250 });
   excuse(liveness, 30_000, 30_260);
@@ -157,9 +157,8 @@ test('while this process does not run nobody is silent, and a clock that was set
   excuse(liveness, 3_600_000, 40_000);
   t.is(liveness.heardAt, 40_000, 'never later than now');
   liveness.doubtedAt = 40_000;
-  excuse(liveness, -1, 5_000);
-  t.is(liveness.heardAt, 5_000);
-  t.true(judge(liveness, 5_010, usual).what !== 'dead');
+  excuse(liveness, 5_000, 45_000);
+  t.true(judge(liveness, 45_000 + doubtMs - 1, usual).what !== 'dead', 'what has arrived is read before it is judged');
 });
 
 test('bytes of a message that is not whole are a sign of life, and room in a full buffer; bytes that nobody takes are not', (t) => {

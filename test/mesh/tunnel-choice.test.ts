@@ -265,7 +265,7 @@ test('idle sessions are closed, and a call after that makes a new one', async (t
   let aheadMs = 0;
   const handshakes: string[] = [];
   const node1 = await startNode(t, fabric, fabric.node('one', [monitor]), {
-    clock: { ...clock, now: () => clock.now() + aheadMs },
+    clock: { ...clock, now: () => clock.now() + aheadMs, elapsed: () => clock.elapsed() + aheadMs },
     verifyChain: (chain) => {
       const identity = fabric.verifyChain(chain);
       if (identity.node === 'two') handshakes.push(identity.kind);

@@ -35,7 +35,7 @@ async function twoNodes(t: ExecutionContext) {
   const handshakes: string[] = [];
   const node1 = await startNode(t, fabric, fabric.node('one', [monitor]), {
     mesh: meshes[0],
-    clock: { ...clock, now: () => clock.now() + ahead.ms },
+    clock: { ...clock, now: () => clock.now() + ahead.ms, elapsed: () => clock.elapsed() + ahead.ms },
     verifyChain: (chain) => {
       const identity = fabric.verifyChain(chain);
       if (identity.node === 'two') handshakes.push(identity.kind);
