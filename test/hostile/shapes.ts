@@ -6,10 +6,14 @@ export type Shape = (value: unknown) => boolean;
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
+/** Lengths are in characters of Unicode, of which some are two of JavaScript's units. */
 export const text =
   (max: number, min = 0): Shape =>
-  (value) =>
-    typeof value === 'string' && value.length >= min && value.length <= max;
+  (value) => {
+    if (typeof value !== 'string' || value.length > 2 * max) return false;
+    const { length } = Array.from(value);
+    return length >= min && length <= max;
+  };
 export const like =
   (form: RegExp): Shape =>
   (value) =>
