@@ -1,5 +1,5 @@
-// Starts actors on the node's clock and reports each of their steps: the simulator's trace and `--verbose` read the same
-// records. Called by everything in this folder that spawns an actor.
+// Starts actors on the node's clock and reports each of their steps, which the simulator's trace writes down. Called by everything in this
+// folder that spawns an actor.
 
 import { type AnyActorLogic, type AnyStateMachine, createActor, type InputFrom } from 'xstate';
 import type { Clock } from './clock.ts';

@@ -15,7 +15,6 @@ import { createLibp2pMesh } from '../mesh/libp2p-mesh.ts';
 import { createTunnelNetwork } from '../mesh/tunnel-network.ts';
 import { createNodeKeys } from '../pki/node-keys.ts';
 import { deriveApprovalKey } from '../pki/scrypt.ts';
-import type { Trace } from './actor-system.ts';
 import type { TimerId } from './clock.ts';
 import { letHeapGrow } from './dense-heap.ts';
 import { createDockerEngine } from './docker-engine.ts';
@@ -62,8 +61,6 @@ export interface DaemonOptions extends NodeSettings {
   /** The root below which devices are found, for tests; no option of the program and no variable sets it. */
   hardwareRoot?: string;
   onEvent?: (event: DaemonEvent) => void;
-  /** Each step of each actor, for `up --trace`. */
-  trace?: Trace;
 }
 
 export interface Daemon {
@@ -98,7 +95,6 @@ async function realPorts({
   linkCostsMs,
   keepAlivesMs,
   hardwareRoot = '/',
-  trace,
   onEvent,
 }: DaemonOptions): Promise<RealPorts> {
   const clock = createSystemClock();
@@ -195,7 +191,6 @@ async function realPorts({
     ...(linkCostsMs !== undefined && { linkCostsMs }),
     ...(keepAlivesMs !== undefined && { keepAlivesMs }),
     software: softwareVersion(),
-    ...(trace && { trace }),
   };
 }
 
@@ -333,9 +328,11 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     await ports.keepOptions();
     // A controller's socket is there once the fabric is; a worker's tells how joining goes.
     if (controller) await node.joined;
-    await server.start();
+    // Set before anybody can ask for its end.
     dense = clock.setTimeout(letHeapGrow, denseHeapMs);
+    await server.start();
   } catch (error) {
+    clock.clearTimeout(dense);
     await node.stop({ workloads: false });
     throw error;
   }
