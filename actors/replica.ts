@@ -15,6 +15,8 @@ export interface ReplicaInput {
 export interface ReplicaContext extends ReplicaInput {
   pullWanted: boolean;
   pushWanted: boolean;
+  /** Nothing tells of the far end's changes any more. */
+  lost: boolean;
   /** What is under way. */
   work: ReplicaWork;
   failures: number;
@@ -22,7 +24,11 @@ export interface ReplicaContext extends ReplicaInput {
   reason: string;
 }
 
-export type ReplicaEvent = { type: 'LOCAL_CHANGED' } | { type: 'REMOTE_CHANGED' };
+export type ReplicaEvent =
+  | { type: 'LOCAL_CHANGED' }
+  | { type: 'REMOTE_CHANGED' }
+  /** The stream to the far end is gone although the link is not. */
+  | { type: 'STREAM_LOST' };
 
 export interface ReplicaWork {
   pull: boolean;
@@ -36,7 +42,10 @@ export const replicaMachine = setup({
     replicate: effect<void, ReplicaWork>('replicate'),
   },
   delays: { backOff: ({ context }) => context.waitMs },
-  guards: { wanted: ({ context }) => context.pullWanted || context.pushWanted },
+  guards: {
+    wanted: ({ context }) => context.pullWanted || context.pushWanted,
+    lost: ({ context }) => context.lost,
+  },
   actions: {
     // What changes meanwhile is wanted again; so the flags are taken down before the work begins.
     begin: assign({
@@ -46,7 +55,13 @@ export const replicaMachine = setup({
     }),
     wantPush: assign({ pushWanted: ({ context }) => context.pushes }),
     wantPull: assign({ pullWanted: true }),
-    wantAll: assign({ pullWanted: true, pushWanted: ({ context }) => context.pushes }),
+    /** Then both sides compare all anew. */
+    fail: assign(({ context }, { reason }: { reason: string }) => ({
+      ...{ pullWanted: true, pushWanted: context.pushes, lost: false },
+      failures: context.failures + 1,
+      reason,
+      waitMs: backOffMs(replicaBackOff, context.failures + 1, context.jitter()),
+    })),
   },
 }).createMachine({
   id: 'replica',
@@ -54,15 +69,29 @@ export const replicaMachine = setup({
     ...input,
     pullWanted: true,
     pushWanted: input.pushes,
+    lost: false,
     work: { pull: false, push: false },
     failures: 0,
     waitMs: 0,
     reason: '',
   }),
   initial: 'inStep',
-  on: { LOCAL_CHANGED: { actions: 'wantPush' }, REMOTE_CHANGED: { actions: 'wantPull' } },
+  on: {
+    LOCAL_CHANGED: { actions: 'wantPush' },
+    REMOTE_CHANGED: { actions: 'wantPull' },
+    STREAM_LOST: { actions: assign({ lost: true }) },
+  },
   states: {
-    inStep: { always: { guard: 'wanted', target: 'replicating', actions: 'begin' } },
+    inStep: {
+      always: [
+        {
+          guard: 'lost',
+          target: 'backingOff',
+          actions: { type: 'fail', params: { reason: 'the stream to the far end is gone' } },
+        },
+        { guard: 'wanted', target: 'replicating', actions: 'begin' },
+      ],
+    },
     replicating: {
       invoke: {
         src: 'replicate',
@@ -70,14 +99,7 @@ export const replicaMachine = setup({
         onDone: { target: 'inStep', actions: assign({ failures: 0, reason: '' }) },
         onError: {
           target: 'backingOff',
-          actions: [
-            assign(({ context, event }) => ({
-              failures: context.failures + 1,
-              reason: messageOf(event.error),
-              waitMs: backOffMs(replicaBackOff, context.failures + 1, context.jitter()),
-            })),
-            'wantAll',
-          ],
+          actions: { type: 'fail', params: ({ event }) => ({ reason: messageOf(event.error) }) },
         },
       },
     },

@@ -29,6 +29,8 @@ export interface RemotePeerOptions {
   database: DatabaseKind;
   /** The far end's database has changed since it was last asked for its changes. */
   onChanged: () => void;
+  /** The far end has said something. */
+  onHeard?: () => void;
   /** The stream is gone, by whatever cause; called once. */
   onClosed?: (cause: Error) => void;
 }
@@ -51,7 +53,7 @@ interface Pending {
  */
 export function createRemotePeer(
   stream: FrameStream,
-  { database, onChanged, onClosed }: RemotePeerOptions,
+  { database, onChanged, onHeard, onClosed }: RemotePeerOptions,
 ): RemotePeer {
   const channel = createMessageChannel(stream);
   const pending = new Map<number, Pending>();
@@ -103,6 +105,7 @@ export function createRemotePeer(
       for (;;) {
         const message = await channel.receive();
         if (message === undefined) throw new ReplicationError('the far end closed the stream');
+        onHeard?.();
         take(message);
       }
     } catch (error) {

@@ -155,6 +155,8 @@ export const hintingPeersMax = 64;
 export const hintsPerPeerMax = 1_024;
 /** After a choice of links that somebody found on the network caused, the next such one waits: each costs a millisecond where many were found. */
 export const foundChoiceMs = 100;
+/** A replication in which the far end says nothing for so long is begun anew; what arrived stays. */
+export const replicaSilenceMs = 60_000;
 /** Nodes in one message of neighbours, and how often it is told: a fabric that starts changes many times a second. */
 export const neighboursPerMessageMax = 256;
 export const neighboursPeriodMs = 500;

@@ -390,7 +390,7 @@ async function compose(
     onRefused: (from, reason) => peerProblem(from, `a link state from ${from} was refused: ${reason}`),
   });
 
-  const replicas = createReplicas({ mesh, actors, jitter, replicate: ports.replicate, onRefused: peerProblem });
+  const replicas = createReplicas({ mesh, clock, actors, jitter, replicate: ports.replicate, onRefused: peerProblem });
 
   /** A shows its issuing authority when it is a controller, else its node's authority. */
   const presented = (): Uint8Array[] => decodeChain(controllerAuthority?.chain ?? membership.chain);

@@ -9,6 +9,8 @@ import type { Database, Replicate, ReplicationPeer } from '../control/store.ts';
 import { guardedPeer, nodeWrites, type WriteGuard } from '../control/write-guard.ts';
 import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import type { ActorSystem } from './actor-system.ts';
+import type { Clock } from './clock.ts';
+import { replicaSilenceMs } from './limits.ts';
 
 export const replicateProtocol = '/selvedge/replicate/1';
 
@@ -87,43 +89,69 @@ interface Followed {
 
 export function createReplicas(dependencies: {
   mesh: Mesh;
+  clock: Clock;
   actors: ActorSystem;
   jitter: () => number;
   replicate: Replicate;
   onRefused(from: PeerId, message: string): void;
 }): Replicas {
-  const { mesh, actors, jitter, replicate, onRefused } = dependencies;
+  const { mesh, clock, actors, jitter, replicate, onRefused } = dependencies;
   const followed = new Map<PeerId, Followed[]>();
 
   function followOne(peerId: PeerId, replicated: Replicated): Followed {
     const { database, kind, pushPrefix, expected } = replicated;
     let remote: ReturnType<typeof createRemotePeer> | undefined;
+    /** Of the run that is under way: the far end answers still. */
+    let heard = (): void => undefined;
 
     /** One stream per link; a new one after a failure. */
     async function connected(signal: AbortSignal) {
       if (remote !== undefined) return remote;
       const stream = await mesh.open(peerId, replicateProtocol, signal);
-      remote = createRemotePeer(stream, {
+      const opened = createRemotePeer(stream, {
         database: kind,
         onChanged: () => actor.send({ type: 'REMOTE_CHANGED' }),
+        onHeard: () => heard(),
+        onClosed() {
+          if (remote !== opened) return;
+          remote = undefined;
+          actor.send({ type: 'STREAM_LOST' });
+        },
       });
-      return remote;
+      remote = opened;
+      return opened;
+    }
+
+    function disconnect(): void {
+      const closing = remote;
+      remote = undefined;
+      closing?.close();
     }
 
     const machine = replicaMachine.provide({
       actors: {
         replicate: fromPromise<void, ReplicaWork>(async ({ input, signal }) => {
+          const silent = new AbortController();
+          const giveUp = (): void => silent.abort(new Error(`the far end said nothing for ${replicaSilenceMs} ms`));
+          let timer = clock.setTimeout(giveUp, replicaSilenceMs);
+          heard = () => {
+            clock.clearTimeout(timer);
+            timer = clock.setTimeout(giveUp, replicaSilenceMs);
+          };
+          const limit = AbortSignal.any([signal, silent.signal]);
           try {
-            const peer = await connected(signal);
+            const peer = await connected(limit);
             const local = guardedPeer(database.peer, pullGuard(replicated), ({ id, reason }) => {
               if (reason !== expected) onRefused(peerId, `${id} from ${peerId} was refused: ${reason}`);
             });
-            if (input.pull) await replicate(peer, pulling(local, replicated), signal);
-            if (input.push) await replicate(database.peer, asking(peer, pushPrefix), signal);
+            if (input.pull) await replicate(peer, pulling(local, replicated), limit);
+            if (input.push) await replicate(database.peer, asking(peer, pushPrefix), limit);
           } catch (error) {
-            remote?.close();
-            remote = undefined;
+            disconnect();
             throw error;
+          } finally {
+            clock.clearTimeout(timer);
+            heard = () => undefined;
           }
         }),
       },
@@ -139,7 +167,7 @@ export function createReplicas(dependencies: {
       stop() {
         unsubscribe();
         actor.stop();
-        remote?.close();
+        disconnect();
       },
     };
   }

@@ -51,6 +51,31 @@ test('what changes while it runs causes one more run, in that direction alone', 
   t.is(actor.getSnapshot().value, 'inStep');
 });
 
+test('a stream that ends while nothing is under way is made anew, since nobody tells of changes any more', async (t) => {
+  const { actor, clock, runs, finish } = stage(false);
+  finish();
+  await clock.advance(0);
+  actor.send({ type: 'STREAM_LOST' });
+  t.is(actor.getSnapshot().value, 'backingOff');
+  await clock.advance(100);
+  t.is(runs.length, 2);
+  // One that ends within a run which succeeds, and with one which fails.
+  actor.send({ type: 'STREAM_LOST' });
+  finish();
+  await clock.advance(0);
+  t.is(actor.getSnapshot().value, 'backingOff');
+  await clock.advance(100);
+  t.is(runs.length, 3);
+  actor.send({ type: 'STREAM_LOST' });
+  finish(new Error('the link broke'));
+  await clock.advance(200);
+  t.is(runs.length, 4);
+  finish();
+  await clock.advance(60_000);
+  t.is(actor.getSnapshot().value, 'inStep');
+  t.is(runs.length, 4);
+});
+
 test('a failure is tried again after a wait, in both directions', async (t) => {
   const { actor, clock, runs, finish } = stage(true);
   finish(new Error('the link broke'));
