@@ -16,6 +16,7 @@ import { serveGatewayHttp } from './gateway-http.ts';
 import { createGrantTimes } from './gateway-times.ts';
 import { openGatewayUdp } from './gateway-udp.ts';
 import {
+  callKeepAliveMs,
   gatewayHeadBytesMax,
   gatewayHeadMs,
   gatewayIdleMs,
@@ -80,7 +81,10 @@ function guard(server: Server, connections: GatewayConnections): void {
   const rest = server.listeners('connection') as ((socket: Socket) => void)[];
   server.removeAllListeners('connection');
   server.on('connection', (socket: Socket) => {
-    if (connections.arrive(socket)) for (const next of rest) next.call(server, socket);
+    if (!connections.arrive(socket)) return;
+    // A client that has vanished without a word gives its place back.
+    socket.setKeepAlive(true, callKeepAliveMs);
+    for (const next of rest) next.call(server, socket);
   });
 }
 

@@ -25,8 +25,9 @@ export const callableServicesMax = 256;
 export const attachedInstancesMax = 1_024;
 /** Connections at once from one instance: each costs about 18 kB and two descriptors. */
 export const callsPerInstanceMax = 2_048;
-/** A call on which nothing is said is asked for a sign of life by TCP itself, between a workload and its node: no time-out ends it, but a container whose
- * network was taken away with the end of its connections unsaid is noticed. Well below what a packet filter on the way remembers. */
+/** A call on which nothing is said is asked for a sign of life by TCP itself, between a workload, or a gateway's client, and its node: no time-out
+ * ends it, but a container whose network was taken away with the end of its connections unsaid is noticed, and a client that has vanished. Well
+ * below what a packet filter on the way remembers. */
 export const callKeepAliveMs = 5 * 60_000;
 /** Of them from the workloads of one other node: it leaves room for those of the rest. */
 export const callsPerInstanceOfPeerMax = 1_536;

@@ -1,5 +1,6 @@
 // Gateways on real sockets: what is carried, what is refused, and what hostile clients do to honest ones.
 
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
@@ -8,6 +9,7 @@ import { connect as connectTls } from 'node:tls';
 import test from 'ava';
 import { gatewayConnectionsOfOriginMax, gatewayHeadBytesMax, gatewayPipelinedMax } from '../../mesh/limits.ts';
 import { eventually } from '../eventually.ts';
+import { skip } from '../skip.ts';
 import { dial, everybody, everything, ownCertificate, publish, say, serveHttp, service } from './gateway-fixture.ts';
 import { serve } from './tunnel-fixture.ts';
 
@@ -29,6 +31,19 @@ test('TCP is carried both ways, also when one side has ended', async (t) => {
   const all = everything(socket);
   socket.end('x'.repeat(1_000_000));
   t.is(await all, 'got 1000000');
+});
+
+test('a client that vanishes is noticed: TCP asks connections on which nothing is said', async (t) => {
+  const port = await serve(t, (socket) => void socket.pipe(socket));
+  const gateway = await publish(t, { protocol: 'tcp', routes: [{ to: service(port) }] });
+  const socket = await dial(t, gateway.port);
+  socket.write('hello');
+  await once(socket, 'data');
+  const { stdout, error } = spawnSync('ss', ['-tnoH', 'state', 'established', 'sport', '=', `:${gateway.port}`], {
+    encoding: 'utf8',
+  });
+  if (error !== undefined) return skip(t, `ss (iproute2) cannot be run: ${error.message}`);
+  t.regex(stdout, /timer:\(keepalive,/);
 });
 
 test('without a grant nobody is read; with one he is; without it again he is closed', async (t) => {
