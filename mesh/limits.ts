@@ -374,6 +374,8 @@ export const linkStateQuietMs = 2_000;
 export const summaryPositionsMax = 1_024;
 /** Positions that are remembered of one summary: four parts of each node of the largest fabric. */
 export const summaryHeldMax = 65_536;
+/** What a neighbour lacks by its summary is looked for no more often, however often it sends one: each time all that is held is gone through. */
+export const summaryLookMs = 100;
 /** Statements (link states, announcements) in one message: as many as fit, at least one. Verifying so many takes some 25 ms. */
 export const statementsBytesMax = 512 * 1024;
 export const statementsPerMessageMax = 64;

@@ -18,6 +18,9 @@ export interface LinkOfKind {
   queue: Map<string, Which>;
   /** What the far end's summary has named so far; undefined while none is under way. */
   named: Set<string> | undefined;
+  /** All that its last summary has named; what it lacks is still to be looked for. */
+  compareTo: ReadonlySet<string> | undefined;
+  comparedAtMs: number | undefined;
   /** Positions of our summary that are still to be sent. */
   summary: { list: Position[]; answer: boolean } | undefined;
   sentAtMs: Map<string, number>;
@@ -59,7 +62,8 @@ export function createSpreadLink(near: LinkEnd, far: LinkEnd, send: SpreadLink['
   const kind = (of: StatementKind): LinkOfKind => ({
     passes: passedOn(of, near, far.router),
     takes: passedOn(of, far, near.router),
-    ...{ queue: new Map(), named: undefined, summary: undefined, sentAtMs: new Map(), compared: false },
+    ...{ queue: new Map(), named: undefined, compareTo: undefined, comparedAtMs: undefined },
+    ...{ summary: undefined, sentAtMs: new Map(), compared: false },
     interest: of === 'announcement' && far.router === 'edge' ? createInterest() : undefined,
   });
   return {

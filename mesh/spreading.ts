@@ -13,6 +13,7 @@ import {
   statementsPauseMs,
   statementsPerMessageMax,
   summaryHeldMax,
+  summaryLookMs,
   summaryPositionsMax,
 } from './limits.ts';
 import type { PeerId } from './mesh.ts';
@@ -108,6 +109,11 @@ export function createSpreading({
         return { type: 'summary', of, list: part, last, answer };
       }
       forgetSent(state);
+      if (state.compareTo !== undefined) {
+        const restMs = leftMs(state.comparedAtMs, summaryLookMs);
+        if (restMs === 0) queueLacking(state, of, state.compareTo);
+        else waitMs = Math.min(waitMs ?? restMs, restMs);
+      }
       const list: Statement[] = [];
       let bytes = 0;
       for (const [key, which] of state.queue) {
@@ -157,7 +163,10 @@ export function createSpreading({
   }
 
   const hasMore = ({ kinds, carries }: SpreadLink): boolean =>
-    carries.some((kind) => kinds[kind].summary !== undefined || kinds[kind].queue.size > 0);
+    carries.some((kind) => {
+      const { summary, queue, compareTo } = kinds[kind];
+      return summary !== undefined || queue.size > 0 || compareTo !== undefined;
+    });
 
   function summarize(link: SpreadLink, kind: StatementKind, answer: boolean): void {
     const state = link.kinds[kind];
@@ -190,11 +199,18 @@ export function createSpreading({
     }
     if (!last) return;
     state.compared = true;
+    state.compareTo = named;
+    if (answer) summarize(link, kind, false);
+  }
+
+  /** What is held here, and was not named there. */
+  function queueLacking(state: LinkOfKind, kind: StatementKind, named: ReadonlySet<string>): void {
+    state.compareTo = undefined;
+    state.comparedAtMs = clock.elapsed();
     for (const statement of tables[kind].all()) {
       const key = keyOf(statement);
       if (!named.has(key) && lacks(state, kind, statement)) state.queue.set(key, whichOf(statement));
     }
-    if (answer) summarize(link, kind, false);
   }
 
   function take(link: SpreadLink, { of: kind, list }: SpreadingMessage & { type: 'statements' }): void {

@@ -17,7 +17,15 @@ function createNode(clock: SimClock, self: string, router: Mode) {
   const held = new Map<string, Statement>();
   const keyOf = (peerId: string, part: number) => `${peerId}/${part}`;
   const taken: string[] = [];
-  const table = { held: (peerId: string, part: number) => held.get(keyOf(peerId, part)), all: () => held.values() };
+  /** How often all that is held was gone through. */
+  let looks = 0;
+  const table = {
+    held: (peerId: string, part: number) => held.get(keyOf(peerId, part)),
+    all() {
+      looks += 1;
+      return held.values();
+    },
+  };
   const nothing = { held: () => undefined, all: () => [] };
 
   /** The text says what it is, as a signed payload does. */
@@ -41,6 +49,7 @@ function createNode(clock: SimClock, self: string, router: Mode) {
   });
   return {
     ...{ self, router, spreading, taken, held },
+    looks: () => looks,
     say: (sequence: number, part = 0, bootCounter = 1) => take(`${self} ${part} ${bootCounter} ${sequence}`, undefined),
     holds: (jws: string) => take(jws, undefined),
     all: () => [...held.values()].map(({ jws }) => jws).sort(),
@@ -231,6 +240,13 @@ test('attack: who lies about what he holds or sends saves himself news, and keep
     say({ type: 'summary', of: 'announcement', list: [], last: true, answer: true });
   await clock.advance(0);
   t.true(told.length - before <= 2);
+  // It says all the time what it has, and reads on.
+  const looked = router.looks();
+  for (let times = 0; times < 1_000; times++) {
+    say({ type: 'summary', of: 'announcement', list: [], last: true, answer: false });
+    await clock.advance(1);
+  }
+  t.true(router.looks() - looked <= 11, `${router.looks() - looked}`);
   // Of kinds that are not spread between such nodes nothing is taken.
   const edge = createNode(clock, 'E', 'edge');
   edge.spreading.begin('R', 'interior', async () => undefined);
