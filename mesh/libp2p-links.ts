@@ -34,8 +34,8 @@ export interface LinksOptions {
   onBroken(link: Link): void;
   /** The first connection of a peer is there. */
   onFirst(link: Link): void;
-  /** The last connection of a peer is gone. */
-  onLast(link: Link, reason: string): void;
+  /** The last connection of a peer is gone; `wayLost` when it went through others and neither end had closed it. */
+  onLast(link: Link, reason: string, wayLost: boolean): void;
   /** The first one, or another than before. */
   onCost(peerId: PeerId, costMicroseconds: number): void;
 }
@@ -100,9 +100,11 @@ export function createLinks(options: LinksOptions): Links {
     }
     links.delete(peerId);
     costs.delete(peerId);
-    const reason = link.closedBecause ?? wayLost(link) ?? error?.message ?? 'the other side closed the connection';
+    const neighbourLost = whyNeighbourLost(link);
+    const reason = link.closedBecause ?? neighbourLost ?? error?.message ?? 'the other side closed the connection';
     if (!link.routed) lostBecause.set(peerId, reason);
-    onLast(link, reason);
+    const unwanted = link.closedBecause === undefined && (error !== undefined || neighbourLost !== undefined);
+    onLast(link, reason, link.routed && harm === undefined && unwanted);
   }
 
   /** A neighbour that is gone itself has done no harm. */
@@ -111,7 +113,7 @@ export function createLinks(options: LinksOptions): Links {
   }
 
   /** Of one through others: that the neighbour which carried it is gone. */
-  function wayLost({ routed, host }: Link): string | undefined {
+  function whyNeighbourLost({ routed, host }: Link): string | undefined {
     if (!routed || links.has(host)) return undefined;
     return `its way went through ${host}, and the link to that is gone: ${lostBecause.get(host) ?? 'it was closed'}`;
   }

@@ -85,13 +85,13 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
       logger?.debug({ peerId, direction, address }, 'connected');
       emit({ type: 'connected', peerId, direction, address });
     },
-    onLast({ peerId, connection, routed: wentThrough }, reason) {
+    onLast({ peerId, connection, routed: wentThrough }, reason, wayLost) {
       if (!wentThrough) marks.lost(peerId);
       logger?.debug({ peerId, reason }, 'disconnected');
       admitted.delete(peerId);
       streams.reset(peerId, new StreamResetError(`the connection is gone: ${reason}`));
       node.forget(connection);
-      emit({ type: 'disconnected', peerId, reason });
+      emit({ type: 'disconnected', peerId, reason, wayLost });
     },
     onCost: (peerId, costMicroseconds) => emit({ type: 'cost', peerId, costMicroseconds }),
   });

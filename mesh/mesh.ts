@@ -25,7 +25,8 @@ export interface FrameStream {
 
 export type MeshEvent =
   | { type: 'connected'; peerId: PeerId; direction: 'inbound' | 'outbound'; address: Address }
-  | { type: 'disconnected'; peerId: PeerId; reason: string }
+  /** `wayLost`: it went through others and ended without the will of either end, so that the peer may well be there. */
+  | { type: 'disconnected'; peerId: PeerId; reason: string; wayLost?: boolean }
   /** What came from the peer, or in its name, was not its own: none of it was used, and the connection is over. */
   | { type: 'harmed'; peerId: PeerId; harm: Harm; through: PeerId | undefined }
   /** What crossing the connection costs is known, or has really changed (link-cost.ts). */

@@ -26,6 +26,7 @@ export interface NeighbourConnectionsOptions {
   clock: Clock;
   mesh: Pick<Mesh, 'open' | 'handle'>;
   verifyChain: VerifyChain;
+  /** As a neighbour: by a link that goes through nobody. */
   isPeerAdmitted: (peerId: PeerId) => boolean;
   /** Key and chain of this node's own authority, as they are now. */
   credential: () => WorkloadCredential;
@@ -203,7 +204,7 @@ export function createNeighbourConnections(options: NeighbourConnectionsOptions)
     serve() {
       mesh.handle(askBackProtocol, 'admitted', async (stream, from) => {
         const dials = backDials.get(from) ?? 0;
-        if (dials >= backDialsMax) return stream.send(Uint8Array.of(0));
+        if (!isPeerAdmitted(from) || dials >= backDialsMax) return stream.send(Uint8Array.of(0));
         backDials.set(from, dials + 1);
         const gone = new AbortController();
         // Whoever asked ends it when it has the connection, or needs none any more.

@@ -118,7 +118,8 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
     const endpoint = chooseEndpoint({
       ...{ endpoints, wanted, excluded, after, localPeerId, costOf },
       caller: caller.instance,
-      isEjected: health.isEjected,
+      // One whose way was lost may be gone as well: whoever can be reached comes first.
+      isEjected: (endpoint) => health.isEjected(endpoint) || client.hasLostWay(endpoint.peerId),
       openCallsTo: (instance) => callsTo.get(instance) ?? 0,
     });
     if (endpoint !== undefined) turns.set(key, endpoint.instance);
@@ -189,8 +190,9 @@ export function createServiceCalls(options: ServiceCallsOptions): ServiceCalls {
       } catch (error) {
         release();
         reason = error instanceof Error ? error.message : 'unknown';
-        // What policy denies here it denies everywhere: asking on would only make more events.
-        if (error instanceof TunnelRefusedError && error.status === 403)
+        // What policy denies here it denies everywhere: asking on would only make more events. Who has no link may be a stranger there for a moment.
+        const mayKnow = endpoint.peerId === localPeerId || client.hasLink(endpoint.peerId);
+        if (error instanceof TunnelRefusedError && error.status === 403 && mayKnow)
           return { far: undefined, endpoint, attempts: attempts + 1, reason, release: nothingToRelease };
         // A caller that hangs up, or time that others have used, says nothing about this one.
         if (!signal.aborted) health.failed(endpoint, reason);

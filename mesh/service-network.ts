@@ -76,6 +76,8 @@ export interface ServiceNetwork {
   setEndpoints(endpoints: readonly Endpoint[]): void;
   /** Where to reach a linked peer's tunnel; undefined when the link is gone. */
   setOffer(peerId: PeerId, offer: TunnelOffer | undefined): void;
+  /** The link went through others and is gone without the will of either end. What the peer offered holds for a moment, by other ways. */
+  loseWay(peerId: PeerId): void;
   /** Calls are carried on what this node has with that neighbour, to or from anybody. */
   carries(neighbour: PeerId): boolean;
   /** Policies are others than before: open calls that they deny are reset now, and not only when the next look comes. */

@@ -8,6 +8,7 @@ import type { VerifyChain } from '../pki/identity.ts';
 import type { TellDenied } from './denied-calls.ts';
 import { TunnelPeerError, TunnelRefusedError, TunnelUnreachableError } from './errors.ts';
 import {
+  relinkMs,
   tunnelDirectRetryMs,
   tunnelIdleMs,
   tunnelPastCertificateMs,
@@ -41,6 +42,10 @@ export interface TunnelClient {
   hasLink(peerId: PeerId): boolean;
   /** Undefined when the link is gone: no new sessions, none is waited for, and the open ones must show that they live. */
   setOffer(peerId: PeerId, offer: TunnelOffer | undefined): void;
+  /** The link went through others and is gone against its ends' will: other ways are tried with what the peer offered, while a new one is made. */
+  loseWay(peerId: PeerId): void;
+  /** That was a moment ago, and there is no link yet. */
+  hasLostWay(peerId: PeerId): boolean;
   /** The microservice has another credential now (old sessions take no more calls), or none (they are closed). */
   refresh(name: MicroserviceName, current: LocalMicroservice | undefined): void;
   sweep(): void;
@@ -56,16 +61,18 @@ export function createTunnelClient({
   overLink,
 }: TunnelClientOptions): TunnelClient {
   const offers = new Map<PeerId, TunnelOffer>();
-  /** Ends what is being connected to a peer when the link to it goes: a way that was good for the old one is none for the next. */
+  /** Until when offers hold although the link is gone, by the time that is never set. */
+  const heldUntil = new Map<PeerId, number>();
+  /** Ends what is being connected to a peer when the link to it goes, or is there again: a way that was good for the one is none for the other. */
   const links = new Map<PeerId, AbortController>();
   const sessions = new Set<TunnelSession>();
   /** The same ones by calling workload, called workload and node. */
   const pools = new Map<string, Set<TunnelSession>>();
-  /** Those on a link that went through others when they were made. */
+  /** Those that went through others, as the link did, when they were made. */
   const routed = new WeakSet<TunnelSession>();
   /** When a session on a link looks for a better way next. */
   const seekAt = new WeakMap<TunnelSession, number>();
-  const connecting = new Map<string, Promise<TunnelSession>>();
+  const connecting = new Map<string, { link: AbortController | undefined; made: Promise<TunnelSession> }>();
   let stopped = new AbortController();
 
   const keyOf = (called: MicroserviceName, peerId: PeerId, { identity }: LoadedCredential) =>
@@ -91,8 +98,8 @@ export function createTunnelClient({
     const link = links.get(request.peerId)?.signal;
     const signal = link === undefined ? stopped.signal : AbortSignal.any([stopped.signal, link]);
     try {
-      const last = direct ? undefined : overLink;
-      const isRouted = last?.through(request.peerId) !== undefined;
+      const last = direct ? undefined : overLinkTo(request.peerId);
+      const isRouted = last?.through(request.peerId) !== undefined || hasLostWay(request.peerId);
       const session = await connectTunnel({ clock, verifyChain, costOf, overLink: last }, request, signal);
       if (signal.aborted) {
         session.destroy();
@@ -111,6 +118,34 @@ export function createTunnelClient({
     }
   }
 
+  const hasLostWay = (peerId: PeerId): boolean => heldUntil.has(peerId);
+
+  /** The link goes nowhere but to the peer. */
+  const isDirect = (peerId: PeerId): boolean => overLink?.through(peerId) === undefined && !hasLostWay(peerId);
+
+  /** The far end of a link that was lost may know nothing of it yet, or more: no way is to blame for that. */
+  function overLinkTo(peerId: PeerId): TunnelOverLink | undefined {
+    return overLink && { ...overLink, blame: (stream) => void (hasLostWay(peerId) || overLink.blame?.(stream)) };
+  }
+
+  function endLink(peerId: PeerId, reason: string): void {
+    links.get(peerId)?.abort(new TunnelUnreachableError(`the link to ${peerId} is ${reason}`));
+    links.delete(peerId);
+  }
+
+  function setOffer(peerId: PeerId, offer: TunnelOffer | undefined): void {
+    const wasHeld = heldUntil.delete(peerId);
+    if (offer !== undefined) {
+      offers.set(peerId, offer);
+      if (wasHeld) endLink(peerId, 'another one');
+      if (!links.has(peerId)) links.set(peerId, new AbortController());
+      return;
+    }
+    offers.delete(peerId);
+    endLink(peerId, 'gone');
+    for (const session of sessions) if (session.request.peerId === peerId) session.liveness.hurry();
+  }
+
   /** A session with room for one more stream. Called for each call, so that it waits for nothing. */
   function roomySession(key: string, request: TunnelSessionRequest): TunnelSession | undefined {
     for (const session of pools.get(key) ?? []) if (!session.full && isUsable(session, request)) return session;
@@ -119,9 +154,10 @@ export function createTunnelClient({
 
   /** Undefined when one that another call was making has come about meanwhile. */
   async function newSession(key: string, request: TunnelSessionRequest): Promise<TunnelSession | undefined> {
+    const link = links.get(request.peerId);
     const underWay = connecting.get(key);
-    if (underWay !== undefined) {
-      await underWay;
+    if (underWay !== undefined && underWay.link === link) {
+      await underWay.made;
       return undefined;
     }
     const usable = [...(pools.get(key) ?? [])].filter((session) => isUsable(session, request)).length;
@@ -129,11 +165,11 @@ export function createTunnelClient({
       throw new TunnelUnreachableError('all sessions to it are in use');
     }
     const made = connect(key, request);
-    connecting.set(key, made);
+    connecting.set(key, { link, made });
     try {
       return await made;
     } finally {
-      connecting.delete(key);
+      if (connecting.get(key)?.made === made) connecting.delete(key);
     }
   }
 
@@ -171,32 +207,36 @@ export function createTunnelClient({
         if (offer === undefined) throw new TunnelUnreachableError(`there is no link to ${endpoint.peerId}`);
         const request = { credential: caller.credential, called: nameOf(endpoint), peerId: endpoint.peerId, offer };
         const used = roomySession(key, request);
-        const session = used ?? (await newSession(key, request));
-        if (session === undefined) continue;
-        signal.throwIfAborted();
+        const link = links.get(endpoint.peerId);
         try {
+          const session = used ?? (await newSession(key, request));
+          if (session === undefined) continue;
+          signal.throwIfAborted();
           return await session.open(endpoint, endpoint.instance, signal);
         } catch (error) {
+          if (signal.aborted || error instanceof TunnelRefusedError) throw error;
           // The far side may have ended an older session while this call was on its way: a new one says what really is.
-          const again =
-            used !== undefined && session.closed && !(error instanceof TunnelRefusedError) && !signal.aborted;
-          if (!again) throw error;
+          const wasOld = used?.closed === true;
+          // The link was lost, or came back, while this one was being made.
+          const isOtherLink = used === undefined && links.get(endpoint.peerId) !== link;
+          if (!wasOld && !isOtherLink) throw error;
         }
       }
     },
 
-    hasLink: (peerId) => offers.has(peerId),
+    hasLink: (peerId) => offers.has(peerId) && !hasLostWay(peerId),
 
-    setOffer(peerId, offer) {
-      if (offer !== undefined) {
-        offers.set(peerId, offer);
-        if (!links.has(peerId)) links.set(peerId, new AbortController());
-        return;
-      }
-      offers.delete(peerId);
-      links.get(peerId)?.abort(new TunnelUnreachableError(`the link to ${peerId} is gone`));
-      links.delete(peerId);
-      for (const session of sessions) if (session.request.peerId === peerId) session.liveness.hurry();
+    hasLostWay,
+    setOffer,
+
+    loseWay(peerId) {
+      const offer = offers.get(peerId);
+      setOffer(peerId, undefined);
+      if (offer === undefined || overLink === undefined) return;
+      // Dials to where it was not reached before would only hang, and the call with them.
+      offers.set(peerId, { ...offer, addresses: [] });
+      links.set(peerId, new AbortController());
+      heldUntil.set(peerId, clock.elapsed() + relinkMs);
     },
 
     refresh(name, current) {
@@ -210,10 +250,12 @@ export function createTunnelClient({
 
     sweep() {
       const now = clock.now();
+      for (const [peerId, untilMs] of heldUntil)
+        if (clock.elapsed() >= untilMs || isPeerRevoked(peerId)) setOffer(peerId, undefined);
       for (const session of sessions) {
         if (isOver(session, now)) session.destroy();
         // The link is direct by now: its old connection lasts for the calls that are open.
-        else if (routed.has(session) && overLink?.through(session.request.peerId) === undefined) session.retire();
+        else if (routed.has(session) && isDirect(session.request.peerId)) session.retire();
         else seekDirect(session);
       }
     },
@@ -223,6 +265,7 @@ export function createTunnelClient({
       stopped = new AbortController();
       for (const session of sessions) session.destroy();
       offers.clear();
+      heldUntil.clear();
       links.clear();
     },
   };

@@ -77,7 +77,8 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
     instances,
     openCalls,
     verifyChain,
-    isPeerAdmitted,
+    // Who proved to belong here a moment ago, and lost its way, may call by another one before it has proved that anew.
+    isPeerAdmitted: (peerId) => isPeerAdmitted(peerId) || (client.hasLostWay(peerId) && !isPeerRevoked(peerId)),
     allowedCalls,
     tellDenied,
   });
@@ -88,7 +89,8 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
   const through =
     mesh && nodeCredential && step
       ? createTunnelThroughNodes({
-          ...{ clock, mesh, verifyChain, isPeerAdmitted, step, self: localPeerId, credential: nodeCredential },
+          ...{ clock, mesh, verifyChain, step, self: localPeerId, credential: nodeCredential },
+          isPeerAdmitted: (peerId) => isPeerAdmitted(peerId) && mesh.connection(peerId)?.through === undefined,
           onArrived: (stream) => (running ? server.accept(stream) : void stream.destroy()),
         })
       : undefined;
@@ -270,6 +272,11 @@ export function createTunnelNetwork(options: TunnelNetworkOptions): ServiceNetwo
       through?.setOffer(peerId, others);
       if (offered === undefined) calls.unreachable(peerId);
       else calls.reachable(peerId);
+    },
+    loseWay(peerId) {
+      client.loseWay(peerId);
+      through?.setOffer(peerId, undefined);
+      calls.unreachable(peerId);
     },
     carries: (neighbour) => through?.carries(neighbour) === true,
     recheck: () => allowedCalls.sweep(),

@@ -74,7 +74,8 @@ export interface LinksDependencies {
   /** What goes over links beside that. */
   traffic: LinkTraffic;
   onLinked(peer: LinkedPeer): void;
-  onUnlinked(peer: LinkedPeer, reason: string): void;
+  /** `wayLost`: it went through others, and neither end had closed it. */
+  onUnlinked(peer: LinkedPeer, reason: string, wayLost: boolean): void;
   onNode(peer: LinkedPeer): void;
 }
 
@@ -115,7 +116,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
   /** Attempts that failed since the peer was last linked. */
   const failed = new Map<PeerId, { count: number; reason: string; since: number }>();
   /** Why the last connection to a peer ended, for its conversations, which know only that they did. */
-  const gone = new Map<PeerId, string>();
+  const gone = new Map<PeerId, { reason: string; wayLost?: boolean }>();
   let telling: TimerId | undefined;
   let choosing: TimerId | undefined;
   const unsubscribers: (() => void)[] = [];
@@ -255,11 +256,11 @@ export function createLinks(dependencies: LinksDependencies): Links {
       return;
     }
     sessions.delete(peer.peerId);
-    const why = gone.get(peer.peerId) ?? reason;
+    const { reason: why, wayLost = false } = gone.get(peer.peerId) ?? { reason };
     gone.delete(peer.peerId);
     if (carrying.delete(peer.peerId)) traffic.end(peer.peerId);
     closer.lookSoon();
-    dependencies.onUnlinked(peer, why);
+    dependencies.onUnlinked(peer, why, wayLost);
     const since = before.find((held) => held.session === session)?.since ?? clock.now();
     const stood = clock.now() - since >= linkStoodMs;
     wantedLinks.get(peer.peerId)?.send({ type: 'DISCONNECTED', reason: why, stood });
@@ -359,7 +360,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
       wantedLinks.get(peerId)?.stop();
       wantedLinks.delete(peerId);
       toldAddresses.delete(peerId);
-      gone.set(peerId, 'closer routers have taken its place');
+      gone.set(peerId, { reason: 'closer routers have taken its place' });
       for (const { session } of sessions.get(peerId) ?? []) session.end();
       void mesh.disconnect(peerId);
     },
@@ -386,7 +387,7 @@ export function createLinks(dependencies: LinksDependencies): Links {
           } else if (event.type === 'disconnected') {
             identities.delete(event.peerId);
             unadmitted.gone(event.peerId);
-            if (sessions.has(event.peerId) && !gone.has(event.peerId)) gone.set(event.peerId, event.reason);
+            if (sessions.has(event.peerId) && !gone.has(event.peerId)) gone.set(event.peerId, event);
             for (const { session } of sessions.get(event.peerId) ?? []) session.end();
           }
         }),

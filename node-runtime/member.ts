@@ -443,11 +443,12 @@ async function compose(
       replicas.follow(peer.peerId, replicatedWith(peer));
       observeNode();
     },
-    onUnlinked({ peerId, identity }, reason) {
+    onUnlinked({ peerId, identity }, reason, wayLost) {
       report('unlinked', `the link to ${identity.node} is gone: ${reason}`, { peerId, node: identity.node });
       replicas.unfollow(peerId);
       unlinkedAt.set(peerId, clock.now());
-      serviceNetwork.setOffer(peerId, undefined);
+      if (wayLost) serviceNetwork.loseWay(peerId);
+      else serviceNetwork.setOffer(peerId, undefined);
       observeNode();
     },
     onNode({ peerId, node: said }) {

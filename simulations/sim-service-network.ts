@@ -90,6 +90,8 @@ export function createSimServiceNetwork({ node, offered = ['sim:0'] }: SimServic
       else offers.set(peerId, offer);
     },
 
+    loseWay: (peerId) => void offers.delete(peerId),
+
     carry: (near) => near.reset(),
     carryDatagrams: () => undefined,
     // It carries no calls.

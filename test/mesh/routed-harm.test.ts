@@ -216,15 +216,26 @@ test('a neighbour that was lost carries again when it is back: a loss is no harm
     await eventually(() => last.connected().includes(first.peerId));
     return first.connection(last.peerId)?.through;
   };
-  const apart = () =>
-    eventually(() => !first.connected().includes(last.peerId) && !last.connected().includes(first.peerId));
+  /** Whether the ways to the other end were lost, rather than the connections closed by one of the two. */
+  const lost: (boolean | undefined)[] = [];
+  for (const [end, other] of [
+    [first, last],
+    [last, first],
+  ] as const)
+    end.subscribe(
+      (event) => void (event.type === 'disconnected' && event.peerId === other.peerId && lost.push(event.wayLost)),
+    );
+  const apart = async () => {
+    await eventually(() => !first.connected().includes(last.peerId) && !last.connected().includes(first.peerId));
+    return lost.splice(0);
+  };
   t.is(await reach(), router.peerId);
   // It says goodbye to the streams first, and to the links then.
   await router.stop();
-  await apart();
+  t.deepEqual(await apart(), [true, true]);
   t.is(await reach(), other.peerId);
   await first.disconnect(last.peerId);
-  await apart();
+  t.deepEqual(await apart(), [false, false]);
   await router.start();
   for (const end of [first, last]) await linkTogether(end, router);
   t.is(await reach(), router.peerId);

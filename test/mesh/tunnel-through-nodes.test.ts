@@ -39,7 +39,7 @@ function tell(from: RowNode, to: RowNode, addresses = to.network.offer()?.addres
 }
 
 /** Nodes in a row, linked to their neighbours; all but the ends carry for others. The last one serves `sensor`, the first one calls it. */
-async function row(t: ExecutionContext, length: number, { dialable = true } = {}) {
+async function row(t: ExecutionContext, length: number, { dialable = true, knowsFirst = (): boolean => true } = {}) {
   const nodes: RowNode[] = [];
   const place = new Map<PeerId, number>();
   for (let index = 0; index < length; index += 1) {
@@ -70,7 +70,7 @@ async function row(t: ExecutionContext, length: number, { dialable = true } = {}
           return mesh.open(peerId, protocol, signal);
         },
       },
-      isPeerAdmitted: (peerId) => mesh.isAdmitted(peerId) || nodes[0]?.peerId === peerId,
+      isPeerAdmitted: (peerId) => mesh.isAdmitted(peerId) || (nodes[0]?.peerId === peerId && knowsFirst()),
       nodeCredential: () => own.ownCredential,
       step,
     });
@@ -123,6 +123,36 @@ test('a call ends with a link on its way, and so do those that would follow', as
   t.regex(first.outcomes.at(-1)?.reason ?? '', /no tunnel to sensor/);
   tell(router, last);
   t.is(await ask(t, address, 'again'), 'again');
+});
+
+test('calls to a node whose way was lost go by another one at once, and it takes them before there is a link again', async (t) => {
+  let known = true;
+  const { nodes, first, last, address } = await row(t, 3, { knowsFirst: () => known });
+  const router = nodes[1] as RowNode;
+  tell(last, first, []);
+  t.is(await ask(t, address, 'before'), 'before');
+  known = false;
+  // What was open ends with the way.
+  router.network.setOffer(last.peerId, undefined);
+  tell(router, last);
+  first.network.loseWay(last.peerId);
+  const asked = last.denied.length;
+  const answer = ask(t, address, 'once it is known again');
+  await eventually(() => last.denied.length > asked);
+  known = true;
+  tell(first, last, []);
+  t.is(await answer, 'once it is known again', 'the far end had lost none');
+  known = false;
+  for (const [one, other] of [
+    [first, last],
+    [last, first],
+  ] as const)
+    one.network.loseWay(other.peerId);
+  // On the session that stands, and on a new one.
+  t.is(await ask(t, address, 'in between'), 'in between');
+  router.network.setOffer(last.peerId, undefined);
+  tell(router, last);
+  t.is(await ask(t, address, 'anew'), 'anew');
 });
 
 /** A connection to a node by the credential of another one. */
@@ -196,6 +226,20 @@ test('who is no linked node has nothing carried, whatever certificate it has', a
     const socket = await connect(t, router, who);
     t.is(await wish(socket, last.peerId, first.peerId, []).catch(() => ''), '');
   }
+});
+
+test('who is linked through others is no neighbour, and has nothing carried', async (t) => {
+  const { nodes, first, last } = await row(t, 4, { knowsFirst: () => false });
+  const router = nodes[2] as RowNode;
+  await first.mesh.connect({ peerId: router.peerId, addresses: [] });
+  await eventually(() => router.mesh.connected().includes(first.peerId));
+  router.mesh.admit(first.peerId);
+  tell(router, first, []);
+  const ask = async () => wish(await connect(t, router, first), last.peerId, first.peerId, []).catch(() => '');
+  t.is(await ask(), '');
+  await first.mesh.connect({ peerId: router.peerId, addresses: router.mesh.addresses(), direct: true });
+  await eventually(() => router.mesh.connection(first.peerId)?.through === undefined);
+  t.regex(await ask(), /^HTTP\/1.1 200/);
 });
 
 test('windows grow with the way, by powers of two, and hold no more in all', (t) => {
