@@ -139,6 +139,15 @@ const askedAfterMs = ({ asksFirst }: Liveness, intervalMs: number): number =>
 /** Slow links are not asked more often for the sake of a sample. */
 const roundTripSampleOf = ({ intervalMs }: KeepAliveSettings): number => Math.max(roundTripSampleMs, intervalMs);
 
+/** It was asked, and is silent for longer than it ever was of late: a reason to prefer another way, and none yet to give it up. */
+export function isOverdue(liveness: Liveness, nowMs: number): boolean {
+  const { pinging, pingedAt, heardAt, roundTripMs = 0, deviationMs } = liveness;
+  if (!pinging) return false;
+  // RFC 6298, section 2. Whoever says something else first has still to answer.
+  const usualMs = Math.max(answerMsMin, roundTripMs + 4 * deviationMs);
+  return nowMs - Math.max(pingedAt, heardAt) > usualMs + lateness(liveness, nowMs);
+}
+
 export function silentMsAllowed(liveness: Liveness, nowMs: number, { silentMsMax }: KeepAliveSettings): number {
   const lateMs = lateness(liveness, nowMs);
   const roomMs = Math.min((latenessFactor - 1) * lateMs, latenessRoomMsMax);

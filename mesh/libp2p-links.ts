@@ -207,7 +207,8 @@ export function createLinks(options: LinksOptions): Links {
       const { address, openedAt, routed, host, muxer } = link;
       const carried = muxer.bytes();
       const bytes = carried && { sent: carried.sent, received: carried.received };
-      return { address, openedAtMs: openedAt, through: routed ? host : undefined, bytes };
+      const through = routed ? host : undefined;
+      return { address, openedAtMs: openedAt, through, bytes, overdue: keepAlive.isOverdue(link) };
     },
     costMicroseconds: (peerId) => costs.get(peerId)?.saidMicroseconds,
     async close(peerId, reason) {

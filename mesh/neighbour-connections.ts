@@ -60,6 +60,8 @@ export function mostOfOne(heldOfAll: number, neighbours: number): number {
 export function createNeighbourConnections(options: NeighbourConnectionsOptions): NeighbourConnections {
   const { clock, mesh, verifyChain, isPeerAdmitted, onConnection } = options;
   const offers = new Map<PeerId, TunnelOffer>();
+  /** Ends what is being opened to a neighbour when the link to it goes. */
+  const links = new Map<PeerId, AbortController>();
   const held = new Map<PeerId, Set<TLSSocket>>();
   let heldOfAll = 0;
   /** Neighbours that were asked to dial back, and who waits for it; the first one first. */
@@ -154,14 +156,21 @@ export function createNeighbourConnections(options: NeighbourConnectionsOptions)
     context,
     setOffer(peerId, offer) {
       const before = offers.get(peerId);
-      if (offer === undefined) offers.delete(peerId);
-      else offers.set(peerId, offer);
+      if (offer === undefined) {
+        offers.delete(peerId);
+        links.get(peerId)?.abort(new TunnelUnreachableError(`the link to ${peerId} is gone`));
+        links.delete(peerId);
+      } else {
+        offers.set(peerId, offer);
+        if (!links.has(peerId)) links.set(peerId, new AbortController());
+      }
       if (before?.addresses.join() !== offer?.addresses.join()) dialBack.delete(peerId);
       if (before !== undefined && before.authorityKeySha256 !== offer?.authorityKeySha256) end(peerId);
     },
     async open(peerId, outer) {
-      if (!offers.has(peerId)) throw new TunnelUnreachableError(`there is no link to ${peerId}`);
-      const signal = AbortSignal.any([outer, stopped.signal]);
+      const link = links.get(peerId);
+      if (link === undefined) throw new TunnelUnreachableError(`there is no link to ${peerId}`);
+      const signal = AbortSignal.any([outer, stopped.signal, link.signal]);
       let isBack = false;
       const back = {
         async attempt(limit: AbortSignal) {
@@ -174,11 +183,10 @@ export function createNeighbourConnections(options: NeighbourConnectionsOptions)
       const dialled = dial(peerId, signal, nodeProtocols.asks);
       const socket = await raceAddresses(clock, addressesOf(peerId), dialled, signal, back);
       // The link may be gone meanwhile.
-      const holds = offers.has(peerId) && hold(socket, peerId);
-      if (!holds || signal.aborted) {
+      if (signal.aborted || !hold(socket, peerId)) {
         socket.destroy();
         signal.throwIfAborted();
-        throw new TunnelUnreachableError(`the link to ${peerId} is gone, or carries too much`);
+        throw new TunnelUnreachableError(`the link to ${peerId} carries too much`);
       }
       if (isBack) dialBack.add(peerId);
       else dialBack.delete(peerId);
@@ -233,6 +241,7 @@ export function createNeighbourConnections(options: NeighbourConnectionsOptions)
       stopped = new AbortController();
       for (const peerId of [...held.keys()]) end(peerId);
       offers.clear();
+      links.clear();
       dialBack.clear();
     },
   };

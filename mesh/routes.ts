@@ -114,6 +114,26 @@ export function nextStep(
   return { type: 'forward', nextHops, hopsLeft: left - 1 };
 }
 
+/**
+ * The same step as neighbours are at this moment. Those that are overdue come last. A far end that is linked here is one of the ways, whatever
+ * its link costs: nobody is nearer to it (a loop-free alternate: RFC 5286, section 3).
+ */
+export function stepNow(step: Step, { destination, isLinked, isOverdue }: StepNow & { destination: PeerId }): Step {
+  if (step.type !== 'forward') return step;
+  const isOther = isLinked(destination) && !step.nextHops.includes(destination);
+  const ways = isOther ? [...step.nextHops, destination] : step.nextHops;
+  // Mostly there is nothing to choose.
+  if (ways.length === 1) return step;
+  const overdue = new Set(ways.filter(isOverdue));
+  return { ...step, nextHops: [...ways.filter((peerId) => !overdue.has(peerId)), ...overdue] };
+}
+
+export interface StepNow {
+  isLinked: (peerId: PeerId) => boolean;
+  /** ConnectionFacts. */
+  isOverdue: (peerId: PeerId) => boolean;
+}
+
 function routeOf({ cost, hops, nextHops }: Label): Route {
   return { costMicroseconds: cost, hops, nextHops };
 }

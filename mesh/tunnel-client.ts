@@ -146,10 +146,20 @@ export function createTunnelClient({
     for (const session of sessions) if (session.request.peerId === peerId) session.liveness.hurry();
   }
 
+  const hasRoom = (ofPair: number): boolean =>
+    ofPair < tunnelSessionsPerPairMax && sessions.size + connecting.size < tunnelSessionsMax;
+
   /** A session with room for one more stream. Called for each call, so that it waits for nothing. */
   function roomySession(key: string, request: TunnelSessionRequest): TunnelSession | undefined {
-    for (const session of pools.get(key) ?? []) if (!session.full && isUsable(session, request)) return session;
-    return undefined;
+    const pool = pools.get(key) ?? new Set();
+    let overdue: TunnelSession | undefined;
+    for (const session of pool) {
+      if (session.full || !isUsable(session, request)) continue;
+      if (!session.isWayOverdue) return session;
+      overdue = session;
+    }
+    // A better one is made, where there may be one more.
+    return hasRoom(pool.size) ? undefined : overdue;
   }
 
   /** Undefined when one that another call was making has come about meanwhile. */
@@ -161,9 +171,7 @@ export function createTunnelClient({
       return undefined;
     }
     const usable = [...(pools.get(key) ?? [])].filter((session) => isUsable(session, request)).length;
-    if (usable >= tunnelSessionsPerPairMax || sessions.size + connecting.size >= tunnelSessionsMax) {
-      throw new TunnelUnreachableError('all sessions to it are in use');
-    }
+    if (!hasRoom(usable)) throw new TunnelUnreachableError('all sessions to it are in use');
     const made = connect(key, request);
     connecting.set(key, { link, made });
     try {

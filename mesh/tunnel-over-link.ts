@@ -16,6 +16,8 @@ export interface TunnelOverLink {
   afterMs?(peerId: PeerId): number;
   /** What was opened came to a bad end without anybody's will: another way is taken the next time, where there is one. */
   blame?(stream: Duplex): void;
+  /** It went through a neighbour that is overdue now, and another one is not. */
+  isOverdue?(stream: Duplex): boolean;
   /** From now on admitted peers are served. */
   serve(onStream: (stream: Duplex) => void): void;
 }
@@ -37,13 +39,14 @@ export function createTunnelOverLink(mesh: Pick<Mesh, 'open' | 'handle' | 'conne
 
 /** The second one where the first one leads nowhere. */
 export function inOrder(
-  first: Pick<TunnelOverLink, 'open' | 'afterMs' | 'blame'>,
+  first: Pick<TunnelOverLink, 'open' | 'afterMs' | 'blame' | 'isOverdue'>,
   second: TunnelOverLink,
 ): TunnelOverLink {
   return {
     ...second,
     ...(first.afterMs && { afterMs: first.afterMs }),
     ...(first.blame && { blame: first.blame }),
+    ...(first.isOverdue && { isOverdue: first.isOverdue }),
     async open(peerId, signal) {
       try {
         return await first.open(peerId, signal);

@@ -35,6 +35,8 @@ export interface TunnelSession {
   readonly liveness: Liveness;
   /** It is silent: where others carry it, another way is taken the next time. */
   blameWay(): void;
+  /** Others carry it by a way that is overdue now, and there is a better one for new calls. */
+  readonly isWayOverdue: boolean;
   /** Streams that are open or being opened. */
   readonly streams: number;
   /** Without a call for so long; 0 while there are calls. */
@@ -71,7 +73,7 @@ export async function connectTunnel(
   const connectOne = async (
     place: Place,
     cancelled: AbortSignal,
-    blameWay: () => void = () => undefined,
+    way: Way = { blame: () => undefined, isOverdue: () => false },
   ): Promise<TunnelSession> => {
     const { credential, called } = request;
     const servername = tunnelServerName(called, credential.identity.fabricId);
@@ -81,9 +83,9 @@ export async function connectTunnel(
       const windows = windowsFor(costOf(request.peerId));
       const http2 = await startClient(clock, socket, called.microservice, windows, cancelled);
       // Before the calls on it know that it has ended.
-      socket.once('error', (error) => isAltered(error) && blameWay());
+      socket.once('error', (error) => isAltered(error) && way.blame());
       const liveness = watchLiveness(http2, socket);
-      return wrap({ clock, http2, liveness, server, request, windows, overLink: 'stream' in place, blameWay });
+      return wrap({ clock, http2, liveness, server, request, windows, overLink: 'stream' in place, way });
     } catch (error) {
       socket.destroy();
       throw error;
@@ -94,12 +96,12 @@ export async function connectTunnel(
   const isRouted = overLink?.through(request.peerId) !== undefined;
   const connectOver = async (link: TunnelOverLink, cancelled: AbortSignal): Promise<TunnelSession> => {
     const stream = await link.open(request.peerId, cancelled);
-    const blameWay = () => link.blame?.(stream);
+    const way = { blame: () => link.blame?.(stream), isOverdue: () => link.isOverdue?.(stream) === true };
     try {
-      return await connectOne({ stream }, cancelled, blameWay);
+      return await connectOne({ stream }, cancelled, way);
     } catch (error) {
       // Whoever is silent may also be left by the far end first.
-      if (!cancelled.aborted) blameWay();
+      if (!cancelled.aborted) way.blame();
       throw error;
     }
   };
@@ -141,6 +143,12 @@ function proveServer(
 /** Somebody on the way changes what it carries; a connection that merely ends may be a loss. */
 const isAltered = (error: NodeJS.ErrnoException): boolean => error.code?.startsWith('ERR_SSL_') === true;
 
+/** Through other nodes. */
+interface Way {
+  blame: () => void;
+  isOverdue: () => boolean;
+}
+
 interface Connected {
   clock: Clock;
   http2: ClientHttp2Session;
@@ -149,10 +157,10 @@ interface Connected {
   request: TunnelSessionRequest;
   windows: Windows;
   overLink: boolean;
-  blameWay: () => void;
+  way: Way;
 }
 
-function wrap({ clock, http2, liveness, server, request, windows, overLink, blameWay }: Connected): TunnelSession {
+function wrap({ clock, http2, liveness, server, request, windows, overLink, way }: Connected): TunnelSession {
   const streams = new Set<ClientHttp2Stream>();
   const streamsMax = Math.min(windows.streamsMax, http2.remoteSettings.maxConcurrentStreams ?? windows.streamsMax);
   let idleSince = clock.elapsed();
@@ -162,7 +170,10 @@ function wrap({ clock, http2, liveness, server, request, windows, overLink, blam
     server,
     overLink,
     liveness,
-    blameWay,
+    blameWay: way.blame,
+    get isWayOverdue() {
+      return way.isOverdue();
+    },
     get streams() {
       return streams.size;
     },

@@ -10,7 +10,7 @@ import { askToCarry, type CarryRequest, createCarryRequests } from './carry-requ
 import { RouteError } from './errors.ts';
 import { createForwarding, type Wish } from './forwarding.ts';
 import { routedAgainAfterMs, tunnelOverLinkAfterMs } from './limits.ts';
-import type { FindStep, PeerId } from './mesh.ts';
+import type { FindStep, Mesh, PeerId } from './mesh.ts';
 import {
   createNeighbourConnections,
   type NeighbourConnections,
@@ -24,9 +24,12 @@ export interface TunnelThroughNodes extends Omit<NeighbourConnections, 'open'> {
   afterMs(peerId: PeerId): number;
   /** What was opened came to a bad end, and its way still leads there: the next one tries the other ways first. */
   blame(stream: Duplex): void;
+  /** The neighbour by which it was opened is overdue, and another way is there that is not. */
+  isOverdue(stream: Duplex): boolean;
 }
 
 export interface TunnelThroughNodesOptions extends Omit<NeighbourConnectionsOptions, 'onConnection'> {
+  mesh: NeighbourConnectionsOptions['mesh'] & Pick<Mesh, 'connection'>;
   clock: Clock;
   self: PeerId;
   step: FindStep;
@@ -35,7 +38,7 @@ export interface TunnelThroughNodesOptions extends Omit<NeighbourConnectionsOpti
 }
 
 export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): TunnelThroughNodes {
-  const { clock, self, step, onArrived } = options;
+  const { clock, self, mesh, step, onArrived } = options;
   const forwarding = createForwarding({ clock, self, step: () => step });
   const requests = createCarryRequests({ clock, onRequest });
   const sessions = createCarriedSessions();
@@ -108,7 +111,8 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
         return socket;
       } catch (error) {
         // Who refuses says so at once; who is silent would use up all the time again.
-        if (!outer.aborted && error instanceof RouteError && error.at === self) marks.mark(to, neighbour);
+        const ofHere = !outer.aborted && error instanceof RouteError && error.at === self;
+        if (ofHere && forwarding.ways(to).includes(neighbour)) marks.mark(to, neighbour);
         throw error;
       }
     };
@@ -116,6 +120,8 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
       forwarding.byAny(marks.order(to, forwarding.ways(to)), signal, (neighbour) => attempt(neighbour, signal)),
     );
   }
+
+  const isOverdue = (neighbour: PeerId): boolean => mesh.connection(neighbour)?.overdue === true;
 
   return {
     ...neighbours,
@@ -133,6 +139,11 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
     blame(stream) {
       const way = openedBy.get(stream);
       if (way !== undefined && forwarding.ways(way.to).includes(way.neighbour)) marks.mark(way.to, way.neighbour);
+    },
+    isOverdue(stream) {
+      const way = openedBy.get(stream);
+      if (way === undefined || !isOverdue(way.neighbour)) return false;
+      return forwarding.ways(way.to).some((neighbour) => !isOverdue(neighbour));
     },
   };
 }

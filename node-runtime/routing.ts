@@ -6,7 +6,7 @@ import { boundedCost } from '../mesh/link-cost.ts';
 import type { Mesh, PeerId } from '../mesh/mesh.ts';
 import type { RouterMode } from '../mesh/own-links.ts';
 import { createReferencedLinks } from '../mesh/referenced-links.ts';
-import { nextStep, type Routes, type Step } from '../mesh/routes.ts';
+import { nextStep, type Routes, type Step, stepNow } from '../mesh/routes.ts';
 import { createSpreading } from '../mesh/spreading.ts';
 import type { Statement, StatementTable } from '../mesh/statements.ts';
 import { createUplinkRoutes } from '../mesh/uplink-routes.ts';
@@ -43,7 +43,7 @@ export interface Routing extends LinkTraffic {
 }
 
 export interface RoutingDependencies extends Omit<RouterDependencies, 'news' | 'onChanged' | 'peerId'> {
-  mesh: Pick<Mesh, 'peerId' | 'costMicroseconds' | 'subscribe'>;
+  mesh: Pick<Mesh, 'peerId' | 'connection' | 'costMicroseconds' | 'subscribe'>;
   router: RouterMode;
   announcements: StatementTable;
   /** What its operator says that the link to the peer costs, in milliseconds; undefined where that is measured. */
@@ -193,7 +193,12 @@ export function createRouting(dependencies: RoutingDependencies): Routing {
       ask();
       router?.authorityChanged();
     },
-    step: (stream) => nextStep({ self, router: mode, routes: routes() }, stream),
+    step: (stream) =>
+      stepNow(nextStep({ self, router: mode, routes: routes() }, stream), {
+        destination: stream.destination,
+        isLinked: (peerId) => peers.has(peerId),
+        isOverdue: (peerId) => mesh.connection(peerId)?.overdue === true,
+      }),
     routes,
     costTo,
     linkCost,

@@ -398,7 +398,13 @@ export function createSimNetwork(options: SimNetworkOptions): SimNetwork {
         const link = node.links.get(to);
         if (link === undefined) return undefined;
         const far = link.nodes[0] === node ? link.nodes[1] : link.nodes[0];
-        return { address: far.address, openedAtMs: link.openedAtMs, through: undefined, bytes: undefined };
+        return {
+          address: far.address,
+          openedAtMs: link.openedAtMs,
+          through: undefined,
+          bytes: undefined,
+          overdue: false,
+        };
       },
       roundTripMs: (to) => (node.links.has(to) ? 2 * pair(peerId, to).baseMs : undefined),
       subscribe(listener) {

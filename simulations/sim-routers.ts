@@ -149,6 +149,8 @@ export function createSimRouters({
         ...{ fabricId: fabric.fabricId, node, router: mode, bootCounter, clock: life.clock },
         mesh: {
           peerId,
+          // None is ever overdue here.
+          connection: () => undefined,
           costMicroseconds: (to) => neighbours.get(to)?.costMicroseconds,
           subscribe(listener) {
             listeners.add(listener);

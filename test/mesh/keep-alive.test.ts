@@ -7,6 +7,7 @@ import {
   createLiveness,
   excuse,
   hear,
+  isOverdue,
   judge,
   type KeepAliveSettings,
   lateness,
@@ -146,6 +147,29 @@ test('lateness counts four times, or a second more than it was, at most ten, and
   hear(liveness, 60_000, usual);
   t.is(silentMsAllowed(liveness, 60_000, usual), silentMsCeiling);
   t.is(Math.round(silentMsAllowed(liveness, 60_000 + 20 * latenessHalfLifeMs, usual)), silentMsMax);
+});
+
+test('a peer is overdue before it is given up: when it was asked and is silent for longer than of late', (t) => {
+  const liveness = createLiveness(0, true, 0);
+  liveness.pingedAt = 300;
+  t.false(isOverdue(liveness, 10_000), 'it was not asked');
+  liveness.pinging = true;
+  t.false(isOverdue(liveness, 300 + answerMsMin));
+  t.true(isOverdue(liveness, 301 + answerMsMin));
+  t.is(judge(liveness, 301 + answerMsMin, usual).what, 'alive');
+  hear(liveness, 500 + answerMsMin, usual);
+  const lateMs = lateness(liveness, 500 + answerMsMin);
+  t.false(isOverdue(liveness, 500 + 2 * answerMsMin), 'it said something else meanwhile');
+  t.true(isOverdue(liveness, 501 + 2 * answerMsMin + lateMs), 'and no answer yet');
+
+  const busy = { ...createLiveness(0, true, 150), pingedAt: 300, pinging: true };
+  t.false(isOverdue(busy, 300 + answerMsMin + 145));
+  t.true(isOverdue(busy, 301 + answerMsMin + 150));
+
+  const far = { ...createLiveness(0, true, 0), pingedAt: 300, pinging: true };
+  sampleRoundTrip(far, 600);
+  t.false(isOverdue(far, 300 + 600 + 4 * 300));
+  t.true(isOverdue(far, 301 + 600 + 4 * 300));
 });
 
 test('while this process does not run nobody is silent', (t) => {

@@ -160,6 +160,19 @@ test('a frozen peer is noticed, and its streams end', async (t) => {
   peer.signal('SIGCONT');
 });
 
+test('a frozen peer is overdue before it is given up, and no longer when it is back', async (t) => {
+  const mesh = await startNode(t, { keepAlive: { silentMsMax: 60_000 } });
+  const peer = await startPeer(t, { hosts: ['127.0.0.1'], discovery: false });
+  await mesh.connect({ peerId: peer.peerId, addresses: peer.addresses });
+  const isOverdue = () => mesh.connection(peer.peerId)?.overdue;
+  t.false(isOverdue());
+  peer.signal('SIGSTOP');
+  await eventually(() => isOverdue() === true);
+  t.deepEqual(mesh.connected(), [peer.peerId]);
+  peer.signal('SIGCONT');
+  await eventually(() => isOverdue() === false);
+});
+
 test('a peer that is allowed to be silent is still believed in when others have given it up, and no longer than that', async (t) => {
   const [patient, usual] = [await startNode(t), await startNode(t)];
   const peer = await startPeer(t, { hosts: ['127.0.0.1'], discovery: false });

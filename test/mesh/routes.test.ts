@@ -5,7 +5,7 @@ import test from 'ava';
 import { equalNextHopsMax, routeHopsMax } from '../../mesh/limits.ts';
 import type { PeerId } from '../../mesh/mesh.ts';
 import { createRouteGraph, type RouteGraph } from '../../mesh/route-graph.ts';
-import { computeRoutes, nextStep, type Routes } from '../../mesh/routes.ts';
+import { computeRoutes, nextStep, type Routes, type Step, stepNow } from '../../mesh/routes.ts';
 import { createSimRandom, type SimRandom } from '../../simulations/sim-random.ts';
 
 interface Said {
@@ -266,6 +266,24 @@ test('nothing goes through an edge node, whatever it says', (t) => {
   const self = { self: 'E', router: 'edge' as const, routes: computeRoutes(graph, 'E') };
   t.like(nextStep(self, { destination: 'B', from: 'A', hopsLeft: 5 }), { type: 'refuse' });
   t.like(nextStep(self, { destination: 'B', from: undefined, hopsLeft: 5 }), { type: 'forward', nextHops: ['B'] });
+});
+
+test('a neighbour that is overdue is the last way, and a far end that is linked here is always one', (t) => {
+  const forward = (...nextHops: string[]) => ({ type: 'forward' as const, nextHops, hopsLeft: 3 });
+  const ways = (step: Step, linked: string[], overdue: string[]) =>
+    stepNow(step, {
+      destination: 'far',
+      isLinked: (peerId) => linked.includes(peerId),
+      isOverdue: (peerId) => overdue.includes(peerId),
+    });
+  t.deepEqual(ways(forward('A', 'B', 'C'), [], []), forward('A', 'B', 'C'));
+  t.deepEqual(ways(forward('A', 'B', 'C'), [], ['A', 'B']), forward('C', 'A', 'B'));
+  t.deepEqual(ways(forward('A'), [], ['A']), forward('A'), 'still better than none');
+  t.deepEqual(ways(forward('A'), ['far'], []), forward('A', 'far'));
+  t.deepEqual(ways(forward('A'), ['far'], ['A']), forward('far', 'A'));
+  t.deepEqual(ways(forward('far'), ['far'], ['far']), forward('far'));
+  const refusal = { type: 'refuse' as const, reason: 'an edge node does not forward' };
+  t.is(ways(refusal, ['far'], []), refusal);
 });
 
 test('a path longer than the hop bound is no route, and no step begins without a hop left', (t) => {

@@ -5,9 +5,10 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
+import type { MicroserviceName } from '../../control/plan.ts';
 import { carryHeaderBytesMax, routeHopsMax } from '../../mesh/limits.ts';
 import type { FindStep, Mesh, PeerId } from '../../mesh/mesh.ts';
-import { nextStep } from '../../mesh/routes.ts';
+import { nextStep, stepNow } from '../../mesh/routes.ts';
 import { nodeServerName } from '../../mesh/tunnel-credentials.ts';
 import { windowsFor } from '../../mesh/tunnel-windows.ts';
 import { eventually } from '../eventually.ts';
@@ -38,45 +39,74 @@ function tell(from: RowNode, to: RowNode, addresses = to.network.offer()?.addres
   from.network.setOffer(to.peerId, { addresses, authorityKeySha256: to.authorityKeySha256 });
 }
 
+interface RowNodeOptions {
+  name: string;
+  router: 'interior' | 'edge';
+  runs?: MicroserviceName[];
+  /** The neighbours that lead there. */
+  ways: (to: PeerId, self: PeerId) => readonly PeerId[];
+  isKnown?: (peerId: PeerId) => boolean;
+  /** Neighbours that do not answer in time. */
+  overdue?: ReadonlySet<PeerId>;
+}
+
+async function rowNode(t: ExecutionContext, options: RowNodeOptions): Promise<RowNode> {
+  const { name, router, runs = [], ways, isKnown = () => false, overdue = new Set() } = options;
+  // A test machine may starve a node for longer than a LAN would be silent.
+  const mesh = await startMesh(t, { keepAlive: { silentMsMax: 20_000 } });
+  const self = mesh.peerId;
+  const own: TestNode = fabric.node(name, runs, self);
+  const routes = {
+    to(peerId: PeerId) {
+      const nextHops = ways(peerId, self);
+      return nextHops.length === 0 ? undefined : { costMicroseconds: 1, hops: 1, nextHops };
+    },
+    routers: () => new Map(),
+  };
+  const step: FindStep = (stream) =>
+    stepNow(nextStep({ self, router, routes }, stream), {
+      ...{ destination: stream.destination, isLinked: () => false, isOverdue: (peerId) => overdue.has(peerId) },
+    });
+  mesh.route(step);
+  const opened: string[] = [];
+  const node = await startNode(t, fabric, own, {
+    mesh: {
+      handle: mesh.handle,
+      connection(peerId) {
+        const facts = mesh.connection(peerId);
+        return facts && { ...facts, overdue: overdue.has(peerId) };
+      },
+      open(peerId, protocol, signal) {
+        opened.push(protocol);
+        return mesh.open(peerId, protocol, signal);
+      },
+    },
+    isPeerAdmitted: (peerId) => mesh.isAdmitted(peerId) || isKnown(peerId),
+    nodeCredential: () => own.ownCredential,
+    step,
+  });
+  return { ...node, mesh, opened };
+}
+
 /** Nodes in a row, linked to their neighbours; all but the ends carry for others. The last one serves `sensor`, the first one calls it. */
 async function row(t: ExecutionContext, length: number, { dialable = true, knowsFirst = (): boolean => true } = {}) {
   const nodes: RowNode[] = [];
   const place = new Map<PeerId, number>();
   for (let index = 0; index < length; index += 1) {
-    // A test machine may starve a node for longer than a LAN would be silent.
-    const mesh = await startMesh(t, { keepAlive: { silentMsMax: 20_000 } });
-    place.set(mesh.peerId, index);
     const ends = { 0: [monitor], [length - 1]: [sensor] };
-    const own: TestNode = fabric.node(`node-${index}`, ends[index] ?? [], mesh.peerId);
-    const router = index > 0 && index < length - 1 ? 'interior' : 'edge';
-    const routes = {
-      to(peerId: PeerId) {
-        const next = nodes[index + Math.sign((place.get(peerId) ?? index) - index)]?.peerId;
-        return next === undefined || next === mesh.peerId
-          ? undefined
-          : { costMicroseconds: 1, hops: 1, nextHops: [next] };
+    const node = await rowNode(t, {
+      ...{ name: `node-${index}`, runs: ends[index] ?? [] },
+      router: index > 0 && index < length - 1 ? 'interior' : 'edge',
+      ways(to, self) {
+        const next = nodes[index + Math.sign((place.get(to) ?? index) - index)]?.peerId;
+        return next === undefined || next === self ? [] : [next];
       },
-      routers: () => new Map(),
-    };
-    const step: FindStep = (stream) => nextStep({ self: mesh.peerId, router, routes }, stream);
-    mesh.route(step);
-    const opened: string[] = [];
-    const node = await startNode(t, fabric, own, {
-      mesh: {
-        handle: mesh.handle,
-        connection: mesh.connection,
-        open(peerId, protocol, signal) {
-          opened.push(protocol);
-          return mesh.open(peerId, protocol, signal);
-        },
-      },
-      isPeerAdmitted: (peerId) => mesh.isAdmitted(peerId) || (nodes[0]?.peerId === peerId && knowsFirst()),
-      nodeCredential: () => own.ownCredential,
-      step,
+      isKnown: (peerId) => nodes[0]?.peerId === peerId && knowsFirst(),
     });
-    nodes.push({ ...node, mesh, opened });
+    place.set(node.peerId, index);
     const before = nodes[index - 1];
-    if (before !== undefined) await linkTogether(before.mesh, mesh);
+    nodes.push(node);
+    if (before !== undefined) await linkTogether(before.mesh, node.mesh);
   }
   for (const [index, node] of nodes.entries()) {
     for (const other of [nodes[index - 1], nodes[index + 1]])
@@ -153,6 +183,53 @@ test('calls to a node whose way was lost go by another one at once, and it takes
   router.network.setOffer(last.peerId, undefined);
   tell(router, last);
   t.is(await ask(t, address, 'anew'), 'anew');
+});
+
+test('new calls leave a neighbour that does not answer in time for another one, and go by it again when it does', async (t) => {
+  const overdue = new Set<PeerId>();
+  const direct = (to: PeerId) => [to];
+  const [one, two] = [
+    await rowNode(t, { name: 'one', router: 'interior', ways: direct }),
+    await rowNode(t, { name: 'two', router: 'interior', ways: direct }),
+  ];
+  const uplinks = [one.peerId, two.peerId];
+  const isKnown = () => true;
+  const first = await rowNode(t, {
+    ...{ name: 'first', router: 'edge', runs: [monitor], isKnown, overdue },
+    ways: (to) => (uplinks.includes(to) ? [to] : uplinks),
+  });
+  const last = await rowNode(t, { name: 'last', router: 'edge', runs: [sensor], ways: direct, isKnown });
+  for (const router of [one, two])
+    for (const end of [first, last]) {
+      await linkTogether(end.mesh, router.mesh);
+      tell(end, router);
+      tell(router, end);
+    }
+  tell(first, last, []);
+  const caller = await first.attach(monitor, { calls: [callable('sensor')] });
+  await last.attach(sensor, { listens: { 8080: await serve(t, echo) } });
+  first.network.setEndpoints([last.endpoint(sensor)]);
+  const ways = () => [one, two].map((router) => router.network.carries(last.peerId));
+  const address = caller.address('sensor');
+
+  const held = await dial(t, address);
+  held.write('held');
+  await once(held, 'data');
+  t.deepEqual(ways(), [true, false]);
+  overdue.add(one.peerId);
+  t.is(await ask(t, address, 'round it'), 'round it');
+  t.deepEqual(ways(), [true, true]);
+  // Nothing that is open was ended for it.
+  held.write('held on');
+  await once(held, 'data');
+
+  // The other one is gone, and the first one answers: what stands is used again.
+  overdue.clear();
+  for (const end of [first, last]) two.network.setOffer(end.peerId, undefined);
+  await eventually(() => !two.network.carries(last.peerId));
+  t.is(await ask(t, address, 'as before'), 'as before');
+  overdue.add(one.peerId).add(two.peerId);
+  t.is(await ask(t, address, 'none is better'), 'none is better');
 });
 
 /** A connection to a node by the credential of another one. */

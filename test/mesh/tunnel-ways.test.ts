@@ -8,6 +8,7 @@ import { loadCredential } from '../../mesh/tunnel-credentials.ts';
 import { connectTunnel } from '../../mesh/tunnel-session.ts';
 import { createTunnelThroughNodes } from '../../mesh/tunnel-through-nodes.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
+import { eventually } from '../eventually.ts';
 import { createTestFabric } from './credentials.ts';
 import { nameOf } from './tunnel-fixture.ts';
 
@@ -22,6 +23,7 @@ test('attack: a neighbour that takes a call and is silent is not the first to be
     credential: () => self.ownCredential,
     mesh: {
       handle: () => undefined,
+      connection: () => undefined,
       open(peerId) {
         asked.push(peerId);
         return new Promise(() => undefined);
@@ -40,6 +42,46 @@ test('attack: a neighbour that takes a call and is silent is not the first to be
   await open();
   t.deepEqual(asked, ['silent', 'other']);
   t.is(clock.pending(), 0);
+});
+
+test('what is being opened to a neighbour ends with the link to it, and another one is asked at once', async (t) => {
+  const clock = createSimClock();
+  const self = fabric.node('self', []);
+  const asked: PeerId[] = [];
+  const linked = ['gone', 'other'];
+  const through = createTunnelThroughNodes({
+    ...{ clock, self: self.peerId, verifyChain: fabric.verifyChain, isPeerAdmitted: () => true },
+    credential: () => self.ownCredential,
+    mesh: {
+      ...{ handle: () => undefined, connection: () => undefined },
+      open(peerId) {
+        asked.push(peerId);
+        return peerId === 'gone' ? new Promise(() => undefined) : Promise.reject(new Error('not today'));
+      },
+    },
+    step: () => ({ type: 'forward', nextHops: [...linked], hopsLeft: 3 }),
+    onArrived: () => t.fail('nothing was asked'),
+  });
+  const offer = { addresses: [], authorityKeySha256: 'its key' };
+  for (const peerId of linked) through.setOffer(peerId, offer);
+  const open = () =>
+    t.throwsAsync(through.open('far', new AbortController().signal), { message: /other was not reached/ });
+  const opening = open();
+  await eventually(() => asked.length === 1);
+  linked.splice(0, 1);
+  through.setOffer('gone', undefined);
+  await opening;
+  t.deepEqual(asked, ['gone', 'other']);
+  t.is(clock.pending(), 0);
+  // It was lost, and has done no harm: it is asked first again.
+  linked.unshift('gone');
+  through.setOffer('gone', offer);
+  const ended = new AbortController();
+  const again = t.throwsAsync(through.open('far', ended.signal));
+  await eventually(() => asked.length === 3);
+  ended.abort(new Error('enough'));
+  await again;
+  t.is(asked[2], 'gone');
 });
 
 test('who carries a session to nobody who proves to be the peer is told of', async (t) => {
