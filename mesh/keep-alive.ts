@@ -139,7 +139,10 @@ const askedAfterMs = ({ asksFirst }: Liveness, intervalMs: number): number =>
 /** Slow links are not asked more often for the sake of a sample. */
 const roundTripSampleOf = ({ intervalMs }: KeepAliveSettings): number => Math.max(roundTripSampleMs, intervalMs);
 
-/** It was asked, and is silent for longer than it ever was of late: a reason to prefer another way, and none yet to give it up. */
+/**
+ * It was asked, and has been silent since for longer than it usually is: a reason to prefer another way, and none yet to give it up. Right after
+ * this process has not run its answer may be there unread.
+ */
 export function isOverdue(liveness: Liveness, nowMs: number): boolean {
   const { pinging, pingedAt, heardAt, roundTripMs = 0, deviationMs } = liveness;
   if (!pinging) return false;

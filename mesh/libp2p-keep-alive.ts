@@ -8,7 +8,6 @@ import {
   createLiveness,
   excuse,
   hear,
-  isOverdue,
   judge,
   type KeepAliveSettings,
   type Liveness,
@@ -52,8 +51,6 @@ export interface KeepAlive {
   begin(connection: Omit<Watched, 'liveness'> & { asksFirst: boolean }): Liveness;
   /** It is gone. */
   end(link: Watched): void;
-  /** Other ways are better now; never when this process itself has just not run. */
-  isOverdue(link: Watched): boolean;
   /** The peer is believed alive for so long at least although it is silent; left out, no longer than others. */
   allow(peerId: PeerId, silentMs: number | undefined): void;
 }
@@ -185,10 +182,6 @@ export function createKeepAlive<Link extends Watched>(options: KeepAliveOptions<
       const atMs = clock.elapsed();
       const silentSince = dead.has(liveness) ? liveness.heardAt : undefined;
       remembered.set(peerId, { lateMs: lateness(liveness, atMs), atMs, silentSince });
-    },
-    isOverdue({ liveness }) {
-      const now = clock.elapsed();
-      return now - lookAt <= lookAheadMs && isOverdue(liveness, now);
     },
     allow(peerId, silentMs) {
       if (silentMs === undefined) allowed.delete(peerId);

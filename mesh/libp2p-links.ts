@@ -4,7 +4,7 @@
 import type { Clock } from '../node-runtime/clock.ts';
 import { createBoundedMap } from './bounded-map.ts';
 import { type Harm, harmOf } from './harm.ts';
-import type { KeepAliveSettings, Liveness } from './keep-alive.ts';
+import { isOverdue, type KeepAliveSettings, type Liveness } from './keep-alive.ts';
 import { createKeepAlive } from './libp2p-keep-alive.ts';
 import { type Connection, isRoutedAddress, type LinkMuxer, muxerOf, type Stream } from './libp2p-node.ts';
 import { connectionsPerPeerMax, rememberedPeersMax, unadmittedConnectionsMax, unadmittedStreamsMax } from './limits.ts';
@@ -208,7 +208,7 @@ export function createLinks(options: LinksOptions): Links {
       const carried = muxer.bytes();
       const bytes = carried && { sent: carried.sent, received: carried.received };
       const through = routed ? host : undefined;
-      return { address, openedAtMs: openedAt, through, bytes, overdue: keepAlive.isOverdue(link) };
+      return { address, openedAtMs: openedAt, through, bytes, overdue: isOverdue(link.liveness, clock.elapsed()) };
     },
     costMicroseconds: (peerId) => costs.get(peerId)?.saidMicroseconds,
     async close(peerId, reason) {

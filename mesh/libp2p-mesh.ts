@@ -22,6 +22,7 @@ import { createStreams } from './libp2p-streams.ts';
 import { keepAliveIntervalMs, silentMsMax, streamsPerProtocolMax, unadmittedStreamsMax } from './limits.ts';
 import type { Address, FindStep, Mesh, MeshEvent, PeerId } from './mesh.ts';
 import { createRoutedStreams } from './routed-streams.ts';
+import { overdueLast } from './routes.ts';
 import { createWayMarks } from './way-marks.ts';
 
 /** Fields first, then the text, as pino has it. */
@@ -119,7 +120,8 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
     self,
     mesh: { open: (peerId, protocol, signal) => streams.open(peerId, protocol, untilStopped(signal)), handle },
     step: () => findStep,
-    order: marks.order,
+    order: (to, neighbours) =>
+      overdueLast(marks.order(to, neighbours), (peerId) => links.facts(peerId)?.overdue === true),
     onArrived: ({ stream, neighbour }, from) => dials.accept(stream, neighbour, from),
   });
 

@@ -99,6 +99,10 @@ export const tunnelOverLinkAfterMs = 1_500;
 export const tunnelDirectRetryMs = 60_000;
 /** A call that reaches nobody waits so long for a link that was lost just now: another way is found within a second where there is one. */
 export const relinkMs = 3_000;
+/** A call that finds its session's way overdue waits so long for a session by another way, and goes by the old one then. */
+export const betterWayMs = 250;
+/** When there was none, or it was no better, none is looked for again for so long. */
+export const betterWayRetryMs = 5_000;
 /** The longest payload of UDP: what its length field has, less its header (RFC 9298, section 5). IPv4 carries 20 bytes less. */
 export const datagramBytesMax = 65_527;
 /** A capsule of a type that is unknown here is passed over without being kept; none that is known has a tenth of this. */

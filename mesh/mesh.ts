@@ -53,7 +53,8 @@ export interface ConnectionFacts {
   through: PeerId | undefined;
   /** Since it was opened, with what encryption and signs of life add; undefined where nobody counts them. */
   bytes: { sent: number; received: number } | undefined;
-  /** The peer was asked for a sign of life and is silent for longer than usual: not gone yet, but no way to prefer. */
+  /** The peer was asked for a sign of life and is silent for longer than usual: not gone yet, but no way to prefer. True for a moment, it may also be
+   * that its answer was not read yet. */
   overdue: boolean;
 }
 

@@ -114,18 +114,23 @@ export function nextStep(
   return { type: 'forward', nextHops, hopsLeft: left - 1 };
 }
 
+/** The same neighbours, those that are overdue last. */
+export function overdueLast(neighbours: readonly PeerId[], isOverdue: (peerId: PeerId) => boolean): readonly PeerId[] {
+  // Mostly there is nothing to choose.
+  if (neighbours.length < 2) return neighbours;
+  const overdue = new Set(neighbours.filter(isOverdue));
+  return overdue.size === 0 ? neighbours : [...neighbours.filter((peerId) => !overdue.has(peerId)), ...overdue];
+}
+
 /**
- * The same step as neighbours are at this moment. Those that are overdue come last. A far end that is linked here is one of the ways, whatever
- * its link costs: nobody is nearer to it (a loop-free alternate: RFC 5286, section 3).
+ * The same step as neighbours are at this moment: those that are overdue come last, and when all are, a far end that is linked here is a way as
+ * well, whatever its link costs. Nobody is nearer to it (a loop-free alternate: RFC 5286, section 3).
  */
 export function stepNow(step: Step, { destination, isLinked, isOverdue }: StepNow & { destination: PeerId }): Step {
   if (step.type !== 'forward') return step;
-  const isOther = isLinked(destination) && !step.nextHops.includes(destination);
-  const ways = isOther ? [...step.nextHops, destination] : step.nextHops;
-  // Mostly there is nothing to choose.
-  if (ways.length === 1) return step;
-  const overdue = new Set(ways.filter(isOverdue));
-  return { ...step, nextHops: [...ways.filter((peerId) => !overdue.has(peerId)), ...overdue] };
+  const { nextHops } = step;
+  const isOther = !nextHops.includes(destination) && isLinked(destination) && nextHops.every(isOverdue);
+  return { ...step, nextHops: isOther ? [destination, ...nextHops] : overdueLast(nextHops, isOverdue) };
 }
 
 export interface StepNow {

@@ -8,6 +8,9 @@ import type { VerifyChain } from '../pki/identity.ts';
 import type { TellDenied } from './denied-calls.ts';
 import { TunnelPeerError, TunnelRefusedError, TunnelUnreachableError } from './errors.ts';
 import {
+  betterWayMs,
+  betterWayRetryMs,
+  doubtMs,
   relinkMs,
   tunnelDirectRetryMs,
   tunnelIdleMs,
@@ -20,6 +23,7 @@ import type { PeerId } from './mesh.ts';
 import { nameOf, serviceKey } from './service-names.ts';
 import type { Endpoint, TunnelOffer } from './service-network.ts';
 import type { LoadedCredential } from './tunnel-credentials.ts';
+import { waitFor } from './tunnel-handshake.ts';
 import type { TunnelOverLink } from './tunnel-over-link.ts';
 import { connectTunnel, type TunnelSession, type TunnelSessionRequest } from './tunnel-session.ts';
 
@@ -72,6 +76,8 @@ export function createTunnelClient({
   const routed = new WeakSet<TunnelSession>();
   /** When a session on a link looks for a better way next. */
   const seekAt = new WeakMap<TunnelSession, number>();
+  /** When a better one is looked for than a session of which the way is overdue. */
+  const seekBetterAt = new WeakMap<TunnelSession, number>();
   const connecting = new Map<string, { link: AbortController | undefined; made: Promise<TunnelSession> }>();
   let stopped = new AbortController();
 
@@ -156,10 +162,33 @@ export function createTunnelClient({
     for (const session of pool) {
       if (session.full || !isUsable(session, request)) continue;
       if (!session.isWayOverdue) return session;
-      overdue = session;
+      overdue ??= session;
     }
-    // A better one is made, where there may be one more.
-    return hasRoom(pool.size) ? undefined : overdue;
+    return overdue;
+  }
+
+  /**
+   * For a call that found only a session by a way that is overdue: one by another way when that comes about soon, else the same one. Such a way may
+   * well carry, and another one not.
+   */
+  async function sessionNow(
+    overdue: TunnelSession,
+    key: string,
+    request: TunnelSessionRequest,
+    signal: AbortSignal,
+  ): Promise<TunnelSession | undefined> {
+    const within = (ms: number, done: Promise<unknown>): Promise<unknown> =>
+      waitFor(clock, ms, signal, (resolve, reject) => done.then(resolve, reject)).catch(() => undefined);
+    // While this process did not run nobody was heard: what has arrived is read first.
+    await within(doubtMs, new Promise(() => undefined));
+    const now = clock.elapsed();
+    const isMaking = connecting.has(key);
+    const maySeek = now >= (seekBetterAt.get(overdue) ?? 0) && hasRoom(pools.get(key)?.size ?? 0);
+    if (overdue.isWayOverdue && (isMaking || maySeek)) {
+      if (!isMaking) seekBetterAt.set(overdue, now + betterWayRetryMs);
+      await within(betterWayMs, newSession(key, request));
+    }
+    return roomySession(key, request);
   }
 
   /** Undefined when one that another call was making has come about meanwhile. */
@@ -214,7 +243,8 @@ export function createTunnelClient({
         const offer = offers.get(endpoint.peerId);
         if (offer === undefined) throw new TunnelUnreachableError(`there is no link to ${endpoint.peerId}`);
         const request = { credential: caller.credential, called: nameOf(endpoint), peerId: endpoint.peerId, offer };
-        const used = roomySession(key, request);
+        let used = roomySession(key, request);
+        if (used?.isWayOverdue) used = await sessionNow(used, key, request, signal);
         const link = links.get(endpoint.peerId);
         try {
           const session = used ?? (await newSession(key, request));

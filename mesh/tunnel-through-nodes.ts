@@ -16,6 +16,7 @@ import {
   type NeighbourConnections,
   type NeighbourConnectionsOptions,
 } from './neighbour-connections.ts';
+import { overdueLast } from './routes.ts';
 import { createWayMarks } from './way-marks.ts';
 
 export interface TunnelThroughNodes extends Omit<NeighbourConnections, 'open'> {
@@ -45,6 +46,11 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
   const neighbours = createNeighbourConnections({ ...options, onConnection: requests.read });
   const marks = createWayMarks(clock);
   const openedBy = new WeakMap<Duplex, { to: PeerId; neighbour: PeerId }>();
+
+  const isOverdue = (neighbour: PeerId): boolean => mesh.connection(neighbour)?.overdue === true;
+
+  /** In the order in which they are tried. */
+  const waysTo = (to: PeerId): readonly PeerId[] => overdueLast(marks.order(to, forwarding.ways(to)), isOverdue);
 
   /** The next piece of the way, answered by the far end. Rejects with RouteError. */
   async function extend(neighbour: PeerId, wish: Wish, signal: AbortSignal): Promise<TLSSocket> {
@@ -117,11 +123,9 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
       }
     };
     return forwarding.inTime(outer, (signal) =>
-      forwarding.byAny(marks.order(to, forwarding.ways(to)), signal, (neighbour) => attempt(neighbour, signal)),
+      forwarding.byAny(waysTo(to), signal, (neighbour) => attempt(neighbour, signal)),
     );
   }
-
-  const isOverdue = (neighbour: PeerId): boolean => mesh.connection(neighbour)?.overdue === true;
 
   return {
     ...neighbours,
@@ -143,7 +147,8 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
     isOverdue(stream) {
       const way = openedBy.get(stream);
       if (way === undefined || !isOverdue(way.neighbour)) return false;
-      return forwarding.ways(way.to).some((neighbour) => !isOverdue(neighbour));
+      const [first] = waysTo(way.to);
+      return first !== undefined && !isOverdue(first);
     },
   };
 }

@@ -47,6 +47,8 @@ export interface SimNetwork {
   cut(peerA: PeerId, peerB: PeerId): void;
   /** Frames between the two take so long one way from now on; what the link costs follows once it has been so for a while. */
   setLatency(peerA: PeerId, peerB: PeerId, latencyMs: number): void;
+  /** To each of the two the other one is late with its signs of life, from now on or no longer. */
+  setOverdue(peerA: PeerId, peerB: PeerId, overdue: boolean): void;
   /** The node is gone in the middle of what it did: it gets and emits nothing any more, and others notice later. */
   crash(peerId: PeerId): void;
 }
@@ -95,6 +97,7 @@ export function createSimNetwork(options: SimNetworkOptions): SimNetwork {
   /** Pairs between which nothing passes, and since when. */
   const broken = new Map<string, number>();
   const pairs = new Map<string, { baseMs: number; random: SimRandom }>();
+  const overduePairs = new Set<string>();
   let addressCount = 0;
 
   const pairOf = (a: PeerId, b: PeerId): string => (a < b ? `${a} ${b}` : `${b} ${a}`);
@@ -403,7 +406,7 @@ export function createSimNetwork(options: SimNetworkOptions): SimNetwork {
           openedAtMs: link.openedAtMs,
           through: undefined,
           bytes: undefined,
-          overdue: false,
+          overdue: overduePairs.has(pairOf(peerId, to)),
         };
       },
       roundTripMs: (to) => (node.links.has(to) ? 2 * pair(peerId, to).baseMs : undefined),
@@ -444,6 +447,10 @@ export function createSimNetwork(options: SimNetworkOptions): SimNetwork {
       if (over === undefined) return;
       measure(over);
       clock.setTimeout(() => measure(over), costSettleMs);
+    },
+    setOverdue(a, b, overdue) {
+      if (overdue) overduePairs.add(pairOf(a, b));
+      else overduePairs.delete(pairOf(a, b));
     },
     crash(peerId) {
       const node = nodes.get(peerId);

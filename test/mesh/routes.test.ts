@@ -268,7 +268,7 @@ test('nothing goes through an edge node, whatever it says', (t) => {
   t.like(nextStep(self, { destination: 'B', from: undefined, hopsLeft: 5 }), { type: 'forward', nextHops: ['B'] });
 });
 
-test('a neighbour that is overdue is the last way, and a far end that is linked here is always one', (t) => {
+test('a neighbour that is overdue is the last way, and where all are a far end that is linked here is the first', (t) => {
   const forward = (...nextHops: string[]) => ({ type: 'forward' as const, nextHops, hopsLeft: 3 });
   const ways = (step: Step, linked: string[], overdue: string[]) =>
     stepNow(step, {
@@ -279,8 +279,9 @@ test('a neighbour that is overdue is the last way, and a far end that is linked 
   t.deepEqual(ways(forward('A', 'B', 'C'), [], []), forward('A', 'B', 'C'));
   t.deepEqual(ways(forward('A', 'B', 'C'), [], ['A', 'B']), forward('C', 'A', 'B'));
   t.deepEqual(ways(forward('A'), [], ['A']), forward('A'), 'still better than none');
-  t.deepEqual(ways(forward('A'), ['far'], []), forward('A', 'far'));
-  t.deepEqual(ways(forward('A'), ['far'], ['A']), forward('far', 'A'));
+  t.deepEqual(ways(forward('A'), ['far'], []), forward('A'));
+  t.deepEqual(ways(forward('A', 'B'), ['far'], ['A']), forward('B', 'A'));
+  t.deepEqual(ways(forward('A', 'B'), ['far'], ['A', 'B']), forward('far', 'A', 'B'));
   t.deepEqual(ways(forward('far'), ['far'], ['far']), forward('far'));
   const refusal = { type: 'refuse' as const, reason: 'an edge node does not forward' };
   t.is(ways(refusal, ['far'], []), refusal);

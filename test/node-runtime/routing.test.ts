@@ -85,6 +85,10 @@ test('what an operator sets a link to is what it costs, from both ends', async (
   const box3 = await fabric.join('box3', 'interior');
   const [one, two] = [fabric.peerId(box1), fabric.peerId(box2)];
   await fabric.until('the way round it', () => path([box1, box2, box3], box1, box2).join(' ') === 'box1 box3 box2');
+  fabric.network.setOverdue(one, fabric.peerId(box3), true);
+  t.deepEqual(path([box1, box2, box3], box1, box2), ['box1', 'box2'], 'the dear link, while the other way is overdue');
+  fabric.network.setOverdue(one, fabric.peerId(box3), false);
+  t.deepEqual(path([box1, box2, box3], box1, box2), ['box1', 'box3', 'box2']);
   cut(fabric, box1, box3);
   const costs = (): string => `${routingOf(box1).costTo(two)} ${routingOf(box2).costTo(one)}`;
   await fabric.until('no way round it', () => costs() === '300000 300000');
