@@ -2,7 +2,7 @@
 // own file system, processes and (empty) network; nothing of the host is mounted into it.
 
 import { execFile, spawn } from 'node:child_process';
-import { access, cp, mkdir, mkdtemp, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { access, chmod, cp, mkdir, mkdtemp, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -88,6 +88,8 @@ const isThere = (path: string): Promise<boolean> =>
 export async function makeRoot(folder: string): Promise<string> {
   const root = join(folder, 'root');
   await execute('cp', ['-a', '--reflink=auto', await baseSystem(), root]);
+  // As mkdtemp made it, nobody but root would find anything in it.
+  await chmod(root, 0o755);
   await cp(process.execPath, join(root, 'usr/local/bin/node'));
   await writeFile(join(root, 'etc/hostname'), 'box1\n');
   await writeFile(join(root, 'etc/hosts'), '127.0.0.1 localhost box1\n');
