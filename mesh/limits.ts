@@ -99,7 +99,7 @@ export const tunnelOverLinkAfterMs = 1_500;
 export const tunnelDirectRetryMs = 60_000;
 /** A call that reaches nobody waits so long for a link that was lost just now: another way is found within a second where there is one. */
 export const relinkMs = 3_000;
-/** A call that finds its session's way overdue waits so long for a session by another way, and goes by the old one then. */
+/** Calls that find their session's way overdue wait so long for one by another way, all for the same, and go by the old one then. */
 export const betterWayMs = 250;
 /** When there was none, or it was no better, none is looked for again for so long. */
 export const betterWayRetryMs = 5_000;

@@ -78,7 +78,10 @@ export function createTunnelClient({
   const seekAt = new WeakMap<TunnelSession, number>();
   /** When a better one is looked for than a session of which the way is overdue. */
   const seekBetterAt = new WeakMap<TunnelSession, number>();
-  const connecting = new Map<string, { link: AbortController | undefined; made: Promise<TunnelSession> }>();
+  const connecting = new Map<
+    string,
+    { link: AbortController | undefined; made: Promise<TunnelSession>; sinceMs: number }
+  >();
   let stopped = new AbortController();
 
   const keyOf = (called: MicroserviceName, peerId: PeerId, { identity }: LoadedCredential) =>
@@ -181,14 +184,19 @@ export function createTunnelClient({
       waitFor(clock, ms, signal, (resolve, reject) => done.then(resolve, reject)).catch(() => undefined);
     // While this process did not run nobody was heard: what has arrived is read first.
     await within(doubtMs, new Promise(() => undefined));
+    if (signal.aborted || offers.get(request.peerId) !== request.offer || !overdue.isWayOverdue)
+      return roomySession(key, request);
     const now = clock.elapsed();
-    const isMaking = connecting.has(key);
+    const sinceMs = connecting.get(key)?.sinceMs;
     const maySeek = now >= (seekBetterAt.get(overdue) ?? 0) && hasRoom(pools.get(key)?.size ?? 0);
-    if (overdue.isWayOverdue && (isMaking || maySeek)) {
-      if (!isMaking) seekBetterAt.set(overdue, now + betterWayRetryMs);
-      await within(betterWayMs, newSession(key, request));
-    }
-    return roomySession(key, request);
+    if (sinceMs === undefined && !maySeek) return roomySession(key, request);
+    if (sinceMs === undefined) seekBetterAt.set(overdue, now + betterWayRetryMs);
+    // All wait for the same one, and no longer than the first of them.
+    const leftMs = betterWayMs - (now - (sinceMs ?? now));
+    if (leftMs > 0) await within(leftMs, newSession(key, request));
+    const found = roomySession(key, request);
+    if (found?.isWayOverdue === false) seekBetterAt.delete(overdue);
+    return found;
   }
 
   /** Undefined when one that another call was making has come about meanwhile. */
@@ -202,7 +210,7 @@ export function createTunnelClient({
     const usable = [...(pools.get(key) ?? [])].filter((session) => isUsable(session, request)).length;
     if (!hasRoom(usable)) throw new TunnelUnreachableError('all sessions to it are in use');
     const made = connect(key, request);
-    connecting.set(key, { link, made });
+    connecting.set(key, { link, made, sinceMs: clock.elapsed() });
     try {
       return await made;
     } finally {
@@ -244,7 +252,12 @@ export function createTunnelClient({
         if (offer === undefined) throw new TunnelUnreachableError(`there is no link to ${endpoint.peerId}`);
         const request = { credential: caller.credential, called: nameOf(endpoint), peerId: endpoint.peerId, offer };
         let used = roomySession(key, request);
-        if (used?.isWayOverdue) used = await sessionNow(used, key, request, signal);
+        if (used?.isWayOverdue) {
+          used = await sessionNow(used, key, request, signal);
+          signal.throwIfAborted();
+          // What was known of the peer may be another by now.
+          if (used === undefined || offers.get(endpoint.peerId) !== offer) continue;
+        }
         const link = links.get(endpoint.peerId);
         try {
           const session = used ?? (await newSession(key, request));

@@ -138,7 +138,10 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
       sessions.sweep();
     },
     // Who is no neighbour is not likely to answer at its own addresses.
-    afterMs: (to) => (forwarding.ways(to).includes(to) ? tunnelOverLinkAfterMs : routedAgainAfterMs),
+    afterMs(to) {
+      const ways = forwarding.ways(to);
+      return ways.length === 1 && ways[0] === to ? tunnelOverLinkAfterMs : routedAgainAfterMs;
+    },
     open,
     blame(stream) {
       const way = openedBy.get(stream);

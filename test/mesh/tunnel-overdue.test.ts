@@ -1,10 +1,11 @@
 // Calls that find the way of their session overdue: another way where there is one, and the old one where there is none. Two nodes with a real
 // link; who is overdue, and what becomes of what is opened then, by hand.
 
+import type { Http2Session } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import test, { type ExecutionContext } from 'ava';
-import { betterWayRetryMs } from '../../mesh/limits.ts';
+import { betterWayMs, betterWayRetryMs, doubtMs } from '../../mesh/limits.ts';
 import { createTunnelClient } from '../../mesh/tunnel-client.ts';
 import { loadCredential } from '../../mesh/tunnel-credentials.ts';
 import { createTunnelOverLink, type TunnelOverLink } from '../../mesh/tunnel-over-link.ts';
@@ -23,15 +24,19 @@ interface Way {
   /** Tries, with those that came to nothing. */
   tries: number;
   isOverdue: (stream: Duplex) => boolean;
+  /** Calls wait for a better session for as long as a busy box needs. */
+  isPatient: boolean;
   /** Of the next ones. */
   open: 'well' | 'silent' | 'refused';
 }
+
+type Standing = Awaited<ReturnType<typeof oneSession>>;
 
 async function oneSession(t: ExecutionContext) {
   const [meshOfNear, meshOfFar] = await linkedMeshes(t);
   const far = await startNode(t, fabric, fabric.node('two', [sensor]), { mesh: meshOfFar });
   await far.attach(sensor, { listens: { 8080: await serve(t, (socket: Socket) => void socket.pipe(socket)) } });
-  const way: Way = { streams: [], tries: 0, isOverdue: () => false, open: 'well' };
+  const way: Way = { streams: [], tries: 0, isOverdue: () => false, isPatient: false, open: 'well' };
   const link = createTunnelOverLink(meshOfNear);
   const overLink: TunnelOverLink = {
     ...link,
@@ -50,59 +55,83 @@ async function oneSession(t: ExecutionContext) {
   };
   const system = createSystemClock();
   let aheadMs = 0;
-  const clock: Clock = { ...system, elapsed: () => system.elapsed() + aheadMs };
+  /** What was waited for since the last call began. */
+  const waits: number[] = [];
+  const clock: Clock = {
+    ...system,
+    elapsed: () => system.elapsed() + aheadMs,
+    setTimeout(run, delayMs) {
+      waits.push(delayMs);
+      return system.setTimeout(run, way.isPatient && delayMs === betterWayMs ? 60_000 : delayMs);
+    },
+  };
   const client = createTunnelClient({
     ...{ clock, verifyChain: fabric.verifyChain, isPeerRevoked: () => false },
     ...{ tellDenied: () => undefined, costOf: () => undefined, overLink },
   });
   t.teardown(() => client.close());
-  client.setOffer(far.peerId, { addresses: [], authorityKeySha256: far.authorityKeySha256 });
+  const { peerId, authorityKeySha256 } = far;
+  client.setOffer(peerId, { addresses: [], authorityKeySha256 });
   const near = fabric.node('one', [monitor]);
   const credential = loadCredential(near.issue(monitor), monitor, fabric.verifyChain);
   const caller = { ...monitor, serverName: '', credential, instances: [] };
-  /** One call, which is answered. */
-  const call = async (): Promise<void> => {
+  /** One call, which is answered, and the session that it went by. */
+  async function call(): Promise<Http2Session | undefined> {
+    waits.length = 0;
     const stream = await client.open(caller, far.endpoint(sensor), new AbortController().signal);
+    const { session } = stream;
     stream.destroy();
-  };
-  await call();
-  t.is(way.tries, 1);
+    return session;
+  }
   const pass = (ms: number): void => {
     aheadMs += ms;
   };
-  return { way, call, pass };
+  const first = await call();
+  t.is(way.tries, 1);
+  return { way, call, first, pass, waits, client, peerId };
 }
 
 test('calls go by another way, all by the same new session, and by what stands when it answers again', async (t) => {
-  const { way, call } = await oneSession(t);
+  const { way, call, first } = await oneSession(t);
   way.isOverdue = (stream) => stream === way.streams[0];
-  await Promise.all([call(), call(), call()]);
-  await call();
+  way.isPatient = true;
+  const [one, other] = await Promise.all([call(), call()]);
+  t.not(one, first);
+  t.is(one, other);
+  t.is(await call(), one);
   t.is(way.streams.length, 2);
   t.false(way.streams[0]?.destroyed);
   way.isOverdue = () => false;
-  await call();
+  t.is(await call(), first);
   t.is(way.tries, 2);
 });
 
-test('what seems overdue because this process did not run costs nothing', async (t) => {
-  const { way, call } = await oneSession(t);
-  let asked = 0;
+test('what seems overdue until what has arrived is read costs nothing', async (t) => {
+  const { way, call, first } = await oneSession(t);
+  let overdue = true;
   way.isOverdue = () => {
-    asked += 1;
-    return asked <= 2;
+    setTimeout(() => {
+      overdue = false;
+    }, doubtMs / 4);
+    return overdue;
   };
-  await call();
+  t.is(await call(), first);
+  t.false(overdue);
   t.is(way.tries, 1);
-  t.true(asked > 2);
 });
 
-test('attack: where the other way is silent, calls go by the one that is overdue, and so do those that follow', async (t) => {
-  const { way, call } = await oneSession(t);
+test('attack: where the other way is silent, calls go by the one that is overdue, and those that follow wait no longer', async (t) => {
+  const { way, call, first, pass, waits } = await oneSession(t);
   way.isOverdue = () => true;
   way.open = 'silent';
-  await Promise.all([call(), call()]);
-  await call();
+  t.is(await call(), first);
+  t.true(waits.includes(betterWayMs));
+  pass(betterWayMs);
+  t.is(await call(), first);
+  t.deepEqual(
+    waits.filter((ms) => ms > doubtMs && ms <= betterWayMs),
+    [],
+  );
   t.is(way.tries, 2);
 });
 
@@ -119,4 +148,19 @@ for (const [what, open] of [
     pass(betterWayRetryMs);
     await call();
     t.is(way.tries, 3);
+  });
+
+for (const [what, end] of [
+  ['the link is gone', ({ client, peerId }: Standing) => client.setOffer(peerId, undefined)],
+  ['the network stops', ({ client }: Standing) => client.close()],
+] as const)
+  test(`nothing is opened any more when ${what} while a call waits`, async (t) => {
+    const standing = await oneSession(t);
+    const { way, call } = standing;
+    way.isOverdue = () => true;
+    const refused = t.throwsAsync(call(), { message: /there is no link to/ });
+    end(standing);
+    for (const stream of way.streams) stream.destroy();
+    await refused;
+    t.is(way.tries, 1);
   });

@@ -18,12 +18,14 @@ test('attack: a neighbour that takes a call and is silent is not the first to be
   const clock = createSimClock();
   const self = fabric.node('self', []);
   const asked: PeerId[] = [];
+  const overdue = new Set<PeerId>();
+  const facts = { address: '/ip4/192.0.2.1/tcp/1', openedAtMs: 0, through: undefined, bytes: undefined };
   const through = createTunnelThroughNodes({
     ...{ clock, self: self.peerId, verifyChain: fabric.verifyChain, isPeerAdmitted: () => true },
     credential: () => self.ownCredential,
     mesh: {
       handle: () => undefined,
-      connection: () => undefined,
+      connection: (peerId) => ({ ...facts, overdue: overdue.has(peerId) }),
       open(peerId) {
         asked.push(peerId);
         return new Promise(() => undefined);
@@ -41,6 +43,10 @@ test('attack: a neighbour that takes a call and is silent is not the first to be
   await open();
   await open();
   t.deepEqual(asked, ['silent', 'other']);
+  // Of two that were silent the one that was so before the other one, unless it does not answer now either.
+  overdue.add('silent');
+  await open();
+  t.deepEqual(asked, ['silent', 'other', 'other']);
   t.is(clock.pending(), 0);
 });
 
