@@ -5,6 +5,7 @@ import type { StageSpec } from '../control/plan.ts';
 import type { Engine, EngineInstance, EngineOwner, WantedInstance } from './engine.ts';
 import { EngineMissingError, InstanceUnknownError, PolicyRefusedError } from './errors.ts';
 import type { GoneInstance, KeptLogs } from './kept-logs.ts';
+import { createKeyedQueue } from './keyed-queue.ts';
 import { LOG_TAIL_LINES_MAX } from './limits.ts';
 import { type NodePolicy, nothingAllowed, policyRefusal } from './policy.ts';
 
@@ -39,6 +40,8 @@ export function createEngines(
 ): Engines {
   const byName = new Map(engines.map((engine) => [engine.name, engine]));
   const owners = new Map<string, Engine>();
+  /** Launches of one instance come one after the other. */
+  const queue = createKeyedQueue();
 
   function named(name: string): Engine {
     const engine = byName.get(name);
@@ -118,15 +121,21 @@ export function createEngines(
       for (const engine of engines) engine.want?.(planned, staged);
     },
     async launch(launch) {
-      heed(launch.spec);
-      const engine = named(launch.spec.engine);
-      const before = owners.get(launch.instance);
-      if (before !== undefined && before !== engine) await remove(before, launch.instance);
-      owners.set(launch.instance, engine);
-      return engine.launch(launch);
+      const { instance, spec } = launch;
+      heed(spec);
+      const engine = named(spec.engine);
+      return queue.run(instance, async () => {
+        const before = owners.get(instance);
+        // Nobody else would end what still runs there.
+        if (before !== undefined && before !== engine) await clear(before, instance, spec.stopTimeoutMs);
+        owners.set(instance, engine);
+        return engine.launch(launch);
+      });
     },
     waitForExit: async (instance, signal) => ownerOf(instance).waitForExit(instance, signal),
     async terminate(instance, timeoutMs) {
+      // A launch that is under way comes first: it may be going from one engine to another.
+      await queue.run(instance, async () => undefined);
       const owner = owners.get(instance);
       if (owner !== undefined) return owner.terminate(instance, timeoutMs);
       // Nobody launched or found it: what an engine that is away has of it is found when that is back.

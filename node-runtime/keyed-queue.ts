@@ -1,5 +1,5 @@
 // Runs work on one key (a path, an instance) one after the other, work on different keys side by side. Called by
-// file-disk.ts and process-engine.ts. It keeps nothing about a key that is idle.
+// file-disk.ts, engines.ts and the engines. It keeps nothing about a key that is idle.
 
 export interface KeyedQueue {
   /** Runs after everything that was given before for this key, also when that failed. */

@@ -90,6 +90,33 @@ test('an instance that changes its engine leaves nothing in the old one', async 
   t.is((await engines.list('process')).length, 1);
 });
 
+test('a launch that changes the engine is ended by a wish that comes meanwhile, and one engine alone has the next', async (t) => {
+  const { engines, docker, run } = createWorld();
+  await engines.start(owner);
+  await run(engines.launch(asContainer(launch)));
+  await run(engines.terminate(launch.instance, 1_000));
+  const changing = engines.launch(launch);
+  t.truthy(await run(engines.terminate(launch.instance, 1_000)));
+  await changing;
+  t.deepEqual(
+    (await engines.list('process')).map(({ pid }) => pid),
+    [undefined],
+    'it was the new one that ended',
+  );
+  await run(engines.launch(asContainer(launch)));
+  t.deepEqual(docker.living(), [launch.instance]);
+  t.deepEqual(await engines.list('process'), []);
+});
+
+test('what still runs in another engine is ended when it is launched anew', async (t) => {
+  const { engines, docker, run } = createWorld();
+  await engines.start(owner);
+  await run(engines.launch(asContainer(launch)));
+  await run(engines.launch(launch));
+  t.deepEqual(docker.living(), []);
+  t.is((await engines.list('process')).length, 1);
+});
+
 test('an engine that is away is told of, is not asked, and loses nothing', async (t) => {
   const { engines, docker, run, goes } = createWorld();
   await engines.start(owner);
