@@ -126,7 +126,7 @@ export function overdueLast(neighbours: readonly PeerId[], isOverdue: (peerId: P
  * The same step as neighbours are at this moment: those that are overdue come last, and when all are, a far end that is linked here is a way as
  * well, whatever its link costs. Nobody is nearer to it (a loop-free alternate: RFC 5286, section 3).
  */
-export function stepNow(step: Step, { destination, isLinked, isOverdue }: StepNow & { destination: PeerId }): Step {
+export function stepNow(step: Step, { destination, isLinked, isOverdue }: StepNow): Step {
   if (step.type !== 'forward') return step;
   const { nextHops } = step;
   const isOther = !nextHops.includes(destination) && isLinked(destination) && nextHops.every(isOverdue);
@@ -134,6 +134,7 @@ export function stepNow(step: Step, { destination, isLinked, isOverdue }: StepNo
 }
 
 export interface StepNow {
+  destination: PeerId;
   isLinked: (peerId: PeerId) => boolean;
   /** ConnectionFacts. */
   isOverdue: (peerId: PeerId) => boolean;
