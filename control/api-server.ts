@@ -14,6 +14,7 @@ import {
   apiConnectionsMax,
   apiHeadersMs,
   apiKeepAliveMs,
+  apiRequestCheckMs,
   apiRequestMs,
   apiStopGraceMs,
   socketPathBytesMax,
@@ -118,6 +119,7 @@ export function createApiServer({
       headersTimeout: apiHeadersMs,
       requestTimeout: apiRequestMs,
       keepAliveTimeout: apiKeepAliveMs,
+      connectionsCheckingInterval: apiRequestCheckMs,
     };
     let listener: RequestListener | undefined;
     const created = createServer(serverOptions, (request, response) => {

@@ -176,6 +176,8 @@ export const logGrepCharactersMax = 256;
 /** A local client sends its headers and its body within these. */
 export const apiHeadersMs = 10_000;
 export const apiRequestMs = 60_000;
+/** How soon it is noticed that one does not: who holds connections and asks nothing keeps nobody else out for longer. */
+export const apiRequestCheckMs = 1_000;
 export const apiKeepAliveMs = 5_000;
 /** What is still being answered may go on this long once the server stops. */
 export const apiStopGraceMs = 1_000;

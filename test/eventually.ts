@@ -21,7 +21,11 @@ export async function eventually<T>(
     } catch (error) {
       last = error;
     }
-    if (Date.now() > end) throw new Error(`${what} did not hold within ${deadlineMs} ms`, { cause: last });
+    if (Date.now() > end) {
+      // In the message too: the runner does not print causes.
+      const why = last === undefined ? '' : `: ${last instanceof Error ? last.message : String(last)}`;
+      throw new Error(`${what} did not hold within ${deadlineMs} ms${why}`, { cause: last });
+    }
     // Asked again until the deadline: the one place where tests wait for what does not tell.
     await new Promise((resolve) => {
       setTimeout(resolve, everyMs);
