@@ -14,7 +14,7 @@ export type Order =
   | { measure: 'throughput'; bytes: number }
   | { measure: 'latency'; trips: number }
   | { measure: 'firstByte'; trips: number }
-  | { measure: 'connections'; count: number; parallel: number }
+  | { measure: 'connections'; seconds: number; parallel: number }
   | { measure: 'hold'; count: number; parallel: number }
   | { measure: 'release' };
 
@@ -48,21 +48,28 @@ export interface Turns {
   processor: Map<string, number>;
 }
 
-/** What the processor time of a measurement is told for: `of` of them are one of `per`. */
-export type Cost = { of: number; per: string };
+/** What the processor time of a measurement is told for: `of` of what gave this value in so many seconds are one of `per`. */
+export type Cost = { of: (value: number, seconds: number) => number; per: string };
 
-/** All paths in turns, another one first in each round; without what the first round gave, which warms up. */
+/** All paths in turns, another one first in each round; what the first `warmUp` rounds gave is told, and does not count. */
 export async function inTurns(
   run: BenchRun,
-  { client, paths, rounds }: { client: Target; paths: Readonly<Record<string, Path>>; rounds: number },
+  {
+    client,
+    paths,
+    rounds,
+    warmUp = 1,
+  }: { client: Target; paths: Readonly<Record<string, Path>>; rounds: number; warmUp?: number },
   what: Order,
   cost: Cost,
 ): Promise<Turns> {
   const names = Object.keys(paths);
   const spent = new Map<string, Record<string, number>>(names.map((name) => [name, {}]));
   const values = new Map<string, number[]>(names.map((name) => [name, []]));
+  const warming = new Map<string, number[]>(names.map((name) => [name, []]));
   // A brief run measures nothing: it need not warm up.
-  for (let round = run.brief ? 1 : 0; round <= rounds; round++) {
+  const uncounted = run.brief ? 0 : warmUp;
+  for (let round = 0; round < uncounted + rounds; round++) {
     for (let turn = 0; turn < names.length; turn++) {
       const name = names[(round + turn) % names.length] ?? '';
       const path = paths[name];
@@ -71,27 +78,32 @@ export async function inTurns(
       await path.take?.();
       const carriers = Object.entries(path.carriers ?? {});
       const before = await Promise.all(carriers.map(([, pid]) => processorSeconds(pid)));
+      const startedAt = performance.now();
       const value = await order(client, what, path.target);
+      const seconds = (performance.now() - startedAt) / 1_000;
       const after = await Promise.all(carriers.map(([, pid]) => processorSeconds(pid)));
-      if (round === 0) continue;
-      values.get(name)?.push(value);
+      (round < uncounted ? warming : values).get(name)?.push(value);
+      if (round < uncounted) continue;
       const sums = spent.get(name) ?? {};
+      const of = cost.of(value, seconds);
       for (const [index, [who]] of carriers.entries())
-        sums[who] = (sums[who] ?? 0) + (after[index] ?? Number.NaN) - (before[index] ?? Number.NaN);
+        sums[who] = (sums[who] ?? 0) + ((after[index] ?? Number.NaN) - (before[index] ?? Number.NaN)) * of;
     }
   }
   const processor = new Map<string, number>();
+  const told = (list: readonly number[] = []): string => list.map((one) => one.toFixed(0)).join(' ');
   for (const [name, list] of values) {
-    const each = list.map((one) => one.toFixed(0)).join(' ');
-    run.say(`${what.measure}, ${name}: median ${median(list).toFixed(0)}, ${each}`);
-    const sums = Object.entries(spent.get(name) ?? {}).map(([who, sum]) => [who, (sum * cost.of) / rounds] as const);
+    run.say(
+      `${what.measure}, ${name}: median ${median(list).toFixed(0)}, ${told(list)} (before: ${told(warming.get(name))})`,
+    );
+    const sums = Object.entries(spent.get(name) ?? {}).map(([who, sum]) => [who, sum / rounds] as const);
     if (sums.length === 0) continue;
     processor.set(
       name,
       sums.reduce((all, [, one]) => all + one, 0),
     );
-    const told = sums.map(([who, sum]) => `${who} ${sum.toFixed(2)}`).join(', ');
-    run.say(`${what.measure}, ${name}: processor seconds ${cost.per}: ${told}`);
+    const spentBy = sums.map(([who, sum]) => `${who} ${sum.toFixed(2)}`).join(', ');
+    run.say(`${what.measure}, ${name}: processor seconds ${cost.per}: ${spentBy}`);
   }
   return { values, processor };
 }

@@ -47,10 +47,11 @@ async function latency(target) {
   return took.sort((one, other) => one - other)[Math.floor(took.length / 2)];
 }
 
-/** Connections made, used for one byte there and back, and closed; `parallel` at a time. Resolves with how many a second. */
+/** Connections made, used for one byte there and back, and closed, for so long; `parallel` at a time. Resolves with how many a second. */
 async function connections(target) {
-  let left = target.count;
+  let made = 0;
   const startedAt = performance.now();
+  const endAt = startedAt + target.seconds * 1_000;
   async function one() {
     const socket = await dial(target);
     socket.write('E');
@@ -58,12 +59,13 @@ async function connections(target) {
     socket.end();
     socket.resume();
     await once(socket, 'close');
+    made += 1;
   }
   async function many() {
-    while (left-- > 0) await one();
+    while (performance.now() < endAt) await one();
   }
   await Promise.all(Array.from({ length: target.parallel }, many));
-  return (target.count / (performance.now() - startedAt)) * 1_000;
+  return (made / (performance.now() - startedAt)) * 1_000;
 }
 
 /** From the wish for a connection to the first byte back on it; resolves with the median in µs. */
