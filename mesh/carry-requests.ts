@@ -11,9 +11,10 @@ import { type Wish, wishShape } from './forwarding.ts';
 import { carryHeaderBytesMax, tunnelHandshakeMs } from './limits.ts';
 import type { PeerId } from './mesh.ts';
 
-/** Beside the far end as the target: who asks, and who has carried it so far. */
+/** Beside the far end as the target: who asks, who has carried it so far, and whom to pass by where there is another way. */
 const fromHeader = 'selvedge-from';
 const viaHeader = 'selvedge-via';
+const avoidHeader = 'selvedge-avoid';
 /** In a refusal: the node at which it ended, and why. */
 const atHeader = 'selvedge-at';
 const whyHeader = 'selvedge-reason';
@@ -30,7 +31,7 @@ export interface CarryRequest {
 }
 
 /** Resolves when what is written next arrives at the node that is meant. Rejects with RouteError, which says where it ended, or the signal's reason. */
-export function askToCarry(socket: TLSSocket, { to, from, via }: Wish, signal: AbortSignal): Promise<void> {
+export function askToCarry(socket: TLSSocket, { to, from, via, avoid }: Wish, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const onAbort = () => settle(() => reject(signal.reason));
     const settle = (finish: () => void) => {
@@ -39,7 +40,11 @@ export function askToCarry(socket: TLSSocket, { to, from, via }: Wish, signal: A
     };
     const asked = request({
       ...{ method: 'CONNECT', path: to, setHost: false, createConnection: () => socket },
-      ...{ headers: { host: to, [fromHeader]: from, [viaHeader]: via.join(' ') }, maxHeaderSize: carryHeaderBytesMax },
+      headers: {
+        ...{ host: to, [fromHeader]: from, [viaHeader]: via.join(' ') },
+        ...(avoid !== undefined && { [avoidHeader]: avoid.join(' ') }),
+      },
+      maxHeaderSize: carryHeaderBytesMax,
     });
     asked.once('connect', ({ statusCode, headers }, _socket, head) => {
       if (head.length > 0) socket.unshift(head);
@@ -58,11 +63,15 @@ export function askToCarry(socket: TLSSocket, { to, from, via }: Wish, signal: A
 function readWish({ url, headersDistinct, httpVersion }: IncomingMessage): Wish | undefined {
   if (httpVersion !== '1.1') return undefined;
   // Said twice, a header says nothing.
-  const [from, via] = [fromHeader, viaHeader].map((name) => {
-    const [said, ...more] = headersDistinct[name] ?? [];
-    return more.length === 0 ? said : undefined;
+  const said = [fromHeader, viaHeader, avoidHeader].map((name) => headersDistinct[name] ?? []);
+  if (said.some(({ length }) => length > 1)) return undefined;
+  const [from, via, avoid] = said.map(([one]) => one);
+  const parsed = wishShape.safeParse({
+    to: url,
+    from,
+    via: via === '' ? [] : via?.split(' '),
+    avoid: avoid?.split(' '),
   });
-  const parsed = wishShape.safeParse({ to: url, from, via: via === '' ? [] : via?.split(' ') });
   return parsed.success ? parsed.data : undefined;
 }
 

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import type { Clock } from '../node-runtime/clock.ts';
 import { RouteError } from './errors.ts';
 import {
+  avoidedMax,
   forwardedStreamsMax,
   forwardedStreamsPerPeerMax,
   forwardedStreamsPerRouterMax,
@@ -15,9 +16,18 @@ import {
 import type { FindStep, PeerId } from './mesh.ts';
 
 const peer = z.string().min(1).max(128);
-/** To whom, from whom, and who has carried it so far. */
-export const wishShape = z.object({ to: peer, from: peer, via: z.array(peer).max(routeHopsMax) });
+/** To whom, from whom, who has carried it so far, and who led it to a bad end before: they are passed by where there is another way. */
+export const wishShape = z.object({
+  ...{ to: peer, from: peer, via: z.array(peer).max(routeHopsMax) },
+  avoid: z.array(peer).max(avoidedMax).optional(),
+});
 export type Wish = z.infer<typeof wishShape>;
+
+/** Of this node itself, to a neighbour. It may be asked although it failed: then it is not told to avoid itself. */
+export function wishFrom(self: PeerId, to: PeerId, neighbour: PeerId, failed: readonly PeerId[]): Wish {
+  const avoid = failed.filter((other) => other !== neighbour).slice(0, avoidedMax);
+  return { to, from: self, via: [], ...(avoid.length > 0 && { avoid }) };
+}
 
 export interface Forwarding {
   /** The neighbours that may lead there from here, the far end itself if it is one. */
@@ -61,9 +71,9 @@ export function createForwarding({
       return next?.type === 'forward' ? next.nextHops : [];
     },
     decide(wish, sender) {
-      const { to, from, via } = wish;
+      const { to, from, via, avoid } = wish;
       if (via.includes(self) || from === self) return { reason: 'it goes in a circle' };
-      const next = step()?.({ destination: to, from: sender, hopsLeft: routeHopsMax - 1 - via.length });
+      const next = step()?.({ destination: to, from: sender, hopsLeft: routeHopsMax - 1 - via.length, avoid });
       if (next?.type !== 'forward')
         return { reason: next?.type === 'refuse' ? next.reason : 'nothing is carried here' };
       // Tables that do not agree yet.

@@ -122,6 +122,7 @@ export async function createLibp2pMesh(options: Libp2pMeshOptions): Promise<Mesh
     step: () => findStep,
     order: (to, neighbours) =>
       overdueLast(marks.order(to, neighbours), (peerId) => links.facts(peerId)?.overdue === true),
+    failed: marks.failed,
     onArrived: ({ stream, neighbour }, from) => dials.accept(stream, neighbour, from),
   });
 

@@ -217,6 +217,8 @@ export const wayMarkMs = 10 * 60_000;
 export const lossNoticedMs = 3_000;
 /** Pairs of far end and neighbour of which that is remembered: more than a node calls. */
 export const wayMarksMax = 1_024;
+/** Of those, the ones that whoever asks to be carried may name. */
+export const avoidedMax = 8;
 /** Open streams of one protocol and direction on one connection. */
 export const streamsPerProtocolMax = 256;
 /** Streams that one connection may open to us, over all protocols. */

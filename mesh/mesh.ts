@@ -41,8 +41,13 @@ export type Audience = 'anyone' | 'admitted';
 
 export type StreamHandler = (stream: FrameStream, from: PeerId) => Promise<void>;
 
-/** Which way a stream goes: one from a neighbour, or from here (`from` undefined). */
-export type FindStep = (stream: { destination: PeerId; from: PeerId | undefined; hopsLeft: number }) => Step;
+/** Which way a stream goes: one from a neighbour, or from here (`from` undefined). `avoid`: another way is better, whatever it costs. */
+export type FindStep = (stream: {
+  destination: PeerId;
+  from: PeerId | undefined;
+  hopsLeft: number;
+  avoid?: readonly PeerId[] | undefined;
+}) => Step;
 
 /** The connection to a peer that streams are opened on. */
 export interface ConnectionFacts {

@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import type { Clock } from '../node-runtime/clock.ts';
 import { RouteError } from './errors.ts';
-import { createForwarding, type Wish, wishShape } from './forwarding.ts';
+import { createForwarding, type Wish, wishFrom, wishShape } from './forwarding.ts';
 import type { FindStep, FrameStream, Mesh, PeerId } from './mesh.ts';
 
 export const routeProtocol = '/selvedge/route/1';
@@ -37,6 +37,8 @@ export interface RoutedStreamsOptions {
   step: () => FindStep | undefined;
   /** In which order the neighbours that lead to the peer are tried. */
   order(to: PeerId, neighbours: readonly PeerId[]): readonly PeerId[];
+  /** Those of them that led there to no good end. */
+  failed(to: PeerId, neighbours: readonly PeerId[]): readonly PeerId[];
   /** One that is meant for us; lasts as long as the conversation. Of `from` nothing is proved yet. */
   onArrived(stream: RoutedStream, from: PeerId): Promise<void>;
 }
@@ -49,7 +51,7 @@ async function read<T>(shape: z.ZodType<T>, stream: FrameStream, signal: AbortSi
 }
 
 export function createRoutedStreams(options: RoutedStreamsOptions): RoutedStreams {
-  const { self, mesh, order, onArrived } = options;
+  const { self, mesh, order, failed, onArrived } = options;
   const { decide, begin, byAny, inTime, ...forwarding } = createForwarding(options);
 
   /** The next piece of the way, answered by the far end. Rejects with RouteError. */
@@ -69,8 +71,14 @@ export function createRoutedStreams(options: RoutedStreamsOptions): RoutedStream
     }
   }
 
-  const extendByAny = (nextHops: readonly PeerId[], wish: Wish, signal: AbortSignal): Promise<RoutedStream> =>
-    byAny(nextHops, signal, async (neighbour) => ({ stream: await extend(neighbour, wish, signal), neighbour }));
+  const extendByAny = (
+    nextHops: readonly PeerId[],
+    wishOf: (neighbour: PeerId) => Wish,
+    signal: AbortSignal,
+  ): Promise<RoutedStream> =>
+    byAny(nextHops, signal, async (neighbour) => ({
+      ...{ stream: await extend(neighbour, wishOf(neighbour), signal), neighbour },
+    }));
 
   async function refuse(stream: FrameStream, answer: Answer): Promise<void> {
     await stream.send(encode(answer));
@@ -83,7 +91,7 @@ export function createRoutedStreams(options: RoutedStreamsOptions): RoutedStream
       let onward: FrameStream;
       try {
         const onwards = { ...wish, via: [...wish.via, self] };
-        onward = (await inTime(undefined, (signal) => extendByAny(nextHops, onwards, signal))).stream;
+        onward = (await inTime(undefined, (signal) => extendByAny(nextHops, () => onwards, signal))).stream;
       } catch (error) {
         const failure = error instanceof RouteError ? error : new RouteError(self, (error as Error).message);
         await refuse(stream, { at: failure.at, reason: failure.reason.slice(0, 256) });
@@ -110,7 +118,12 @@ export function createRoutedStreams(options: RoutedStreamsOptions): RoutedStream
 
   return {
     leads: (to) => ways(to).length > 0,
-    open: (to, signal) => inTime(signal, (limit) => extendByAny(ways(to), { to, from: self, via: [] }, limit)),
+    open: (to, signal) =>
+      inTime(signal, (limit) => {
+        const neighbours = ways(to);
+        const avoid = failed(to, neighbours);
+        return extendByAny(neighbours, (neighbour) => wishFrom(self, to, neighbour, avoid), limit);
+      }),
     serve() {
       mesh.handle(routeProtocol, 'admitted', async (stream, sender) => {
         const wish = await inTime(undefined, (signal) => read(wishShape, stream, signal));

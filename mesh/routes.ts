@@ -136,7 +136,7 @@ export function stepNow(step: Step, { destination, isLinked, isOverdue }: StepNo
 export interface StepNow {
   destination: PeerId;
   isLinked: (peerId: PeerId) => boolean;
-  /** ConnectionFacts. */
+  /** As ConnectionFacts says, or because whoever asks had rather go another way. */
   isOverdue: (peerId: PeerId) => boolean;
 }
 

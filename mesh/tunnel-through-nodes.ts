@@ -8,7 +8,7 @@ import type { Clock } from '../node-runtime/clock.ts';
 import { createCarriedSessions } from './carried-sessions.ts';
 import { askToCarry, type CarryRequest, createCarryRequests } from './carry-requests.ts';
 import { RouteError } from './errors.ts';
-import { createForwarding, type Wish } from './forwarding.ts';
+import { createForwarding, type Wish, wishFrom } from './forwarding.ts';
 import { routedAgainAfterMs, tunnelOverLinkAfterMs } from './limits.ts';
 import type { FindStep, Mesh, PeerId } from './mesh.ts';
 import {
@@ -109,10 +109,10 @@ export function createTunnelThroughNodes(options: TunnelThroughNodesOptions): Tu
 
   /** From here, by the first way that is answered. */
   async function open(to: PeerId, outer: AbortSignal): Promise<Duplex> {
-    const wish = { to, from: self, via: [] };
+    const failed = marks.failed(to, forwarding.ways(to));
     const attempt = async (neighbour: PeerId, signal: AbortSignal): Promise<Duplex> => {
       try {
-        const socket = await extend(neighbour, wish, signal);
+        const socket = await extend(neighbour, wishFrom(self, to, neighbour, failed), signal);
         openedBy.set(socket, { to, neighbour });
         return socket;
       } catch (error) {

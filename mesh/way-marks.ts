@@ -12,6 +12,8 @@ export interface WayMarks {
   lost(neighbour: PeerId): void;
   /** The same neighbours: as they were, but those that failed after all others, the one that failed last at the end. */
   order(to: PeerId, neighbours: readonly PeerId[]): readonly PeerId[];
+  /** Those of them that failed: what another one is asked to carry there had better not come by them again. */
+  failed(to: PeerId, neighbours: readonly PeerId[]): PeerId[];
 }
 
 export function createWayMarks(clock: Clock): WayMarks {
@@ -30,6 +32,7 @@ export function createWayMarks(clock: Clock): WayMarks {
       const sinceMs = clock.elapsed() - lossNoticedMs;
       marks.deleteWhere((mark) => mark.neighbour === neighbour && mark.atMs >= sinceMs);
     },
+    failed: (to, neighbours) => neighbours.filter((neighbour) => markedAt(to, neighbour) >= 0),
     order(to, neighbours) {
       const at = new Map(neighbours.map((neighbour) => [neighbour, markedAt(to, neighbour)]));
       return [...neighbours].sort((one, other) => (at.get(one) ?? -1) - (at.get(other) ?? -1));

@@ -3,10 +3,10 @@
 
 import { reachWantedMax, servicesWantedMax } from '../mesh/limits.ts';
 import { boundedCost } from '../mesh/link-cost.ts';
-import type { Mesh, PeerId } from '../mesh/mesh.ts';
+import type { FindStep, Mesh, PeerId } from '../mesh/mesh.ts';
 import type { RouterMode } from '../mesh/own-links.ts';
 import { createReferencedLinks } from '../mesh/referenced-links.ts';
-import { nextStep, type Routes, type Step, stepNow } from '../mesh/routes.ts';
+import { nextStep, type Routes, stepNow } from '../mesh/routes.ts';
 import { createSpreading } from '../mesh/spreading.ts';
 import type { Statement, StatementTable } from '../mesh/statements.ts';
 import { createUplinkRoutes } from '../mesh/uplink-routes.ts';
@@ -31,8 +31,7 @@ export interface Routing extends LinkTraffic {
   stop(): void;
   /** An announcement was made here, or taken in from a peer. */
   news(statement: Statement, from: PeerId | undefined): void;
-  /** Which way a stream goes that comes from a neighbour, or from here (`from` undefined). */
-  step(stream: { destination: PeerId; from: PeerId | undefined; hopsLeft: number }): Step;
+  step: FindStep;
   routes(): Routes;
   /** Of the cheapest way to the node, in microseconds; 0 is this node, undefined when no way is known. */
   costTo(peerId: PeerId): number | undefined;
@@ -197,7 +196,7 @@ export function createRouting(dependencies: RoutingDependencies): Routing {
       stepNow(nextStep({ self, router: mode, routes: routes() }, stream), {
         destination: stream.destination,
         isLinked: (peerId) => peers.has(peerId),
-        isOverdue: (peerId) => mesh.connection(peerId)?.overdue === true,
+        isOverdue: (peerId) => stream.avoid?.includes(peerId) === true || mesh.connection(peerId)?.overdue === true,
       }),
     routes,
     costTo,

@@ -90,7 +90,9 @@ test('a router that harms what it carries is noticed, gets and changes nothing, 
     return links.find(({ nodes, state }) => state === 'up' && nodes.includes('left') && nodes.includes('right'));
   };
 
-  const controller = place.up('good', good, { options: ['--found', '--fabric', 'carried'] });
+  // To it the way by the hostile one is shorter as well: only who was harmed knows better.
+  const costs = ['--link-cost', 'right=50ms'];
+  const controller = place.up('good', good, { options: ['--found', '--fabric', 'carried', ...costs] });
   const ends = await step('a controller, a router that is hostile, and a node on each of two networks', async () => {
     await controller.answers();
     const token = await tokenFor(controller, 'interior');

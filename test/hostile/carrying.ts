@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { duplexPair } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { type CarryRequest, createCarryRequests } from '../../mesh/carry-requests.ts';
-import { routeHopsMax } from '../../mesh/limits.ts';
+import { avoidedMax, routeHopsMax } from '../../mesh/limits.ts';
 import { createSystemClock } from '../../node-runtime/system-clock.ts';
 import type { Draw } from './draw.ts';
 import { mutateBytes } from './mutate.ts';
@@ -18,10 +18,11 @@ const lines = (via: readonly string[]): string[] => [
   `selvedge-from: ${peer(2)}`,
   `selvedge-via: ${via.join(' ')}`,
 ];
-const valid = [head(lines([])), head(lines([peer(3)])), head(lines([peer(3), peer(4), peer(5)]))];
+const avoiding = `selvedge-avoid: ${peer(6)} ${peer(7)}`;
+const valid = [head(lines([])), head([...lines([peer(3)]), avoiding]), head(lines([peer(3), peer(4), peer(5)]))];
 
 function hostileLines(draw: Draw): Uint8Array {
-  const list = lines([peer(3)]);
+  const list = [...lines([peer(3)]), avoiding];
   const values = [
     '',
     ' ',
@@ -94,7 +95,9 @@ export const carryingKinds: readonly HostileKind[] = [
           if (wish === undefined) return { accepted: false };
           const text = Buffer.from(frame).toString('latin1');
           const said = text.includes(`CONNECT ${wish.to} `) && text.includes(wish.from);
-          const wrong = !said || wish.via.length > routeHopsMax || !wish.via.every((each) => text.includes(each));
+          const { via, avoid = [] } = wish;
+          const tooMany = via.length > routeHopsMax || avoid.length > avoidedMax;
+          const wrong = !said || tooMany || ![...via, ...avoid].every((each) => text.includes(each));
           return { accepted: true, ...(wrong && { wrong: 'it read something that was not said' }) };
         },
       };

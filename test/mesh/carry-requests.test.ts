@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { duplexPair } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import test from 'ava';
-import { type CarryRequest, createCarryRequests } from '../../mesh/carry-requests.ts';
+import { askToCarry, type CarryRequest, createCarryRequests } from '../../mesh/carry-requests.ts';
 import { tunnelHandshakeMs } from '../../mesh/limits.ts';
 import { createSimClock } from '../../simulations/sim-clock.ts';
 import { eventually } from '../eventually.ts';
@@ -42,4 +42,40 @@ test('attack: who was refused and leaves its side open keeps no connection', asy
   near.write('CONNECT somebody HTTP/1.1\r\nhost: somebody\r\n\r\n');
   await eventually(() => far.destroyed);
   t.regex(answer.join(''), /^HTTP\/1.1 502 .*selvedge-reason: for no good reason/s);
+});
+
+test('what a neighbour is asked arrives as it was asked, and what is said twice or too often is no request', async (t) => {
+  const asked: CarryRequest[] = [];
+  const onRequest = (request: CarryRequest) => {
+    asked.push(request);
+    request.accept();
+  };
+  const wishes = [
+    { to: 'press', from: 'box', via: [], avoid: ['evil', 'slow'] },
+    { to: 'press', from: 'box', via: ['one', 'two'] },
+  ];
+  for (const wish of wishes) {
+    const clock = createSimClock();
+    const requests = createCarryRequests({ clock, onRequest });
+    const [near, far] = duplexPair();
+    requests.read(far as TLSSocket, 'neighbour');
+    await askToCarry(near as TLSSocket, wish, new AbortController().signal);
+    t.deepEqual(JSON.parse(JSON.stringify(asked.at(-1)?.wish)), wish);
+    near.destroy();
+  }
+
+  const head = 'CONNECT press HTTP/1.1\r\nhost: press\r\nselvedge-from: box\r\nselvedge-via: \r\n';
+  const bad = [
+    'selvedge-avoid: one\r\nselvedge-avoid: two\r\n',
+    'selvedge-avoid: \r\n',
+    `selvedge-avoid: ${'a '.repeat(9)}a\r\n`,
+  ];
+  for (const line of ['', ...bad]) {
+    const { near } = world(t, onRequest);
+    const before = asked.length;
+    near.write(`${head}${line}\r\n`);
+    await eventually(() => asked.length > before);
+    t.is(asked.at(-1)?.wish === undefined, line !== '', line);
+    near.destroy();
+  }
 });

@@ -16,6 +16,8 @@ test('who failed comes after the others, who failed last at the end, for that fa
   await clock.advance(1_000);
   marks.mark('press', 'far');
   t.deepEqual(marks.order('press', ways), ['farther', 'near', 'far']);
+  t.deepEqual(marks.failed('press', ways), ['near', 'far']);
+  t.deepEqual(marks.failed('oven', ways), []);
   t.deepEqual(marks.order('press', ['far']), ['far'], 'nobody is given up');
   await clock.advance(wayMarkMs - 1_000);
   t.deepEqual(marks.order('press', ways), ['near', 'farther', 'far']);

@@ -88,6 +88,10 @@ test('what an operator sets a link to is what it costs, from both ends', async (
   fabric.network.setOverdue(one, fabric.peerId(box3), true);
   t.deepEqual(path([box1, box2, box3], box1, box2), ['box1', 'box2'], 'the dear link, while the other way is overdue');
   fabric.network.setOverdue(one, fabric.peerId(box3), false);
+  const wish = { destination: two, from: undefined, hopsLeft: 8 };
+  const avoiding = (...avoid: string[]) => routingOf(box1).step({ ...wish, avoid });
+  t.like(avoiding(fabric.peerId(box3)), { nextHops: [two, fabric.peerId(box3)] }, 'it led whoever asks to a bad end');
+  t.like(avoiding('somebody else'), { nextHops: [fabric.peerId(box3)] });
   t.deepEqual(path([box1, box2, box3], box1, box2), ['box1', 'box3', 'box2']);
   cut(fabric, box1, box3);
   const costs = (): string => `${routingOf(box1).costTo(two)} ${routingOf(box2).costTo(one)}`;
