@@ -41,7 +41,7 @@ export async function createProcessWorld(options: Partial<ProcessEngineDependenc
       return readFile(join(folder, instance, path), 'utf8').catch(() => undefined);
     },
     async close(): Promise<void> {
-      const last = createProcessEngine({ folder, clock });
+      const last = createProcessEngine({ folder: options.folder ?? folder, clock });
       await last.start();
       for (const { instance } of await last.list()) {
         await last.terminate(instance, 0);
